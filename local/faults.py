@@ -1,0 +1,170 @@
+"""Faults on demand, and the log of every call: what a person or a test asks an emulated API to do wrong.
+
+One `Faults` and one `Calls` are shared by all the APIs. `observed` wraps an ASGI application with both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from local.wire import google_error
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from local.iam import Iam
+
+EFFECTS = ("status", "slow", "timeout", "drop")
+
+
+@dataclass
+class Fault:
+    """One thing to go wrong. `api`, `call` and `caller` are shell patterns; `call` is matched with `GET /v1/projects/…`.
+
+    Effects: `status` answers with `status` and does nothing; `slow` waits `seconds`, then works; `timeout` never
+    answers (it holds the call for `seconds`, then cuts it); `drop` does what was asked and cuts the line before the
+    answer. The first `skip` matching calls pass; then `times` calls are hit (0: all, until the fault is removed).
+    """
+
+    effect: str
+    api: str = "*"
+    call: str = "*"
+    caller: str = "*"
+    status: int = 503
+    message: str = "a fault that was asked for"
+    seconds: float = 300.0
+    skip: int = 0
+    times: int = 1
+    id: str = ""
+    hits: int = 0
+
+    def __post_init__(self) -> None:
+        if self.effect not in EFFECTS:
+            raise ValueError(f"effect {self.effect!r} is none of {', '.join(EFFECTS)}")
+
+
+@dataclass
+class Faults:
+    """The faults asked for, in order; the first that matches acts."""
+
+    rules: list[Fault] = field(default_factory=list)
+    _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def add(self, fault: Fault) -> Fault:
+        """Take a fault in and give it an id."""
+        fault.id = f"f{next(self._ids)}"
+        self.rules.append(fault)
+        return fault
+
+    def remove(self, id_: str | None = None) -> None:
+        """Remove one fault, or all of them."""
+        self.rules = [rule for rule in self.rules if id_ is not None and rule.id != id_]
+
+    def hit(self, api: str, call: str, caller: str | None) -> Fault | None:
+        """Return the fault that this call meets, and count it."""
+        for rule in self.rules:
+            if not (fnmatchcase(api, rule.api) and fnmatchcase(call, rule.call) and fnmatchcase(caller or "", rule.caller)):
+                continue
+            rule.hits += 1
+            if rule.hits > rule.skip and (rule.times == 0 or rule.hits <= rule.skip + rule.times):
+                return rule
+        return None
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """All faults with how often each was met."""
+        return [asdict(rule) for rule in self.rules]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call that an API answered: `status` 0 means that the line was cut."""
+
+    at: float
+    api: str
+    method: str
+    path: str
+    query: str
+    caller: str
+    status: int
+    seconds: float
+
+
+@dataclass
+class Calls:
+    """The last 200,000 calls, oldest first."""
+
+    log: deque[Call] = field(default_factory=lambda: deque(maxlen=200_000))
+
+    def since(self, at: float = 0.0) -> list[Call]:
+        """The calls that ended at `at` (seconds since the epoch) or later."""
+        return [call for call in self.log if call.at >= at]
+
+
+def observed(app: ASGIApp, api: str, iam: Iam, faults: Faults, calls: Calls) -> ASGIApp:
+    """Wrap `app`: find out who calls (`scope["identity"]`, an e-mail or None), meet the faults, keep the log."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        caller = scope["identity"] = iam.identity(headers.get("authorization"))
+        began = time.monotonic()
+        status = 0
+
+        async def noting_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        fault = faults.hit(api, f"{scope['method']} {scope['path']}", caller)
+        try:
+            if fault is None:
+                await app(scope, receive, noting_send)
+            elif fault.effect == "status":
+                await google_error(fault.status, fault.message)(scope, receive, noting_send)
+            elif fault.effect == "slow":
+                await asyncio.sleep(fault.seconds)
+                await app(scope, receive, noting_send)
+            elif fault.effect == "timeout":
+                await _until_disconnected(receive, fault.seconds)
+                _cut(send)
+            else:
+                await app(scope, receive, _swallow)
+                _cut(send)
+        finally:
+            query = scope.get("query_string", b"").decode()
+            calls.log.append(
+                Call(time.time(), api, scope["method"], scope["path"], query, caller or "", status, time.monotonic() - began)
+            )
+
+    return wrapped
+
+
+async def _swallow(_message: Message) -> None:
+    return
+
+
+async def _until_disconnected(receive: Receive, seconds: float) -> None:
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    try:
+        await asyncio.wait_for(gone(), seconds)
+    except TimeoutError:
+        return
+
+
+def _cut(send: Send) -> None:
+    """Close the connection without an answer. Uvicorn's `send` is a method of the request that owns the transport."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is not None:
+        transport.abort()
