@@ -1,0 +1,127 @@
+"""What has been read: clusters, memberships and Secrets as values, and the state that the design's table names them by.
+
+Pure. The clients of the APIs translate their answers into these; decisions see nothing else.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.resources import ClusterName, MembershipName
+    from shared.settings import Settings
+
+MANAGED_BY: Final = "fleet-registrar"
+AGENT_LOST_AFTER: Final = timedelta(minutes=30)
+# The states of the APIs (discovery documents of container v1 and gkehub v1).
+_CLUSTER_ALIVE = frozenset({"RUNNING", "RECONCILING", "DEGRADED"})
+_MEMBERSHIP_ALIVE = frozenset({"READY", "UPDATING", "SERVICE_UPDATING"})
+
+
+class Gone(enum.Enum):
+    """The proof that something is gone: read fresh, and positive (design, section 3.2). Never made from an error."""
+
+    GONE = "gone"
+
+
+GONE: Final = Gone.GONE
+
+
+class State(enum.Enum):
+    """The rows of the table of states (design, section 2)."""
+
+    WANTED = "alive, wanted"
+    NOT_WANTED = "alive, not wanted"
+    NOT_YET = "not yet there"
+    NO_STATE = "in no state to act on"
+    GOING = "going"
+    GONE = "gone"
+    NOT_SOURCE = "project not a source"
+    OTHER_FLEET = "wanted, but in another fleet"
+    CENTRAL = "the central cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A GKE cluster as its API describes it. `fleet_project` is an id or a number, empty when it is in no fleet."""
+
+    name: ClusterName
+    id: str
+    status: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    fleet_project: str = ""
+    membership: MembershipName | None = None
+    autopilot: bool = False
+
+    @property
+    def id_label(self) -> str:
+        """The cluster's `id` as our membership's label carries it: a Google label takes no more than 63 characters."""
+        return self.id[:40]
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A fleet membership. `cluster` is the GKE cluster that its `resourceLink` names, None for an attached cluster."""
+
+    name: MembershipName
+    unique_id: str
+    state: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    cluster: ClusterName | None = None
+    last_connection: datetime | None = None
+
+    @property
+    def cluster_id(self) -> str:
+        """The id of the cluster that we made this membership for; '' when it is not ours."""
+        if self.labels.get("managed-by") != MANAGED_BY:
+            return ""
+        return self.labels.get("fleet-registrar-cluster-id", "")
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the gateway can be expected to know it."""
+        return self.state in _MEMBERSHIP_ALIVE
+
+    def agent_lost(self, now: datetime) -> bool:
+        """Whether an attached cluster's agent is lost: not READY, or not heard of for 30 minutes."""
+        silent = self.last_connection is not None and now - self.last_connection > AGENT_LOST_AFTER
+        return self.cluster is None and (self.state != "READY" or silent)
+
+
+def state_of_cluster(cluster: Cluster | Gone, settings: Settings, central: ClusterName | None) -> State:
+    """Return the row of the table that a GKE cluster is in. `central` is the central cluster, if it is a GKE cluster."""
+    if isinstance(cluster, Gone):
+        return State.GONE
+    if cluster.name == central or cluster.membership == settings.central_membership:
+        return State.CENTRAL
+    if cluster.status == "STOPPING":
+        return State.GOING
+    if cluster.status == "PROVISIONING":
+        return State.NOT_YET
+    if cluster.status not in _CLUSTER_ALIVE:
+        return State.NO_STATE
+    if cluster.name.project not in settings.source_projects or not settings.selector.matches(cluster.labels):
+        return State.NOT_WANTED
+    if cluster.fleet_project not in ("", settings.fleet_project, settings.fleet_project_number):
+        return State.OTHER_FLEET
+    return State.WANTED
+
+
+def state_of_attached(membership: Membership | Gone, settings: Settings) -> State:
+    """Return the row of the table that an attached cluster is in: its membership speaks for it."""
+    if isinstance(membership, Gone):
+        return State.GONE
+    if membership.name == settings.central_membership:
+        return State.CENTRAL
+    if membership.state == "DELETING":
+        return State.GOING
+    if membership.state == "CREATING":
+        return State.NOT_YET
+    if not membership.is_usable:
+        return State.NO_STATE
+    return State.WANTED if settings.selector.matches(membership.labels) else State.NOT_WANTED

@@ -1,0 +1,82 @@
+"""Source labels made into labels of a Kubernetes object.
+
+Pure. Google allows labels that Kubernetes refuses (international letters, a value that ends in `-`); what can be made
+valid without losing letters is, the rest is refused by name, so that the caller can keep what stood there before.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
+_NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_PREFIX = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+_RESERVED_DOMAINS = ("kubernetes.io", "k8s.io", "argoproj.io", "fleet-registrar")
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """`labels` are valid for Kubernetes; `kept` are keys whose value could not be made valid; `warnings` say why."""
+
+    labels: Mapping[str, str]
+    kept: frozenset[str]
+    warnings: tuple[str, ...]
+
+
+def valid_value(text: str) -> str | None:
+    """Return the text as a valid label value, or None: `:` becomes `-`, the ends are trimmed, the length is cut to 63."""
+    value = text.replace(":", "-").strip("-_.")[:63].rstrip("-_.")
+    if value == "":
+        return "" if text == "" else None
+    return value if _NAME.fullmatch(value) else None
+
+
+def valid_key(text: str) -> str | None:
+    """Return the text as a valid label key (`[prefix/]name`), or None."""
+    prefix, slash, name = text.rpartition("/")
+    if slash and not _PREFIX.fullmatch(prefix):
+        return None
+    value = valid_value(name)
+    return f"{prefix}{slash}{value}" if value else None
+
+
+def is_reserved(key: str) -> bool:
+    """Whether a source label is not for us to copy: Google's own, ours, and the domains of Kubernetes and Argo CD."""
+    prefix, slash, _ = key.partition("/")
+    domain = bool(slash) and any(prefix == own or prefix.endswith(f".{own}") for own in _RESERVED_DOMAINS)
+    return domain or key.startswith(("goog-", "fleet-registrar-"))
+
+
+def translate(source: Mapping[str, str], only: frozenset[str] = frozenset()) -> Translated:
+    """Translate the source labels whose key is in `only` (empty: all).
+
+    Of two keys that fall into one, the one that needed no change wins; else the first in order of the alphabet.
+    """
+    labels: dict[str, str] = {}
+    origin: dict[str, str] = {}
+    kept: set[str] = set()
+    warnings: list[str] = []
+    wanted = (key for key in source if not is_reserved(key) and (not only or key in only))
+    for key in sorted(wanted, key=lambda key: (valid_key(key) != key, key)):
+        name = valid_key(key)
+        if name is None:
+            warnings.append(f"label key {key!r} cannot be made valid for Kubernetes: left out")
+            continue
+        if name in origin:
+            warnings.append(f"labels {origin[name]!r} and {key!r} would both become {name!r}: {key!r} is left out")
+            continue
+        origin[name] = key
+        value = valid_value(source[key])
+        if value is None:
+            kept.add(name)
+            warnings.append(
+                f"value {source[key]!r} of label {key!r} cannot be made valid for Kubernetes: the old one stays"
+            )
+            continue
+        labels[name] = value
+    return Translated(labels, frozenset(kept), tuple(warnings))

@@ -1,0 +1,168 @@
+"""Messages between the steps: what a body may hold, what the attributes carry. Parsed once, compared as values.
+
+Pure. A body is a hint: each step reads for itself what is true.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from shared.errors import PermanentError
+from shared.resources import ClusterName, MembershipName, NameFault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.settings import Settings
+
+ONBOARDING: Final = ("register-membership", "grant-rbac", "write-secret")
+OFFBOARDING: Final = ("remove-secret", "revoke-rbac", "unregister-membership")
+STEPS: Final = ONBOARDING + OFFBOARDING
+DEAD_LETTERS: Final = "dead-letters"
+AUDIT_LOG_ENTRIES: Final = "audit-log-entries"
+
+ATTRIBUTE_BYTES: Final = 1000  # Pub/Sub's limit is 1,024 bytes for a value
+TURN_AFTER: Final = timedelta(seconds=60)
+SWEEP_ASKS_AGAIN_AFTER: Final = timedelta(hours=1)
+
+_KEYS: Final[Mapping[str, frozenset[str]]] = {
+    "write-secret": frozenset({"granted", "drop_labels"}),
+    "remove-secret": frozenset({"leave"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a step is asked for: a cluster, a membership, or both where both are known."""
+
+    cluster: ClusterName | None = None
+    membership: MembershipName | None = None
+    granted: str = ""
+    drop_labels: frozenset[str] = frozenset()
+    leave: Literal["", "hold", "remove"] = ""
+
+    def body(self) -> dict[str, Any]:
+        """The message's body as a JSON object, without what is not said."""
+        said = {
+            "cluster": self.cluster and str(self.cluster),
+            "membership": self.membership and str(self.membership),
+            "granted": self.granted,
+            "drop_labels": sorted(self.drop_labels),
+            "leave": self.leave,
+        }
+        return {key: value for key, value in said.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One delivery, as it came: `data` are the original bytes, `published` when Pub/Sub took the message in."""
+
+    data: bytes
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""
+    published: datetime | None = None
+
+    def age(self, now: datetime) -> timedelta:
+        """How long ago it was published; zero where nobody says."""
+        return now - self.published if self.published else timedelta()
+
+    @property
+    def asked_by_sweep(self) -> bool:
+        """Whether a sweep asked: then the next sweep asks again."""
+        return self.attributes.get("asked-by") == "sweep"
+
+    def handed_on(self, step: str, topic: str) -> dict[str, str]:
+        """Return the attributes of the message that `step` publishes to `topic` because of this one."""
+        attributes = {
+            key: self.attributes[key]
+            for key in ("asked-by", "cause", "traceparent", "turned")
+            if self.attributes.get(key)
+        }
+        if turns(step, topic):
+            attributes["turned"] = "true"
+        return {key: cut(value) for key, value in attributes.items()}
+
+
+def turns(step: str, topic: str) -> bool:
+    """Whether a chain turns here from onboarding to offboarding or back."""
+    return (step in ONBOARDING and topic in OFFBOARDING) or (step in OFFBOARDING and topic in ONBOARDING)
+
+
+def cut(text: str) -> str:
+    """Return the text cut to what an attribute may hold, at a whole character."""
+    return text.encode()[:ATTRIBUTE_BYTES].decode(errors="ignore")
+
+
+def json_object(data: bytes, what: str) -> dict[str, Any]:
+    """Return the JSON object in `data`. Raises PermanentError that says what is wrong with it."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise PermanentError(f"{what} is not JSON: {error}; it begins with {data[:60]!r}") from error
+    if not isinstance(body, dict):
+        raise PermanentError(f"{what} is JSON but not an object: it begins with {data[:60]!r}")
+    return body
+
+
+def parse(step: str, data: bytes, settings: Settings) -> Request:
+    """Parse the body of a message to `step` (a topic's name). Raises PermanentError with all the faults."""
+    example = f'{{"cluster":"projects/{settings.fleet_project}/locations/europe-west1/clusters/blue"}}'
+    body = json_object(data, f"the message to {step}")
+    faults: list[str] = []
+    allowed = {"cluster", "membership"} | _KEYS.get(step, frozenset())
+    if unknown := sorted(set(body) - allowed):
+        faults.append(f"unknown keys {', '.join(map(repr, unknown))[:200]}: {step} takes {', '.join(sorted(allowed))}")
+    cluster = membership = None
+    try:
+        if "cluster" in body:
+            cluster = ClusterName.parse(body["cluster"], settings.numbers)
+    except NameFault as error:
+        faults.append(str(error))
+    try:
+        if "membership" in body:
+            membership = MembershipName.parse(body["membership"], settings.numbers)
+            if membership.project != settings.fleet_project:
+                faults.append(f"{membership} is not in our fleet, {settings.fleet_project}")
+    except NameFault as error:
+        faults.append(str(error))
+    if "cluster" not in body and "membership" not in body:
+        faults.append("neither cluster nor membership is there")
+    granted = body.get("granted", "") if "granted" in allowed else ""
+    if not isinstance(granted, str):
+        faults.append("granted is not a text `<role> <e-mail>`")
+    drop = body.get("drop_labels", []) if "drop_labels" in allowed else []
+    if not isinstance(drop, list) or not all(isinstance(key, str) for key in drop):
+        faults.append("drop_labels is not a list of label keys")
+    leave = body.get("leave", "") if "leave" in allowed else ""
+    if leave not in ("", "hold", "remove"):
+        faults.append("leave is neither hold nor remove")
+    if faults:
+        raise PermanentError(f"the message to {step} is wrong: {'; '.join(faults)}. Example: {example}")
+    return Request(cluster, membership, granted, frozenset(drop), leave)
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """A message to publish: `topic` is a topic's name."""
+
+    topic: str
+    request: Request
+    changed: bool | None = None
+
+    def body(self) -> dict[str, Any]:
+        """The body as a JSON object; the two end topics also say whether anything was changed."""
+        body = self.request.body()
+        return body if self.changed is None else {**body, "changed": self.changed}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step decided and did, why, and what is to be published because of it."""
+
+    decision: str
+    reason: str
+    next: tuple[Next, ...] = ()
+    severity: Literal["INFO", "WARNING", "ERROR"] = "INFO"

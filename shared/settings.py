@@ -1,0 +1,198 @@
+"""Settings from the environment, read in one place; all their faults are told at once.
+
+Pure but for `os.environ`. A fault is retryable: mending the settings is enough, nothing has to be replayed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from shared.errors import RetryableError
+from shared.resources import MembershipName, NameFault
+from shared.selector import Selector, SelectorFault
+
+T = TypeVar("T")
+
+_PROJECT_ID = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
+_EMAIL = re.compile(r"[a-z0-9._%+-]+@[a-z0-9.-]+\.[a-z]{2,}")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_ROLE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.:]*[A-Za-z0-9])?")
+_ENDPOINT = re.compile(r"https?://[^\s/]+(?:/[^\s]*)?")
+
+
+class SettingsError(RetryableError):
+    """Settings are missing or wrong; the message lists every fault with an example."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How many clusters a sweep may let go: a number, or a percentage of all our Secrets, at least 3 and never all."""
+
+    number: int
+    percent: bool
+
+    def of(self, total: int) -> int:
+        """The allowance among `total` Secrets."""
+        allowed = max(3, total * self.number // 100) if self.percent else self.number
+        return min(allowed, max(total - 1, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of design section 5. Endpoints are '' where Google's own are meant."""
+
+    fleet_project: str
+    fleet_project_number: str
+    source_projects: frozenset[str]
+    selector: Selector
+    label_keys: frozenset[str]
+    central_membership: MembershipName
+    argocd_namespace: str
+    argocd_service_account: str
+    argocd_cluster_role: str
+    pubsub_project: str
+    max_removals: Allowance
+    sweep_requests: int
+    hold: timedelta
+    container_endpoint: str
+    gkehub_endpoint: str
+    connectgateway_endpoint: str
+    pubsub_emulator: str
+
+    @property
+    def grant(self) -> str:
+        """What `grant_rbac` says it has granted: `<role> <e-mail>`."""
+        return f"{self.argocd_cluster_role} {self.argocd_service_account}"
+
+    @property
+    def numbers(self) -> Mapping[str, str]:
+        """Project number → id, as far as the numbers are known."""
+        return {self.fleet_project_number: self.fleet_project}
+
+
+class _Reader:
+    """Reads one variable after another and collects the faults."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
+        self.faults: list[str] = []
+
+    def read(self, name: str, parse: Callable[[str], T], fallback: T, example: str, *, required: bool = False) -> T:
+        """Return the parsed value; `parse` raises ValueError with the fault. Empty counts as not set."""
+        text = self.environment.get(name, "").strip()
+        if not text:
+            if required:
+                self.faults.append(f"{name} is not set; example: {name}={example}")
+            return fallback
+        try:
+            return parse(text)
+        except ValueError as error:
+            self.faults.append(f"{name}={text!r}: {error}; example: {name}={example}")
+            return fallback
+
+
+def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(f"this is not {what}")
+        return text
+
+    return parse
+
+
+def _comma_list(text: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in text.split(",") if part.strip())
+
+
+def _projects(text: str) -> frozenset[str]:
+    projects = _comma_list(text)
+    for project in sorted(projects):
+        if not _PROJECT_ID.fullmatch(project):
+            raise ValueError(f"{project!r} is not a project id (a number is none)")
+    return projects
+
+
+def _selector(text: str) -> Selector:
+    try:
+        return Selector.parse(text)
+    except SelectorFault as error:
+        raise ValueError(str(error)) from error
+
+
+def _whole_number(lowest: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdigit() or int(text) < lowest:
+            raise ValueError(f"this is not a whole number of at least {lowest}")
+        return int(text)
+
+    return parse
+
+
+def _allowance(text: str) -> Allowance:
+    number = text.removesuffix("%").strip()
+    if not number.isdigit() or (text.endswith("%") and int(number) > 100):
+        raise ValueError("this is neither a number nor a percentage up to 100%")
+    return Allowance(int(number), text.endswith("%"))
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings. Raises SettingsError with all the faults."""
+    reader = _Reader(os.environ if environment is None else environment)
+    project = _matching(_PROJECT_ID, "a project id")
+    fleet = reader.read("FLEET_PROJECT", project, "", "my-fleet", required=True)
+    number = reader.read(
+        "FLEET_PROJECT_NUMBER", _matching(re.compile(r"[0-9]+"), "a project number"), "", "123456789012", required=True
+    )
+
+    def central(text: str) -> MembershipName:
+        try:
+            name = MembershipName.parse(text, {number: fleet})
+        except NameFault as error:
+            raise ValueError(str(error)) from error
+        if fleet and name.project != fleet:
+            raise ValueError(f"this membership is not in the fleet project {fleet}")
+        return name
+
+    endpoint = _matching(_ENDPOINT, "an address")
+    example = f"projects/{fleet or 'my-fleet'}/locations/europe-west1/memberships/central"
+    prefix = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
+    settings = Settings(
+        fleet_project=fleet,
+        fleet_project_number=number,
+        source_projects=reader.read("SOURCE_PROJECTS", _projects, frozenset({fleet}), "team-a-prod,team-b-prod"),
+        selector=reader.read("CLUSTER_SELECTOR", _selector, Selector(), "argocd=yes,env in (dev,prod)"),
+        label_keys=reader.read("LABEL_KEYS", _comma_list, frozenset(), "env,tier"),
+        central_membership=reader.read(
+            "CENTRAL_MEMBERSHIP", central, MembershipName("", "", ""), example, required=True
+        ),
+        argocd_namespace=reader.read("ARGOCD_NAMESPACE", _matching(_NAMESPACE, "a namespace"), "argocd", "argocd"),
+        argocd_service_account=reader.read(
+            "ARGOCD_SERVICE_ACCOUNT",
+            # RBAC compares names exactly, and the gateway says the e-mail in lower case.
+            lambda text: _matching(_EMAIL, "an e-mail address")(text.lower()),
+            "",
+            "argocd@my-fleet.iam.gserviceaccount.com",
+            required=True,
+        ),
+        argocd_cluster_role=reader.read(
+            "ARGOCD_CLUSTER_ROLE", _matching(_ROLE, "a ClusterRole's name"), "cluster-admin", "cluster-admin"
+        ),
+        pubsub_project=reader.read("PUBSUB_PROJECT", project, fleet, "my-fleet"),
+        max_removals=reader.read("MAX_REMOVALS", _allowance, Allowance(10, percent=True), "10%"),
+        sweep_requests=reader.read("SWEEP_REQUESTS", _whole_number(1), 200, "200"),
+        hold=timedelta(seconds=reader.read("HOLD", _whole_number(0), 600, "600")),
+        container_endpoint=reader.read(f"{prefix}CONTAINER", endpoint, "", "http://127.0.0.1:8081/"),
+        gkehub_endpoint=reader.read(f"{prefix}GKEHUB", endpoint, "", "http://127.0.0.1:8082/"),
+        connectgateway_endpoint=reader.read(f"{prefix}CONNECTGATEWAY", endpoint, "", "https://127.0.0.1:8443/"),
+        pubsub_emulator=reader.read(
+            "PUBSUB_EMULATOR_HOST", _matching(re.compile(r"[^\s/]+:[0-9]+"), "a host:port"), "", "127.0.0.1:8085"
+        ),
+    )
+    if reader.faults:
+        raise SettingsError("the settings are wrong: " + "; ".join(reader.faults))
+    return settings
