@@ -5,7 +5,7 @@ Everything is in memory and valid for days; there is no revocation and no interm
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 
 from cryptography import x509
@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-VALID = datetime.timedelta(days=30)
-SKEW = datetime.timedelta(hours=1)  # a laptop's clock may be set back while we run
+VALID = dt.timedelta(days=30)
+SKEW = dt.timedelta(hours=1)  # a laptop's clock may be set back while we run
 
 
 class Authority:
@@ -62,7 +62,7 @@ class Authority:
         )
 
     def _builder(self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         authority = self._key.public_key()
         return (
             x509.CertificateBuilder()
