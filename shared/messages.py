@@ -136,9 +136,14 @@ def parse(step: str, data: bytes, settings: Settings) -> Request:
     drop = body.get("drop_labels", []) if "drop_labels" in allowed else []
     if not isinstance(drop, list) or not all(isinstance(key, str) for key in drop):
         faults.append("drop_labels is not a list of label keys")
-    leave = body.get("leave", "") if "leave" in allowed else ""
-    if leave not in ("", "hold", "remove"):
-        faults.append("leave is neither hold nor remove")
+    leave: Literal["", "hold", "remove"] = ""
+    match body.get("leave"):
+        case "hold" | "remove" as said:
+            leave = said
+        case None:
+            pass
+        case _:
+            faults.append("leave is neither hold nor remove")
     if faults:
         raise PermanentError(f"the message to {step} is wrong: {'; '.join(faults)}. Example: {example}")
     return Request(cluster, membership, granted, frozenset(drop), leave)

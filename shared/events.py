@@ -1,0 +1,130 @@
+"""Events into requests: what an audit entry or a membership event asks for, decided from the event alone.
+
+Pure. The shapes are those of recorded entries (GKE's audit log) and of google-cloudevents (gkehub v1). An event says
+*which* cluster; what is true the steps read for themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.errors import PermanentError
+from shared.messages import Next, Request, cut
+from shared.resources import ClusterName, MembershipName, NameFault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+AUDIT: Final = "google.cloud.audit.log.v1.written"
+MEMBERSHIP: Final = "google.cloud.gkehub.membership.v1."
+PUBSUB: Final = "google.cloud.pubsub.topic.v1.messagePublished"
+_GKE: Final = "container.googleapis.com"
+_MEMBERSHIP_NAME = re.compile(r"projects/[^/\s]+/locations/[^/\s]+/memberships/[^/\s]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an event leads: to one request, or to nothing, and why. `cause` is for logs only."""
+
+    reason: str
+    cause: str = ""
+    next: Next | None = None
+
+
+def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
+    """Decide on one LogEntry of the Admin Activity log. `numbers` maps known project numbers to ids.
+
+    An entry may be the first of its operation, the last, or without one: it was then refused, or needed none.
+    Raises PermanentError when an entry that concerns us does not say which cluster.
+    """
+    payload = _object(entry.get("protoPayload"))
+    service, full_method = payload.get("serviceName"), payload.get("methodName")
+    method = str(full_method or "").rpartition(".")[2]
+    kind = _object(entry.get("resource")).get("type", "gke_cluster")
+    if (
+        service != _GKE
+        or kind != "gke_cluster"
+        or method not in ("CreateCluster", "DeleteCluster", "UpdateCluster", "SetLabels")
+    ):
+        return Route(f"not ours: {str(full_method)[:120]} of {str(service)[:120]}")
+    operation = _object(entry.get("operation"))
+    failed = _code(_object(payload.get("status"))) != 0
+    when = "finished" if operation.get("last") else "started" if operation else "refused" if failed else "done"
+    said = f"{method} {when}" + (", failed" if failed and when == "finished" else "")
+    if when == "refused":
+        return Route(f"{said}: nothing has changed")
+    if method == "CreateCluster" and (when != "finished" or failed):
+        return Route(
+            f"{said}: there is no cluster to register yet" if not failed else f"{said}: there is no cluster to register"
+        )
+    if method in ("UpdateCluster", "SetLabels") and when == "started":
+        return Route(f"{said}: the last entry of this operation is the one to act on")
+    cluster = _cluster(entry, payload, numbers)
+    topic = "remove-secret" if method == "DeleteCluster" else "register-membership"
+    who = _object(payload.get("authenticationInfo")).get("principalEmail")
+    cause = cut(
+        " ".join(
+            str(part) for part in (said, who and f"by {who}", operation.get("id") or entry.get("insertId")) if part
+        )
+    )
+    return Route(said, cause, Next(topic, Request(cluster=cluster)))
+
+
+def route_membership(kind: str, data: Any, attributes: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
+    """Decide on a membership event. `kind` is created, updated or deleted; a deleted membership has no payload.
+
+    The name stands in the payload, or in the event's source and subject: their exact form is not documented, so every
+    place is looked at. Raises PermanentError when no place names the membership.
+    """
+    payload = _object(_object(data).get("payload"))
+    if kind in ("created", "updated") and _object(_object(payload.get("endpoint")).get("gkeCluster")):
+        return Route(f"membership {kind}, of a GKE cluster: its audit entries and the sweep carry it")
+    if kind not in ("created", "updated", "deleted"):
+        return Route(f"not ours: membership event of kind {kind[:60]!r}")
+    membership = _membership(payload, attributes, numbers)
+    topic = "remove-secret" if kind == "deleted" else "register-membership"
+    said = f"membership {kind}" + ("" if payload or kind == "deleted" else ", without a readable body")
+    return Route(said, cut(f"{said} {attributes.get('id', '')}".strip()), Next(topic, Request(membership=membership)))
+
+
+def _cluster(entry: Mapping[str, Any], payload: Mapping[str, Any], numbers: Mapping[str, str]) -> ClusterName:
+    """Name the cluster by the resource's labels; `resourceName` says `zones/` for regions too, and will do."""
+    labels = _object(_object(entry.get("resource")).get("labels"))
+    parts = [labels.get(key) for key in ("project_id", "location", "cluster_name")]
+    name = "projects/{}/locations/{}/clusters/{}".format(*parts) if all(parts) else payload.get("resourceName")
+    try:
+        return ClusterName.parse(name, numbers)
+    except NameFault as error:
+        raise PermanentError(
+            f"an audit entry ({payload.get('methodName')}) does not say which cluster: {error}"
+        ) from error
+
+
+def _membership(
+    payload: Mapping[str, Any], attributes: Mapping[str, Any], numbers: Mapping[str, str]
+) -> MembershipName:
+    source, subject, id_ = (str(attributes.get(key) or "") for key in ("source", "subject", "membership"))
+    faults = []
+    for text in (payload.get("name"), subject, source, f"{source}/{subject}", f"{source}/memberships/{id_}"):
+        found = _MEMBERSHIP_NAME.search(str(text or ""))
+        try:
+            if found:
+                return MembershipName.parse(found[0], numbers)
+        except NameFault as error:
+            faults.append(str(error))
+    told = "; ".join(faults) or f"source {source[:120]!r}, subject {subject[:120]!r}"
+    raise PermanentError(f"a membership event does not say which membership: {told}")
+
+
+def _code(status: Mapping[str, Any]) -> int:
+    """The status's code; an absent one is OK, and 64-bit and other integers may come as strings."""
+    try:
+        return int(status.get("code") or 0)
+    except (TypeError, ValueError):
+        return -1
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

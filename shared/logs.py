@@ -1,0 +1,70 @@
+"""Logs: one JSON line per decision, in the fields that Cloud Logging knows. No tokens, no Secret data, no environment.
+
+https://cloud.google.com/logging/docs/structured-logging
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shared.messages import Outcome, Request
+
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+
+
+def traceparent(given: str | None) -> str:
+    """Return the W3C trace context that came along, or a new one."""
+    if given and _TRACEPARENT.fullmatch(given):
+        return given
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def line(
+    severity: str,
+    step: str,
+    message: str,
+    *,
+    project: str = "",
+    trace: str = "",
+    labels: dict[str, str] | None = None,
+    **fields: Any,
+) -> None:
+    """Write one line to standard output."""
+    entry: dict[str, Any] = {"severity": severity, "message": message, "step": step, **fields}
+    if (found := _TRACEPARENT.fullmatch(trace)) is not None:
+        entry["logging.googleapis.com/trace"] = f"projects/{project}/traces/{found[1]}"
+        entry["logging.googleapis.com/spanId"] = found[2]
+    entry["logging.googleapis.com/labels"] = {
+        "step": step,
+        **{key: value for key, value in (labels or {}).items() if value},
+    }
+    sys.stdout.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def names(request: Request | None) -> dict[str, str]:
+    """The cluster and the membership that a request names, as labels."""
+    if request is None:
+        return {}
+    said = {"cluster": request.cluster, "membership": request.membership}
+    return {key: str(name) for key, name in said.items() if name}
+
+
+def outcome(outcome: Outcome, step: str, request: Request, *, project: str, trace: str, cause: str) -> None:
+    """Write the line of a step's decision."""
+    line(
+        outcome.severity,
+        step,
+        f"{outcome.decision}: {outcome.reason}",
+        project=project,
+        trace=trace,
+        labels={**names(request), "cause": cause},
+        decision=outcome.decision,
+        reason=outcome.reason,
+        next=[message.topic for message in outcome.next],
+    )

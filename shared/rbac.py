@@ -1,0 +1,148 @@
+"""The objects in an application cluster that let Argo CD's identity in, as data, and how they compare.
+
+Pure. On GKE the API server sees the plain e-mail as the user; on an attached cluster the agent must also be allowed to
+impersonate it (gcloud: command_lib/container/fleet/rbac_util.py).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.facts import MANAGED_BY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.settings import Settings
+
+Object = dict[str, Any]
+
+LABELS: Final = {"app.kubernetes.io/managed-by": MANAGED_BY}
+GROUP: Final = "rbac.authorization.k8s.io"
+AGENT: Final = {"kind": "ServiceAccount", "name": "connect-agent-sa", "namespace": "gke-connect"}
+AGENT_USER: Final = "system:serviceaccount:gke-connect:connect-agent-sa"
+
+
+class Difference(enum.Enum):
+    """How an object that stands in the cluster differs from the one we want."""
+
+    NONE = "up to date"
+    MISSING = "missing"
+    CHANGED = "changed"
+    OTHER_ROLE = "bound to another role"
+    NOT_OURS = "somebody else's"
+
+
+def objects(settings: Settings, *, attached: bool) -> list[Object]:
+    """Return what must stand in the cluster, in the order of making; the first is Argo CD's ClusterRoleBinding."""
+    user = {"apiGroup": GROUP, "kind": "User", "name": settings.argocd_service_account}
+    binding = _binding(f"fleet-registrar:{settings.argocd_service_account}", settings.argocd_cluster_role, user)
+    if not attached:
+        return [binding]
+    name = f"fleet-registrar:impersonate:{settings.argocd_service_account}"
+    rule = {
+        "apiGroups": [""],
+        "resources": ["users"],
+        "verbs": ["impersonate"],
+        "resourceNames": [settings.argocd_service_account],
+    }
+    role = {
+        "apiVersion": f"{GROUP}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": name, "labels": LABELS},
+        "rules": [rule],
+    }
+    return [binding, role, _binding(name, name, AGENT)]
+
+
+def compare(standing: Object | None, wanted: Object) -> Difference:
+    """Compare an object as the API gives it with the one we want. A `roleRef` can never be changed in place."""
+    if standing is None:
+        return Difference.MISSING
+    if not is_ours(standing):
+        return Difference.NOT_OURS
+    if standing.get("roleRef", {}).get("name") != wanted.get("roleRef", {}).get("name"):
+        return Difference.OTHER_ROLE
+    part = "rules" if wanted["kind"] == "ClusterRole" else "subjects"
+    return Difference.NONE if _plain(standing.get(part)) == _plain(wanted[part]) else Difference.CHANGED
+
+
+def is_ours(standing: Mapping[str, Any]) -> bool:
+    """Whether an object carries our label."""
+    labels = standing["metadata"].get("labels") or {}
+    return all(labels.get(key) == value for key, value in LABELS.items())
+
+
+def patch(standing: Object, wanted: Object) -> Object:
+    """Return the merge patch that mends subjects or rules, with the version that was read."""
+    part = "rules" if wanted["kind"] == "ClusterRole" else "subjects"
+    return {"metadata": version(standing), part: wanted[part]}
+
+
+def version(standing: Object) -> Object:
+    """The precondition of a write: the very object and version that were read."""
+    return {"uid": standing["metadata"]["uid"], "resourceVersion": standing["metadata"]["resourceVersion"]}
+
+
+def reviews(settings: Settings, role: Object | None, *, attached: bool) -> list[Object]:
+    """Return the SubjectAccessReviews that prove the access: `role` is the bound ClusterRole, None for cluster-admin.
+
+    They ask about Argo CD's identity, and on attached clusters also whether the agent may impersonate it.
+    """
+    asked = [_review(settings.argocd_service_account, one_permission(role))]
+    if attached:
+        impersonate = {"verb": "impersonate", "group": "", "resource": "users", "name": settings.argocd_service_account}
+        groups = ["system:serviceaccounts", "system:serviceaccounts:gke-connect", "system:authenticated"]
+        asked.append(_review(AGENT_USER, impersonate, groups))
+    return asked
+
+
+def one_permission(role: Object | None) -> Object:
+    """Return the attributes of one thing that the role allows: everything, for cluster-admin."""
+    if role is None:
+        return {"verb": "*", "group": "*", "resource": "*"}
+    for rule in role.get("rules") or []:
+        if rule.get("resources") and rule.get("verbs"):
+            attributes = {
+                "verb": rule["verbs"][0],
+                "group": (rule.get("apiGroups") or [""])[0],
+                "resource": rule["resources"][0],
+            }
+            resource, slash, subresource = attributes["resource"].partition("/")
+            attributes |= {"resource": resource, "subresource": subresource} if slash else {}
+            return attributes | ({"name": rule["resourceNames"][0]} if rule.get("resourceNames") else {})
+    return {"verb": "get", "group": "", "resource": "namespaces"}
+
+
+def admission_command(membership: str, project: str, users: list[str]) -> str:
+    """Return the one command by which a person lets our identities into an attached cluster."""
+    return (
+        f"gcloud container fleet memberships generate-gateway-rbac --membership={membership} --project={project}"
+        f" --role=clusterrole/cluster-admin --users={','.join(users)}"
+        " --kubeconfig=KUBECONFIG_OF_THE_CLUSTER --context=ITS_CONTEXT --apply"
+    )
+
+
+def _binding(name: str, role: str, subject: Object) -> Object:
+    return {
+        "apiVersion": f"{GROUP}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name, "labels": LABELS},
+        "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role},
+        "subjects": [subject],
+    }
+
+
+def _review(user: str, attributes: Object, groups: list[str] | None = None) -> Object:
+    spec: Object = {"user": user, "resourceAttributes": attributes}
+    return {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {**spec, "groups": groups} if groups else spec,
+    }
+
+
+def _plain(entries: list[Object] | None) -> list[Object]:
+    """Entries without empty fields: the API server fills some in and leaves others out."""
+    return [{key: value for key, value in entry.items() if value not in ("", None, [])} for entry in entries or []]
