@@ -1,0 +1,97 @@
+"""Pub/Sub over gRPC, for the official client libraries: `PUBSUB_EMULATOR_HOST=127.0.0.1:<port>`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+from google.pubsub_v1 import types
+
+from local.pubsub.service import METHODS, Method, received
+from local.wire import GoogleError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from local.pubsub.broker import Broker
+
+_STREAM_BATCH = 100
+
+
+async def serve_grpc(broker: Broker, port: int = 0) -> tuple[Any, int]:
+    """Start a server on loopback; return it (stop it with `await server.stop(grace)`) and its port."""
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)])
+    services: dict[str, dict[str, Any]] = {"Publisher": {}, "Subscriber": {}}
+    for method in METHODS:
+        service, _, name = method.rpc.partition("/")
+        services[service][name] = _unary(broker, method)
+    services["Subscriber"]["StreamingPull"] = _streaming_pull(broker)
+    server.add_generic_rpc_handlers(
+        tuple(
+            grpc.method_handlers_generic_handler(f"google.pubsub.v1.{service}", handlers)
+            for service, handlers in services.items()
+        )
+    )
+    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    return server, bound
+
+
+async def _abort(context: Any, error: GoogleError) -> None:
+    await context.abort(getattr(grpc.StatusCode, error.status, grpc.StatusCode.UNKNOWN), error.message)
+
+
+def _unary(broker: Broker, method: Method) -> Any:
+    async def handler(request: Any, context: Any) -> Any:
+        try:
+            return await method.call(broker, request)
+        except GoogleError as error:
+            await _abort(context, error)
+
+    return grpc.unary_unary_rpc_method_handler(
+        handler, method.request.pb().FromString, lambda answer: answer.SerializeToString()
+    )
+
+
+def _streaming_pull(broker: Broker) -> Any:
+    """Messages as they come. `max_outstanding_messages` is not held here: the client libraries hold it themselves."""
+
+    async def obey(name: str, request: Any) -> None:
+        broker.acknowledge(name, request.ack_ids)
+        for ack_id, seconds in zip(request.modify_deadline_ack_ids, request.modify_deadline_seconds, strict=True):
+            broker.modify_ack_deadline(name, [ack_id], seconds)
+
+    async def handler(requests: AsyncIterator[Any], context: Any) -> None:
+        first = await anext(requests)
+        name = first.subscription
+
+        async def read() -> None:
+            await obey(name, first)
+            async for request in requests:
+                await obey(name, request)
+
+        reader = asyncio.create_task(read())
+        try:
+            while not broker.closed:
+                deliveries = await broker.pull(name, _STREAM_BATCH, 3600.0, first.stream_ack_deadline_seconds or None)
+                try:
+                    await context.write(
+                        types.StreamingPullResponse.pb()(
+                            received_messages=[received(delivery) for delivery in deliveries]
+                        )
+                    )
+                except BaseException:
+                    # The client is gone: what it never saw is free for the next one.
+                    broker.modify_ack_deadline(name, [delivery.ack_id for delivery in deliveries], 0)
+                    raise
+        except GoogleError as error:
+            await _abort(context, error)
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    return grpc.stream_stream_rpc_method_handler(
+        handler, types.StreamingPullRequest.pb().FromString, lambda answer: answer.SerializeToString()
+    )
