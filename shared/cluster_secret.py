@@ -165,11 +165,12 @@ class ClusterSecret:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to write: `create` a whole manifest, or `patch` with a merge patch, or neither.
+    """What to write, for the cluster at `server`: `create` a whole manifest, or `patch` with a merge patch, or neither.
 
     `needs_grant` means that something else differs too, which may only be written once the access is proven.
     """
 
+    server: str
     create: Object | None = None
     patch: Object | None = None
     needs_grant: bool = False
@@ -212,7 +213,7 @@ def plan(
     facts = _annotations(cluster, membership, settings)
     if existing is None:
         if not granted:
-            return Plan(needs_grant=True)
+            return Plan(server, needs_grant=True)
         name = cluster.name.secret_name if cluster else membership.name.secret_name
         keys = {LABEL_KEYS: _joined(source.labels)}
         manifest = {
@@ -227,7 +228,7 @@ def plan(
             },
             "data": {key: _encoded(value) for key, value in {"name": name, "server": server, "config": CONFIG}.items()},
         }
-        return Plan(create=manifest, warnings=source.warnings)
+        return Plan(server, create=manifest, warnings=source.warnings)
 
     needs_grant = (
         not existing.is_of(cluster, membership)
@@ -236,7 +237,7 @@ def plan(
     )
     if needs_grant and not granted and not existing.is_of(cluster, membership):
         # Everything we could write speaks of a later cluster than the Secret does: all of it waits for the proof.
-        return Plan(needs_grant=True, warnings=source.warnings)
+        return Plan(server, needs_grant=True, warnings=source.warnings)
     labels, keys_now = _label_changes(existing, source, drop)
     annotations: dict[str, str | None] = {LABEL_KEYS: _joined(keys_now), **facts, **_agent(existing, membership, now)}
     if granted:
@@ -256,7 +257,7 @@ def plan(
     if "name" not in existing.data:
         data["name"] = _encoded(cluster.name.secret_name if cluster else membership.name.secret_name)
     patch = _patch(existing, body, data)
-    return Plan(patch=patch, needs_grant=needs_grant and not granted, warnings=source.warnings)
+    return Plan(server, patch=patch, needs_grant=needs_grant and not granted, warnings=source.warnings)
 
 
 def hold(existing: ClusterSecret, reason: Reason, now: datetime) -> Object | None:

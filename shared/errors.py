@@ -19,6 +19,18 @@ class PermanentError(FaultError):
     """Trying again cannot help: the message goes to `dead-letters`."""
 
 
+class TakenError(RetryableError):
+    """A membership of that id is there already: look again."""
+
+
+class ConflictError(RetryableError):
+    """409: something else has written meanwhile, or an object of that name is there. Look again."""
+
+
+class RefusedError(RetryableError):
+    """The cluster itself (not the gateway) refuses our identity: a 403 that is a Kubernetes `Status`."""
+
+
 def fault(code: int, status: str, message: str, what: str) -> FaultError:
     """Translate an API's refusal: `code` is the HTTP status (0: no answer), `status` Google's canonical code or ''.
 

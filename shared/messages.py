@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ONBOARDING: Final = ("register-membership", "grant-rbac", "write-secret")
 OFFBOARDING: Final = ("remove-secret", "revoke-rbac", "unregister-membership")
+Severity = Literal["INFO", "WARNING", "ERROR"]
 STEPS: Final = ONBOARDING + OFFBOARDING
 DEAD_LETTERS: Final = "dead-letters"
 AUDIT_LOG_ENTRIES: Final = "audit-log-entries"
@@ -170,4 +171,4 @@ class Outcome:
     decision: str
     reason: str
     next: tuple[Next, ...] = ()
-    severity: Literal["INFO", "WARNING", "ERROR"] = "INFO"
+    severity: Severity = "INFO"

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
+# Collections of the Kubernetes API, below a cluster's address.
+BINDINGS: Final = "apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+ROLES: Final = "apis/rbac.authorization.k8s.io/v1/clusterroles"
+REVIEWS: Final = "apis/authorization.k8s.io/v1/subjectaccessreviews"
+
 LABELS: Final = {"app.kubernetes.io/managed-by": MANAGED_BY}
 GROUP: Final = "rbac.authorization.k8s.io"
 AGENT: Final = {"kind": "ServiceAccount", "name": "connect-agent-sa", "namespace": "gke-connect"}
@@ -54,6 +59,11 @@ def objects(settings: Settings, *, attached: bool) -> list[Object]:
         "rules": [rule],
     }
     return [binding, role, _binding(name, name, AGENT)]
+
+
+def collection(manifest: Object) -> str:
+    """Return the collection that an object belongs to."""
+    return ROLES if manifest["kind"] == "ClusterRole" else BINDINGS
 
 
 def compare(standing: Object | None, wanted: Object) -> Difference:

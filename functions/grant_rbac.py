@@ -1,0 +1,117 @@
+"""`grant_rbac`: lets Argo CD's identity into the cluster, through the gateway, and proves that it works.
+
+Needs: gateway get, post, patch, delete and memberships get, list in the fleet project; in the source projects clusters
+get and list, ClusterRoleBindings, `container.clusterRoles.bind` and access reviews (IAM, because a new cluster knows no
+RBAC of ours); on attached clusters a person lets it in once. It alone may bind roles: no other step shares its identity.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from shared import decisions, rbac
+from shared.decisions import Move
+from shared.errors import PermanentError, RefusedError, RetryableError
+from shared.facts import Cluster, Membership
+from shared.messages import Next, Outcome, Request
+from shared.outcomes import without_acting
+from shared.rbac import Difference
+from shared.reading import membership_of, read_subject
+
+if TYPE_CHECKING:
+    from shared.rbac import Object
+    from shared.services import Services
+
+
+def run(asked: Request, services: Services) -> Outcome:
+    """Do the step for what the message names."""
+    subject = read_subject(asked, services)
+    move = decisions.GRANT[subject.state]
+    if move is not Move.ONBOARD:
+        return without_acting(move, subject, services.settings)
+    membership = subject.membership
+    if isinstance(subject.cluster, Cluster):
+        membership = membership_of(subject.cluster, subject.asked.membership, services)
+    assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is wanted has one
+    url = membership.name.gateway_url(
+        services.settings.fleet_project_number,
+        gke=membership.cluster is not None,
+        override=services.settings.connectgateway_endpoint,
+    )
+    try:
+        did = _granted(url, services, attached=membership.cluster is None)
+    except RefusedError as error:
+        if membership.cluster is not None:
+            raise
+        raise PermanentError(_admission(membership, services, error)) from error
+    following = Request(subject.asked.cluster, membership.name, granted=services.settings.grant)
+    reason = (
+        f"{services.settings.argocd_service_account} may use {subject.name} as {services.settings.argocd_cluster_role}"
+    )
+    return Outcome(did, reason, (Next("write-secret", following),))
+
+
+def _granted(url: str, services: Services, *, attached: bool) -> str:
+    """Make what is missing, prove that the access works, and say what was done."""
+    settings = services.settings
+    did = [_made(url, wanted, services) for wanted in rbac.objects(settings, attached=attached)]
+    role = None
+    if settings.argocd_cluster_role != "cluster-admin":
+        role = services.gateway.get(url, rbac.ROLES, settings.argocd_cluster_role)
+        if role is None:
+            raise RetryableError(
+                f"ClusterRole {settings.argocd_cluster_role} (ARGOCD_CLUSTER_ROLE) is not in the cluster at {url}"
+            )
+    for review in rbac.reviews(settings, role, attached=attached):
+        _prove(url, review, services)
+    done = [text for text in did if text]
+    return ", ".join(done) if done else "the binding stands"
+
+
+def _made(url: str, wanted: Object, services: Services) -> str:
+    """Bring one object to what it should be; '' when nothing differed."""
+    name = wanted["metadata"]["name"]
+    collection = rbac.collection(wanted)
+    standing = services.gateway.get(url, collection, name)
+    match rbac.compare(standing, wanted):
+        case Difference.NONE:
+            return ""
+        case Difference.MISSING:
+            services.gateway.create(url, collection, wanted)
+            return f"made {wanted['kind']} {name}"
+        case Difference.CHANGED if standing is not None:
+            services.gateway.patch(url, collection, name, rbac.patch(standing, wanted))
+            return f"mended {wanted['kind']} {name}"
+        case Difference.OTHER_ROLE if standing is not None:
+            services.gateway.delete(url, collection, name, rbac.version(standing))
+            services.gateway.create(url, collection, wanted)
+            return f"made {wanted['kind']} {name} anew, for another role"
+        case _:
+            raise PermanentError(
+                f"{wanted['kind']} {name} in the cluster at {url} does not carry our label: it is somebody else's and is left"
+                " alone. Rename or delete it, then publish again"
+            )
+
+
+def _prove(url: str, review: Object, services: Services) -> None:
+    """Ask whether the access works, again for up to 2 s: the authoriser learns of a new binding by a watch."""
+    spec = review["spec"]
+    for pause in [*services.pauses(), None]:
+        status = services.gateway.create(url, rbac.REVIEWS, review).get("status") or {}
+        if status.get("allowed"):
+            return
+        if pause is not None:
+            time.sleep(pause)
+    raise RetryableError(
+        f"{spec['user']} may not yet {spec['resourceAttributes']} in the cluster at {url}: asked for 2 s"
+    )
+
+
+def _admission(membership: Membership, services: Services, error: RefusedError) -> str:
+    """The one thing a person must do: let our two identities that reach application clusters in."""
+    granting = services.gateway.identity
+    command = rbac.admission_command(
+        membership.name.membership, membership.name.project, [granting, granting.replace("grant-rbac", "revoke-rbac")]
+    )
+    return f"attached cluster {membership.name} has not admitted our identities ({error}). Run once: {command} ; then publish again"

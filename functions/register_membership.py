@@ -1,0 +1,72 @@
+"""`register_membership`: makes sure that a wanted, living cluster is in our fleet and READY; then `grant-rbac`.
+
+Needs: memberships create, delete, get, list and operations get in the fleet project; clusters get and list in the
+source projects. Deletes only a membership of its own that an earlier cluster of the same name has left behind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared import decisions
+from shared.decisions import Found, Move
+from shared.errors import PermanentError, RetryableError, TakenError
+from shared.facts import Cluster, Membership
+from shared.messages import Next, Outcome, Request
+from shared.outcomes import without_acting
+from shared.reading import read_subject
+
+if TYPE_CHECKING:
+    from shared.services import Services
+
+
+def run(asked: Request, services: Services) -> Outcome:
+    """Do the step for what the message names."""
+    subject = read_subject(asked, services)
+    move = decisions.REGISTER[subject.state]
+    if move is not Move.ONBOARD:
+        return without_acting(move, subject, services.settings)
+    if isinstance(subject.cluster, Cluster):
+        membership, did = _registered(subject.cluster, services)
+        following = Request(subject.cluster.name, membership.name)
+    else:
+        following, did = Request(membership=subject.asked.membership), "is in the fleet"
+    return Outcome(
+        f"{following.membership} {did}", f"{subject.name} is {subject.state.value}", (Next("grant-rbac", following),)
+    )
+
+
+def _registered(cluster: Cluster, services: Services) -> tuple[Membership, str]:
+    """Return the cluster's membership, made if there was none, and what was done."""
+    own = cluster.name.membership(services.settings.fleet_project)
+    found = services.fleet.membership(cluster.membership) if cluster.membership else None
+    if found is None:
+        try:
+            return _ready(services.fleet.create(own, cluster), "was made")
+        except TakenError:
+            found = services.fleet.membership(own)
+            if found is None:
+                raise
+    match decisions.membership_for(cluster, found):
+        case Found.USE:
+            return found, "is in the fleet"
+        case Found.REPLACE:
+            services.fleet.delete(found.name)  # read just now: the API takes no precondition
+            return _ready(services.fleet.create(own, cluster), "was made anew")
+        case Found.IN_THE_WAY:
+            raise PermanentError(
+                f"{found.name} is in the way of {cluster.name}: it names {found.cluster or 'no GKE cluster'} and is not ours;"
+                " it is left alone. Unregister it, then publish again"
+            )
+        case Found.WAIT:
+            raise RetryableError(f"{found.name} of {cluster.name} is {found.state}: not ready yet")
+        case _:
+            raise RetryableError(
+                f"{cluster.name} says that its membership is {found.name}, which names {found.cluster or 'no GKE cluster'}"
+            )
+
+
+def _ready(made: Membership, did: str) -> tuple[Membership, str]:
+    if not made.is_usable:
+        raise RetryableError(f"{made.name} {did} and is {made.state}: not ready yet")
+    return made, did

@@ -1,0 +1,98 @@
+"""`remove_secret`: holds the Secret of a cluster that is going, deletes that of one that is gone.
+
+A living cluster leaves only by what a sweep asks with `leave`, in two looks. Needs: gateway get, patch, delete and
+memberships get, list in the fleet project; clusters get and list in the source projects; list, patch and delete on
+Secrets in Argo CD's namespace (a Role in the central cluster).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared import cluster_secret, decisions
+from shared.cluster_secret import CLUSTER_ID, MEMBERSHIP_UID
+from shared.decisions import Move
+from shared.facts import Cluster, Membership, State
+from shared.messages import Next, Outcome, Request
+from shared.outcomes import why, without_acting
+from shared.reading import Subject, find_membership, read_subject
+
+if TYPE_CHECKING:
+    from shared.cluster_secret import ClusterSecret, Reason
+    from shared.services import Services
+
+_DOING = {
+    Move.HOLD: "held the Secret",
+    Move.LIFT: "lifted the hold",
+    Move.DELETE: "deleted the Secret",
+    Move.HAND_ON: "no Secret of ours is left",
+}
+
+
+def run(asked: Request, services: Services) -> Outcome:
+    """Do the step for what the message names."""
+    if asked.cluster is None:
+        return _for_membership(asked, services)
+    secret = services.central.secret_of(asked.cluster, None)
+    subject = read_subject(asked, services, has_secret=secret is not None)
+    cluster = subject.cluster if isinstance(subject.cluster, Cluster) else None
+    earlier = _differs(secret, CLUSTER_ID, cluster.id if cluster else None)
+    registered = (
+        subject.state is State.NOT_WANTED
+        and secret is None
+        and cluster is not None
+        and find_membership(cluster, asked.membership, services) is not None
+    )
+    move = decisions.remove(
+        subject.state, secret, asked, services.settings, services.now(), earlier=earlier, registered=registered
+    )
+    return _act(move, subject, secret, "not-wanted" if subject.state is State.NOT_WANTED else "going", services)
+
+
+def _for_membership(asked: Request, services: Services) -> Outcome:
+    """A membership's message becomes its cluster's where there is one; an attached cluster is its membership."""
+    if asked.membership == services.settings.central_membership:
+        return without_acting(Move.NOTHING, Subject(asked, State.CENTRAL), services.settings)
+    secret = services.central.secret_of(None, asked.membership)
+    if secret is not None and secret.cluster is not None:
+        return _hand_to_cluster(
+            Request(secret.cluster, asked.membership, leave=asked.leave), f"Secret {secret.name} names it"
+        )
+    subject = read_subject(asked, services, has_secret=True)
+    if subject.asked.cluster is not None:
+        return _hand_to_cluster(subject.asked, "the membership names it")
+    membership = subject.membership if isinstance(subject.membership, Membership) else None
+    earlier = _differs(secret, MEMBERSHIP_UID, membership.unique_id if membership else None)
+    move = decisions.remove_attached(subject.state, secret, asked, services.settings, services.now(), earlier=earlier)
+    left = subject.state is State.GONE or (subject.state is State.NOT_WANTED and earlier)
+    reason: Reason = "left-fleet" if left else "not-wanted" if subject.state is State.NOT_WANTED else "going"
+    return _act(move, subject, secret, reason, services)
+
+
+def _hand_to_cluster(request: Request, reason: str) -> Outcome:
+    return Outcome(f"a message for {request.cluster}", reason, (Next("remove-secret", request),))
+
+
+def _act(move: Move, subject: Subject, secret: ClusterSecret | None, reason: Reason, services: Services) -> Outcome:
+    """Carry the move out, with the version of the Secret that was read before what is true was read."""
+    if move not in _DOING:
+        return without_acting(move, subject, services.settings)
+    said = why(subject, services.settings)
+    if secret is not None and move is Move.DELETE:
+        services.central.delete(secret)
+    elif secret is not None and move in (Move.HOLD, Move.LIFT):
+        patch = (
+            cluster_secret.hold(secret, reason, services.now()) if move is Move.HOLD else cluster_secret.lift(secret)
+        )
+        if patch is None:
+            return Outcome("the Secret is held already", said)
+        services.central.patch(secret, patch)
+        return Outcome(f"{_DOING[move]} ({reason})" if move is Move.HOLD else _DOING[move], said)
+    membership = subject.asked.membership or (secret.membership if secret else None)
+    return Outcome(_DOING[move], said, (Next("revoke-rbac", Request(subject.asked.cluster, membership)),))
+
+
+def _differs(secret: ClusterSecret | None, annotation: str, now: str | None) -> bool:
+    """Whether the Secret was written for an earlier cluster: both ids must be known to say so."""
+    then = secret.annotations.get(annotation) if secret else None
+    return bool(then and now and then != now)

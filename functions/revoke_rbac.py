@@ -1,0 +1,64 @@
+"""`revoke_rbac`: removes our binding from a cluster that lives and is not wanted, once no Secret of ours is left for it.
+
+Needs: gateway get, delete and memberships get, list in the fleet project; clusters get, list and ClusterRoleBindings
+get, delete in the source projects; list on Secrets in Argo CD's namespace. On attached clusters a person lets it in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared import decisions, rbac
+from shared.decisions import Move
+from shared.facts import Cluster, Membership
+from shared.messages import Next, Outcome, Request
+from shared.outcomes import why, without_acting
+from shared.reading import find_membership, read_subject
+
+if TYPE_CHECKING:
+    from shared.reading import Subject
+    from shared.services import Services
+
+
+def run(asked: Request, services: Services) -> Outcome:
+    """Do the step for what the message names."""
+    secret = services.central.secret_of(asked.cluster, asked.membership)
+    subject = read_subject(asked, services, has_secret=secret is not None)
+    if subject.asked.cluster is not None and asked.cluster is None:
+        secret = services.central.secret_of(subject.asked.cluster, None)
+    move = decisions.revoke(subject.state, secret_left=secret is not None)
+    if move not in (Move.REVOKE, Move.HAND_ON):
+        if secret is not None and move is Move.NOTHING:
+            return Outcome(move.value, f"Secret {secret.name} of {subject.name} is still there")
+        return without_acting(move, subject, services.settings)
+    reason = why(subject, services.settings)
+    did = _revoked(subject, services) if move is Move.REVOKE else "no cluster is left to revoke anything in"
+    return Outcome(
+        did, reason, (Next("unregister-membership", Request(subject.asked.cluster, subject.asked.membership)),)
+    )
+
+
+def _revoked(subject: Subject, services: Services) -> str:
+    """Delete our objects, the binding first; what does not carry our label is left alone."""
+    if isinstance(subject.cluster, Cluster):
+        membership = find_membership(subject.cluster, subject.asked.membership, services)
+    else:
+        membership = subject.membership if isinstance(subject.membership, Membership) else None
+    if membership is None:
+        return "no membership leads to the cluster: its binding lets nobody in"
+    settings, attached = services.settings, membership.cluster is None
+    url = membership.name.gateway_url(
+        settings.fleet_project_number, gke=not attached, override=settings.connectgateway_endpoint
+    )
+    did = []
+    for wanted in rbac.objects(settings, attached=attached):
+        name, collection = wanted["metadata"]["name"], rbac.collection(wanted)
+        standing = services.gateway.get(url, collection, name)
+        if standing is None:
+            continue
+        if not rbac.is_ours(standing):
+            did.append(f"left {wanted['kind']} {name}, which is not ours")
+            continue
+        services.gateway.delete(url, collection, name, rbac.version(standing))
+        did.append(f"deleted {wanted['kind']} {name}")
+    return ", ".join(did) if did else "no binding of ours was left"

@@ -1,0 +1,104 @@
+"""`write_secret`: writes the cluster Secret in the central cluster, only when something differs.
+
+Only with `granted`, the word of `grant_rbac`, does it create, lift a hold, note the grant, or speak of a later cluster.
+Needs: gateway get, post, patch and memberships get, list in the fleet project; clusters get and list in the source
+projects; get, list, create and patch on Secrets in Argo CD's namespace (a Role in the central cluster).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared import cluster_secret, decisions
+from shared.decisions import Move
+from shared.errors import ConflictError, PermanentError, RetryableError
+from shared.facts import Cluster, Membership, State
+from shared.messages import Next, Outcome, Request
+from shared.outcomes import without_acting
+from shared.reading import Subject, membership_of, read_subject
+
+if TYPE_CHECKING:
+    from shared.cluster_secret import ClusterSecret, Plan
+    from shared.messages import Severity
+    from shared.services import Services
+
+
+def run(asked: Request, services: Services) -> Outcome:
+    """Do the step for what the message names."""
+    secret = services.central.secret_of(asked.cluster, asked.membership)
+    subject = read_subject(asked, services, has_secret=secret is not None)
+    if asked.cluster is None and subject.asked.cluster is not None:
+        # The membership of a GKE cluster leads to that cluster's Secret, which is found by the cluster.
+        return run(subject.asked, services)
+    move = decisions.write(subject.state, secret)
+    if move is not Move.WRITE:
+        return without_acting(move, subject, services.settings)
+    return _write(subject, secret, services)
+
+
+def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -> Outcome:
+    asked, settings = subject.asked, services.settings
+    cluster = subject.cluster if isinstance(subject.cluster, Cluster) else None
+    membership = membership_of(cluster, asked.membership, services) if cluster else subject.membership
+    assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is wanted has one
+    if cluster is None and secret is not None and secret.cluster is not None:
+        raise RetryableError(
+            f"Secret {secret.name} speaks of {secret.cluster}, and {membership.name} of an attached cluster"
+        )
+    if asked.granted and asked.granted != settings.grant:
+        raise RetryableError(
+            f"granted is {asked.granted!r}, the settings say {settings.grant!r}: the grant must be made again"
+        )
+    plan = cluster_secret.plan(
+        secret, cluster, membership, settings, granted=bool(asked.granted), drop=asked.drop_labels, now=services.now()
+    )
+    both = Request(asked.cluster, membership.name)
+    if plan.create is not None:
+        _create(plan, services)
+        if (turned := _look_again(subject, services)) is not None:
+            return turned
+    elif plan.patch is not None and secret is not None:
+        services.central.patch(secret, plan.patch)
+    changed = plan.create is not None or plan.patch is not None
+    did = (
+        "created the Secret"
+        if plan.create
+        else "changed the Secret"
+        if plan.patch
+        else "the Secret stands as it should"
+    )
+    reason = "; ".join((f"{subject.name} is {subject.state.value}", *plan.warnings))
+    severity: Severity = "WARNING" if plan.warnings else "INFO"
+    if plan.needs_grant:
+        return Outcome(f"{did}; the rest needs the grant", reason, (Next("grant-rbac", both),), severity)
+    return Outcome(did, reason, (Next("cluster-onboarded", both, changed),), severity)
+
+
+def _create(plan: Plan, services: Services) -> None:
+    """Create the Secret unless somebody else's has its name, or speaks of the same server or cluster name."""
+    assert plan.create is not None  # noqa: S101 - for the type checker
+    name = plan.create["metadata"]["name"]
+    server = plan.server
+    for other in services.central.foreign():
+        if other.in_the_way_of(name, server):
+            raise PermanentError(
+                f"Secret {other.name} is not ours and has the same server or name as {name}: Argo CD would take the two for"
+                " one. It is left alone; delete it, or take it over, then publish again"
+            )
+    try:
+        services.central.create(plan.create)
+    except ConflictError:
+        named = services.central.secret_named(name)
+        if named is None or named.is_ours:
+            raise
+        raise PermanentError(
+            f"a Secret named {name} is there and is not ours: it is left alone; rename or delete it, then publish again"
+        ) from None
+
+
+def _look_again(subject: Subject, services: Services) -> Outcome | None:
+    """Look once more whether the cluster is still alive: its deletion may have passed by before the Secret was there."""
+    again = read_subject(Request(subject.asked.cluster, subject.asked.membership), services, has_secret=True)
+    if again.state in (State.GONE, State.GOING):
+        return without_acting(Move.TO_REMOVE, again, services.settings)
+    return None

@@ -1,0 +1,156 @@
+"""The one place where a delivery comes in and becomes an acknowledgement or a redelivery.
+
+A CloudEvent function that returns has acknowledged; anything but 2xx is delivered again (functions-framework 3.10).
+Permanent faults go to `dead-letters`, retryable ones are answered with 503, both with one clear line in the log.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import flask
+
+from shared import logs, messages, settings
+from shared.errors import FaultError, PermanentError, RetryableError
+from shared.messages import DEAD_LETTERS, TURN_AFTER, Message, Outcome, Request
+from shared.services import Services
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloudevents.http import CloudEvent
+
+_services: Services | None = None
+
+
+def services() -> Services:
+    """Return the outside world, made at the first event. Raises SettingsError with every fault of the settings."""
+    global _services  # noqa: PLW0603 - connections and the token live as long as the process
+    if _services is None:
+        _services = Services(settings.load())
+    return _services
+
+
+def serve(step: str, event: CloudEvent, run: Callable[[Request, Services], Outcome]) -> None:
+    """Answer one delivery to a step: parse, let `run` read, decide and act, then publish what comes next."""
+    message = envelope(event)
+    answer(step, message, lambda world, trace: handle(step, message, world, run, trace))
+
+
+def handle(
+    step: str, message: Message, world: Services, run: Callable[[Request, Services], Outcome], trace: str
+) -> Outcome | None:
+    """Do one step for one message. Raises a fault; what this returns has been published."""
+    if message.asked_by_sweep and message.age(world.now()) > messages.SWEEP_ASKS_AGAIN_AFTER:
+        raise PermanentError(f"a sweep asked for this {message.age(world.now())} ago: the next sweep asks again")
+    asked = messages.parse(step, message.data, world.settings)
+    outcome = run(asked, world)
+    attributes = {**message.attributes, "traceparent": trace}
+    attributes.setdefault("cause", f"message {message.id} to {step}")
+    carried = Message(message.data, attributes, message.id, message.published)
+    for following in outcome.next:
+        if (
+            messages.turns(step, following.topic)
+            and message.attributes.get("turned")
+            and message.age(world.now()) < TURN_AFTER
+        ):
+            raise RetryableError(
+                f"{outcome.decision}: {outcome.reason}; this chain has turned before and would turn again to"
+                f" {following.topic}: looked at again later"
+            )
+        world.bus.publish_object(following.topic, following.body(), carried.handed_on(step, following.topic))
+    logs.outcome(outcome, step, asked, project=world.settings.pubsub_project, trace=trace, cause=attributes["cause"])
+    return outcome
+
+
+def answer(step: str, message: Message, do: Callable[[Services, str], Any]) -> None:
+    """Turn what `do` raises into an acknowledgement (after a dead letter) or a redelivery."""
+    trace = logs.traceparent(message.attributes.get("traceparent"))
+    told = {"cause": message.attributes.get("cause", ""), **_named(message)}
+    project = ""
+    try:
+        world = services()
+        project = world.settings.pubsub_project
+        try:
+            do(world, trace)
+        except PermanentError as error:
+            give_up(step, message, error, world)
+            logs.line("ERROR", step, str(error), project=project, trace=trace, labels=told, decision="given up")
+        except RetryableError as error:
+            if message.asked_by_sweep and message.age(world.now()) > messages.SWEEP_ASKS_AGAIN_AFTER:
+                logs.line(
+                    "ERROR",
+                    step,
+                    str(error),
+                    project=project,
+                    trace=trace,
+                    labels=told,
+                    decision="left to the next sweep",
+                )
+                return
+            raise
+    except FaultError as error:
+        logs.line("WARNING", step, str(error), project=project, trace=trace, labels=told, decision="delivered again")
+        flask.abort(503, description="not done yet: delivered again")
+    except Exception as error:
+        text = f"not expected: {type(error).__name__}: {error}"[:900]
+        logs.line("ERROR", step, text, project=project, trace=trace, labels=told, decision="delivered again")
+        raise
+
+
+def give_up(step: str, message: Message, error: PermanentError, world: Services) -> None:
+    """Publish the original bytes to `dead-letters`, unless a sweep asked: it asks again."""
+    if message.asked_by_sweep:
+        return
+    own = {
+        "topic": message.attributes.get("topic", "") if step == "route-event" else step,
+        "step": step,
+        "reason": messages.cut(str(error)),
+        **_named(message),
+    }
+    # Pub/Sub takes 100 attributes, and none that begins with `goog`.
+    original = {
+        key: value for key, value in message.attributes.items() if key not in own and not key.startswith("goog")
+    }
+    carried = dict(list(original.items())[:90])
+    world.bus.publish(DEAD_LETTERS, message.data, {**carried, **{key: value for key, value in own.items() if value}})
+
+
+def envelope(event: CloudEvent) -> Message:
+    """Return the Pub/Sub message in a CloudEvent: a raw push, which the framework has turned into one, or Eventarc's.
+
+    Raises nothing: what is not there is empty, and parsing says so.
+    """
+    data = event.data if isinstance(event.data, dict) else {}
+    message = data.get("message")
+    if not isinstance(message, dict):
+        return Message(event.data if isinstance(event.data, bytes) else b"", {}, str(event["id"]))
+    attributes = {str(key): str(value) for key, value in (message.get("attributes") or {}).items()}
+    return Message(_bytes(message.get("data")), attributes, str(message.get("messageId", event["id"])), _time(message))
+
+
+def _bytes(data: object) -> bytes:
+    try:
+        return base64.b64decode(data) if isinstance(data, str) else b""
+    except binascii.Error:
+        return b""
+
+
+def _time(message: dict[str, Any]) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(message.get("publishTime")))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _named(message: Message) -> dict[str, str]:
+    """The names that a body claims, for logs and dead letters, whether or not the rest of it can be read."""
+    try:
+        body = messages.json_object(message.data, "")
+    except PermanentError:
+        return {}
+    return {key: messages.cut(str(body[key])) for key in ("cluster", "membership") if body.get(key)}

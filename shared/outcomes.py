@@ -1,0 +1,56 @@
+"""What a step says when the table of states lets it do nothing, raise, give up or hand over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.decisions import Move
+from shared.errors import PermanentError, RetryableError
+from shared.facts import Cluster, State
+from shared.messages import Next, Outcome, Request
+
+if TYPE_CHECKING:
+    from shared.messages import Severity
+    from shared.reading import Subject
+    from shared.settings import Settings
+
+_TURNS = {Move.TO_REGISTER: "register-membership", Move.TO_REMOVE: "remove-secret"}
+
+
+def without_acting(move: Move, subject: Subject, settings: Settings) -> Outcome:
+    """Return the outcome of a move that touches nothing. Raises the faults that RAISE and PERMANENT stand for."""
+    reason = why(subject, settings)
+    if move is Move.RAISE:
+        raise RetryableError(f"{subject.name} is {subject.state.value}: {reason}")
+    if move is Move.PERMANENT:
+        raise PermanentError(reason)
+    if move in _TURNS:
+        following = Request(subject.asked.cluster, subject.asked.membership)
+        return Outcome(move.value, reason, (Next(_TURNS[move], following),))
+    severity: Severity = "ERROR" if move is Move.REPORT else "WARNING" if move is Move.WARN else "INFO"
+    return Outcome(move.value, reason, severity=severity)
+
+
+def why(subject: Subject, settings: Settings) -> str:
+    """Say in a sentence why the cluster is in its row of the table, and what a person can do where only a person can."""
+    name = subject.name
+    match subject.state:
+        case State.NOT_SOURCE:
+            return f"{name} is in no source project (SOURCE_PROJECTS)"
+        case State.CENTRAL:
+            return f"{name} is the central cluster, which is never taken in"
+        case State.GONE:
+            return f"{name} is gone: 404, and a complete list lacks it"
+        case State.OTHER_FLEET:
+            project = subject.cluster.fleet_project if isinstance(subject.cluster, Cluster) else "another project"
+            return (
+                f"{name} is wanted, but is in the fleet of {project}, not in {settings.fleet_project}'s:"
+                " take it out of that fleet (gcloud container clusters update --clear-fleet-project), or deselect it"
+            )
+        case _:
+            status = (
+                subject.cluster.status
+                if isinstance(subject.cluster, Cluster)
+                else getattr(subject.membership, "state", "")
+            )
+            return f"{name} is {subject.state.value} ({status})"

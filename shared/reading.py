@@ -1,0 +1,106 @@
+"""What is true of the cluster that a message names: read fresh, and *gone* only by positive proof (design, section 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.errors import RetryableError
+from shared.facts import GONE, Cluster, Gone, Membership, State, state_of_attached, state_of_cluster
+from shared.messages import Request
+
+if TYPE_CHECKING:
+    from shared.resources import ClusterName, MembershipName
+    from shared.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A cluster and the row of the table of states that it is in.
+
+    `asked` has both names where both are known. `cluster` is what GKE says; for an attached cluster it is None and
+    `membership` speaks.
+    """
+
+    asked: Request
+    state: State
+    cluster: Cluster | Gone | None = None
+    membership: Membership | Gone | None = None
+
+    @property
+    def name(self) -> str:
+        """The name for people: the cluster's, or the membership's of an attached cluster."""
+        return str(self.asked.cluster or self.asked.membership)
+
+
+def read_cluster(name: ClusterName, services: Services) -> Cluster | Gone:
+    """Read a GKE cluster. Gone: GKE answers 404 *and* a complete list of its location lacks it."""
+    cluster = services.gke.cluster(name)
+    if cluster is not None:
+        return cluster
+    if services.gke.in_list(name):
+        raise RetryableError(f"GKE answers 404 for {name}, and lists it: two answers that contradict each other")
+    return GONE
+
+
+def read_membership(name: MembershipName, services: Services) -> Membership | Gone:
+    """Read a membership. Gone: the fleet answers 404 *and* a complete list of its location lacks it."""
+    membership = services.fleet.membership(name)
+    if membership is not None:
+        return membership
+    if services.fleet.in_list(name):
+        raise RetryableError(f"the fleet answers 404 for {name}, and lists it: two answers that contradict each other")
+    return GONE
+
+
+def read_subject(asked: Request, services: Services, *, has_secret: bool = False) -> Subject:
+    """Read what a message is about. A project that is not a source is left alone unless we have a Secret for it.
+
+    A membership whose endpoint is a GKE cluster leads to that cluster.
+    """
+    settings = services.settings
+    if asked.membership == settings.central_membership and asked.cluster is None:
+        return Subject(asked, State.CENTRAL)
+    if asked.cluster is None:
+        assert asked.membership is not None  # noqa: S101 - messages.parse makes sure of it
+        membership = read_membership(asked.membership, services)
+        if isinstance(membership, Gone) or membership.cluster is None:
+            return Subject(asked, state_of_attached(membership, settings), membership=membership)
+        asked = Request(membership.cluster, asked.membership, asked.granted, asked.drop_labels, asked.leave)
+    name = asked.cluster
+    assert name is not None  # noqa: S101 - for the type checker
+    if name.project not in settings.source_projects and not has_secret:
+        return Subject(asked, State.NOT_SOURCE)
+    cluster = read_cluster(name, services)
+    return Subject(asked, state_of_cluster(cluster, settings, services.central_cluster), cluster=cluster)
+
+
+def find_membership(cluster: Cluster, hint: MembershipName | None, services: Services) -> Membership | None:
+    """Return the cluster's membership in our fleet, None when it has none: by its own word, the hint, our own id.
+
+    Raises RetryableError when cluster and membership do not name each other.
+    """
+    fleet = services.settings.fleet_project
+    said = (cluster.membership, hint, cluster.name.membership(fleet))
+    for name in dict.fromkeys(name for name in said if name is not None and name.project == fleet):
+        found = services.fleet.membership(name)
+        if found is None:
+            continue
+        if found.cluster == cluster.name and not (found.cluster_id and found.cluster_id != cluster.id_label):
+            return found
+        if name == cluster.membership:
+            whose = found.cluster if found.cluster != cluster.name else "an earlier cluster of that name"
+            raise RetryableError(
+                f"{cluster.name} says that its membership is {name}, which names {whose or 'no GKE cluster'}"
+            )
+    return None
+
+
+def membership_of(cluster: Cluster, hint: MembershipName | None, services: Services) -> Membership:
+    """Return the cluster's membership, ready for use. Raises RetryableError when there is none, or not yet."""
+    found = find_membership(cluster, hint, services)
+    if found is None:
+        raise RetryableError(f"{cluster.name} has no membership in our fleet yet: register-membership makes it")
+    if not found.is_usable:
+        raise RetryableError(f"{found.name} of {cluster.name} is {found.state}: not ready yet")
+    return found

@@ -1,0 +1,114 @@
+"""What a step may touch, made when it is first touched: a function imports only the clients it uses.
+
+One `Services` lives as long as the process, and with it the connections, the token and the few answers that cannot
+change while it lives.
+"""
+
+from __future__ import annotations
+
+import functools
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from shared.errors import RetryableError
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+    from shared.bus import Bus
+    from shared.central import Central
+    from shared.fleet import Fleet
+    from shared.gateway import Gateway
+    from shared.gke import Gke
+    from shared.resources import ClusterName
+    from shared.settings import Settings
+
+# The second scope makes clusters see the e-mail, not a numeric id, where they are reached without the gateway.
+SCOPES = ("https://www.googleapis.com/auth/cloud-platform", "https://www.googleapis.com/auth/userinfo.email")
+
+
+class Services:
+    """The outside world of a step, as the settings describe it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @functools.cached_property
+    def credentials(self) -> Credentials:
+        """The function's own identity, from the metadata server; nothing is stored."""
+        import google.auth
+        from google.auth.exceptions import GoogleAuthError
+
+        try:
+            found: tuple[Credentials, str | None] = google.auth.default(scopes=SCOPES)
+        except GoogleAuthError as error:
+            raise RetryableError(f"this function has no Google identity: {error}") from error
+        return found[0]
+
+    @functools.cached_property
+    def gke(self) -> Gke:
+        """The GKE API."""
+        from google.auth.transport.requests import AuthorizedSession
+
+        from shared.gke import Gke
+
+        return Gke(AuthorizedSession(self.credentials), self.settings.container_endpoint, self.settings.numbers)
+
+    @functools.cached_property
+    def fleet(self) -> Fleet:
+        """The fleet API."""
+        from shared.fleet import Fleet
+
+        return Fleet(self.credentials, self.settings.gkehub_endpoint, self.settings.numbers)
+
+    @functools.cached_property
+    def gateway(self) -> Gateway:
+        """Connect Gateway."""
+        from shared.gateway import Gateway
+
+        return Gateway(self.credentials)
+
+    @functools.cached_property
+    def central(self) -> Central:
+        """The cluster Secrets in the central cluster."""
+        from shared.central import Central
+
+        return Central(self.gateway, self.central_url, self.settings)
+
+    @functools.cached_property
+    def central_cluster(self) -> ClusterName | None:
+        """The central cluster's name; None when it is not a GKE cluster. Read once: a `resourceLink` is immutable.
+
+        Should the membership be made anew for another cluster, that one says so itself by its `fleet.membership`.
+        """
+        found = self.fleet.membership(self.settings.central_membership)
+        if found is None:
+            raise RetryableError(
+                f"CENTRAL_MEMBERSHIP {self.settings.central_membership} is not in the fleet: mend the setting, or register it"
+            )
+        return found.cluster
+
+    @functools.cached_property
+    def central_url(self) -> str:
+        """The central cluster's address through the gateway."""
+        return self.settings.central_membership.gateway_url(
+            self.settings.fleet_project_number,
+            gke=self.central_cluster is not None,
+            override=self.settings.connectgateway_endpoint,
+        )
+
+    @functools.cached_property
+    def bus(self) -> Bus:
+        """Pub/Sub."""
+        from shared.bus import Bus
+
+        emulator = self.settings.pubsub_emulator
+        return Bus(None if emulator else self.credentials, self.settings.pubsub_project, emulator)
+
+    def now(self) -> datetime:
+        """The time."""
+        return datetime.now(UTC)
+
+    def pauses(self) -> list[float]:
+        """Seconds to wait between asking an access review again: 2 s in all (design, section 2)."""
+        return [0.1, 0.2, 0.4, 0.6, 0.7]
