@@ -1,0 +1,49 @@
+# Set-up is part of every target: a machine needs Python 3.11 or newer and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.made-from
+SOURCES := main.py functions shared local tests
+
+# What the machine sets for its own tools must not leak into ours.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help setup demo test lint types layers check lock clean
+
+help:  ## show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP)  ## make the virtual environment from the pinned, hashed packages
+
+$(STAMP): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which with make PYTHON=python3.12 …")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) (a minute, once) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	@touch $@
+
+demo: setup  ## run the story: clusters come, change and go, and Argo CD's list follows
+	@$(BIN)/python -m local demo
+
+test: setup  ## run every test that needs nothing to be built
+	@$(BIN)/python -m pytest -rs
+
+lint: setup  ## ruff: rules and format
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+
+types: setup  ## mypy, strict
+	@$(BIN)/mypy $(SOURCES)
+
+layers: setup  ## the core imports no client, the functions know nothing of the local cloud
+	@$(BIN)/lint-imports --no-cache
+
+check: lint types layers test  ## all of it
+
+lock: setup  ## pin the packages anew, with hashes (needs uv)
+	@for file in requirements requirements-dev; do \
+	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$file.in -o $$file.txt; \
+	done
+
+clean:  ## remove what was made here
+	rm -rf $(VENV) .local .mypy_cache .ruff_cache .hypothesis

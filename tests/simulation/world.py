@@ -1,0 +1,426 @@
+"""A simulated world for the real steps: GKE, the fleet, the gateway with its clusters, and Pub/Sub, as plain state.
+
+It speaks the verbs of `shared.gke`, `shared.fleet`, `shared.gateway` and `shared.bus`, and says no where the real APIs
+would. Every call passes through `World.touch`, before and after it takes effect: there a test lets things go wrong.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from functions import grant_rbac, register_membership, remove_secret, revoke_rbac, unregister_membership, write_secret
+from shared import entry, rbac, settings
+from shared.central import Central
+from shared.errors import ConflictError, PermanentError, RefusedError, RetryableError, TakenError
+from shared.facts import MANAGED_BY, Cluster, Membership
+from shared.messages import DEAD_LETTERS, Message
+from shared.resources import ClusterName, MembershipName
+from shared.selector import Selector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from shared.messages import Outcome
+    from shared.settings import Settings
+
+Object = dict[str, Any]
+
+ENVIRONMENT = {
+    "FLEET_PROJECT": "demo-fleet",
+    "FLEET_PROJECT_NUMBER": "100000000001",
+    "SOURCE_PROJECTS": "demo-fleet,demo-apps",
+    "CENTRAL_MEMBERSHIP": "projects/demo-fleet/locations/europe-west1/memberships/central",
+    "ARGOCD_SERVICE_ACCOUNT": "argocd@demo-fleet.iam.gserviceaccount.com",
+}
+CENTRAL = ClusterName("demo-fleet", "europe-west1", "central")
+STEPS = {
+    "register-membership": register_membership.run,
+    "grant-rbac": grant_rbac.run,
+    "write-secret": write_secret.run,
+    "remove-secret": remove_secret.run,
+    "revoke-rbac": revoke_rbac.run,
+    "unregister-membership": unregister_membership.run,
+}
+ATTEMPTS = 20
+
+
+@dataclass
+class Kubernetes:
+    """One cluster's objects by (collection, name), with versions as the real API keeps them."""
+
+    objects: dict[tuple[str, str], Object] = field(default_factory=dict)
+    admits_us: bool = True
+    versions: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    writes: int = 0
+
+    def put(self, collection: str, manifest: Object, uid: str = "") -> Object:
+        """Store an object under a new version."""
+        stored = copy.deepcopy(manifest)
+        version = next(self.versions)
+        stored["metadata"] |= {"uid": uid or f"uid-{version}", "resourceVersion": str(version)}
+        self.objects[collection, stored["metadata"]["name"]] = stored
+        self.writes += 1
+        return copy.deepcopy(stored)
+
+    def allows(self, spec: Object) -> bool:
+        """Answer an access review by the bindings that stand here."""
+        for (collection, _), binding in self.objects.items():
+            if collection != rbac.BINDINGS:
+                continue
+            subjects = [subject["name"] for subject in binding["subjects"]]
+            impersonates = spec["resourceAttributes"].get("verb") == "impersonate"
+            who = rbac.AGENT["name"] if impersonates else spec["user"]
+            if who in subjects:
+                return True
+        return False
+
+
+@dataclass
+class Delivery:
+    """A message on its way to a topic's function."""
+
+    topic: str
+    message: Message
+    attempt: int = 1
+
+
+@dataclass
+class World:
+    """Everything outside the steps. `touch(phase, call)` is asked at each call; phase is `before` or `after`."""
+
+    settings: Settings = field(default_factory=lambda: settings.load(ENVIRONMENT))
+    now: datetime = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+    clusters: dict[ClusterName, Cluster] = field(default_factory=dict)
+    memberships: dict[MembershipName, Membership] = field(default_factory=dict)
+    kubernetes: dict[str, Kubernetes] = field(default_factory=dict)
+    queue: list[Delivery] = field(default_factory=list)
+    published: list[tuple[str, Object, dict[str, str]]] = field(default_factory=list)
+    dead: list[Message] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    missing_zones: bool = False
+    unreachable: bool = False
+    lost_agents: set[MembershipName] = field(default_factory=set)
+    bound: set[MembershipName] = field(default_factory=set)
+    touch: Callable[[str, str], None] = lambda _phase, _call: None
+    ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self.create(CENTRAL)
+        self.join(CENTRAL, self.settings.central_membership)
+
+    # What people do to the world.
+
+    def create(self, name: ClusterName, labels: Mapping[str, str] | None = None, status: str = "RUNNING") -> Cluster:
+        """Create a cluster, a new one each time."""
+        id_ = f"{next(self.ids):04d}-cluster-with-an-id-of-more-than-forty-characters"
+        self.clusters[name] = Cluster(name, id_, status, dict(labels or {}))
+        self.kubernetes[id_] = Kubernetes()
+        return self.clusters[name]
+
+    def change(self, name: ClusterName, **fields: Any) -> None:
+        """Change a cluster's status, labels or fleet."""
+        self.clusters[name] = replace(self.clusters[name], **fields)
+
+    def delete(self, name: ClusterName) -> None:
+        """The cluster is gone; its membership stays behind, as GKE leaves those that were registered."""
+        del self.clusters[name]
+
+    def join(
+        self, name: ClusterName, membership: MembershipName, labels: Mapping[str, str] | None = None
+    ) -> Membership:
+        """Register a cluster in the fleet, as a person, GKE or a step does."""
+        made = Membership(membership, f"uid-{next(self.ids)}", "READY", dict(labels or {}), name)
+        self.memberships[membership] = made
+        if name in self.clusters:
+            self.change(name, fleet_project=self.settings.fleet_project_number, membership=membership)
+        return made
+
+    def attach(self, membership: MembershipName, labels: Mapping[str, str] | None = None) -> Membership:
+        """Attach a cluster that is not GKE."""
+        made = Membership(membership, f"uid-{next(self.ids)}", "READY", dict(labels or {}), last_connection=self.now)
+        self.memberships[membership] = made
+        self.kubernetes.setdefault(made.unique_id, Kubernetes())
+        return made
+
+    def select(self, selector: str) -> None:
+        """Change CLUSTER_SELECTOR."""
+        self.settings = replace(self.settings, selector=Selector.parse(selector))
+
+    @property
+    def central(self) -> Kubernetes:
+        """The central cluster's objects."""
+        return self.kubernetes[self.clusters[CENTRAL].id]
+
+    def secrets(self) -> dict[str, Object]:
+        """The Secrets in Argo CD's namespace, by name."""
+        return {
+            name: stored
+            for (collection, name), stored in self.central.objects.items()
+            if collection.endswith("/secrets")
+        }
+
+    def inside(self, name: ClusterName) -> Kubernetes:
+        """A GKE cluster's objects."""
+        return self.kubernetes[self.clusters[name].id]
+
+    # Pub/Sub.
+
+    def publish(self, topic: str, body: Object, attributes: Mapping[str, str] | None = None) -> None:
+        """Publish a message as a person or an event does."""
+        self.take_in(topic, json.dumps(body).encode(), dict(attributes or {}))
+
+    def take_in(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
+        """Take a published message in and queue it for its function."""
+        message = Message(data, attributes, f"m{next(self.ids)}", self.now)
+        if topic == DEAD_LETTERS:
+            self.dead.append(message)
+            return
+        self.published.append((topic, json.loads(data), attributes))
+        if topic in STEPS:
+            self.queue.append(Delivery(topic, message))
+
+    def deliver(self, delivery: Delivery) -> Outcome | None:
+        """Give one delivery to its step: acknowledged, given up, or put back."""
+        services = WorldServices(self)
+        try:
+            return entry.handle(delivery.topic, delivery.message, services, STEPS[delivery.topic], "")  # type: ignore[arg-type]
+        except PermanentError as error:
+            entry.give_up(delivery.topic, delivery.message, error, services)  # type: ignore[arg-type]
+        except RetryableError as error:
+            self.again(delivery, str(error))
+        return None
+
+    def again(self, delivery: Delivery, reason: str) -> None:
+        """Deliver again, or dead-letter after the attempts as Pub/Sub does."""
+        if delivery.attempt >= ATTEMPTS:
+            self.dead.append(replace(delivery.message, attributes={**delivery.message.attributes, "last": reason}))
+            return
+        self.queue.append(replace(delivery, attempt=delivery.attempt + 1))
+
+    def settle(self, rounds: int = 500) -> None:
+        """Deliver until nothing is on its way; time passes a little with each delivery."""
+        for _ in range(rounds):
+            if not self.queue:
+                return
+            self.now += timedelta(seconds=1)
+            self.deliver(self.queue.pop(0))
+        raise AssertionError(f"not quiet after {rounds} deliveries: {self.queue[:3]}")
+
+    # What the ports ask.
+
+    def called(self, call: str) -> _Call:
+        """Note a call and let things go wrong before and after it."""
+        self.calls.append(call)
+        return _Call(self, call)
+
+
+@dataclass
+class _Call:
+    world: World
+    call: str
+
+    def __enter__(self) -> None:
+        self.world.touch("before", self.call)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.world.touch("after", self.call)
+
+
+class WorldServices:
+    """The ports that a step gets, on the world. New for each delivery: nothing is remembered between two."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.settings = world.settings
+        self.gke = SimulatedGke(world)
+        self.fleet = SimulatedFleet(world)
+        self.gateway = SimulatedGateway(world)
+        self.bus = SimulatedBus(world)
+        self.central_cluster = CENTRAL
+        self.central_url = world.settings.central_membership.gateway_url(world.settings.fleet_project_number, gke=True)
+        self.central = Central(self.gateway, self.central_url, self.settings)  # type: ignore[arg-type]
+
+    def now(self) -> datetime:
+        """The world's time."""
+        return self.world.now
+
+    def pauses(self) -> list[float]:
+        """An access review is asked once: nobody waits here."""
+        return []
+
+
+@dataclass
+class SimulatedGke:
+    """The verbs of shared.gke.Gke."""
+
+    world: World
+
+    def cluster(self, name: ClusterName) -> Cluster | None:
+        """Read a cluster."""
+        with self.world.called(f"container get {name}"):
+            return self.world.clusters.get(name)
+
+    def in_list(self, name: ClusterName) -> bool:
+        """List a location."""
+        with self.world.called(f"container list {name.project}/{name.location}"):
+            if self.world.missing_zones:
+                raise RetryableError(f"the list lacks zones: whether {name} is gone is not known")
+            return name in self.world.clusters
+
+
+@dataclass
+class SimulatedFleet:
+    """The verbs of shared.fleet.Fleet."""
+
+    world: World
+
+    def membership(self, name: MembershipName) -> Membership | None:
+        """Read a membership."""
+        with self.world.called(f"gkehub get {name}"):
+            return self.world.memberships.get(name)
+
+    def in_list(self, name: MembershipName) -> bool:
+        """List a location."""
+        with self.world.called(f"gkehub list {name.project}/{name.location}"):
+            if self.world.unreachable:
+                raise RetryableError(f"the list is not complete: whether {name} is gone is not known")
+            return name in self.world.memberships
+
+    def create(self, name: MembershipName, cluster: Cluster) -> Membership:
+        """Register a cluster."""
+        with self.world.called(f"gkehub create {name}"):
+            if name in self.world.memberships:
+                raise TakenError(f"{name} is taken")
+            standing = self.world.clusters.get(cluster.name)
+            if standing is None:
+                raise PermanentError(f"400 INVALID_ARGUMENT {cluster.name} does not exist")
+            if (
+                any(membership.cluster == cluster.name for membership in self.world.memberships.values())
+                and standing.membership
+            ):
+                raise RetryableError(f"6: {cluster.name} is already registered")
+            labels = {"managed-by": MANAGED_BY, "fleet-registrar-cluster-id": cluster.id_label}
+            return self.world.join(cluster.name, name, labels)
+
+    def delete(self, name: MembershipName) -> bool:
+        """Unregister a cluster."""
+        with self.world.called(f"gkehub delete {name}"):
+            if name in self.world.bound:
+                raise PermanentError(f"400 FAILED_PRECONDITION {name} has sub-resources")
+            found = self.world.memberships.pop(name, None)
+            if found and found.cluster in self.world.clusters and self.world.clusters[found.cluster].membership == name:
+                self.world.change(found.cluster, fleet_project="", membership=None)
+            return found is not None
+
+
+@dataclass
+class SimulatedGateway:
+    """The verbs of shared.gateway.Gateway, on the clusters behind the memberships."""
+
+    world: World
+    identity: str = "grant-rbac@demo-fleet.iam.gserviceaccount.com"
+
+    def _cluster(self, url: str) -> Kubernetes:
+        parts = url.split("/")
+        name = MembershipName(self.world.settings.fleet_project, parts[-3], parts[-1])
+        found = self.world.memberships.get(name)
+        gke = parts[-2] == "gkeMemberships"
+        if found is None or name in self.world.lost_agents or gke != (found.cluster is not None):
+            raise RetryableError(f"the gateway does not reach {name} (404)")
+        if found.cluster is not None and found.cluster not in self.world.clusters:
+            raise RetryableError(f"the gateway does not reach {found.cluster} (404)")
+        inside = self.world.kubernetes[self.world.clusters[found.cluster].id if found.cluster else found.unique_id]
+        if not inside.admits_us:
+            raise RefusedError(f"the cluster refuses {self.identity}")
+        return inside
+
+    def get(self, url: str, collection: str, name: str) -> Object | None:
+        """Read an object."""
+        with self.world.called(f"gateway get {url} {name}"):
+            return copy.deepcopy(self._cluster(url).objects.get((collection, name)))
+
+    def list(self, url: str, collection: str, selector: str) -> list[Object]:
+        """List objects."""
+        with self.world.called(f"gateway list {url}"):
+            wanted = Selector.parse(selector)
+            return [
+                copy.deepcopy(stored)
+                for (where, _), stored in self._cluster(url).objects.items()
+                if where == collection and wanted.matches(stored["metadata"].get("labels") or {})
+            ]
+
+    def create(self, url: str, collection: str, manifest: Object) -> Object:
+        """Create an object, or answer an access review."""
+        with self.world.called(f"gateway create {url} {manifest.get('metadata', {}).get('name', manifest['kind'])}"):
+            cluster = self._cluster(url)
+            if collection == rbac.REVIEWS:
+                return {"status": {"allowed": cluster.allows(manifest["spec"])}}
+            if (collection, manifest["metadata"]["name"]) in cluster.objects:
+                raise ConflictError("409 AlreadyExists")
+            return cluster.put(collection, manifest)
+
+    def patch(self, url: str, collection: str, name: str, patch: Object) -> Object:
+        """Change an object by a merge patch with its preconditions."""
+        with self.world.called(f"gateway patch {url} {name}"):
+            cluster = self._cluster(url)
+            standing = _checked(cluster.objects.get((collection, name)), patch["metadata"])
+            merged = _merged(standing, patch)
+            if merged == standing:
+                return standing
+            return cluster.put(collection, merged, standing["metadata"]["uid"])
+
+    def delete(self, url: str, collection: str, name: str, version: Object) -> bool:
+        """Delete an object with its preconditions."""
+        with self.world.called(f"gateway delete {url} {name}"):
+            cluster = self._cluster(url)
+            if (collection, name) not in cluster.objects:
+                return False
+            _checked(cluster.objects[collection, name], version)
+            del cluster.objects[collection, name]
+            cluster.writes += 1
+            return True
+
+
+@dataclass
+class SimulatedBus:
+    """The verbs of shared.bus.Bus."""
+
+    world: World
+
+    def publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> None:
+        """Publish a message."""
+        with self.world.called(f"pubsub publish {topic}"):
+            self.world.take_in(topic, data, dict(attributes))
+
+    def publish_object(self, topic: str, body: Mapping[str, Any], attributes: Mapping[str, str]) -> None:
+        """Publish a JSON object."""
+        self.publish(topic, json.dumps(body).encode(), attributes)
+
+
+def _checked(standing: Object | None, version: Object) -> Object:
+    if standing is None:
+        raise RetryableError("404 on a write")
+    for key in ("uid", "resourceVersion"):
+        if key in version and version[key] != standing["metadata"][key]:
+            raise ConflictError(f"409 Conflict: {key}")
+    return standing
+
+
+def _merged(standing: Object, patch: Object) -> Object:
+    """RFC 7396."""
+    result = dict(standing)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            inner = result.get(key)
+            result[key] = _merged(inner if isinstance(inner, dict) else {}, value)
+        else:
+            result[key] = value
+    return result
