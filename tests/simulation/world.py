@@ -49,6 +49,10 @@ STEPS = {
 ATTEMPTS = 20
 
 
+class KilledError(BaseException):
+    """The process of a step is gone: nothing after this point runs."""
+
+
 @dataclass
 class Kubernetes:
     """One cluster's objects by (collection, name), with versions as the real API keeps them."""
@@ -190,8 +194,11 @@ class World:
         try:
             return entry.handle(delivery.topic, delivery.message, services, STEPS[delivery.topic], "")  # type: ignore[arg-type]
         except PermanentError as error:
-            entry.give_up(delivery.topic, delivery.message, error, services)  # type: ignore[arg-type]
-        except RetryableError as error:
+            try:
+                entry.give_up(delivery.topic, delivery.message, error, services)  # type: ignore[arg-type]
+            except (RetryableError, KilledError) as interrupted:
+                self.again(delivery, str(interrupted))
+        except (RetryableError, KilledError) as error:
             self.again(delivery, str(error))
         return None
 
