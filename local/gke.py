@@ -315,7 +315,9 @@ class Gke:
             if self.labels_without_operation:
                 _set_labels(cluster, new)
                 self.emit_audit(call.at_once())
-                return deepcopy(self._operation(call, "SET_LABELS") | {"status": "DONE", "endTime": _now()})
+                operation = self._operation(call, "SET_LABELS")
+                operation.update(status="DONE", endTime=_now())
+                return deepcopy(operation)
             operation = self._begin(call, "SET_LABELS")
 
         async def finish() -> str | None:

@@ -301,6 +301,7 @@ def test_labels_may_be_set_without_an_operation(cloud: Cloud) -> None:
     done(cloud, create(cloud))
     cloud.gke.labels_without_operation = True
     fingerprint = cloud.clusters().get_cluster(name=BLUE).label_fingerprint
-    cloud.clusters().set_labels({"name": BLUE, "resource_labels": {"a": "b"}, "label_fingerprint": fingerprint})
+    request = {"name": BLUE, "resource_labels": {"a": "b"}, "label_fingerprint": fingerprint}
+    done(cloud, cloud.clusters().set_labels(request))
     assert cloud.methods()[-1] == ("SetLabels", "at once")
     assert dict(cloud.clusters().get_cluster(name=BLUE).resource_labels) == {"a": "b"}
