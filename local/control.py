@@ -1,0 +1,342 @@
+"""How a running cloud is asked and told what to do, from another process: its control API and the client of it.
+
+The API is ours, not Google's: JSON on loopback, without credentials. `/do` calls a public method of a part by its name,
+`/set` changes a public attribute, so whatever the parts offer to tests and people is here without another line.
+"""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import json
+import os
+import ssl
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from local import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from starlette.requests import Request
+
+    from local.cloud import Cloud
+
+Json = dict[str, Any]
+T = TypeVar("T")
+FLEET, REGION = "demo-fleet", "europe-west1"
+
+
+def control_app(cloud: Cloud) -> Starlette:
+    """Return the control API of a cloud."""
+
+    def part(name: str, attribute: str) -> Any:
+        parts = {"cloud": cloud} | {
+            p: getattr(cloud, p) for p in ("gke", "fleet", "projects", "iam", "faults", "eventarc")
+        }
+        if name not in parts or attribute.startswith("_") or not hasattr(parts[name], attribute):
+            raise ValueError(f"{name} has no {attribute}")
+        return parts[name]
+
+    async def do(body: Json) -> Any:
+        result = getattr(part(body["part"], body["method"]), body["method"])(**body.get("arguments", {}))
+        return await result if inspect.isawaitable(result) else result
+
+    async def set_(body: Json) -> None:
+        on, name, value = part(body["part"], body["name"]), body["name"], body["value"]
+        before = getattr(on, name)
+        if isinstance(before, set):
+            value = set(value)
+        elif isinstance(before, dict):
+            value = {key: set(one) if isinstance(one, list) else one for key, one in value.items()}
+        setattr(on, name, value)
+
+    def route(path: str, work: Callable[[Json], Awaitable[Any]]) -> Route:
+        async def answer(request: Request) -> JSONResponse:
+            try:
+                return JSONResponse(_plain(await work(await request.json())))
+            except Exception as error:  # told to who asked
+                return JSONResponse({"error": f"{type(error).__name__}: {error}"}, status_code=400)
+
+        return Route(path, answer, methods=["POST"])
+
+    return Starlette(routes=[route("/do", do), route("/set", set_)])
+
+
+def _plain(value: Any) -> Any:
+    """Make what the parts return fit for JSON."""
+
+    def other(one: Any) -> Any:
+        if isinstance(one, (set, frozenset)):
+            return sorted(one)
+        return vars(one) if hasattr(one, "__dict__") else str(one)
+
+    return json.loads(json.dumps(value, default=other))
+
+
+class ControlError(RuntimeError):
+    """The cloud could not do what it was asked for."""
+
+
+class LocalCloud:
+    """A running cloud, seen from another process. Every method returns when it is done; clusters take their time.
+
+    Clusters go by their full names (`projects/P/locations/L/clusters/C`), attached ones by their membership's.
+    """
+
+    def __init__(self, control: str, directory: Path) -> None:
+        self._control = control
+        self.directory = directory
+        self._no_proxy = urllib.request.ProxyHandler({})
+        self._opener = urllib.request.build_opener(self._no_proxy)
+
+    @classmethod
+    def from_env(cls, directory: Path | str | None = None) -> LocalCloud:
+        """Find the cloud that runs in `directory` (default: $LOCAL_CLOUD, else `.local`)."""
+        found = Path(directory or os.environ.get("LOCAL_CLOUD") or ".local").resolve()
+        return cls(environment.control_url(found), found)
+
+    def do(self, part: str, method: str, **arguments: Any) -> Any:
+        """Call a method of a part: `gke`, `fleet`, `projects`, `iam`, `faults`, `eventarc` or `cloud`."""
+        return self._post("do", {"part": part, "method": method, "arguments": arguments})
+
+    def set(self, part: str, name: str, value: Any) -> None:
+        """Change an attribute of a part; lists become sets where it holds sets."""
+        self._post("set", {"part": part, "name": name, "value": value})
+
+    # What is there
+
+    def state(self) -> Json:
+        """Clusters, memberships, Secrets, queues, dead letters, functions, faults, events, endpoints."""
+        answer: Json = self.do("cloud", "state")
+        return answer
+
+    def secrets(self) -> list[Json]:
+        """The Secrets in Argo CD's namespace: name, uid, resourceVersion, labels, annotations, data.name, data.server."""
+        found: list[Json] = self.state()["secrets"]
+        return found
+
+    def secret(self, cluster: str) -> Json | None:
+        """The Secret whose annotation names a cluster (or a membership), if there is one."""
+        for secret in self.secrets():
+            notes = secret["annotations"] or {}
+            if cluster in (notes.get("fleet-registrar/cluster"), notes.get("fleet-registrar/membership")):
+                return secret
+        return None
+
+    def calls(self, since: float = 0.0) -> list[Json]:
+        """Calls that ended at `since` (seconds since the epoch) or later: at, api, method, path, query, caller, status, seconds."""
+        found: list[Json] = self.do("cloud", "calls_since", at=since)
+        return found
+
+    def quiet(self) -> bool:
+        """Whether nothing is on its way: no event, no message to a function, no operation (embedded Pub/Sub only)."""
+        return bool(self.do("cloud", "quiet"))
+
+    def wait_for(self, condition: Callable[[], T], timeout: float = 30.0, what: str = "") -> T:
+        """Return what `condition` gives as soon as that is true; TimeoutError with the state of things if it never is."""
+        deadline = time.monotonic() + timeout
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                state = self.state()
+                seen = {key: state[key] for key in ("clusters", "memberships", "secrets", "queues")}
+                told = f"{what or 'what was waited for'} did not happen within {timeout:g} s"
+                raise TimeoutError(f"{told}; there is:\n{json.dumps(seen, indent=1)}")
+            time.sleep(0.03)
+        return value
+
+    def wait_quiet(self, timeout: float = 30.0) -> None:
+        """Wait until nothing is on its way."""
+        self.wait_for(self.quiet, timeout, "quiet")
+
+    # Clusters
+
+    def create_cluster(
+        self,
+        name: str,
+        location: str = REGION,
+        project: str = FLEET,
+        labels: dict[str, str] | None = None,
+        *,
+        autopilot: bool = False,
+        fleet: str | None = None,
+        seconds: float | None = None,
+    ) -> str:
+        """Start to make a GKE cluster and return its full name; `fleet` is the project that `--enable-fleet` would name."""
+        cluster: Json = {"name": name, "resourceLabels": labels or {}}
+        if autopilot:
+            cluster["autopilot"] = {"enabled": True}
+        if fleet:
+            cluster["fleet"] = {"project": fleet}
+        self.do("gke", "create", project=project, location=location, cluster=cluster, seconds=seconds)
+        return f"projects/{project}/locations/{location}/clusters/{name}"
+
+    def delete_cluster(self, cluster: str, *, seconds: float | None = None) -> None:
+        """Start to delete a GKE cluster."""
+        self.do("gke", "delete", name=cluster, seconds=seconds)
+
+    def set_labels(self, cluster: str, labels: dict[str, str]) -> None:
+        """Replace a GKE cluster's labels."""
+        self.do("gke", "set_labels", name=cluster, resource_labels=labels)
+
+    def set_status(self, cluster: str, status: str, message: str = "") -> None:
+        """Say that a GKE cluster is in another status; no event tells of it."""
+        self.do("gke", "set_status", name=cluster, status=status, message=message)
+
+    def attach(
+        self, name: str, location: str = "global", labels: dict[str, str] | None = None, *, admit: bool = False
+    ) -> str:
+        """Bring a cluster that is not GKE into the fleet; return its membership's full name."""
+        return str(self.do("cloud", "attach", name=name, location=location, labels=labels or {}, admit=admit))
+
+    def admit(self, membership: str, users: Iterable[str] | None = None) -> None:
+        """Let an attached cluster admit identities (default: the functions that write there), as a person does by gcloud."""
+        self.do("cloud", "admit", membership=membership, users=list(users) if users else None)
+
+    def disconnect(self, membership: str, *, state: str = "READY") -> None:
+        """The agent is lost: the gateway answers 404."""
+        self.do("fleet", "disconnect", name=membership, state=state)
+
+    def reconnect(self, membership: str) -> None:
+        """The agent is back."""
+        self.do("fleet", "reconnect", name=membership)
+
+    def detach(self, membership: str) -> None:
+        """Take a membership away."""
+        self.do("fleet", "detach", name=membership)
+
+    # What goes wrong
+
+    def add_fault(self, effect: str, api: str = "*", call: str = "*", caller: str = "*", **fields: Any) -> Json:
+        """Ask for a fault (`faults.Fault`): status, slow, timeout or drop; returns it with its id."""
+        added: Json = self.do("cloud", "add_fault", effect=effect, api=api, call=call, caller=caller, **fields)
+        return added
+
+    def remove_faults(self, id_: str | None = None) -> None:
+        """Remove one fault, or all of them."""
+        self.do("faults", "remove", id_=id_)
+
+    def add_knob(self, effect: str, event: str = "*", **fields: Any) -> Json:
+        """Ask for something to happen to events (`eventarc.Knob`): lose, repeat, delay or hold; returns it with its id."""
+        added: Json = self.do("cloud", "add_knob", effect=effect, event=event, **fields)
+        return added
+
+    def remove_knobs(self, id_: str | None = None) -> None:
+        """Remove one knob, or all of them."""
+        self.do("eventarc", "remove", id_=id_)
+
+    def release(self, order: list[int] | None = None) -> list[str]:
+        """Let held events go, in the order of their places among those held; returns their names."""
+        released: list[str] = self.do("eventarc", "release", order=order)
+        return released
+
+    def emit_audit(self, entry: Json) -> None:
+        """Send an audit entry, as if GKE had written it."""
+        self.do("eventarc", "audit", entry=entry)
+
+    def emit_membership(self, kind: str, membership: Json) -> None:
+        """Send a membership event: created, updated or deleted."""
+        self.do("eventarc", "membership", kind=kind, membership=membership)
+
+    # Functions
+
+    def kill_function(self, name: str) -> None:
+        """End a function (`write-secret`) as a crash does; its port stays closed until it is started."""
+        self.do("cloud", "kill_function", name=name)
+
+    def stop_function(self, name: str) -> None:
+        """Stop a function; requests in flight finish."""
+        self.do("cloud", "stop_function", name=name)
+
+    def start_function(self, name: str) -> None:
+        """Start a function again, on its old port."""
+        self.do("cloud", "start_function", name=name)
+
+    def log(self, function: str) -> str:
+        """All that a function has logged."""
+        return Path(self.state()["functions"][function]["log"]).read_text()
+
+    # Pub/Sub and Kubernetes, by their own wires
+
+    def publish(self, topic: str, message: Json | bytes, attributes: dict[str, str] | None = None) -> None:
+        """Publish to a topic: an object as JSON, or bytes as they are."""
+        data = message if isinstance(message, bytes) else json.dumps(message).encode()
+        body = {"messages": [{"data": base64.b64encode(data).decode(), "attributes": attributes or {}}]}
+        self._pubsub(f"topics/{topic}:publish", body)
+
+    def pull(self, subscription: str, most: int = 100) -> list[Json]:
+        """Take messages from a subscription, acknowledged: data (bytes) and attributes."""
+        path = f"subscriptions/{subscription}"
+        answer = self._pubsub(f"{path}:pull", {"maxMessages": most, "returnImmediately": True})
+        received = answer.get("receivedMessages", [])
+        if received:
+            self._pubsub(f"{path}:acknowledge", {"ackIds": [one["ackId"] for one in received]})
+        messages = [one["message"] for one in received]
+        return [
+            {"data": base64.b64decode(one.get("data", "")), "attributes": one.get("attributes", {})} for one in messages
+        ]
+
+    def kubernetes(
+        self, cluster: str, method: str, path: str, body: Any = None, *, content_type: str = "application/json"
+    ) -> tuple[int, Json]:
+        """Call a cluster's Kubernetes API as its administrator; returns (HTTP status, answer)."""
+        server, token = self.do("cloud", "direct", cluster=cluster)
+        return self._call(f"{server}{path}", method, body, token, content_type)
+
+    def through_gateway(
+        self,
+        email: str,
+        membership: str,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+    ) -> tuple[int, Json]:
+        """Call a member's Kubernetes API through the gateway as `email`; returns (HTTP status, answer)."""
+        url = self.do("cloud", "gateway_url", membership=membership)
+        return self._call(f"{url}{path}", method, body, self.do("iam", "token_for", email=email), content_type)
+
+    # Inside
+
+    def _post(self, path: str, body: Json) -> Any:
+        status, answer = self._call(f"{self._control}/{path}", "POST", body)
+        if status != 200:
+            raise ControlError(answer["error"] if isinstance(answer, dict) and "error" in answer else str(answer))
+        return answer
+
+    def _pubsub(self, path: str, body: Json) -> Json:
+        base = self.do("cloud", "pubsub_url")
+        status, answer = self._call(f"{base}v1/projects/{FLEET}/{path}", "POST", body)
+        if status != 200:
+            raise ControlError(f"{path}: {status} {answer}")
+        return dict(answer)
+
+    def _call(
+        self, url: str, method: str, body: Any = None, token: str = "", content_type: str = "application/json"
+    ) -> tuple[int, Any]:
+        headers = {"Content-Type": content_type} | ({"Authorization": f"Bearer {token}"} if token else {})
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data=data, method=method, headers=headers)
+        opener = self._opener
+        if url.startswith("https:"):
+            trusted = ssl.create_default_context(cafile=str(self.directory / "ca.pem"))
+            opener = urllib.request.build_opener(self._no_proxy, urllib.request.HTTPSHandler(context=trusted))
+        try:
+            with opener.open(request, timeout=120) as answer:
+                return answer.status, json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as refused:
+            with refused:
+                text = refused.read()
+            try:
+                return refused.code, json.loads(text)
+            except ValueError:
+                return refused.code, {"message": text.decode(errors="replace")}

@@ -1,0 +1,105 @@
+"""What a running cloud leaves in its directory for people: a file to source, a kubeconfig, and where to find it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+FOUND_BY = "instance.json"
+
+
+@dataclass(frozen=True)
+class Context:
+    """One cluster as kubectl reaches it: directly, as its administrator."""
+
+    name: str
+    server: str
+    token: str
+    namespace: str = "default"
+
+
+def write_env(path: Path, variables: Mapping[str, str]) -> None:
+    """Write a file for `source`. It holds a token, so it is its owner's alone."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    _write(path, "\n".join(["# Written by `python -m local up`; good until it stops.", *lines, ""]))
+
+
+def write_bundle(path: Path, authority: bytes) -> None:
+    """Write the certificates that the machine trusts, and ours: what a person's shell needs to reach both worlds."""
+    paths = ssl.get_default_verify_paths()
+    trusted = next((Path(p) for p in (paths.cafile, paths.openssl_cafile) if p and Path(p).is_file()), None)
+    path.write_bytes((trusted.read_bytes() + b"\n" if trusted else b"") + authority)
+
+
+def write_kubeconfig(path: Path, authority: Path, contexts: Iterable[Context], ours: set[str]) -> set[str]:
+    """Write the contexts and return their names; `ours` are those written before.
+
+    What others have written into the file (`gcloud container clusters get-credentials` does) stays.
+    """
+    contexts = list(contexts)
+    names = {context.name for context in contexts}
+    before: dict[str, Any] = (yaml.safe_load(path.read_text()) if path.exists() else None) or {}
+
+    def others(kind: str) -> list[Any]:
+        return [entry for entry in before.get(kind) or [] if entry["name"] not in ours | names]
+
+    current = before.get("current-context")
+    config: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "preferences": {},
+        "clusters": [
+            *others("clusters"),
+            *(
+                {"name": c.name, "cluster": {"server": c.server, "certificate-authority": str(authority)}}
+                for c in contexts
+            ),
+        ],
+        "users": [*others("users"), *({"name": c.name, "user": {"token": c.token}} for c in contexts)],
+        "contexts": [
+            *others("contexts"),
+            *(
+                {"name": c.name, "context": {"cluster": c.name, "user": c.name, "namespace": c.namespace}}
+                for c in contexts
+            ),
+        ],
+        "current-context": current if current and current not in ours - names else "central",
+    }
+    _write(path, json.dumps(config, indent=2))  # JSON is YAML
+    return names
+
+
+def write_instance(directory: Path, control: str) -> None:
+    """Say where the running cloud is to be asked."""
+    _write(directory / FOUND_BY, json.dumps({"pid": os.getpid(), "control": control}))
+
+
+def control_url(directory: Path) -> str:
+    """Return where the cloud that runs in `directory` is to be asked, or say that there is none."""
+    try:
+        told: str = json.loads((directory / FOUND_BY).read_text())["control"]
+    except FileNotFoundError:
+        raise NotRunningError(f"no cloud runs in {directory}: start one with `python -m local up`") from None
+    return told
+
+
+class NotRunningError(RuntimeError):
+    """There is nothing to talk to; the message says what to do."""
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file in one go, readable for its owner alone: it may be read at any time."""
+    new = path.with_name(f"{path.name}.new")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    new.replace(path)

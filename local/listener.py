@@ -1,0 +1,62 @@
+"""One server of ours: an ASGI application on a loopback port, in the loop that everything shares.
+
+Uvicorn is driven from outside, because many servers live in one process and only `python -m local` minds the signals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.types import ASGIApp
+
+HOST = "127.0.0.1"
+
+
+class Listener:
+    """`app` on `port` (0: a free one, taken at once, so that others can be told of it before anything runs)."""
+
+    def __init__(
+        self, app: ASGIApp, *, port: int = 0, certificate: Path | None = None, key: Path | None = None
+    ) -> None:
+        self._socket = socket.create_server((HOST, port), backlog=512)
+        self.port: int = self._socket.getsockname()[1]
+        self.address = f"{HOST}:{self.port}"
+        self.url = f"{'https' if certificate else 'http'}://{self.address}"
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_level="critical",
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=1,
+                ssl_certfile=certificate,
+                ssl_keyfile=key,
+            )
+        )
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Return once the port answers."""
+        self._running = asyncio.create_task(self._server._serve(sockets=[self._socket]))  # noqa: SLF001
+        while not self._server.started:
+            if self._running.done():
+                self._running.result()
+            await asyncio.sleep(0.001)
+
+    async def stop(self) -> None:
+        """Close the port; what still streams after a second is cut."""
+        self._server.should_exit = True
+        if self._running is None:
+            self._socket.close()
+        else:
+            await self._running

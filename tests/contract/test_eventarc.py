@@ -1,0 +1,226 @@
+"""Eventarc and the log sinks, delivering to a function that functions-framework serves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.events.cloud.audit_v1 import LogEntryData
+from google.events.cloud.gkehub_v1 import MembershipEventData
+
+from local.audit import AuditedCall, node_pool_entries
+from local.eventarc import Eventarc, Knob
+from local.functions import Function, offered
+from local.metadata import identity_token
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+MAIN = """
+import json, os, pathlib
+import functions_framework
+HERE = pathlib.Path(os.environ["SEEN"])
+
+@functions_framework.cloud_event
+def route_event(event):
+    if (HERE / "refuse").exists():
+        with (HERE / "refused").open("a") as log:
+            log.write("x")
+        raise RuntimeError("asked to refuse")
+    with (HERE / "seen").open("a") as log:
+        log.write(json.dumps({"attributes": dict(event.get_attributes()), "data": event.data}) + "\\n")
+"""
+MEMBERSHIP = {
+    "name": "projects/demo-fleet/locations/europe-west1/memberships/edge",
+    "state": {"code": "READY"},
+    "uniqueId": "u-1",
+}
+
+
+def _entry(name: str = "blue", project: str = "demo-fleet", *, method: str = "CreateCluster") -> dict[str, Any]:
+    call = AuditedCall(method, project, "europe-west1", name, "you@example.com", {})
+    return call.finished({"name": f"operation-{name}", "operationType": "CREATE_CLUSTER", "status": "DONE"})
+
+
+class Stage:
+    """A function, an Eventarc that knows its URL, and what reached either the function or the sinks' topic."""
+
+    def __init__(self, directory: Path, function: Function, **changes: Any) -> None:
+        self.directory = directory
+        self.function = function
+        self.published: list[tuple[dict[str, Any], dict[str, str]]] = []
+        self.eventarc = Eventarc(
+            "demo-fleet",
+            function.url,
+            ["demo-fleet", "demo-apps"],
+            publish=self._publish,
+            oidc=lambda audience: identity_token("eventarc@demo-fleet.iam.gserviceaccount.com", audience),
+            **{"first_wait": 0.02, "longest_wait": 0.1, **changes},
+        )
+
+    async def _publish(self, data: bytes, attributes: dict[str, str]) -> None:
+        self.published.append((json.loads(data), attributes))
+
+    def seen(self) -> list[dict[str, Any]]:
+        log = self.directory / "seen"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def names(self) -> list[str]:
+        return [event["attributes"]["resourcename"].rpartition("/")[2] for event in self.seen()]
+
+    async def quiet(self) -> None:
+        await until(lambda: self.eventarc.waiting() == 0)
+
+
+async def until(condition: Callable[[], bool], within: float = 10.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        await asyncio.sleep(0.01)
+
+
+def _play(directory: Path, scene: Callable[[Stage], Awaitable[None]], **changes: Any) -> Stage:
+    (directory / "main.py").write_text(MAIN)
+    assert offered(directory / "main.py") == ["route_event"]
+
+    async def play() -> Stage:
+        environment = {"SEEN": str(directory), "HOME": str(directory), "PATH": os.defpath}
+        function = Function("route_event", directory / "main.py", directory / "log", environment)
+        stage = Stage(directory, function, **changes)
+        try:
+            await function.start(directory)
+            await scene(stage)
+        finally:
+            await stage.eventarc.close()
+            await function.stop()
+            function.close()
+        return stage
+
+    return asyncio.run(play())
+
+
+def test_an_audit_entry_arrives_as_a_binary_cloudevent(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.eventarc.audit(_entry())
+        await stage.quiet()
+
+    (event,) = _play(tmp_path, scene).seen()
+    attributes = event["attributes"]
+    assert attributes["type"] == "google.cloud.audit.log.v1.written"
+    assert attributes["source"] == "//cloudaudit.googleapis.com/projects/demo-fleet/logs/activity"
+    assert attributes["servicename"] == "container.googleapis.com"
+    assert attributes["methodname"] == "google.container.v1.ClusterManager.CreateCluster"
+    assert attributes["resourcename"] == "projects/demo-fleet/zones/europe-west1/clusters/blue"
+    assert attributes["subject"] == "container.googleapis.com/projects/demo-fleet/zones/europe-west1/clusters/blue"
+    data = LogEntryData.from_json(json.dumps(event["data"]), ignore_unknown_fields=False)
+    assert data.operation.last
+
+
+@pytest.mark.parametrize("kind", ["created", "updated", "deleted"])
+def test_a_membership_event_has_its_body_unless_it_was_deleted(tmp_path: Path, kind: str) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.eventarc.membership(kind, MEMBERSHIP)
+        await stage.quiet()
+
+    (event,) = _play(tmp_path, scene).seen()
+    assert event["attributes"]["type"] == f"google.cloud.gkehub.membership.v1.{kind}"
+    assert event["attributes"]["membership"] == "edge"
+    assert event["attributes"]["source"] == "//gkehub.googleapis.com/projects/demo-fleet/locations/europe-west1"
+    data = MembershipEventData.from_json(json.dumps(event["data"]), ignore_unknown_fields=False)
+    assert data.payload.name == ("" if kind == "deleted" else MEMBERSHIP["name"])
+
+
+def test_other_projects_come_by_their_sink_and_only_if_they_have_one(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.eventarc.audit(_entry("far", "demo-apps"))
+        stage.eventarc.audit(_entry("foreign", "demo-other"))
+        await stage.quiet()
+
+    stage = _play(tmp_path, scene)
+    assert stage.seen() == []
+    ((entry, attributes),) = stage.published
+    assert entry["resource"]["labels"]["cluster_name"] == "far"
+    assert entry["protoPayload"]["@type"] == "type.googleapis.com/google.cloud.audit.AuditLog"
+    assert attributes == {"logging.googleapis.com/timestamp": entry["timestamp"]}
+
+
+def test_methods_without_a_trigger_are_not_sent(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        for entry in node_pool_entries("demo-fleet", "europe-west1", "blue", "you@example.com"):
+            stage.eventarc.audit(entry)
+        stage.eventarc.audit(_entry())
+        await stage.quiet()
+
+    assert _play(tmp_path, scene).names() == ["blue"]
+
+
+def test_what_the_function_refuses_is_delivered_again(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        (tmp_path / "refuse").touch()
+        stage.eventarc.audit(_entry())
+        await until(lambda: (tmp_path / "refused").exists() and len((tmp_path / "refused").read_text()) > 1)
+        (tmp_path / "refuse").unlink()
+        await stage.quiet()
+
+    stage = _play(tmp_path, scene)
+    assert stage.names() == ["blue"]
+    assert [event.state for event in stage.eventarc.log] == ["delivered"]
+
+
+def test_a_function_that_was_killed_gets_the_event_after_its_restart(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.function.kill()
+        stage.eventarc.audit(_entry())
+        await until(lambda: stage.eventarc.log[0].attempts > 1)
+        await stage.function.start(tmp_path)
+        await stage.quiet()
+
+    assert _play(tmp_path, scene).names() == ["blue"]
+
+
+def test_an_event_that_is_never_taken_is_dropped(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        (tmp_path / "refuse").touch()
+        stage.eventarc.audit(_entry())
+        await stage.quiet()
+
+    stage = _play(tmp_path, scene, kept=0.1)
+    assert [event.state for event in stage.eventarc.log] == ["dropped"]
+    assert stage.seen() == []
+
+
+def test_an_event_can_be_lost_repeated_and_delayed(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.eventarc.add(Knob("lose", "CreateCluster.finished *red"))
+        stage.eventarc.add(Knob("repeat", "*green", copies=3))
+        stage.eventarc.add(Knob("delay", "*late", seconds=0.5))
+        for name in ("late", "red", "green", "blue"):
+            stage.eventarc.audit(_entry(name))
+        await until(lambda: len(stage.seen()) == 5)
+
+    stage = _play(tmp_path, scene)
+    assert sorted(stage.names()) == ["blue", "green", "green", "green", "late"]
+    assert stage.names()[-1] == "late"
+    assert len({e["attributes"]["id"] for e in stage.seen() if "green" in e["attributes"]["resourcename"]}) == 1
+
+
+def test_held_events_are_released_in_any_order(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.eventarc.add(Knob("hold", times=0))
+        for name in ("one", "two", "three"):
+            stage.eventarc.audit(_entry(name))
+        assert stage.seen() == []
+        stage.eventarc.release([2, 0])
+        await stage.quiet()
+        assert stage.eventarc.held() == [
+            "CreateCluster.finished projects/demo-fleet/locations/europe-west1/clusters/two"
+        ]
+        stage.eventarc.release()
+        await stage.quiet()
+
+    assert _play(tmp_path, scene).names() == ["three", "one", "two"]
