@@ -17,13 +17,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from local.pubsub import filters
-from local.pubsub.push import PushSender, timestamp, wrapped
+from local.pubsub.push import push, timestamp, wrapped
 from local.wire import GoogleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
 MAX_MESSAGE_BYTES = 10_000_000
+# Client libraries that are told of an emulator keep gRPC's default limit of 4 MB for an answer.
+MAX_PULL_BYTES = 3_500_000
 DELETED_TOPIC = "_deleted-topic_"
 # Without a retry policy Pub/Sub delivers again at once; pushes then slow down by themselves
 # (https://cloud.google.com/pubsub/docs/push#push_backoff: from 100 milliseconds to 60 seconds).
@@ -85,6 +87,10 @@ class Message:
     attributes: dict[str, str]
     published: float
     ordering_key: str = ""
+
+    @property
+    def size(self) -> int:
+        return len(self.data) + sum(len(key.encode()) + len(value.encode()) for key, value in self.attributes.items())
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,14 @@ class _Queue:
         # Google counts only where there is a dead-letter policy (ReceivedMessage.delivery_attempt in pubsub.proto).
         return Delivery(ack_id, held.message, held.failures + 1 if self.config.dead_letter else 0)
 
+    def take(self, limit: int, seconds: float) -> list[Delivery]:
+        taken: list[Delivery] = []
+        size = 0
+        while self.ready and len(taken) < limit and (not taken or size + self.ready[0].message.size <= MAX_PULL_BYTES):
+            taken.append(self.lease(seconds))
+            size += taken[-1].message.size
+        return taken
+
     def acknowledge(self, ack_id: str) -> None:
         held = self.leased.pop(ack_id, None)
         if held is not None:
@@ -199,7 +213,8 @@ class _Queue:
         attributes = held.message.attributes | {
             f"CloudPubSubDeadLetterSource{key}": value for key, value in source.items()
         }
-        self.broker.forward(policy.topic, held.message.data, attributes, held.message.ordering_key)
+        letter = self.broker.message(held.message.data, attributes, held.message.ordering_key)
+        self.broker.forward(policy.topic, letter)
         self.dead_lettered += 1
         return True
 
@@ -212,9 +227,12 @@ class _Queue:
             self.broker.start_push(self._push(self.config.push, self.lease(self.config.ack_deadline)))
 
     async def _push(self, config: PushConfig, delivery: Delivery) -> None:
-        body = wrapped(delivery.message, self.config.name, delivery.attempt)
         try:
-            acknowledged = await self.broker.sender.send(config, body, self.config.ack_deadline)
+            token = None
+            if config.service_account and self.broker.oidc:
+                token = self.broker.oidc(config.service_account, config.audience or config.endpoint)
+            body = wrapped(delivery.message, self.config.name, delivery.attempt)
+            acknowledged = await push(config, body, self.config.ack_deadline, token)
         finally:
             self.pushing -= 1
         if acknowledged:
@@ -252,7 +270,7 @@ class Broker:
 
     def __init__(self, oidc: Callable[[str, str], str] | None = None) -> None:
         self.topics: dict[str, _Topic] = {}
-        self.sender = PushSender(oidc)
+        self.oidc = oidc
         self.closed = False
         self._queues: dict[str, _Queue] = {}
         self._pushes: set[asyncio.Task[None]] = set()
@@ -288,7 +306,7 @@ class Broker:
         if subscription.name in self._queues:
             raise _exists(subscription.name)
         topic = self._topic(subscription.topic)
-        self._check(subscription)
+        self._check_subscription(subscription)
         try:
             queue = _Queue(self, subscription)
         except filters.FilterError as error:
@@ -306,7 +324,7 @@ class Broker:
         queue = self._queue(subscription.name)
         if (subscription.topic, subscription.filter) != (queue.config.topic, queue.config.filter):
             raise GoogleError(400, "The topic and the filter of a subscription cannot be changed.")
-        self._check(subscription)
+        self._check_subscription(subscription)
         queue.config = subscription
         queue.arrived.set()
         queue.pump()
@@ -320,37 +338,28 @@ class Broker:
 
     # Messages
 
-    def publish(self, topic: str, data: bytes, attributes: dict[str, str] | None = None, ordering_key: str = "") -> str:
+    def publish(
+        self, topic: str, data: bytes, attributes: Mapping[str, str] | None = None, ordering_key: str = ""
+    ) -> str:
         """Publish one message and return its id."""
-        attributes = dict(attributes or {})
-        self.check_message(topic, data, attributes)
-        return self.forward(topic, data, attributes, ordering_key)
+        return self.publish_all(topic, [self.message(data, attributes or {}, ordering_key)])[0]
 
-    def check_message(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
-        """Refuse a message that Pub/Sub refuses."""
-        self._topic(topic)
-        if not data and not attributes:
-            raise GoogleError(400, "A message must have either non-empty data, or at least one attribute.")
-        if len(attributes) > 100:
-            raise GoogleError(400, "A message has at most 100 attributes.")
-        size = len(data)
-        for key, value in attributes.items():
-            if not 0 < len(key.encode()) <= 256 or key.startswith("goog"):
-                raise GoogleError(
-                    400, f"Attribute key {key[:300]!r}: 1 to 256 bytes, and it must not begin with 'goog'."
-                )
-            if len(value.encode()) > 1024:
-                raise GoogleError(400, f"The value of attribute {key!r} is too large: at most 1024 bytes.")
-            size += len(key.encode()) + len(value.encode())
-        if size > MAX_MESSAGE_BYTES:
-            raise GoogleError(400, f"The message is too large: at most {MAX_MESSAGE_BYTES} bytes.")
+    def message(self, data: bytes, attributes: Mapping[str, str], ordering_key: str = "") -> Message:
+        """Return a new message, not yet published."""
+        return Message(str(next(self._ids)), data, dict(attributes), round(time.time(), 3), ordering_key)
 
-    def forward(self, topic: str, data: bytes, attributes: dict[str, str], ordering_key: str) -> str:
+    def publish_all(self, topic: str, messages: list[Message]) -> list[str]:
+        """Publish all of them, or none if one is refused."""
+        for message in messages:
+            self._check_message(topic, message)
+        for message in messages:
+            self.forward(topic, message)
+        return [message.id for message in messages]
+
+    def forward(self, topic: str, message: Message) -> None:
         """Put a message that needs no check into each of the topic's subscriptions."""
-        message = Message(str(next(self._ids)), data, attributes, time.time(), ordering_key)
         for queue in self._topic(topic).queues.values():
             queue.offer(message)
-        return message.id
 
     async def pull(self, name: str, limit: int, wait: float, lease: float | None = None) -> list[Delivery]:
         """Return up to `limit` messages as soon as there is one, or none after `wait` seconds."""
@@ -362,7 +371,7 @@ class Broker:
                 raise GoogleError(400, f"{name} is a push subscription.", "FAILED_PRECONDITION")
             left = until - loop.time()
             if queue.ready or left <= 0 or self.closed:
-                return [queue.lease(lease or queue.config.ack_deadline) for _ in range(min(limit, len(queue.ready)))]
+                return queue.take(limit, lease or queue.config.ack_deadline)
             queue.arrived.clear()
             try:
                 await asyncio.wait_for(queue.arrived.wait(), left)
@@ -372,7 +381,7 @@ class Broker:
     def acknowledge(self, name: str, ack_ids: Iterable[str]) -> None:
         """Acknowledge; an id that is not leased any more is passed over, as Google does."""
         queue = self._queue(name)
-        for ack_id in ack_ids:
+        for ack_id in _own(name, ack_ids):
             queue.acknowledge(ack_id)
 
     def modify_ack_deadline(self, name: str, ack_ids: Iterable[str], seconds: int) -> None:
@@ -380,7 +389,7 @@ class Broker:
         queue = self._queue(name)
         if not 0 <= seconds <= 600:
             raise GoogleError(400, "ackDeadlineSeconds must be between 0 and 600.")
-        for ack_id in ack_ids:
+        for ack_id in _own(name, ack_ids):
             queue.extend(ack_id, seconds)
 
     # The whole
@@ -389,8 +398,8 @@ class Broker:
         """Per subscription: topic, backlog, in_flight, deliveries, acknowledged, dead_lettered, most_deliveries (of one message)."""
         return {name: queue.figures() for name, queue in self._queues.items()}
 
-    def start_push(self, push: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(push)
+    def start_push(self, pushing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(pushing)
         self._pushes.add(task)
         task.add_done_callback(self._pushes.discard)
 
@@ -399,10 +408,10 @@ class Broker:
         self.closed = True
         for queue in self._queues.values():
             queue.drop()
-        for push in self._pushes:
-            push.cancel()
+        for task in self._pushes:
+            task.cancel()
         await asyncio.gather(*self._pushes, return_exceptions=True)
-        await self.sender.close()
+        await asyncio.sleep(0)  # lets the loop close what the pushes had open
 
     def _topic(self, name: str) -> _Topic:
         if name not in self.topics:
@@ -414,7 +423,24 @@ class Broker:
             raise _missing(name)
         return self._queues[name]
 
-    def _check(self, subscription: Subscription) -> None:
+    def _check_message(self, topic: str, message: Message) -> None:
+        """Refuse a message that Pub/Sub refuses."""
+        self._topic(topic)
+        if not message.data and not message.attributes:
+            raise GoogleError(400, "A message must have either non-empty data, or at least one attribute.")
+        if len(message.attributes) > 100:
+            raise GoogleError(400, "A message has at most 100 attributes.")
+        for key, value in message.attributes.items():
+            if not 0 < len(key.encode()) <= 256 or key.startswith("goog"):
+                raise GoogleError(
+                    400, f"Attribute key {key[:300]!r}: 1 to 256 bytes, and it must not begin with 'goog'."
+                )
+            if len(value.encode()) > 1024:
+                raise GoogleError(400, f"The value of attribute {key!r} is too large: at most 1024 bytes.")
+        if message.size > MAX_MESSAGE_BYTES:
+            raise GoogleError(400, f"The message is too large: at most {MAX_MESSAGE_BYTES} bytes.")
+
+    def _check_subscription(self, subscription: Subscription) -> None:
         if not 10 <= subscription.ack_deadline <= 600:
             raise GoogleError(400, f"Invalid ack deadline: {subscription.ack_deadline} s; it is between 10 and 600 s.")
         if subscription.push and not subscription.push.endpoint.startswith(("http://", "https://")):
@@ -437,6 +463,14 @@ def _check_name(name: str, collection: str) -> None:
             400,
             f"Invalid [{collection}] name: (name={name}). An id has 3 to 255 characters and begins with a letter, not with 'goog'.",
         )
+
+
+def _own(name: str, ack_ids: Iterable[str]) -> list[str]:
+    ack_ids = list(ack_ids)
+    for ack_id in ack_ids:
+        if not ack_id.startswith(f"{name}:"):
+            raise GoogleError(400, f"You have passed an invalid ack ID to the service (ack_id={ack_id}).")
+    return ack_ids
 
 
 def _missing(name: str) -> GoogleError:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-
-import aiohttp
+from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from local.pubsub.broker import Message, PushConfig
 
 # https://cloud.google.com/pubsub/docs/push#receive_push lists these five; anything else is a refusal.
@@ -49,33 +47,42 @@ def wrapped(message: Message, subscription: str, attempt: int) -> dict[str, Any]
     return body
 
 
-class PushSender:
-    """The HTTP client of all push subscriptions; `oidc(service account, audience)` returns a token."""
+async def push(config: PushConfig, body: dict[str, Any], within: float, token: str | None) -> bool:
+    """Push once and return whether the endpoint acknowledged `within` the ack deadline."""
+    content = json.dumps(body).encode()
+    try:
+        async with asyncio.timeout(within):
+            return await _post(config.endpoint, content, token) in ACKNOWLEDGING
+    except (TimeoutError, OSError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError):
+        return False
 
-    def __init__(self, oidc: Callable[[str, str], str] | None) -> None:
-        self._oidc = oidc
-        self._session: aiohttp.ClientSession | None = None
 
-    async def send(self, config: PushConfig, body: dict[str, Any], within: float) -> bool:
-        """Push once and return whether the endpoint acknowledged within the ack deadline."""
-        headers = {"User-Agent": "CloudPubSub-Google"}
-        if config.service_account and self._oidc:
-            token = self._oidc(config.service_account, config.audience or config.endpoint)
-            headers["Authorization"] = f"Bearer {token}"
-        if self._session is None:
-            # A fresh connection per push: an idle one that the server closes under us would count as a failed delivery.
-            connector = aiohttp.TCPConnector(limit=0, force_close=True)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
-        try:
-            async with (
-                asyncio.timeout(within),
-                self._session.post(config.endpoint, json=body, headers=headers, allow_redirects=False) as answer,
-            ):
-                return answer.status in ACKNOWLEDGING
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
-            return False
+async def _post(url: str, content: bytes, token: str | None) -> int:
+    """Return the status of the first answer.
 
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+    By hand, because HTTP clients wait on after a 102, which is a final answer here. Each push has its own connection: an idle
+    one that the server closes under us would count as a failed delivery.
+    """
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    head = [
+        f"POST {target} HTTP/1.1",
+        f"Host: {parts.netloc}",
+        "User-Agent: CloudPubSub-Google",
+        "Accept: application/json",
+        "Content-Type: application/json",
+        f"Content-Length: {len(content)}",
+        "Connection: close",
+    ]
+    if token:
+        head.append(f"Authorization: Bearer {token}")
+    reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=secure or None)
+    try:
+        writer.write("\r\n".join([*head, "", ""]).encode() + content)
+        await writer.drain()
+        answer = await reader.readuntil(b"\r\n\r\n")
+        return int(answer.split(None, 2)[1])
+    finally:
+        writer.close()

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from local.pubsub.broker import Broker
 
-_STREAM_BATCH = 100
+_STREAM_BATCH = 100  # messages in one answer
+_STREAM_WAIT = 30.0  # seconds after which an empty answer shows whether the client is still there
 
 
 async def serve_grpc(broker: Broker, port: int = 0) -> tuple[Any, int]:
@@ -58,39 +59,44 @@ def _unary(broker: Broker, method: Method) -> Any:
 def _streaming_pull(broker: Broker) -> Any:
     """Messages as they come. `max_outstanding_messages` is not held here: the client libraries hold it themselves."""
 
-    async def obey(name: str, request: Any) -> None:
-        broker.acknowledge(name, request.ack_ids)
-        for ack_id, seconds in zip(request.modify_deadline_ack_ids, request.modify_deadline_seconds, strict=True):
-            broker.modify_ack_deadline(name, [ack_id], seconds)
+    async def read(name: str, first: Any, requests: AsyncIterator[Any]) -> None:
+        request = first
+        while request is not None:
+            broker.acknowledge(name, request.ack_ids)
+            for ack_id, seconds in zip(request.modify_deadline_ack_ids, request.modify_deadline_seconds, strict=False):
+                broker.modify_ack_deadline(name, [ack_id], seconds)
+            request = await anext(requests, None)
+
+    async def write(name: str, deadline: int | None, context: Any) -> None:
+        while not broker.closed:
+            deliveries = await broker.pull(name, _STREAM_BATCH, _STREAM_WAIT, deadline)
+            answer = types.StreamingPullResponse.pb()(received_messages=[received(delivery) for delivery in deliveries])
+            try:
+                await context.write(answer)
+            except BaseException:
+                # The client is gone: what it never saw is free for the next one.
+                broker.modify_ack_deadline(name, [delivery.ack_id for delivery in deliveries], 0)
+                raise
 
     async def handler(requests: AsyncIterator[Any], context: Any) -> None:
-        first = await anext(requests)
+        first = await anext(requests, None)
+        if first is None:
+            return
         name = first.subscription
-
-        async def read() -> None:
-            await obey(name, first)
-            async for request in requests:
-                await obey(name, request)
-
-        reader = asyncio.create_task(read())
+        both = [
+            asyncio.create_task(read(name, first, requests)),
+            asyncio.create_task(write(name, first.stream_ack_deadline_seconds or None, context)),
+        ]
         try:
-            while not broker.closed:
-                deliveries = await broker.pull(name, _STREAM_BATCH, 3600.0, first.stream_ack_deadline_seconds or None)
-                try:
-                    await context.write(
-                        types.StreamingPullResponse.pb()(
-                            received_messages=[received(delivery) for delivery in deliveries]
-                        )
-                    )
-                except BaseException:
-                    # The client is gone: what it never saw is free for the next one.
-                    broker.modify_ack_deadline(name, [delivery.ack_id for delivery in deliveries], 0)
-                    raise
+            ended, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for one in ended:
+                one.result()
         except GoogleError as error:
             await _abort(context, error)
         finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            for one in both:
+                one.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
 
     return grpc.stream_stream_rpc_method_handler(
         handler, types.StreamingPullRequest.pb().FromString, lambda answer: answer.SerializeToString()

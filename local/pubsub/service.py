@@ -35,8 +35,6 @@ _NOT_MADE = {
 def subscription_from(message: Any) -> Subscription:
     """Read a `google.pubsub.v1.Subscription`."""
     asked = {descriptor.name for descriptor, _ in message.ListFields()} & _NOT_MADE
-    if message.push_config.HasField("no_wrapper"):
-        asked.add("push_config.no_wrapper")
     if asked:
         raise GoogleError(501, f"not made here: {', '.join(sorted(asked))}")
     retry = dead_letter = None
@@ -62,6 +60,8 @@ def subscription_from(message: Any) -> Subscription:
 
 
 def _push_from(message: Any) -> PushConfig | None:
+    if message.HasField("no_wrapper"):
+        raise GoogleError(501, "not made here: push_config.no_wrapper")
     token = message.oidc_token
     return (
         PushConfig(message.push_endpoint, token.service_account_email, token.audience)
@@ -165,13 +165,8 @@ async def delete_topic(broker: Broker, request: Any) -> Any:
 async def publish(broker: Broker, request: Any) -> Any:
     if not 0 < len(request.messages) <= MAX_PUBLISHED:
         raise GoogleError(400, f"A publish request has 1 to {MAX_PUBLISHED} messages.")
-    # All or none: a request with one message that is refused publishes nothing.
-    for message in request.messages:
-        broker.check_message(request.topic, message.data, dict(message.attributes))
-    ids = [
-        broker.publish(request.topic, message.data, dict(message.attributes), message.ordering_key)
-        for message in request.messages
-    ]
+    messages = [broker.message(one.data, one.attributes, one.ordering_key) for one in request.messages]
+    ids = broker.publish_all(request.topic, messages)
     return types.PublishResponse.pb()(message_ids=ids)
 
 

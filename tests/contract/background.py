@@ -1,0 +1,38 @@
+"""An event loop in a thread, so that blocking clients (the official libraries, gcloud) can drive servers of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+T = TypeVar("T")
+
+
+class BackgroundLoop:
+    """Runs coroutines; leaving it fails if a task is still pending."""
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="servers")
+        self._thread.start()
+        return self
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        async def called() -> T:
+            return function(*arguments)
+
+        return self.run(called())
+
+    def __exit__(self, *_exception: object) -> None:
+        pending = self.call(lambda: [task for task in asyncio.all_tasks() if task is not asyncio.current_task()])
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        assert pending == []
