@@ -1,0 +1,262 @@
+"""The story that `make demo` tells: clusters come, change and go, and Argo CD's list follows by itself.
+
+Everything is real but Google Cloud: the functions run under functions-framework with the official clients, and the story
+only does what people do (create, label, delete, publish) and looks at what stands afterwards. Left out: the sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local.control import LocalCloud
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ARGOCD = "argocd@demo-fleet.iam.gserviceaccount.com"
+EVERYTHING = "/api/v1/namespaces"  # something that only a person or thing with rights may list
+APIS = {"container": "GKE", "gkehub": "fleet", "connectgateway": "gateway"}
+
+
+class Teller:
+    """Prints the story: what is done, each step of the functions as it happens, and how long everything took."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud = cloud
+        self.began = time.monotonic()
+        self._seen: dict[Path, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def say(self, text: str) -> None:
+        """One line, with the seconds since the beginning."""
+        print(f"{time.monotonic() - self.began:6.1f} s  {text}", flush=True)
+
+    def close(self) -> None:
+        """Stop following the logs."""
+        self._stop.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._stop.wait(0.05):
+            for log in sorted((self.cloud.directory / "log").glob("*.log")):
+                self._tell(log)
+
+    def _tell(self, log: Path) -> None:
+        with log.open("rb") as file:
+            file.seek(self._seen.get(log, 0))
+            lines = file.readlines()
+        if lines and not lines[-1].endswith(b"\n"):
+            lines.pop()
+        self._seen[log] = self._seen.get(log, 0) + sum(map(len, lines))
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict) and entry.get("decision") and entry["decision"] != "nothing":
+                self.say(f"    {entry['step']:<22}{_short(entry['message'])[:150]}")
+
+
+def _short(text: str) -> str:
+    """Leave out what every name begins with."""
+    for long in ("projects/demo-fleet/", "projects/demo-apps/", "locations/"):
+        text = text.replace(long, "")
+    return text
+
+
+class Story:
+    """The chapters, in order. Each asserts on what stands, and fails with what it waited for."""
+
+    def __init__(self, cloud: LocalCloud, teller: Teller) -> None:
+        self.cloud = cloud
+        self.say = teller.say
+        self.times: list[tuple[str, float]] = []
+
+    def chapters(self) -> list[tuple[str, Callable[[], None]]]:
+        """What happens, by name."""
+        return [
+            ("a regional cluster appears, and lets Argo CD in", self.regional),
+            ("a zonal one in a second project", self.zonal),
+            ("an Autopilot one that GKE registers by itself (--enable-fleet)", self.autopilot),
+            ("an attached one, which is not GKE", self.attached),
+            ("a label changes", self.label),
+            ("one is deleted and disappears", self.deleted),
+            ("a poison message is dead-lettered, repaired and replayed", self.poison),
+        ]
+
+    def regional(self) -> None:
+        """The first cluster; the granting step is kept from its gateway for a moment, to look before and after."""
+        cloud = self.cloud
+        fault = cloud.add_fault("status", api="connectgateway", caller="grant-rbac@*", status=503, times=0)
+        self.shop = cloud.create_cluster("shop", labels={"env": "prod", "tier": "web"})
+        membership = cloud.wait_for(lambda: self._membership(self.shop), what="a membership for shop") or ""
+        status, answer = cloud.through_gateway(ARGOCD, membership, "GET", EVERYTHING)
+        self._check(status == 403, f"before the grant Argo CD's identity is refused (got {status})")
+        self.say(f"Argo CD's identity is refused by the cluster: {answer['message'][:90]}")
+        cloud.remove_faults(fault["id"])
+        self._appears(self.shop)
+        status, _ = cloud.through_gateway(ARGOCD, membership, "GET", EVERYTHING)
+        self._check(status == 200, f"after the grant Argo CD's identity is accepted (got {status})")
+        self.say("Argo CD's identity is accepted by the cluster")
+
+    def zonal(self) -> None:
+        """Its audit entries come by a log sink."""
+        self.batch = self.cloud.create_cluster("batch", "europe-west1-b", "demo-apps", {"env": "dev"})
+        self._appears(self.batch)
+
+    def autopilot(self) -> None:
+        """The membership that GKE made is used, and stays GKE's."""
+        self.lab = self.cloud.create_cluster("lab", labels={"env": "dev"}, autopilot=True, fleet="demo-fleet")
+        secret = self._appears(self.lab)
+        self._check(
+            secret["annotations"]["fleet-registrar/membership"].endswith("/memberships/lab"),
+            "GKE's own membership is used",
+        )
+
+    def attached(self) -> None:
+        """A person has let our identities in, by one gcloud command."""
+        self.edge = self.cloud.attach("edge", labels={"env": "prod"}, admit=True)
+        self._appears(self.edge)
+
+    def label(self) -> None:
+        """A label change at the source reaches the Secret, and with it every ApplicationSet."""
+        self.cloud.set_labels(self.shop, {"env": "staging", "tier": "web"})
+        self._timed("shop: env=staging", lambda: self._secret(self.shop)["labels"].get("env") == "staging")
+
+    def deleted(self) -> None:
+        """Held while it is going, removed when GKE proves it gone, and its membership with it."""
+        self.cloud.delete_cluster(self.batch)
+        self._timed("batch is gone", lambda: self.cloud.secret(self.batch) is None)
+        self.cloud.wait_for(lambda: self._membership(self.batch) is None, what="the membership of batch to go")
+
+    def poison(self) -> None:
+        """What cannot be read is kept with its reason; repaired, it is published like any message."""
+        cloud = self.cloud
+        cloud.pull("dead-letters")
+        cloud.publish("register-membership", {"clutser": self.shop})
+        [letter, *_] = cloud.wait_for(lambda: cloud.pull("dead-letters"), what="the dead letter")
+        self.say(f"dead letter of {letter['attributes']['step']}: {letter['attributes']['reason'][:110]}")
+        cloud.pull("cluster-onboarded")
+        cloud.publish(letter["attributes"]["topic"], {"cluster": json.loads(letter["data"])["clutser"]})
+        self._timed("the repaired message goes through", lambda: bool(cloud.pull("cluster-onboarded")))
+
+    def _appears(self, cluster: str) -> dict[str, Any]:
+        name = cluster.rpartition("/")[2]
+        self._timed(f"{name} is in Argo CD's list", lambda: self.cloud.secret(cluster) is not None)
+        return self._secret(cluster)
+
+    def _secret(self, cluster: str) -> dict[str, Any]:
+        found = self.cloud.secret(cluster)
+        self._check(found is not None, f"there is a Secret for {cluster}")
+        assert found is not None
+        return found
+
+    def _membership(self, cluster: str) -> str | None:
+        for name, membership in self.cloud.state()["memberships"].items():
+            if str(membership["cluster"] or "").endswith(cluster) and membership["state"] == "READY":
+                return str(name)
+        return None
+
+    def _timed(self, what: str, condition: Callable[[], bool]) -> None:
+        began = time.monotonic()
+        self.cloud.wait_for(condition, what=what)
+        self.times.append((what, time.monotonic() - began))
+        self.say(what)
+
+    def _check(self, holds: bool, what: str) -> None:
+        if not holds:
+            raise AssertionError(f"expected: {what}")
+
+
+def table(cloud: LocalCloud, story: Story) -> str:
+    """Argo CD's list, the times, and the calls that it took, by API."""
+    lines = ["", "Argo CD's list of clusters:", f"  {'NAME':<44}{'KIND':<16}{'ENV':<10}SERVER"]
+    for secret in sorted(cloud.secrets(), key=lambda secret: str(secret["data.name"])):
+        labels = secret["labels"]
+        server = secret["data.server"].partition("/v1/")[2]
+        lines.append(
+            f"  {secret['data.name']:<44}{labels['fleet-registrar/kind']:<16}{labels.get('env', ''):<10}…/{server}"
+        )
+    lines += ["", "How long it took (creating, deleting: a second each):"]
+    lines += [f"  {what:<44}{seconds:5.2f} s" for what, seconds in story.times]
+    own = [call for call in cloud.calls() if call["caller"].partition("@")[0] in _functions(cloud)]
+    counted = Counter(
+        (APIS[call["api"]], "reads" if call["method"] == "GET" else "writes") for call in own if call["api"] in APIS
+    )
+    lines += ["", f"API calls made by the functions: {counted.total()}"]
+    lines += [f"  {api:<10}{kind:<8}{number:5}" for (api, kind), number in sorted(counted.items())]
+    return "\n".join(lines)
+
+
+def _functions(cloud: LocalCloud) -> set[str]:
+    return set(cloud.state()["functions"])
+
+
+def main() -> int:
+    """Start a cloud, tell the story, stop the cloud. Returns 0, or 1 after saying which chapter failed."""
+    with tempfile.TemporaryDirectory(prefix="fleet-registrar-") as directory:
+        command = [
+            sys.executable,
+            "-m",
+            "local",
+            "up",
+            "--directory",
+            directory,
+            "--selector",
+            "env",
+            "--retry-min",
+            "0.3",
+            "--retry-max",
+            "2",
+        ]
+        print("starting the local cloud …", flush=True)
+        log = Path(directory) / "up.log"
+        with log.open("w") as output:
+            up = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            if (cloud := _ready(up, Path(directory))) is None:
+                print(f"the local cloud did not start:\n{log.read_text()[-3000:]}")
+                return 1
+            return _tell(cloud)
+        finally:
+            up.send_signal(signal.SIGTERM)
+            up.wait(timeout=30)
+
+
+def _tell(cloud: LocalCloud) -> int:
+    teller = Teller(cloud)
+    story = Story(cloud, teller)
+    chapters = story.chapters()
+    try:
+        for number, (name, tell) in enumerate(chapters, 1):
+            print(f"\n{number}/{len(chapters)}  {name}")
+            tell()
+    except (AssertionError, TimeoutError) as error:
+        print(f"\nFAILED in chapter {number}, {name}: {error}")
+        return 1
+    finally:
+        teller.close()
+    print(table(cloud, story))
+    print(f"\nall {len(chapters)} chapters went well")
+    return 0
+
+
+def _ready(up: subprocess.Popen[bytes], directory: Path) -> LocalCloud | None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and up.poll() is None:
+        try:
+            return LocalCloud.from_env(directory)
+        except (OSError, RuntimeError, ValueError, KeyError):
+            time.sleep(0.1)
+    return None
