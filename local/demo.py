@@ -49,30 +49,27 @@ class Teller:
 
     def _follow(self) -> None:
         while not self._stop.wait(0.05):
-            for log in sorted((self.cloud.directory / "log").glob("*.log")):
-                self._tell(log)
+            entries = [entry for log in (self.cloud.directory / "log").glob("*.log") for entry in self._new(log)]
+            for entry in sorted(entries, key=lambda entry: str(entry["time"])):
+                self.say(f"    {entry['step']:<22}{_short(entry['message'])}")
 
-    def _tell(self, log: Path) -> None:
+    def _new(self, log: Path) -> list[dict[str, Any]]:
+        """Return the decisions that a function has logged since the last look."""
         with log.open("rb") as file:
             file.seek(self._seen.get(log, 0))
             lines = file.readlines()
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()
         self._seen[log] = self._seen.get(log, 0) + sum(map(len, lines))
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict) and entry.get("decision") and entry["decision"] != "nothing":
-                self.say(f"    {entry['step']:<22}{_short(entry['message'])[:150]}")
+        entries = [json.loads(line) for line in lines if line.startswith(b"{")]
+        return [entry for entry in entries if entry.get("decision") not in (None, "nothing")]
 
 
 def _short(text: str) -> str:
-    """Leave out what every name begins with."""
-    for long in ("projects/demo-fleet/", "projects/demo-apps/", "locations/"):
+    """Leave out what every name has."""
+    for long in ("projects/demo-fleet/", "projects/demo-apps/", "locations/", "@demo-fleet.iam.gserviceaccount.com"):
         text = text.replace(long, "")
-    return text
+    return text if len(text) <= 120 else f"{text[:119]}…"
 
 
 class Story:

@@ -9,6 +9,7 @@ import json
 import re
 import secrets
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def line(
     **fields: Any,
 ) -> None:
     """Write one line to standard output."""
-    entry: dict[str, Any] = {"severity": severity, "message": message, "step": step, **fields}
+    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    entry: dict[str, Any] = {"time": time, "severity": severity, "message": message, "step": step, **fields}
     if (found := _TRACEPARENT.fullmatch(trace)) is not None:
         entry["logging.googleapis.com/trace"] = f"projects/{project}/traces/{found[1]}"
         entry["logging.googleapis.com/spanId"] = found[2]
