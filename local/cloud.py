@@ -159,7 +159,7 @@ class Cloud:
         await self._make_central()
         self._make_functions(log, home)
         await self._deploy()
-        self._open = True  # a trigger sees what happens after it was made
+        self._open = "route-event" in self.functions  # a trigger sees what happens after it was made
         self._write_for_people()
         await asyncio.gather(*(function.start(self.config.source.parent) for function in self.functions.values()))
         environment.write_instance(self.directory, self.listeners["control"].url)
@@ -241,7 +241,8 @@ class Cloud:
 
     def _listen_for_metadata(self, name: str, email: str) -> None:
         app = metadata_app(self.iam, email, FLEET, NUMBERS[FLEET], region=REGION, lifetime=self.config.token_seconds)
-        self.listeners[f"metadata {name}"] = Listener(app)
+        # Its calls stay out of the log: they are no part of what an onboarding costs.
+        self.listeners[f"metadata {name}"] = Listener(observed(app, f"metadata {name}", self.iam, self.faults, Calls()))
 
     async def _start_listeners(self) -> None:
         await asyncio.gather(*(listener.start() for listener in self.listeners.values()))
@@ -494,6 +495,12 @@ class Cloud:
     async def stop_function(self, name: str) -> None:
         """Stop a function as Cloud Run does: requests in flight finish."""
         await self.functions[name].stop()
+
+    async def redeploy(self, name: str, settings: dict[str, str]) -> None:
+        """Stop a function and start it with some settings changed; what is on its way waits for it."""
+        await self.functions[name].stop()
+        self.functions[name].variables |= settings
+        await self.start_function(name)
 
     async def kill_function(self, name: str) -> None:
         """End a function as a crash does."""

@@ -47,7 +47,8 @@ def control_app(cloud: Cloud) -> Starlette:
         return parts[name]
 
     async def do(body: Json) -> Any:
-        result = getattr(part(body["part"], body["method"]), body["method"])(**body.get("arguments", {}))
+        method = getattr(part(body["part"], body["method"]), body["method"])
+        result = method(*body.get("more", []), **body.get("arguments", {}))
         return await result if inspect.isawaitable(result) else result
 
     async def set_(body: Json) -> None:
@@ -104,9 +105,9 @@ class LocalCloud:
         found = Path(directory or os.environ.get("LOCAL_CLOUD") or ".local").resolve()
         return cls(environment.control_url(found), found)
 
-    def do(self, part: str, method: str, **arguments: Any) -> Any:
+    def do(self, part: str, method: str, *more: Any, **arguments: Any) -> Any:
         """Call a method of a part: `gke`, `fleet`, `projects`, `iam`, `faults`, `eventarc` or `cloud`."""
-        return self._post("do", {"part": part, "method": method, "arguments": arguments})
+        return self._post("do", {"part": part, "method": method, "more": more, "arguments": arguments})
 
     def set(self, part: str, name: str, value: Any) -> None:
         """Change an attribute of a part; lists become sets where it holds sets."""
@@ -259,6 +260,10 @@ class LocalCloud:
     def start_function(self, name: str) -> None:
         """Start a function again, on its old port."""
         self.do("cloud", "start_function", name=name)
+
+    def redeploy(self, name: str, settings: dict[str, str]) -> None:
+        """Stop a function and start it with other settings, as a deployment does ('' takes a setting away)."""
+        self.do("cloud", "redeploy", name=name, settings=settings)
 
     def log(self, function: str) -> str:
         """All that a function has logged."""

@@ -130,7 +130,13 @@ class Child:
         if self._watch is not None:
             await self._watch
         self._process = None
-        self._reserve()
+        while True:
+            try:
+                self._reserve()
+            except OSError:  # a worker that was killed with its master may hold the port for a moment longer
+                await asyncio.sleep(0.01)
+            else:
+                return
 
     def tail(self, lines: int = 20) -> str:
         """The last lines of its log."""
@@ -155,10 +161,15 @@ class Child:
 
     def _reserve(self) -> None:
         """Hold the port while nothing runs: pushes are refused, and it is the same one after a restart."""
-        self._reserved = socket.socket()
-        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._reserved.bind((HOST, self.port))
-        self.port = self._reserved.getsockname()[1]
+        taken = socket.socket()
+        try:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind((HOST, self.port))
+        except OSError:
+            taken.close()
+            raise
+        self._reserved = taken
+        self.port = taken.getsockname()[1]
 
     def _release(self) -> None:
         if self._reserved is not None:
@@ -172,8 +183,8 @@ class Function(Child):
     def __init__(self, target: str, source: Path, log: Path, environment: Mapping[str, str]) -> None:
         super().__init__(target.replace("_", "-"), log)
         self.target = target
+        self.variables = dict(environment)
         self._source = source
-        self._environment = environment
 
     def command(self) -> list[str]:
         """`python -m functions_framework …`: with `-m`, Python finds the packages beside main.py."""
@@ -202,4 +213,4 @@ class Function(Child):
             "FUNCTION_TARGET": self.target,
             "FUNCTION_SIGNATURE_TYPE": "cloudevent",
         }
-        return {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **cloud_run, **self._environment}
+        return {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **cloud_run, **self.variables}

@@ -60,3 +60,7 @@ class Listener:
             self._socket.close()
         else:
             await self._running
+            # A client that does not answer the end of TLS would keep its connection for another half minute.
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()
+            await asyncio.sleep(0)

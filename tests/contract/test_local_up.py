@@ -1,0 +1,276 @@
+"""`python -m local up` as people run it: one process per test, ended as people end it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.control import LocalCloud
+from local.environment import NotRunningError
+from local.pubsub import sdk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parent.parent.parent
+MAIN = """
+import functions_framework
+
+@functions_framework.cloud_event
+def route_event(event):
+    print("routed", event["type"], event.get_attributes().get("subject"), flush=True)
+
+@functions_framework.cloud_event
+def write_secret(event):
+    print("told", event.data["message"]["data"], flush=True)
+    if b"poison" in __import__("base64").b64decode(event.data["message"]["data"]):
+        raise RuntimeError("this is poison")
+"""
+
+
+def _command(directory: Path, *more: str) -> list[str]:
+    source = directory.parent / "main.py"
+    if not source.exists():
+        source.write_text(MAIN)
+    return [sys.executable, "-m", "local", "up", "--directory", str(directory), "--source", str(source), *more]
+
+
+class Up:
+    """A running `up`: its process and the client of it."""
+
+    def __init__(self, process: subprocess.Popen[str], cloud: LocalCloud) -> None:
+        self.process = process
+        self.cloud = cloud
+        self.pids = [function["pid"] for function in cloud.state()["functions"].values()]
+
+    def end(self, signal_: signal.Signals) -> tuple[int, str]:
+        """Send a signal; return the exit code and what it said on stderr."""
+        self.process.send_signal(signal_)
+        return self.ended()
+
+    def ended(self) -> tuple[int, str]:
+        _, stderr = self.process.communicate(timeout=30)
+        return self.process.returncode, stderr
+
+
+@contextmanager
+def _up(directory: Path, *more: str) -> Iterator[Up]:
+    command = _command(directory, *more)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("ready:"):
+                break
+        else:
+            pytest.fail(f"it did not start: {process.communicate()[1]}")
+        yield Up(process, LocalCloud.from_env(directory))
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=30)
+
+
+def _until(condition: Callable[[], bool], within: float = 20.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.02)
+
+
+def _gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    # A process that nobody waits for any more (its parent was killed) may stay listed as a zombie.
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def _local(up: Up, *arguments: str) -> str:
+    command = [sys.executable, "-m", "local", arguments[0], "--directory", str(up.cloud.directory), *arguments[1:]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_cleanly_when_asked(tmp_path: Path, ending: signal.Signals) -> None:
+    with _up(tmp_path / "d") as up:
+        assert up.end(ending) == (0, "")
+    assert all(_gone(pid) for pid in up.pids)
+    with pytest.raises(NotRunningError, match="python -m local up"):
+        LocalCloud.from_env(tmp_path / "d")
+
+
+def test_the_file_to_source_has_what_the_tools_need(tmp_path: Path) -> None:
+    with _up(tmp_path / "d") as up:
+        bare = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+        script = f"source {tmp_path / 'd' / 'env'} && env -0"
+        done = subprocess.run(["bash", "-c", script], env=bare, capture_output=True, text=True, check=True)
+        variables = dict(line.split("=", 1) for line in done.stdout.rstrip("\0").split("\0"))
+        assert variables["CLOUDSDK_CORE_PROJECT"] == "demo-fleet"
+        assert variables["FLEET_PROJECT_NUMBER"] == "100000000001"
+        assert variables["KUBECONFIG"] == str(tmp_path / "d" / "kubeconfig")
+        assert variables["CLOUDSDK_API_ENDPOINT_OVERRIDES_CONNECTGATEWAY"].startswith("https://127.0.0.1:")
+        assert Path(variables["CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE"]).is_file()
+        assert (tmp_path / "d" / "env").stat().st_mode & 0o077 == 0
+        found = subprocess.run(
+            [sys.executable, "-c", "from local.control import LocalCloud; print(LocalCloud.from_env().directory)"],
+            env=variables,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert found.stdout.strip() == str(up.cloud.directory)
+
+
+def test_two_run_side_by_side_but_not_in_one_directory(tmp_path: Path) -> None:
+    with _up(tmp_path / "a") as a, _up(tmp_path / "b") as b:
+        one = a.cloud.create_cluster("only-in-a")
+        assert one in a.cloud.state()["clusters"]
+        assert one not in b.cloud.state()["clusters"]
+        second = subprocess.run(
+            _command(tmp_path / "a"), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert second.returncode == 1
+        assert "already runs in" in second.stderr
+        assert "--directory" in second.stderr
+        assert one in a.cloud.state()["clusters"]
+
+
+def test_when_a_function_dies_it_says_which_with_the_end_of_its_log(tmp_path: Path) -> None:
+    with _up(tmp_path / "d") as up:
+        up.cloud.publish("write-secret", {"last": "words"})
+        _until(lambda: "told" in up.cloud.log("write-secret"))
+        os.kill(up.cloud.state()["functions"]["write-secret"]["pid"], signal.SIGKILL)
+        code, said = up.ended()
+    assert code == 1
+    assert "the function write-secret ended by itself" in said
+    assert "told" in said
+    assert all(_gone(pid) for pid in up.pids)
+
+
+def test_a_function_that_does_not_start_is_named_and_nothing_stays(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("def route_event(event): ...\nraise RuntimeError('not today')\n")
+    done = subprocess.run(_command(tmp_path / "d"), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "route-event did not start" in done.stderr
+    assert "not today" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends processes with their parent: left out is that")
+def test_nothing_outlives_it_when_it_is_killed(tmp_path: Path) -> None:
+    with _up(tmp_path / "d") as up:
+        assert up.end(signal.SIGKILL)[0] == -signal.SIGKILL
+        _until(lambda: all(_gone(pid) for pid in up.pids))
+
+
+def test_a_function_that_was_killed_on_purpose_comes_back_and_loses_nothing(tmp_path: Path) -> None:
+    with _up(tmp_path / "d") as up:
+        url = up.cloud.state()["functions"]["write-secret"]["url"]
+        up.cloud.kill_function("write-secret")
+        up.cloud.publish("write-secret", {"while": "away"})
+        assert "told" not in up.cloud.log("write-secret")
+        up.cloud.start_function("write-secret")
+        _until(lambda: "told" in up.cloud.log("write-secret"))
+        assert up.cloud.state()["functions"]["write-secret"]["url"] == url
+        up.cloud.wait_quiet()
+
+
+def test_what_fails_too_often_is_a_dead_letter(tmp_path: Path) -> None:
+    with _up(tmp_path / "d", "--retry-min", "0.01", "--retry-max", "0.02", "--attempts", "5") as up:
+        up.cloud.publish("write-secret", b"poison", {"cause": "a test"})
+        _until(lambda: up.cloud.state()["dead_letters"] == 1)
+        (letter,) = up.cloud.pull("dead-letters")
+        assert letter["data"] == b"poison"
+        assert letter["attributes"]["cause"] == "a test"
+        assert letter["attributes"]["CloudPubSubDeadLetterSourceDeliveryCount"] == "5"
+
+
+def test_events_reach_route_event_from_the_fleets_project_and_by_the_sink(tmp_path: Path) -> None:
+    with _up(tmp_path / "d", "--create-seconds", "0") as up:
+        up.cloud.create_cluster("near")
+        up.cloud.create_cluster("far", project="demo-apps")
+        up.cloud.create_cluster("foreign", project="demo-other")
+        up.cloud.wait_quiet()
+        routed = [line for line in up.cloud.log("route-event").splitlines() if line.startswith("routed")]
+        near = "google.cloud.audit.log.v1.written container.googleapis.com/projects/demo-fleet/zones/europe-west1/clusters/near"
+        assert routed.count(f"routed {near}") == 2
+        assert routed.count("routed google.cloud.pubsub.topic.v1.messagePublished None") == 2
+        assert len(routed) == 4
+
+
+def test_people_ask_and_tell_it_by_commands(tmp_path: Path) -> None:
+    with _up(tmp_path / "d") as up:
+        assert _local(up, "attach", "edge", "--labels", "env=edge", "--admit").strip().endswith("/memberships/edge")
+        _local(up, "disconnect", "edge")
+        assert "agent lost" in _local(up, "status")
+        _local(up, "reconnect", "edge")
+        assert "agent lost" not in _local(up, "status")
+        _local(up, "fault", "add", "--api", "gkehub", "--status", "429")
+        assert '"status": 429' in _local(up, "fault", "list")
+        _local(up, "fault", "clear")
+        assert up.cloud.state()["faults"] == []
+        _local(up, "event", "hold", "--event", "CreateCluster*", "--times", "0")
+        up.cloud.create_cluster("held", seconds=0)
+        up.cloud.wait_for(lambda: len(up.cloud.state()["events"]["held"]) == 2)
+        assert "CreateCluster.finished" in _local(up, "event", "release", "--order", "1,0").splitlines()[0]
+        _local(up, "function", "stop", "write-secret")
+        assert "not running" in _local(up, "status")
+
+
+def _emulator_missing() -> str:
+    try:
+        sdk.command(1)
+    except sdk.UnavailableError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.skipif(bool(_emulator_missing()), reason=f"left out is `--pubsub emulator`: {_emulator_missing()}")
+def test_it_runs_on_the_cloud_sdks_emulator_too(tmp_path: Path) -> None:
+    with _up(tmp_path / "d", "--pubsub", "emulator", "--create-seconds", "0") as up:
+        up.cloud.publish("write-secret", {"by": "emulator"})
+        up.cloud.create_cluster("far", project="demo-apps")
+        _until(lambda: "told" in up.cloud.log("write-secret"))
+        _until(lambda: up.cloud.log("route-event").count("messagePublished") == 2)
+        assert up.end(signal.SIGINT)[0] == 0
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl here: left out are the contexts of the kubeconfig")
+def test_each_cluster_has_a_context_that_comes_and_goes(tmp_path: Path) -> None:
+    def contexts() -> list[str]:
+        command = [
+            "kubectl",
+            "--kubeconfig",
+            str(tmp_path / "d" / "kubeconfig"),
+            "config",
+            "get-contexts",
+            "-o",
+            "name",
+        ]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    with _up(tmp_path / "d", "--create-seconds", "0", "--delete-seconds", "0") as up:
+        assert contexts() == ["central"]
+        here = up.cloud.create_cluster("blue")
+        up.cloud.attach("edge")
+        _until(lambda: contexts() == ["blue", "central", "edge"])
+        there = up.cloud.create_cluster("blue", "us-east1")
+        both = ["central", "demo-fleet.europe-west1.blue", "demo-fleet.us-east1.blue", "edge"]
+        _until(lambda: contexts() == both)
+        up.cloud.delete_cluster(here)
+        up.cloud.delete_cluster(there)
+        _until(lambda: contexts() == ["central", "edge"])
