@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from local.kubernetes import discovery, patches, reviews, schema
 from local.kubernetes.authorization import AUTHENTICATED, UNAUTHENTICATED, Attributes, User
-from local.kubernetes.resources import BY_PLURAL
+from local.kubernetes.resources import BY_PLURAL, GROUPS
 from local.kubernetes.selectors import field_requirements, selector
 from local.kubernetes.status import (
     StatusError,
@@ -147,13 +147,10 @@ class Api:
             return self._document(request, user, path.rstrip("/") or "/")
         asked = _asked(request, found)
         self._authorizer.require(user, asked.attributes)
+        if (asked.group not in {"", *GROUPS}) or asked.version != "v1":
+            return _page_not_found()
         resource = BY_PLURAL.get((asked.group, asked.plural))
-        if (
-            resource is None
-            or asked.version != "v1"
-            or asked.subresource
-            or (asked.namespace and not resource.namespaced)
-        ):
+        if resource is None or asked.subresource or (asked.namespace and not resource.namespaced):
             raise no_such_path()
         if asked.verb not in resource.verbs or (
             resource.namespaced and not asked.namespace and asked.verb not in {"list", "watch"}
@@ -198,7 +195,7 @@ class Api:
         aggregated = next(offered, "")
         found = discovery.document(path, self._version, aggregated)
         if found is None:
-            raise no_such_path()
+            return _page_not_found()
         as_list = found.get("kind") == "APIGroupDiscoveryList"
         return JSONResponse(found, media_type=discovery.AGGREGATED.format(aggregated) if as_list else None)
 
@@ -356,6 +353,11 @@ def _asked(request: Request, found: re.Match[str]) -> Asked:
     elif verb == "create" and not parts["subresource"]:
         raise method_not_allowed()
     return Asked(verb=verb, query=query, **parts)
+
+
+def _page_not_found() -> Response:
+    """What is outside of every served group is answered by Go's HTTP server, without a Status."""
+    return PlainTextResponse("404 page not found\n", status_code=404)
 
 
 def _as_create(attributes: Attributes) -> Attributes:

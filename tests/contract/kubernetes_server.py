@@ -10,6 +10,7 @@ import os
 import socket
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,14 @@ class Served:
     url: str
     ca: str
     on_loop: Callable[[Callable[[], None]], object]  # runs a function on the serving loop, and does not wait for it
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for what happens elsewhere (a thread of ours, a real server's caches); fail after ten seconds."""
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +12,10 @@ from local.kubernetes.authorization import User
 from local.kubernetes.cluster import Cluster
 from local.kubernetes.host import ClusterHost
 from local.kubernetes.status import StatusError
-from tests.contract.kubernetes_server import Served, served
+from tests.contract.kubernetes_server import Served, served, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 SECRETS = "/api/v1/namespaces/default/secrets"
@@ -69,14 +68,6 @@ def world() -> Iterator[World]:
     made = World()
     with served(made.host, made.host.close) as made.serving:
         yield made
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for something that another thread does; fail after ten seconds."""
-    deadline = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def secret(name: str) -> dict[str, Any]:
