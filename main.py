@@ -66,3 +66,11 @@ def unregister_membership(event: CloudEvent) -> None:
     from functions import unregister_membership as step
 
     entry.serve("unregister-membership", event, step.run)
+
+
+@functions_framework.cloud_event
+def sweep(event: CloudEvent) -> None:
+    """Compare everything, and ask the steps to mend what differs."""
+    from functions import sweep as function
+
+    function.serve(event)

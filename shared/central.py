@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shared.cluster_secret import SELECT_FOREIGN, ClusterSecret, found_by
+from shared.cluster_secret import SELECT_FOREIGN, SELECT_OURS, ClusterSecret, found_by
 from shared.errors import PermanentError
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ class Central:
                 " neither is touched; delete the wrong one and publish again"
             )
         return found[0] if found else None
+
+    def ours(self) -> list[ClusterSecret]:
+        """Return all Secrets that carry our mark."""
+        return [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, SELECT_OURS)]
 
     def foreign(self) -> list[ClusterSecret]:
         """Return the cluster Secrets that do not carry our mark."""

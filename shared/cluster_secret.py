@@ -44,6 +44,7 @@ HELD: Final = f"{PREFIX}held"
 AGENT_LOST: Final = f"{PREFIX}agent-lost"
 KEEP: Final = f"{PREFIX}keep"
 
+SELECT_OURS: Final = f"{MARK}={MANAGED_BY},{MEMBERSHIP_HASH}"
 SELECT_FOREIGN: Final = f"{TYPE}=cluster,{MARK}!={MANAGED_BY}"
 
 # Identical bytes for all clusters: Argo CD's client then shares one token and one plugin run (client-go exec.go). The
@@ -82,9 +83,10 @@ class Hold:
                 "skip-reconcile=ours" | "skip-reconcile=theirs" as skip,
             ]:
                 try:
-                    return cls(reason, datetime.fromisoformat(since), skip.endswith("=ours"))
-                except (ValueError, TypeError):
+                    time = datetime.fromisoformat(since)
+                except ValueError:
                     return None
+                return cls(reason, time, skip.endswith("=ours")) if time.tzinfo else None
             case _:
                 return None
 
@@ -260,6 +262,13 @@ def plan(
     return Plan(server, patch=patch, needs_grant=needs_grant and not granted, warnings=source.warnings)
 
 
+def gone_keys(
+    existing: ClusterSecret, cluster: Cluster | None, membership: Membership, settings: Settings
+) -> frozenset[str]:
+    """Return the label keys that we took over and that are gone at the source: a sweep may let them go."""
+    return _gone(existing, label_rules.translate(cluster.labels if cluster else membership.labels, settings.label_keys))
+
+
 def hold(existing: ClusterSecret, reason: Reason, now: datetime) -> Object | None:
     """Return the merge patch that sets the Secret aside, or None when it is held for that reason already.
 
@@ -330,10 +339,13 @@ def _label_changes(
     wanted: dict[str, str | None] = {
         key: value for key, value in source.labels.items() if key in ours or existing.labels.get(key, value) == value
     }
-    gone = ours - set(source.labels) - source.kept
-    dropped = gone & drop
+    dropped = _gone(existing, source) & drop
     keys = frozenset(wanted) | (ours - dropped)
     return {**wanted, **dict.fromkeys(dropped)}, keys
+
+
+def _gone(existing: ClusterSecret, source: label_rules.Translated) -> frozenset[str]:
+    return existing.written_keys - set(source.labels) - source.kept
 
 
 def _differing(standing: Mapping[str, str], wanted: Mapping[str, str | None]) -> dict[str, str | None]:

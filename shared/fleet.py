@@ -60,6 +60,28 @@ class Fleet:
 
         return bool(_called(f"listing the memberships of {parent}", read))
 
+    def list(self, project: str) -> tuple[list[Membership], frozenset[str]]:
+        """Return all memberships of the fleet, and the locations that the answers leave out.
+
+        A membership that cannot be read makes its location incomplete: it must not stop the others.
+        """
+        parent = f"projects/{project}/locations/-"
+
+        def read() -> tuple[list[Membership], frozenset[str]]:
+            found: list[Membership] = []
+            left_out: set[str] = set()
+            for page in self._client.list_memberships(parent=parent, timeout=TIMEOUT_SECONDS, retry=None).pages:
+                left_out |= {location.rpartition("/")[2] for location in page.unreachable}
+                for resource in page.resources:
+                    try:
+                        found.append(self._membership(resource))
+                    except (NameFault, RetryableError):
+                        left_out.add(resource.name.split("/")[3])
+            return found, frozenset(left_out)
+
+        listed: tuple[list[Membership], frozenset[str]] = _called(f"listing the memberships of {parent}", read)
+        return listed
+
     def create(self, name: MembershipName, cluster: Cluster) -> Membership:
         """Register the cluster under this name, with our marks, and wait until that is done.
 

@@ -49,6 +49,17 @@ class Gke:
             )
         return any(cluster.get("name") == name.cluster for cluster in answer.get("clusters", []))
 
+    def list(self, project: str) -> tuple[list[Cluster], frozenset[str]]:
+        """Return all clusters of a project, and the zones that the answer leaves out. The list has no pages."""
+        answer = (
+            self._get(f"projects/{project}/locations/-/clusters", f"listing the clusters of projects/{project}") or {}
+        )
+        found = []
+        for item in answer.get("clusters", []):
+            name = ClusterName(project, str(item.get("location", "")), str(item.get("name", "")))
+            found.append(self._cluster(name, item))
+        return found, frozenset(answer.get("missingZones") or ())
+
     def _get(self, path: str, what: str, *, missing_is_none: bool = False) -> dict[str, Any] | None:
         try:
             response = self._session.get(f"{self._base}/v1/{path}", timeout=TIMEOUT_SECONDS)

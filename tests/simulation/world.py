@@ -13,7 +13,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from functions import grant_rbac, register_membership, remove_secret, revoke_rbac, unregister_membership, write_secret
+from functions import (
+    grant_rbac,
+    register_membership,
+    remove_secret,
+    revoke_rbac,
+    sweep,
+    unregister_membership,
+    write_secret,
+)
 from shared import entry, rbac, settings
 from shared.central import Central
 from shared.errors import ConflictError, PermanentError, RefusedError, RetryableError, TakenError
@@ -108,6 +116,7 @@ class World:
     calls: list[str] = field(default_factory=list)
     missing_zones: bool = False
     unreachable: bool = False
+    forbidden: set[str] = field(default_factory=set)
     lost_agents: set[MembershipName] = field(default_factory=set)
     bound: set[MembershipName] = field(default_factory=set)
     touch: Callable[[str, str], None] = lambda _phase, _call: None
@@ -185,13 +194,16 @@ class World:
             self.dead.append(message)
             return
         self.published.append((topic, json.loads(data), attributes))
-        if topic in STEPS:
+        if topic in STEPS or topic == "sweep":
             self.queue.append(Delivery(topic, message))
 
     def deliver(self, delivery: Delivery) -> Outcome | None:
         """Give one delivery to its step: acknowledged, given up, or put back."""
         services = WorldServices(self)
         try:
+            if delivery.topic == "sweep":
+                sweep.run(delivery.message, services, "")  # type: ignore[arg-type]
+                return None
             return entry.handle(delivery.topic, delivery.message, services, STEPS[delivery.topic], "")  # type: ignore[arg-type]
         except PermanentError as error:
             try:
@@ -208,6 +220,11 @@ class World:
             self.dead.append(replace(delivery.message, attributes={**delivery.message.attributes, "last": reason}))
             return
         self.queue.append(replace(delivery, attempt=delivery.attempt + 1))
+
+    def sweep(self, **scope: str) -> None:
+        """Publish a sweep and carry its requests out."""
+        self.publish("sweep", dict(scope))
+        self.settle()
 
     def settle(self, rounds: int = 500) -> None:
         """Deliver until nothing is on its way; time passes a little with each delivery."""
@@ -273,6 +290,16 @@ class SimulatedGke:
         with self.world.called(f"container get {name}"):
             return self.world.clusters.get(name)
 
+    def list(self, project: str) -> tuple[list[Cluster], frozenset[str]]:
+        """List a project."""
+        with self.world.called(f"container list {project}"):
+            if project in self.world.forbidden:
+                raise RetryableError(f"403 projects/{project}")
+            found = [cluster for name, cluster in self.world.clusters.items() if name.project == project]
+            if not self.world.missing_zones:
+                return found, frozenset()
+            return [], frozenset(cluster.name.location for cluster in found)
+
     def in_list(self, name: ClusterName) -> bool:
         """List a location."""
         with self.world.called(f"container list {name.project}/{name.location}"):
@@ -298,6 +325,13 @@ class SimulatedFleet:
             if self.world.unreachable:
                 raise RetryableError(f"the list is not complete: whether {name} is gone is not known")
             return name in self.world.memberships
+
+    def list(self, _project: str) -> tuple[list[Membership], frozenset[str]]:
+        """List the fleet."""
+        with self.world.called("gkehub list"):
+            if not self.world.unreachable:
+                return [*self.world.memberships.values()], frozenset()
+            return [], frozenset(name.location for name in self.world.memberships)
 
     def create(self, name: MembershipName, cluster: Cluster) -> Membership:
         """Register a cluster."""

@@ -1,0 +1,57 @@
+"""Reading everything once: Secrets, then memberships, then clusters. Pages of lists only, no call per cluster.
+
+The order matters: what a Secret speaks of and a later list does not hold has gone since, or is hidden; never the
+other way round.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from shared.errors import FaultError
+from shared.sweeping import Inventory
+
+if TYPE_CHECKING:
+    from shared.facts import Cluster
+    from shared.services import Services
+
+PROJECTS_AT_ONCE = 8
+
+
+def read_inventory(services: Services) -> Inventory:
+    """Read the source projects, and every project that a Secret of ours names.
+
+    A project that cannot be read is left out and told. Raises a fault when the central cluster or the fleet cannot be read.
+    """
+    secrets = services.central.ours()
+    foreign = services.central.foreign()
+    memberships, unreachable = services.fleet.list(services.settings.fleet_project)
+    projects = set(services.settings.source_projects)
+    for secret in secrets:
+        try:
+            projects |= {secret.cluster.project} if secret.cluster else set()
+        except FaultError:
+            continue  # the plan reports it
+    clusters: dict[str, tuple[list[Cluster], frozenset[str]]] = {}
+    unread: dict[str, str] = {}
+
+    def read(project: str) -> None:
+        try:
+            clusters[project] = services.gke.list(project)
+        except FaultError as error:
+            unread[project] = str(error)
+
+    services.gke  # noqa: B018 - made once, before the threads ask for it
+    with ThreadPoolExecutor(PROJECTS_AT_ONCE) as pool:
+        list(pool.map(read, sorted(projects)))
+    return Inventory(
+        secrets=tuple(secrets),
+        foreign=tuple(foreign),
+        memberships={membership.name: membership for membership in memberships},
+        unreachable=unreachable,
+        clusters={cluster.name: cluster for found, _ in clusters.values() for cluster in found},
+        listed=frozenset(clusters),
+        missing_zones={project: missing for project, (_, missing) in clusters.items() if missing},
+        unread=unread,
+    )

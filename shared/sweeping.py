@@ -1,0 +1,364 @@
+"""The sweep's plan: what differs between the clusters, the fleet and Argo CD's list, and whom to ask to mend it.
+
+Pure. A plan is a value: it can be compared, printed (`ops plan`), hashed and released. The sweep acts only by asking the
+steps, which look for themselves; so what a plan says may be wrong by the time it is carried out, at no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+from shared import cluster_secret
+from shared.errors import PermanentError
+from shared.facts import Cluster, Membership, State, state_of_attached, state_of_cluster
+from shared.messages import Next, Request
+from shared.resources import ClusterName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+    from random import Random
+
+    from shared.cluster_secret import ClusterSecret
+    from shared.resources import MembershipName
+    from shared.settings import Settings
+
+# `mend` and `remove` follow what the APIs say; `hold` and `drop` follow labels and settings, which a person may have got
+# wrong at a stroke: those are braked. `check` looks at bindings, each cluster once in 24 sweeps on average.
+Kind = Literal["mend", "remove", "hold", "drop", "check"]
+BRAKED: Final = ("hold", "drop")
+CHECK_ONE_IN: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What three lists say: our Secrets and others', then the memberships, then the clusters.
+
+    `listed` are the projects that were read; `missing_zones` (by project) and `unreachable` (locations of the fleet) are what
+    the answers leave out; `unread` says why a project was not read.
+    """
+
+    secrets: tuple[ClusterSecret, ...] = ()
+    foreign: tuple[ClusterSecret, ...] = ()
+    memberships: Mapping[MembershipName, Membership] = field(default_factory=dict)
+    unreachable: frozenset[str] = frozenset()
+    clusters: Mapping[ClusterName, Cluster] = field(default_factory=dict)
+    listed: frozenset[str] = frozenset()
+    missing_zones: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+    def knows(self, name: ClusterName) -> bool:
+        """Whether the cluster would be here if it existed: its project was read, and nothing of its location is missing.
+
+        A zone that is missing also hides the clusters of its region.
+        """
+        missing = self.missing_zones.get(name.project, frozenset())
+        hidden = any(
+            zone == name.location or zone.startswith(f"{name.location}-") or name.location.startswith(f"{zone}-")
+            for zone in missing
+        )
+        return name.project in self.listed and not hidden
+
+    def knows_membership(self, name: MembershipName) -> bool:
+        """Whether the membership would be here if it existed."""
+        return name.location not in self.unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request to a step, and why."""
+
+    kind: Kind
+    next: Next
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        """The cluster (or membership) that it is about."""
+        return _name(self.next.request)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something that a sweep sees and leaves alone: what, and why."""
+
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a sweep asks for. `braked` is what it would have asked for, had it not been more than `allowed`."""
+
+    asks: tuple[Ask, ...] = ()
+    reports: tuple[Report, ...] = ()
+    braked: tuple[Ask, ...] = ()
+    allowed: int = 0
+    hash: str = ""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many requests of each kind."""
+        return Counter(ask.kind for ask in self.asks)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a sweep's message asks for: everything, one project, one cluster, or the release of a braked plan."""
+
+    project: str = ""
+    cluster: ClusterName | None = None
+    release: str = ""
+
+    def holds(self, request: Request, fleet_project: str) -> bool:
+        """Whether a request is inside the scope; an attached cluster belongs to the fleet project."""
+        if self.cluster is not None:
+            return request.cluster == self.cluster
+        return not self.project or self.project == (request.cluster.project if request.cluster else fleet_project)
+
+
+def plan(
+    inventory: Inventory,
+    settings: Settings,
+    scope: Scope,
+    *,
+    central: ClusterName | None,
+    now: datetime,
+    chance: Random,
+) -> Plan:
+    """Compare the lists and decide what to ask for.
+
+    The brake is counted before any cut, against all our Secrets, whatever the scope. Requests beyond `SWEEP_REQUESTS`
+    are left to the next sweep, mending first, picked at random, so that what cannot succeed does not starve the rest.
+    """
+    comparison = Comparison(inventory, settings, central, now)
+    found = list(comparison.differences())
+    asks = [each for each in found if isinstance(each, Ask)]
+    reports = [each for each in found if isinstance(each, Report)]
+    braked = [ask for ask in asks if ask.kind in BRAKED]
+    allowed = settings.max_removals.of(len(inventory.secrets))
+    digest = plan_hash(braked) if braked else ""
+    if scope.release:
+        if scope.release == digest:
+            return Plan(tuple(braked), tuple(reports), (), allowed, digest)
+        told = f"is not the hash of what a sweep would hold or drop now ({digest or 'nothing'}): nothing is released"
+        return Plan((), (*reports, Report(scope.release, told)), (), allowed, digest)
+    over = len({ask.subject for ask in braked}) > allowed
+    if over:
+        asks = [ask for ask in asks if ask.kind not in BRAKED]
+    inside = [ask for ask in asks if scope.holds(ask.next.request, settings.fleet_project)]
+    shuffled = chance.sample(inside, len(inside))
+    chosen = sorted(shuffled, key=lambda ask: ask.kind != "mend")[: settings.sweep_requests]
+    turns = (
+        Ask("check", Next("grant-rbac", request), "its binding is looked at in turn")
+        for request in comparison.unchanged
+        if scope.holds(request, settings.fleet_project) and chance.random() < 1 / CHECK_ONE_IN
+    )
+    chosen += itertools.islice(turns, settings.sweep_requests - len(chosen))
+    return Plan(tuple(chosen), tuple(reports), tuple(braked) if over else (), allowed, digest if over else "")
+
+
+@dataclass
+class Comparison:
+    """The lists, held against each other. `unchanged` collects the wanted clusters in which nothing differs."""
+
+    inventory: Inventory
+    settings: Settings
+    central: ClusterName | None
+    now: datetime
+    unchanged: list[Request] = field(default_factory=list)
+
+    def differences(self) -> Iterator[Ask | Report]:
+        """Everything that differs, and everything that is seen and left alone."""
+        inventory = self.inventory
+        of_clusters: dict[ClusterName, list[ClusterSecret]] = defaultdict(list)
+        of_memberships: dict[MembershipName, list[ClusterSecret]] = defaultdict(list)
+        for secret in inventory.secrets:
+            try:
+                cluster, membership = secret.cluster, secret.membership
+            except PermanentError as error:
+                yield Report(secret.name, str(error))
+                continue
+            if cluster is not None:
+                of_clusters[cluster].append(secret)
+            elif membership is not None:
+                of_memberships[membership].append(secret)
+            else:
+                yield Report(secret.name, "carries our mark but names no cluster: mend or delete it")
+        yield from self._left_out()
+        yield from self._clashes()
+        for name in sorted({*inventory.clusters, *of_clusters}):
+            yield from self._one(name, of_clusters.get(name, []))
+        attached = {name for name, membership in inventory.memberships.items() if membership.cluster is None}
+        for attached_name in sorted({*attached, *of_memberships}):
+            yield from self._one(attached_name, of_memberships.get(attached_name, []))
+        yield from self._left_behind(set(of_clusters))
+
+    def _one(self, name: ClusterName | MembershipName, secrets: list[ClusterSecret]) -> Iterator[Ask | Report]:
+        if len(secrets) > 1:
+            names = ", ".join(sorted(secret.name for secret in secrets))
+            yield Report(str(name), f"has {len(secrets)} Secrets of ours ({names}): delete the wrong one")
+            return
+        secret = secrets[0] if secrets else None
+        yield from self._of_cluster(name, secret) if isinstance(name, ClusterName) else self._of_attached(name, secret)
+
+    def _of_cluster(self, name: ClusterName, secret: ClusterSecret | None) -> Iterator[Ask | Report]:
+        cluster = self.inventory.clusters.get(name)
+        both = Request(name, secret.membership if secret else None)
+        if cluster is None:
+            if not self.inventory.knows(name):
+                yield Report(str(name), "is not listed, by a list that is not complete there: its Secret stays")
+            elif secret is not None and secret.is_pinned:
+                yield Report(str(name), "is not listed any more, and its Secret is pinned")
+            else:
+                yield _ask("remove", "remove-secret", both, "a Secret of a cluster that is not listed any more")
+            return
+        match state_of_cluster(cluster, self.settings, self.central):
+            case State.WANTED:
+                yield from self._wanted(cluster, secret)
+            case State.NOT_WANTED if secret is not None:
+                yield from self._leaving(both, secret, "not-wanted", "is not wanted any more")
+            case State.GOING if secret is not None:
+                yield from self._going(both, secret)
+            case State.NO_STATE if secret is not None and secret.hold and secret.hold.reason == "going":
+                yield _ask("mend", "remove-secret", both, f"is {cluster.status}, and its Secret is held for going")
+            case State.NO_STATE:
+                yield Report(str(name), f"is {cluster.status}: in no state to act on")
+            case State.OTHER_FLEET:
+                yield Report(str(name), f"is wanted, but in the fleet of {cluster.fleet_project}")
+            case _:
+                return
+
+    def _wanted(self, cluster: Cluster, secret: ClusterSecret | None) -> Iterator[Ask | Report]:
+        """A GKE cluster that is alive and wanted: is all of it there, and the same?"""
+        name = cluster.name
+        said = cluster.membership or name.membership(self.settings.fleet_project)
+        membership = self.inventory.memberships.get(said)
+        if membership is None and not self.inventory.knows_membership(said):
+            yield Report(str(name), f"{said} is in a location that the fleet's list lacks")
+        elif membership is None or membership.cluster != name or membership.cluster_id not in ("", cluster.id_label):
+            yield _ask("mend", "register-membership", Request(name), "has no membership of its own in the fleet")
+        elif not membership.is_usable:
+            yield Report(str(name), f"{membership.name} is {membership.state}: nothing can be asked for yet")
+        elif secret is None or not secret.is_of(cluster, membership):
+            yield _ask("mend", "register-membership", Request(name, membership.name), "has no Secret of its own")
+        else:
+            yield from self._differing(Request(name, membership.name), secret, cluster, membership)
+
+    def _of_attached(self, name: MembershipName, secret: ClusterSecret | None) -> Iterator[Ask | Report]:
+        membership = self.inventory.memberships.get(name)
+        both = Request(None, name)
+        if membership is None or membership.cluster is not None:
+            if secret is not None and not self.inventory.knows_membership(name):
+                yield Report(str(name), "is not listed, by a list that is not complete there: its Secret stays")
+            elif secret is not None:
+                yield from self._leaving(both, secret, "left-fleet", "has left the fleet")
+            return
+        match state_of_attached(membership, self.settings):
+            case State.WANTED if secret is not None and secret.is_of(None, membership):
+                yield from self._differing(both, secret, None, membership)
+            case State.WANTED if membership.agent_lost(self.now):
+                yield Report(str(name), "its agent is lost: nothing can be asked for now")
+            case State.WANTED:
+                yield _ask("mend", "register-membership", both, "has no Secret of its own")
+            case State.NOT_WANTED if secret is not None:
+                yield from self._leaving(both, secret, "not-wanted", "is not wanted any more")
+            case State.GOING if secret is not None:
+                yield from self._going(both, secret)
+            case State.NO_STATE:
+                yield Report(str(name), f"is {membership.state}: in no state to act on")
+            case _:
+                return
+
+    def _differing(
+        self, both: Request, secret: ClusterSecret, cluster: Cluster | None, membership: Membership
+    ) -> Iterator[Ask | Report]:
+        """A Secret of this very cluster: does it say what it should?"""
+        wanted = cluster_secret.plan(
+            secret, cluster, membership, self.settings, granted=False, drop=frozenset(), now=self.now
+        )
+        gone = cluster_secret.gone_keys(secret, cluster, membership, self.settings)
+        lost = membership.agent_lost(self.now)
+        if wanted.needs_grant and not lost:
+            yield _ask("mend", "grant-rbac", both, "its grant must be proven anew, or its hold lifted")
+        if wanted.patch is not None:
+            yield _ask("mend", "write-secret", both, "its Secret differs")
+        if gone:
+            request = Request(both.cluster, both.membership, drop_labels=gone)
+            yield _ask("drop", "write-secret", request, f"label keys are gone at the source: {', '.join(sorted(gone))}")
+        if lost:
+            yield Report(str(membership.name), "its agent is lost: not READY, or not heard of for 30 minutes")
+        elif not (wanted.needs_grant or wanted.patch or gone):
+            self.unchanged.append(both)
+
+    def _going(self, both: Request, secret: ClusterSecret) -> Iterator[Ask | Report]:
+        if secret.is_pinned:
+            yield Report(_name(both), "is going, and its Secret is pinned")
+        elif secret.hold is None or secret.hold.reason != "going":
+            yield _ask("mend", "remove-secret", both, "is going, and its Secret is not held for that")
+
+    def _leaving(
+        self, both: Request, secret: ClusterSecret, reason: Literal["not-wanted", "left-fleet"], text: str
+    ) -> Iterator[Ask | Report]:
+        """Two looks: hold first; remove what has been held for that reason for `HOLD`."""
+        standing = secret.hold
+        if secret.is_pinned:
+            yield Report(_name(both), f"{text}, and its Secret is pinned")
+        elif standing is None or standing.reason != reason:
+            yield _ask("hold", "remove-secret", Request(both.cluster, both.membership, leave="hold"), text)
+        elif self.now - standing.since >= self.settings.hold:
+            request = Request(both.cluster, both.membership, leave="remove")
+            yield _ask("remove", "remove-secret", request, f"{text}, and was held for it since {standing.since}")
+
+    def _left_out(self) -> Iterator[Report]:
+        """What the lists leave out, and what follows."""
+        for project, why in sorted(self.inventory.unread.items()):
+            yield Report(f"projects/{project}", f"could not be read, so nothing of it is removed: {why}")
+        for project, zones in sorted(self.inventory.missing_zones.items()):
+            yield Report(f"projects/{project}", f"the list lacks {', '.join(sorted(zones))}: nothing there is removed")
+        if self.inventory.unreachable:
+            lacks = ", ".join(sorted(self.inventory.unreachable))
+            yield Report("the fleet", f"the list of memberships lacks {lacks}: nothing there is removed")
+
+    def _clashes(self) -> Iterator[Report]:
+        """Somebody else's Secrets that Argo CD would take for ours."""
+        names = {secret.data.get("name", ""): secret.name for secret in self.inventory.secrets}
+        servers = {secret.data.get("server", "").rstrip("/"): secret.name for secret in self.inventory.secrets}
+        for other in self.inventory.foreign:
+            ours = names.get(other.data.get("name", "")) or servers.get(other.data.get("server", "").rstrip("/"))
+            if ours:
+                yield Report(
+                    other.name,
+                    f"is not ours and has the same name or server as our {ours}: Argo CD takes the two for one",
+                )
+
+    def _left_behind(self, with_secrets: set[ClusterName]) -> Iterator[Ask]:
+        """Memberships that we made for clusters that are not listed any more, and for which no Secret is left."""
+        for membership in self.inventory.memberships.values():
+            name = membership.cluster
+            if name is None or not membership.cluster_id or name in with_secrets or name in self.inventory.clusters:
+                continue
+            if name.project in self.settings.source_projects and self.inventory.knows(name):
+                both = Request(name, membership.name)
+                yield _ask(
+                    "remove", "unregister-membership", both, "our membership of a cluster that is not listed any more"
+                )
+
+
+def plan_hash(asks: list[Ask]) -> str:
+    """Name exactly this plan: what is asked of whom, in any order."""
+    bodies = sorted(json.dumps([ask.next.topic, ask.next.body()], sort_keys=True) for ask in asks)
+    return hashlib.sha256("\n".join(bodies).encode()).hexdigest()[:16]
+
+
+def _ask(kind: Kind, topic: str, request: Request, reason: str) -> Ask:
+    return Ask(kind, Next(topic, request), reason)
+
+
+def _name(both: Request) -> str:
+    return str(both.cluster or both.membership)

@@ -1,0 +1,266 @@
+"""What a sweep finds on the simulated world, what it asks for, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from functions import sweep
+from shared.resources import ClusterName, MembershipName
+from shared.sweeping import Plan, Scope
+from tests.simulation.world import World, WorldServices
+
+BLUE = ClusterName("demo-apps", "europe-west1", "blue")
+EDGE = MembershipName("demo-fleet", "global", "edge")
+
+
+def fleet(number: int, *, select: str = "") -> World:
+    """A world with clusters that a first sweep has taken in."""
+    world = World()
+    world.select(select)
+    for index in range(number):
+        world.create(ClusterName("demo-apps", "europe-west1", f"c{index:03}"), {"env": "prod", "tier": "web"})
+    world.sweep()
+    assert len(world.secrets()) == number
+    return world
+
+
+def planned(world: World, scope: Scope | None = None) -> Plan:
+    return sweep.planned(scope or Scope(), WorldServices(world))  # type: ignore[arg-type]
+
+
+def held(world: World) -> list[str]:
+    return [
+        name for name, secret in world.secrets().items() if "fleet-registrar/held" in secret["metadata"]["annotations"]
+    ]
+
+
+def test_a_sweep_takes_in_the_clusters_that_were_there_before() -> None:
+    world = World()
+    world.create(BLUE, {"env": "prod"})
+    world.attach(EDGE)
+    world.sweep()
+    assert set(world.secrets()) == {"demo-apps.europe-west1.blue", "demo-fleet.global.memberships.edge"}
+
+
+def test_where_nothing_differs_nothing_is_written_and_no_cluster_is_called() -> None:
+    world = fleet(20)
+    writes = world.central.writes
+    world.calls.clear()
+    plan = planned(world)
+    assert set(plan.counts) <= {"check"}
+    assert len(world.calls) == 5  # two lists of Secrets, one of memberships, one per project
+    world.sweep()
+    assert world.central.writes == writes
+
+
+def test_a_missed_deletion_is_found_and_carried_out() -> None:
+    world = fleet(2)
+    world.delete(ClusterName("demo-apps", "europe-west1", "c000"))
+    world.sweep()
+    assert set(world.secrets()) == {"demo-apps.europe-west1.c001"}
+    assert len(world.memberships) == 2
+
+
+def test_a_missed_label_event_is_found() -> None:
+    world = fleet(1)
+    world.change(ClusterName("demo-apps", "europe-west1", "c000"), labels={"env": "dev", "tier": "web"})
+    world.sweep()
+    assert world.secrets()["demo-apps.europe-west1.c000"]["metadata"]["labels"]["env"] == "dev"
+
+
+def test_a_secret_that_was_deleted_by_hand_comes_back() -> None:
+    world = fleet(1)
+    for key in [key for key in world.central.objects if key[0].endswith("/secrets")]:
+        del world.central.objects[key]
+    world.sweep()
+    assert len(world.secrets()) == 1
+
+
+def test_a_membership_left_behind_is_deleted() -> None:
+    world = fleet(1)
+    world.delete(ClusterName("demo-apps", "europe-west1", "c000"))
+    for key in [key for key in world.central.objects if key[0].endswith("/secrets")]:
+        del world.central.objects[key]
+    world.sweep()
+    assert list(world.memberships) == [world.settings.central_membership]
+
+
+@pytest.mark.parametrize("hidden", ["missing_zones", "unreachable", "forbidden"])
+def test_nothing_is_removed_on_an_answer_that_is_not_complete(hidden: str) -> None:
+    world = fleet(3)
+    world.attach(EDGE)
+    world.sweep()
+    if hidden == "forbidden":
+        world.forbidden = {"demo-apps", "demo-fleet"}
+    else:
+        setattr(world, hidden, True)
+    plan = planned(world)
+    assert not {ask.kind for ask in plan.asks} & {"remove", "hold", "drop"}
+    assert plan.reports
+    world.sweep()
+    assert len(world.secrets()) == 4
+    assert not held(world)
+
+
+def test_what_is_not_wanted_leaves_in_two_sweeps() -> None:
+    world = fleet(10, select="env=prod")
+    world.change(ClusterName("demo-apps", "europe-west1", "c000"), labels={"env": "dev"})
+    world.sweep()
+    assert held(world) == ["demo-apps.europe-west1.c000"]
+    world.sweep()
+    assert len(world.secrets()) == 10
+    world.now += timedelta(seconds=600)
+    world.sweep()
+    assert len(world.secrets()) == 9
+    assert world.inside(ClusterName("demo-apps", "europe-west1", "c000")).objects == {}
+
+
+def test_a_project_taken_out_of_the_settings_leaves_too() -> None:
+    world = fleet(3)
+    world.create(ClusterName("demo-fleet", "europe-west1", "stays"))
+    world.sweep()
+    world.settings = replace(world.settings, source_projects=frozenset({"demo-fleet"}))
+    world.sweep()
+    world.now += timedelta(seconds=700)
+    world.sweep()
+    assert set(world.secrets()) == {"demo-fleet.europe-west1.stays"}
+
+
+def test_an_attached_cluster_that_left_the_fleet_leaves_in_two_sweeps() -> None:
+    world = fleet(5)
+    world.attach(EDGE)
+    world.sweep()
+    del world.memberships[EDGE]
+    world.sweep()
+    assert held(world) == ["demo-fleet.global.memberships.edge"]
+    world.now += timedelta(seconds=700)
+    world.sweep()
+    assert "demo-fleet.global.memberships.edge" not in world.secrets()
+
+
+def test_the_brake_holds_when_a_selector_is_mistyped_and_a_person_releases_exactly_that_plan() -> None:
+    world = fleet(40, select="env=prod")
+    world.select("env=prd")
+    plan = planned(world)
+    assert not plan.asks
+    assert len(plan.braked) == 40
+    world.sweep()
+    assert not held(world)
+    world.sweep(release="0" * 16)
+    assert not held(world)
+    world.sweep(release=plan.hash)
+    assert len(held(world)) == 40
+
+
+def test_a_plan_that_has_changed_is_not_released_by_an_old_hash() -> None:
+    world = fleet(40, select="env=prod")
+    world.select("env=prd")
+    old = planned(world).hash
+    world.change(ClusterName("demo-apps", "europe-west1", "c000"), labels={"env": "prd"})
+    world.sweep(release=old)
+    assert not held(world)
+
+
+def test_a_label_key_lost_by_the_whole_fleet_is_braked_and_by_a_few_is_not() -> None:
+    world = fleet(40)
+    for index in range(2):
+        world.change(ClusterName("demo-apps", "europe-west1", f"c{index:03}"), labels={"env": "prod"})
+    world.sweep()
+    assert "tier" not in world.secrets()["demo-apps.europe-west1.c000"]["metadata"]["labels"]
+    for index in range(40):
+        world.change(ClusterName("demo-apps", "europe-west1", f"c{index:03}"), labels={"env": "prod"})
+    plan = planned(world)
+    assert len(plan.braked) == 38
+    world.sweep()
+    assert world.secrets()["demo-apps.europe-west1.c039"]["metadata"]["labels"]["tier"] == "web"
+    world.sweep(release=plan.hash)
+    assert "tier" not in world.secrets()["demo-apps.europe-west1.c039"]["metadata"]["labels"]
+
+
+def test_the_brake_is_counted_against_all_our_secrets_whatever_the_scope() -> None:
+    world = fleet(40, select="env=prod")
+    world.select("env=prd")
+    assert planned(world, Scope(cluster=ClusterName("demo-apps", "europe-west1", "c000"))).braked
+
+
+def test_deletions_that_gke_proves_are_not_braked() -> None:
+    world = fleet(20)
+    for index in range(20):
+        world.delete(ClusterName("demo-apps", "europe-west1", f"c{index:03}"))
+    world.sweep()
+    assert not world.secrets()
+
+
+def test_a_pinned_secret_is_reported_and_left_alone() -> None:
+    world = fleet(5, select="env=prod")
+    name = ClusterName("demo-apps", "europe-west1", "c000")
+    secret = next(stored for (_, key), stored in world.central.objects.items() if key == name.secret_name)
+    secret["metadata"]["annotations"]["fleet-registrar/keep"] = "true"
+    world.change(name, labels={})
+    plan = planned(world)
+    assert [report.subject for report in plan.reports] == [str(name)]
+    world.sweep()
+    assert not held(world)
+
+
+def test_a_lost_agent_is_noted_once_and_argo_cd_refreshes_once_when_it_is_back() -> None:
+    world = World()
+    world.attach(EDGE)
+    world.sweep()
+    name = EDGE.secret_name
+    world.now += timedelta(minutes=31)
+    world.lost_agents.add(EDGE)
+    world.sweep()
+    assert "fleet-registrar/agent-lost" in world.secrets()[name]["metadata"]["annotations"]
+    writes = world.central.writes
+    world.sweep()
+    assert world.central.writes == writes
+    assert not world.dead
+    world.lost_agents.clear()
+    world.memberships[EDGE] = replace(world.memberships[EDGE], last_connection=world.now)
+    world.sweep()
+    annotations = world.secrets()[name]["metadata"]["annotations"]
+    assert "fleet-registrar/agent-lost" not in annotations
+    assert "argocd.argoproj.io/refresh" in annotations
+    writes = world.central.writes
+    world.sweep()
+    assert world.central.writes == writes
+
+
+def test_no_more_than_the_allowed_requests_are_published_and_mending_comes_first() -> None:
+    world = fleet(20)
+    world.settings = replace(world.settings, sweep_requests=5)
+    for index in range(10):
+        world.delete(ClusterName("demo-apps", "europe-west1", f"c{index:03}"))
+    for index in range(10, 14):
+        world.change(ClusterName("demo-apps", "europe-west1", f"c{index:03}"), labels={"env": "dev", "tier": "web"})
+    plan = planned(world)
+    assert plan.counts == {"mend": 4, "remove": 1}
+
+
+def test_what_a_sweep_asked_for_never_fills_the_dead_letters() -> None:
+    world = fleet(1)
+    world.create(BLUE)
+    world.memberships[BLUE.membership("demo-fleet")] = replace(
+        world.memberships[world.settings.central_membership], name=BLUE.membership("demo-fleet")
+    )
+    world.sweep()
+    assert not world.dead
+    assert "demo-apps.europe-west1.blue" not in world.secrets()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"no json", b"[]", b'{"projects":"a"}', b'{"project":"a","cluster":"b"}', b'{"cluster":"blue"}', b'{"project":1}'],
+)
+def test_a_message_that_cannot_be_read_is_dead_lettered_with_its_reason(body: bytes) -> None:
+    world = World()
+    world.queue.clear()
+    world.take_in("sweep", body if body.startswith((b"{", b"[")) else json.dumps("x").encode(), {})
+    world.settle()
+    assert [letter.attributes["step"] for letter in world.dead] == ["sweep"]
+    assert "the message to sweep" in world.dead[0].attributes["reason"]
