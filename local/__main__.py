@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         return one
 
     _up_options(command("up", _up, "start everything, write .local/env, run until Ctrl-C"))
+    command("demo", _demo, "tell the story: clusters come, change and go, and Argo CD's list follows")
     status = command("status", _status, "show clusters, memberships, Secrets, queues, functions, faults and events")
     status.add_argument("--json", action="store_true", help="all of it, as JSON")
 
@@ -101,6 +102,13 @@ def _parser() -> argparse.ArgumentParser:
     function = command("function", _function, "kill, stop or start a function")
     function.add_argument("action", choices=["kill", "stop", "start"])
     function.add_argument("name", help="like write-secret")
+
+    do = command("do", _do, "call what a part offers to tests and people, like `do gke fail_next what=delete`")
+    do.add_argument(
+        "part", help="gke, fleet, projects, iam, eventarc or cloud: the class of that name says what it offers"
+    )
+    do.add_argument("method")
+    do.add_argument("arguments", nargs="*", metavar="NAME=VALUE", help="JSON, or a plain word")
     return parser
 
 
@@ -154,7 +162,8 @@ def _find(options: argparse.Namespace) -> LocalCloud:
 
 def _up(options: argparse.Namespace) -> int:
     # Only this command needs the whole cloud: the others stay quick.
-    from local.cloud import Cloud, Config, StartError
+    from local.cloud import Cloud, Config
+    from local.functions import StartError
     from local.pubsub.sdk import UnavailableError
 
     given = {f.name: getattr(options, f.name) for f in fields(Config) if getattr(options, f.name, None) is not None}
@@ -188,9 +197,15 @@ def _up(options: argparse.Namespace) -> int:
 
     try:
         return asyncio.run(run())
-    except (StartError, UnavailableError, RuntimeError) as error:
+    except (StartError, UnavailableError) as error:
         print(f"local: {error}", file=sys.stderr)
         return 1
+
+
+def _demo(_options: argparse.Namespace) -> int:
+    from local import demo
+
+    return demo.main()
 
 
 def _tell(endpoints: dict[str, str], directory: Path) -> None:
@@ -331,6 +346,20 @@ def _on_membership(method: str) -> Any:
 
 def _function(options: argparse.Namespace) -> None:
     _find(options).do("cloud", f"{options.action}_function", name=options.name)
+
+
+def _do(options: argparse.Namespace) -> None:
+    pairs = (argument.partition("=") for argument in options.arguments)
+    answer = _find(options).do(options.part, options.method, **{name: _value(text) for name, _, text in pairs})
+    if answer is not None:
+        print(json.dumps(answer, indent=2))
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ sinks. All state is in memory and gone when it stops.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import inspect
 import time
 from base64 import b64decode
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +21,7 @@ from local.certificates import Authority
 from local.eventarc import Eventarc, Knob
 from local.faults import Calls, Fault, Faults, observed
 from local.fleet import Fleet, generate_credentials_routes
-from local.functions import TARGETS, Function, offered
+from local.functions import TARGETS, Function, StartError, offered
 from local.gke import Gke
 from local.iam import service_account, shipped_roles, with_shipped_roles
 from local.kubernetes.authorization import User
@@ -32,6 +32,7 @@ from local.metadata import identity_token, metadata_app
 from local.platform import Projects, platform_app
 from local.pubsub import sdk
 from local.pubsub.broker import Broker, DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
+from local.pubsub.observed import ObservedPublish
 from local.pubsub.rest import rest_app
 from local.pubsub.rpc import serve_grpc
 from local.wire import google_api
@@ -57,10 +58,6 @@ STEPS = tuple(target.replace("_", "-") for target in TARGETS if target != "route
 ENDS = ("cluster-onboarded", "cluster-offboarded", "dead-letters")
 ROOT = Path(__file__).parent.parent
 RBAC = "rbac.authorization.k8s.io"
-
-
-class StartError(RuntimeError):
-    """The cloud cannot start; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -101,21 +98,19 @@ class Cloud:
         self.members: dict[str, Cluster] = {}
         self._host = ClusterHost()
         self.functions: dict[str, Function] = {}
-        self.broker: Broker | None = None
         self.listeners: dict[str, Listener] = {}
-        self._emulator: sdk.Emulator | None = None
-        self._grpc: Any = None
-        self._lock: Any = None
+        self.broker: Broker | None = None
+        self._pubsub: Broker | sdk.Emulator
         self._contexts: set[str] = set()
+        self._due: asyncio.TimerHandle | None = None
         self._open = False
-        self._watch: asyncio.Task[None] | None = None
+        self._running = AsyncExitStack()
 
     # Life
 
     async def start(self) -> None:
         """Start all parts; when this fails, none is left running."""
         self.died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._take_directory()
         try:
             await self._start()
         except BaseException:
@@ -123,58 +118,54 @@ class Cloud:
             raise
 
     async def stop(self) -> None:
-        """Stop all parts; nothing is left running, and the directory is free."""
+        """Stop all parts, the last first; nothing is left running, and the directory is free."""
         self._open = False
-        if self._watch is not None:
-            self._watch.cancel()
-        if hasattr(self, "eventarc"):
-            await self.eventarc.close()
-        if self.broker is not None:
-            await self.broker.close()
-        await asyncio.gather(*(function.stop() for function in self.functions.values()))
-        for function in self.functions.values():
-            function.close()
-        if self._grpc is not None:
-            await self._grpc.stop(0)
-        if self._emulator is not None:
-            await self._emulator.close()
-        for part in ("gke", "fleet"):
-            if hasattr(self, part):
-                await getattr(self, part).close()
-        self._host.close()
-        await asyncio.gather(*(listener.stop() for listener in self.listeners.values()))
-        (self.directory / environment.FOUND_BY).unlink(missing_ok=True)
-        if self._lock is not None:
-            self._lock.close()
+        self._kubeconfig_is_due(None)
+        await self._running.aclose()
 
     async def _start(self) -> None:
+        then = self._running.push_async_callback
+        self._take_directory()
         log = self.directory / "log"
-        home = self.directory / "home"
-        for needed in (log, home, self.directory / "gcloud"):
+        for needed in (log, self.directory / "gcloud"):
             needed.mkdir(exist_ok=True)
         self._write_certificates()
         self._compose()
+        then(self._stop_listeners)
+        then(self.gke.close)
+        then(self.fleet.close)
         pubsub, _ = await asyncio.gather(self._start_pubsub(log), self._start_listeners())
         self.pubsub_address = f"{HOST}:{pubsub}"
         await self._make_central()
-        self._make_functions(log, home)
+        then(self._stop_functions)
+        self._make_functions(log)
+        if self.broker is not None:  # before the functions stop, pushes do
+            then(self.broker.close)
+        then(self.eventarc.close)
         await self._deploy()
         self._open = "route-event" in self.functions  # a trigger sees what happens after it was made
         self._write_for_people()
+        self._write_kubeconfig()
         await asyncio.gather(*(function.start(self.config.source.parent) for function in self.functions.values()))
         environment.write_instance(self.directory, self.listeners["control"].url)
 
+    async def _stop_listeners(self) -> None:
+        self._host.close()
+        await asyncio.gather(*(listener.stop() for listener in self.listeners.values()))
+
+    async def _stop_functions(self) -> None:
+        await asyncio.gather(*(function.stop() for function in self.functions.values()))
+        for function in self.functions.values():
+            function.close()
+
     def _take_directory(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.directory / "lock").open("a")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            self._lock = None
-            raise StartError(
-                f"a local cloud already runs in {self.directory}: stop it, or take another one with --directory"
-            ) from None
+        lock = self._running.enter_context((self.directory / environment.LOCK).open("a"))
+        if not environment.taken(lock):
+            raise StartError(f"a local cloud already runs in {self.directory}: stop it, or take another --directory")
+        instance = self.directory / environment.FOUND_BY
+        instance.unlink(missing_ok=True)
+        self._running.callback(instance.unlink, missing_ok=True)
 
     def _write_certificates(self) -> None:
         (self.directory / "ca.pem").write_bytes(self.authority.pem)
@@ -227,7 +218,7 @@ class Cloud:
             self._listen_for_metadata(name, service_account(name, FLEET))
         self._listen_for_metadata("you", PERSON)
         if self.config.pubsub == "embedded":
-            self.broker = Broker(identity_token)
+            self.broker = self._pubsub = Broker(identity_token)
             self._listen("pubsub", rest_app(self.broker))
 
     def _listen(self, api: str, app: ASGIApp, *, secure: bool = False) -> Listener:
@@ -250,15 +241,18 @@ class Cloud:
     async def _start_pubsub(self, log: Path) -> int:
         port = self.config.ports.get("pubsub-grpc", 0)
         if self.broker is not None:
-            self._grpc, port = await serve_grpc(self.broker, port)
+            server, port = await serve_grpc(self.broker, port, [ObservedPublish(self.faults, self.calls)])
+            self._running.push_async_callback(server.stop, 0)
             return port
-        emulator = self._emulator = await sdk.start(log / "pubsub.log", port)
+        emulator = self._pubsub = await sdk.start(log / "pubsub.log", port)
+        self._running.push_async_callback(emulator.close)
 
         async def until_it_ends() -> None:
             code = await emulator.process.wait()
             self._tell_death("the Pub/Sub emulator", code, log / "pubsub.log")
 
-        self._watch = asyncio.create_task(until_it_ends())
+        watch = asyncio.create_task(until_it_ends())
+        self._running.callback(watch.cancel)
         return emulator.port
 
     async def _make_central(self) -> None:
@@ -278,7 +272,7 @@ class Cloud:
                 user = {"apiGroup": RBAC, "kind": "User", "name": service_account(name, FLEET)}
                 central.put(_binding("RoleBinding", meta, "Role", meta["name"], user))
 
-    def _make_functions(self, log: Path, home: Path) -> None:
+    def _make_functions(self, log: Path) -> None:
         source = self.config.source
         if not source.is_file():
             raise StartError(f"there is no {source} with the functions' entry points")
@@ -288,13 +282,13 @@ class Cloud:
             metadata = self.listeners.get(f"metadata {name}")
             if metadata is None:
                 raise StartError(f"infra/roles.json has no identity for {name}")
-            mine = home / name  # gunicorn leaves a socket in it
-            mine.mkdir(exist_ok=True)
+            home = self.directory / "home" / name  # one each: gunicorn leaves a socket in it
+            home.mkdir(parents=True, exist_ok=True)
             variables = {
                 **self.settings(),
                 "GCE_METADATA_HOST": metadata.address,
                 "GCE_METADATA_IP": metadata.address,
-                "HOME": str(mine),
+                "HOME": str(home),
                 "SSL_CERT_FILE": str(self.directory / "ca.pem"),
                 "REQUESTS_CA_BUNDLE": str(self.directory / "ca.pem"),
             }
@@ -314,16 +308,16 @@ class Cloud:
 
     async def _deploy(self) -> None:
         """Topics and subscriptions, by the same few calls for the embedded broker and for the Cloud SDK's emulator."""
-        pubsub = self.broker or self._emulator
-        assert pubsub is not None
         for topic in ("audit-log-entries", *STEPS, *ENDS):
-            await _settled(pubsub.create_topic(_topic(topic)))
+            await _settled(self._pubsub.create_topic(_topic(topic)))
         for end in ENDS:
-            await _settled(pubsub.create_subscription(Subscription(_subscription(end), _topic(end), ack_deadline=60)))
+            await _settled(
+                self._pubsub.create_subscription(Subscription(_subscription(end), _topic(end), ack_deadline=60))
+            )
         for name, function in self.functions.items():
             topic = "audit-log-entries" if name == "route-event" else name
             await _settled(
-                pubsub.create_subscription(
+                self._pubsub.create_subscription(
                     Subscription(
                         _subscription(topic),
                         _topic(topic),
@@ -353,13 +347,13 @@ class Cloud:
     def _cluster_gone(self, cluster: Json) -> None:
         self.members.pop(_full_name(cluster), None)
         self._host.remove(_key(_full_name(cluster)))
-        self._write_kubeconfig()
+        self._kubeconfig_is_due()
 
     def _serve(self, name: str, iam_allows: Callable[[str, str], bool] | None) -> Cluster:
         """Give a cluster its Kubernetes API. Whatever offers what `Cluster` does may stand here."""
         made = self.members[name] = Cluster(name, iam_allows=iam_allows)
         self._host.add(_key(name), made)
-        self._write_kubeconfig()
+        self._kubeconfig_is_due()
         return made
 
     def _member(self, location: str, membership_id: str) -> gateway.Member | None:
@@ -445,9 +439,7 @@ class Cloud:
 
     async def publish(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
         """Publish to one of our topics."""
-        pubsub = self.broker or self._emulator
-        assert pubsub is not None
-        await _settled(pubsub.publish(_topic(topic), data, attributes))
+        await _settled(self._pubsub.publish(_topic(topic), data, attributes))
 
     def attach(
         self, name: str, location: str = "global", labels: dict[str, str] | None = None, *, admit: bool = False
@@ -600,6 +592,12 @@ class Cloud:
                 "LOCAL_CLOUD": str(here),
             },
         )
+
+    def _kubeconfig_is_due(self, after: float | None = 0.05) -> None:
+        """Write it in a moment (None: not any more): when hundreds of clusters come at once, once is enough."""
+        if self._due is not None:
+            self._due.cancel()
+        self._due = None if after is None else asyncio.get_running_loop().call_later(after, self._write_kubeconfig)
 
     def _write_kubeconfig(self) -> None:
         """One context per cluster, by its short name; clusters of one name go by their full keys."""

@@ -55,6 +55,10 @@ def offered(source: Path) -> list[str]:
     return [target for target in TARGETS if target in names]
 
 
+class StartError(RuntimeError):
+    """Something does not start; the message says what and why."""
+
+
 class Child:
     """A process of ours: started in a session of its own, logged to a file, and missed when it ends by itself."""
 
@@ -105,7 +109,7 @@ class Child:
         deadline = asyncio.get_running_loop().time() + within
         while not await self._answers():
             if self._process.returncode is not None or asyncio.get_running_loop().time() > deadline:
-                raise RuntimeError(f"{self.name} did not start; the end of {self.log}:\n{self.tail()}")
+                raise StartError(f"{self.name} did not start; the end of {self.log}:\n{self.tail()}")
             await asyncio.sleep(0.02)
 
     async def stop(self, within: float = 10.0) -> None:

@@ -13,7 +13,7 @@ from local.pubsub.service import METHODS, Method, received
 from local.wire import GoogleError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from local.pubsub.broker import Broker
 
@@ -21,9 +21,12 @@ _STREAM_BATCH = 100  # messages in one answer
 _STREAM_WAIT = 30.0  # seconds after which an empty answer shows whether the client is still there
 
 
-async def serve_grpc(broker: Broker, port: int = 0) -> tuple[Any, int]:
+async def serve_grpc(broker: Broker, port: int = 0, interceptors: Sequence[Any] = ()) -> tuple[Any, int]:
     """Start a server on loopback; return it (stop it with `await server.stop(grace)`) and its port."""
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)])
+    server = grpc.aio.server(
+        interceptors=list(interceptors),
+        options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
+    )
     services: dict[str, dict[str, Any]] = {"Publisher": {}, "Subscriber": {}}
     for method in METHODS:
         service, _, name = method.rpc.partition("/")

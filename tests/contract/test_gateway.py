@@ -14,6 +14,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from kubernetes import client, watch
 
 from local.cloud import FLEET, NUMBERS, Cloud, Config
@@ -317,6 +318,10 @@ def test_a_kubeconfig_made_by_gcloud_works_and_the_others_stay(cloud: LocalCloud
     done = subprocess.run(["bash", "-c", script], env=bare, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
     cloud.attach(f"later-{len(command)}")
-    contexts = {one["name"] for one in json.loads((cloud.directory / "kubeconfig").read_text())["contexts"]}
-    assert {"central", "blue"} < contexts
-    assert any(name.startswith(("gke_", "connectgateway_")) for name in contexts)
+
+    def contexts() -> set[str]:
+        return {one["name"] for one in yaml.safe_load((cloud.directory / "kubeconfig").read_text())["contexts"]}
+
+    cloud.wait_for(lambda: f"later-{len(command)}" in contexts())
+    assert {"central", "blue"} < contexts()
+    assert any(name.startswith(("gke_", "connectgateway_")) for name in contexts())

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 MAIN = """
+import sys
 import functions_framework
 
 @functions_framework.cloud_event
 def route_event(event):
-    print("routed", event["type"], event.get_attributes().get("subject"), flush=True)
+    # one write per line: the function runs in many threads
+    sys.stdout.write(f"routed {event['type']} {event.get_attributes().get('subject')}\\n")
+    sys.stdout.flush()
 
 @functions_framework.cloud_event
 def write_secret(event):
@@ -175,6 +178,8 @@ def test_nothing_outlives_it_when_it_is_killed(tmp_path: Path) -> None:
     with _up(tmp_path / "d") as up:
         assert up.end(signal.SIGKILL)[0] == -signal.SIGKILL
         _until(lambda: all(_gone(pid) for pid in up.pids))
+    with pytest.raises(NotRunningError, match="was killed"):
+        LocalCloud.from_env(tmp_path / "d")
 
 
 def test_a_function_that_was_killed_on_purpose_comes_back_and_loses_nothing(tmp_path: Path) -> None:
@@ -227,6 +232,8 @@ def test_people_ask_and_tell_it_by_commands(tmp_path: Path) -> None:
         up.cloud.create_cluster("held", seconds=0)
         up.cloud.wait_for(lambda: len(up.cloud.state()["events"]["held"]) == 2)
         assert "CreateCluster.finished" in _local(up, "event", "release", "--order", "1,0").splitlines()[0]
+        _local(up, "do", "gke", "set_status", f"name={up.cloud.create_cluster('red', seconds=0)}", "status=ERROR")
+        assert "ERROR" in _local(up, "status")
         _local(up, "function", "stop", "write-secret")
         assert "not running" in _local(up, "status")
 
