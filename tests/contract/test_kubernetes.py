@@ -115,6 +115,11 @@ def secret(name: str, **more: Any) -> dict[str, Any]:
     return {"metadata": {"name": name} | more.pop("metadata", {}), **more}
 
 
+def proto(number: int, content: bytes) -> bytes:
+    """Write one short protobuf field."""
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
 def names(found: Any) -> list[str]:
     return [item.metadata.name for item in found.items]
 
@@ -231,6 +236,18 @@ class TestCreate:
             server, "POST", f"/api/v1/namespaces/{namespace}/secrets", data="x", headers={"Content-Type": "text/plain"}
         )
         assert (answer.status_code, answer.json()["reason"]) == (415, "UnsupportedMediaType")
+
+    def test_a_protobuf_body_is_read(self, server: Server, core: Api, namespace: str) -> None:
+        """What `kubectl create secret` sends: a runtime.Unknown around the object, both in protobuf."""
+        label = proto(1, b"env") + proto(2, b"prod")
+        metadata = proto(1, b"a") + proto(3, namespace.encode()) + proto(11, label)
+        item = proto(1, metadata) + proto(2, proto(1, b"x") + proto(2, b"\x00\xff")) + proto(3, b"Opaque")
+        body = b"k8s\x00" + proto(1, proto(1, b"v1") + proto(2, b"Secret")) + proto(2, item)
+        headers = {"Content-Type": "application/vnd.kubernetes.protobuf", "Accept": "application/json"}
+        answer = raw(server, "POST", f"/api/v1/namespaces/{namespace}/secrets", data=body, headers=headers)
+        assert answer.status_code == 201
+        found = core.read_namespaced_secret("a", namespace)
+        assert (found.data, found.metadata.labels) == ({"x": base64.b64encode(b"\x00\xff").decode()}, {"env": "prod"})
 
     def test_a_dry_run_leaves_nothing(self, core: Api, namespace: str) -> None:
         assert core.create_namespaced_secret(namespace, secret("a"), dry_run="All").metadata.uid
