@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from
-SOURCES := main.py functions shared local tests
+SOURCES := main.py functions shared local ops tests
 
 # What the machine sets for its own tools must not leak into ours.
 export PYTHONDONTWRITEBYTECODE :=

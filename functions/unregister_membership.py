@@ -14,7 +14,7 @@ from shared.errors import RetryableError
 from shared.facts import Cluster, Gone, State
 from shared.messages import Next, Outcome, Request
 from shared.outcomes import why, without_acting
-from shared.reading import read_subject
+from shared.reading import read_membership, read_subject
 
 if TYPE_CHECKING:
     from shared.facts import Membership
@@ -59,8 +59,8 @@ def _read(asked: Request, services: Services) -> list[Membership]:
     if asked.cluster is None or asked.cluster.project not in services.settings.source_projects:
         return []
     names: list[MembershipName | None] = [asked.membership, asked.cluster.membership(services.settings.fleet_project)]
-    found = [services.fleet.membership(name) for name in dict.fromkeys(names) if name is not None]
-    return [membership for membership in found if membership is not None]
+    found = [read_membership(name, services) for name in dict.fromkeys(names) if name is not None]
+    return [membership for membership in found if not isinstance(membership, Gone)]
 
 
 def _was_made_for_gone(membership: Membership, subject: Subject) -> bool:
@@ -70,8 +70,8 @@ def _was_made_for_gone(membership: Membership, subject: Subject) -> bool:
 
 def _delete(membership: Membership, services: Services) -> bool:
     """Delete the very membership that was read, if it still stands; False when it is gone already."""
-    now = services.fleet.membership(membership.name)
-    if now is None:
+    now = read_membership(membership.name, services)
+    if isinstance(now, Gone):
         return False
     if now.unique_id != membership.unique_id:
         raise RetryableError(f"{membership.name} was made anew meanwhile: looked at again")

@@ -1,7 +1,8 @@
 """The story that `make demo` tells: clusters come, change and go, and Argo CD's list follows by itself.
 
 Everything is real but Google Cloud: the functions run under functions-framework with the official clients, and the story
-only does what people do (create, label, delete, publish) and looks at what stands afterwards. Left out: the sweep.
+only does what people do (create, label, delete, publish) and looks at what stands afterwards. The sweep, which Cloud
+Scheduler would wake, is woken by a publish.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class Story:
             ("an Autopilot one that GKE registers by itself (--enable-fleet)", self.autopilot),
             ("an attached one, which is not GKE", self.attached),
             ("a label changes", self.label),
+            ("one loses the selector's label and leaves through the sweep, in two looks", self.unselected),
             ("one is deleted and disappears", self.deleted),
             ("a poison message is dead-lettered, repaired and replayed", self.poison),
         ]
@@ -130,6 +132,28 @@ class Story:
         """A label change at the source reaches the Secret, and with it every ApplicationSet."""
         self.cloud.set_labels(self.shop, {"env": "staging", "tier": "web"})
         self._timed("shop: env=staging", lambda: self._secret(self.shop)["labels"].get("env") == "staging")
+
+    def unselected(self) -> None:
+        """An event never lets a living cluster leave: the sweep holds it, and removes it when it was held long enough."""
+        cloud = self.cloud
+        membership = self._membership(self.lab) or ""
+        cloud.set_labels(self.lab, {})
+        cloud.wait_quiet()
+        self._check(cloud.secret(self.lab) is not None, "the event alone removes nothing")
+        cloud.publish("sweep", {})
+        self._timed("lab is held", lambda: "fleet-registrar/held" in self._secret(self.lab)["annotations"])
+
+        def swept() -> bool:
+            cloud.wait_quiet()
+            if cloud.secret(self.lab) is not None:
+                cloud.publish("sweep", {})
+            return cloud.secret(self.lab) is None
+
+        self._timed("lab is out of Argo CD's list", swept)
+        cloud.wait_quiet()
+        status, _ = cloud.through_gateway(ARGOCD, membership, "GET", EVERYTHING)
+        self._check(status == 403, f"after leaving Argo CD's identity is refused again (got {status})")
+        self.say("Argo CD's identity is refused by the cluster again; the cluster keeps its membership")
 
     def deleted(self) -> None:
         """Held while it is going, removed when GKE proves it gone, and its membership with it."""
@@ -212,6 +236,8 @@ def main() -> int:
             directory,
             "--selector",
             "env",
+            "--hold",
+            "1",
             "--retry-min",
             "0.3",
             "--retry-max",
