@@ -278,7 +278,8 @@ def hold(existing: ClusterSecret, reason: Reason, now: datetime) -> Object | Non
     skips = existing.annotations.get(SKIP_RECONCILE) == "true"
     if standing and standing.reason == reason and skips:
         return None
-    ours = standing.skip_is_ours if standing and skips else not skips
+    # An annotation that cannot be read tells at least that we had set it aside.
+    ours = standing.skip_is_ours if standing and skips else not skips or HELD in existing.annotations
     since = standing.since if standing and standing.reason == reason else now
     annotations = {HELD: str(Hold(reason, since, ours)), SKIP_RECONCILE: "true"}
     return _patch(existing, {"annotations": _differing(existing.annotations, annotations)}, {})
@@ -364,7 +365,7 @@ def _same_config(text: str) -> bool:
     """Compare by meaning: Argo CD re-serialises the configuration, with empty fields, when a person edits a cluster."""
     try:
         return bool(_essence(json.loads(text)) == _essence(json.loads(CONFIG)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

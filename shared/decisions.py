@@ -126,7 +126,8 @@ def remove_attached(
 ) -> Move:
     """`remove_secret` for an attached cluster: when its membership is gone it lives on, so it leaves by the sweep.
 
-    The event only sets its Secret aside (`left-fleet`). `earlier`: the Secret is of an earlier membership of this name.
+    The event only sets its Secret aside (`left-fleet`). `earlier`: the Secret is of an earlier membership of this name;
+    that one is gone, but its cluster lives too, so no state deletes at once.
     """
     if secret is not None and secret.is_pinned and state is not State.WANTED:
         return Move.REPORT
@@ -137,6 +138,7 @@ def remove_attached(
         return Move.HOLD if move is Move.NOTHING and not held else move
     if state is State.GONE:
         return Move.NOTHING
+    earlier = earlier and state is not State.GOING
     return remove(state, secret, asked, settings, now, earlier=earlier, registered=True)
 
 
@@ -186,7 +188,7 @@ def membership_for(cluster: Cluster, found: Membership | Gone | None) -> Found:
         return Found.CREATE
     if found.cluster != cluster.name:
         return Found.CONTRADICTS if cluster.membership == found.name else Found.IN_THE_WAY
-    if found.cluster_id and found.cluster_id != cluster.id_label:
+    if found.is_of_earlier(cluster):
         return Found.REPLACE
     return Found.USE if found.is_usable else Found.WAIT
 
@@ -195,4 +197,4 @@ def made_for_gone(membership: Membership | Gone | None, cluster: Cluster | Gone,
     """Whether we made this membership for a cluster of that name that is proven gone, or was followed by another."""
     if membership is None or isinstance(membership, Gone) or membership.cluster != name or not membership.cluster_id:
         return False
-    return isinstance(cluster, Gone) or membership.cluster_id != cluster.id_label
+    return isinstance(cluster, Gone) or membership.is_of_earlier(cluster)

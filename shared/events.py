@@ -122,7 +122,7 @@ def _code(status: Mapping[str, Any]) -> int:
     """The status's code; an absent one is OK, and 64-bit and other integers may come as strings."""
     try:
         return int(status.get("code") or 0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return -1
 
 

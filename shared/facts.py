@@ -82,6 +82,10 @@ class Membership:
             return ""
         return self.labels.get("fleet-registrar-cluster-id", "")
 
+    def is_of_earlier(self, cluster: Cluster) -> bool:
+        """Whether we made it for an earlier cluster of that name: both ids must be known to say so."""
+        return bool(self.cluster_id and cluster.id) and self.cluster_id != cluster.id_label
+
     @property
     def is_usable(self) -> bool:
         """Whether the gateway can be expected to know it."""

@@ -64,7 +64,7 @@ def translate(source: Mapping[str, str], only: frozenset[str] = frozenset()) -> 
     wanted = (key for key in source if not is_reserved(key) and (not only or key in only))
     for key in sorted(wanted, key=lambda key: (valid_key(key) != key, key)):
         name = valid_key(key)
-        if name is None:
+        if name is None or is_reserved(name):
             warnings.append(f"label key {key!r} cannot be made valid for Kubernetes: left out")
             continue
         if name in origin:

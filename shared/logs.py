@@ -45,7 +45,7 @@ def line(
         "step": step,
         **{key: value for key, value in (labels or {}).items() if value},
     }
-    sys.stdout.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(entry) + "\n")  # in ASCII: what others sent may hold what no encoding takes
     sys.stdout.flush()
 
 

@@ -93,8 +93,8 @@ def turns(step: str, topic: str) -> bool:
 
 
 def cut(text: str) -> str:
-    """Return the text cut to what an attribute may hold, at a whole character."""
-    return text.encode()[:ATTRIBUTE_BYTES].decode(errors="ignore")
+    """Return the text cut to what an attribute may hold, at a whole character; half a surrogate pair becomes `?`."""
+    return text.encode(errors="replace")[:ATTRIBUTE_BYTES].decode(errors="ignore")
 
 
 def json_object(data: bytes, what: str) -> dict[str, Any]:

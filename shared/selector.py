@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_KEY = r"(?P<key>[^\s=!,()]+)"
-_SET = re.compile(rf"{_KEY}\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)")
-_EQUAL = re.compile(rf"{_KEY}\s*(?P<op>==|=|!=)\s*(?P<value>[^\s=!,()]*)")
+# What neither Google nor Kubernetes has in a label is no part of a selector either: `a>3` or a quoted value must not
+# pass for a key or value that nothing carries.
+_CHARACTER = r"[^\s=!,()<>\"']"
+_KEY = rf"(?P<key>{_CHARACTER}+)"
+_SET = re.compile(
+    rf"{_KEY}\s+(?P<op>in|notin)\s*\(\s*(?=[^\s)])(?P<values>{_CHARACTER}*(?:\s*,\s*{_CHARACTER}*)*)\s*\)"
+)
+_EQUAL = re.compile(rf"{_KEY}\s*(?P<op>==|=|!=)\s*(?P<value>{_CHARACTER}*)")
 _EXISTS = re.compile(rf"(?P<op>!?)\s*{_KEY}")
 _COMMA = re.compile(r",(?![^()]*\))")
 

@@ -108,7 +108,10 @@ def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
 
 
 def _comma_list(text: str) -> frozenset[str]:
-    return frozenset(part.strip() for part in text.split(",") if part.strip())
+    parts = frozenset(part.strip() for part in text.split(",") if part.strip())
+    if not parts:
+        raise ValueError("nothing stands between the commas")
+    return parts
 
 
 def _projects(text: str) -> frozenset[str]:
@@ -133,6 +136,13 @@ def _whole_number(lowest: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _seconds(text: str) -> timedelta:
+    try:
+        return timedelta(seconds=_whole_number(0)(text))
+    except OverflowError:
+        raise ValueError("this is longer than time can tell") from None
 
 
 def _allowance(text: str) -> Allowance:
@@ -187,7 +197,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         pubsub_project=reader.read("PUBSUB_PROJECT", project, fleet, "my-fleet"),
         max_removals=reader.read("MAX_REMOVALS", _allowance, Allowance(10, percent=True), "10%"),
         sweep_requests=reader.read("SWEEP_REQUESTS", _whole_number(1), 200, "200"),
-        hold=timedelta(seconds=reader.read("HOLD", _whole_number(0), 600, "600")),
+        hold=reader.read("HOLD", _seconds, timedelta(seconds=600), "600"),
         container_endpoint=reader.read(f"{prefix}CONTAINER", endpoint, "", "http://127.0.0.1:8081/"),
         gkehub_endpoint=reader.read(f"{prefix}GKEHUB", endpoint, "", "http://127.0.0.1:8082/"),
         connectgateway_endpoint=reader.read(f"{prefix}CONNECTGATEWAY", endpoint, "", "https://127.0.0.1:8443/"),

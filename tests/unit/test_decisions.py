@@ -1,0 +1,273 @@
+"""The table of states (design, section 2), every row and every step, written out and compared with `decisions`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shared import decisions
+from shared.decisions import Found, Move
+from shared.facts import GONE, Cluster, Gone, Membership, State
+from shared.messages import Request
+from shared.resources import ClusterName, MembershipName
+from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SETTINGS, secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.cluster_secret import ClusterSecret
+
+OURS = secret()
+PINNED = secret(keep="true")
+AT_EDGE = secret(None, EDGE)
+PINNED_AT_EDGE = secret(None, EDGE, keep="true")
+
+
+def held(reason: str, minutes: float, *, base: Callable[..., ClusterSecret] = secret, **more: str) -> ClusterSecret:
+    since = (NOW - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return base(held=f"{reason} {since} skip-reconcile=ours", **more)
+
+
+def remove(
+    state: State, standing: ClusterSecret | None, leave: Any = "", *, earlier: bool = False, registered: bool = False
+) -> Move:
+    asked = Request(BLUE.name, leave=leave)
+    return decisions.remove(state, standing, asked, SETTINGS, NOW, earlier=earlier, registered=registered)
+
+
+def remove_attached(state: State, standing: ClusterSecret | None, leave: Any = "", *, earlier: bool = False) -> Move:
+    asked = Request(membership=EDGE.name, leave=leave)
+    return decisions.remove_attached(state, standing, asked, SETTINGS, NOW, earlier=earlier)
+
+
+# One column a line: what stands in the table's row for a step, with a Secret of ours or without.
+STEPS: dict[str, Callable[[State], Move]] = {
+    "register": lambda state: decisions.REGISTER[state],
+    "grant": lambda state: decisions.GRANT[state],
+    "write": lambda state: decisions.write(state, None),
+    "write+S": lambda state: decisions.write(state, OURS),
+    "write+pin": lambda state: decisions.write(state, PINNED),
+    "remove": lambda state: remove(state, None),
+    "remove+M": lambda state: remove(state, None, registered=True),
+    "remove+S": lambda state: remove(state, OURS, registered=True),
+    "remove+E": lambda state: remove(state, OURS, earlier=True),
+    "remove+pin": lambda state: remove(state, PINNED),
+    "remove+pinE": lambda state: remove(state, PINNED, earlier=True),
+    "revoke": lambda state: decisions.revoke(state, secret_left=False),
+    "revoke+S": lambda state: decisions.revoke(state, secret_left=True),
+    "unregister": decisions.unregister,
+}
+
+# +S: our Secret is there; +pin: it is pinned; +E: it was written for an earlier cluster of that name, which is gone;
+# +M: no Secret, but a membership. All of `remove` here is an event's: without `leave`.
+TABLE = """
+            | WANTED      | NOT_WANTED | NOT_YET | NO_STATE | GOING     | GONE       | NOT_SOURCE | OTHER_FLEET | CENTRAL
+register    | ONBOARD     | NOTHING    | NOTHING | WARN     | NOTHING   | TO_REMOVE  | NOTHING    | PERMANENT   | NOTHING
+grant       | ONBOARD     | NOTHING    | RAISE   | WARN     | NOTHING   | NOTHING    | NOTHING    | PERMANENT   | NOTHING
+write       | WRITE       | NOTHING    | RAISE   | NOTHING  | NOTHING   | TO_REMOVE  | NOTHING    | REPORT      | NOTHING
+write+S     | WRITE       | NOTHING    | RAISE   | NOTHING  | TO_REMOVE | TO_REMOVE  | NOTHING    | REPORT      | NOTHING
+write+pin   | WRITE       | NOTHING    | RAISE   | NOTHING  | TO_REMOVE | TO_REMOVE  | NOTHING    | REPORT      | NOTHING
+remove      | TO_REGISTER | NOTHING    | NOTHING | NOTHING  | NOTHING   | HAND_ON    | NOTHING    | REPORT      | NOTHING
+remove+M    | TO_REGISTER | HAND_ON    | NOTHING | NOTHING  | NOTHING   | HAND_ON    | NOTHING    | REPORT      | NOTHING
+remove+S    | TO_REGISTER | NOTHING    | NOTHING | NOTHING  | HOLD      | DELETE     | NOTHING    | REPORT      | NOTHING
+remove+E    | TO_REGISTER | DELETE     | HOLD    | HOLD     | DELETE    | DELETE     | NOTHING    | REPORT      | NOTHING
+remove+pin  | TO_REGISTER | REPORT     | REPORT  | REPORT   | REPORT    | REPORT     | REPORT     | REPORT      | REPORT
+remove+pinE | TO_REGISTER | REPORT     | REPORT  | REPORT   | REPORT    | REPORT     | REPORT     | REPORT      | REPORT
+revoke      | TO_REGISTER | REVOKE     | NOTHING | NOTHING  | NOTHING   | HAND_ON    | NOTHING    | NOTHING     | NOTHING
+revoke+S    | TO_REGISTER | NOTHING    | NOTHING | NOTHING  | NOTHING   | NOTHING    | NOTHING    | NOTHING     | NOTHING
+unregister  | TO_REGISTER | HAND_ON    | NOTHING | NOTHING  | NOTHING   | UNREGISTER | NOTHING    | NOTHING     | NOTHING
+"""
+
+
+def cells(table: str) -> list[tuple[str, State, Move]]:
+    head, *rows = ([cell.strip() for cell in line.split("|")] for line in table.strip("\n").splitlines())
+    return [(row[0], State[state], Move[move]) for row in rows for state, move in zip(head[1:], row[1:], strict=True)]
+
+
+@pytest.mark.parametrize(("step", "state", "move"), cells(TABLE), ids=str)
+def test_the_table_of_states(step: str, state: State, move: Move) -> None:
+    assert STEPS[step](state) is move
+
+
+def test_the_table_is_whole() -> None:
+    assert {(step, state) for step, state, _ in cells(TABLE)} == {(step, state) for step in STEPS for state in State}
+
+
+# What a sweep's `leave` does to the Secret of a cluster that lives and is not wanted. HOLD is 600 s.
+LEAVE = """
+Secret                | ''      | hold    | remove
+not held              | NOTHING | HOLD    | NOTHING
+not-wanted, 11 min    | NOTHING | NOTHING | DELETE
+not-wanted, 10 min    | NOTHING | NOTHING | DELETE
+not-wanted, 9 min     | NOTHING | NOTHING | NOTHING
+not-wanted, -9 min    | NOTHING | NOTHING | NOTHING
+going, 11 min         | NOTHING | HOLD    | NOTHING
+left-fleet, 11 min    | NOTHING | HOLD    | NOTHING
+spoilt                | NOTHING | HOLD    | NOTHING
+no time zone          | NOTHING | HOLD    | NOTHING
+pinned                | REPORT  | REPORT  | REPORT
+pinned, held          | REPORT  | REPORT  | REPORT
+"""
+SPECIAL: dict[str, Callable[[], ClusterSecret]] = {
+    "not held": secret,
+    "spoilt": lambda: secret(held="not-wanted since yesterday"),
+    "no time zone": lambda: secret(held="not-wanted 2026-11-24T00:00:00 skip-reconcile=ours"),
+    "pinned": lambda: PINNED,
+    "pinned, held": lambda: held("not-wanted", 11, keep="true"),
+}
+
+
+def leave_cells(table: str) -> list[tuple[str, str, Move]]:
+    head, *rows = ([cell.strip() for cell in line.split("|")] for line in table.strip("\n").splitlines())
+    return [
+        (row[0], leave.strip("'"), Move[move]) for row in rows for leave, move in zip(head[1:], row[1:], strict=True)
+    ]
+
+
+def standing_as(words: str, base: Callable[..., ClusterSecret] = secret) -> ClusterSecret:
+    if words in SPECIAL:
+        return SPECIAL[words]()
+    reason, minutes = words.removesuffix(" min").split(", ")
+    return held(reason, float(minutes), base=base)
+
+
+@pytest.mark.parametrize(("words", "leave", "move"), leave_cells(LEAVE))
+def test_a_cluster_that_is_not_wanted_leaves_as_a_sweep_asks_in_two_looks(words: str, leave: str, move: Move) -> None:
+    assert remove(State.NOT_WANTED, standing_as(words), leave) is move
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - {State.NOT_WANTED}, key=str))
+@pytest.mark.parametrize("leave", ["hold", "remove"])
+@pytest.mark.parametrize("words", ["not held", "not-wanted, 11 min", "going, 11 min"])
+def test_leave_changes_nothing_for_a_cluster_in_any_other_state(state: State, leave: str, words: str) -> None:
+    standing = standing_as(words)
+    assert remove(state, standing, leave) is remove(state, standing)
+
+
+@pytest.mark.parametrize(
+    ("words", "move"), [("not held", "NOTHING"), ("going, 1 min", "LIFT"), ("not-wanted, 1 min", "NOTHING")]
+)
+def test_a_hold_for_going_is_lifted_when_the_cluster_is_in_no_state_to_act_on(words: str, move: str) -> None:
+    assert remove(State.NO_STATE, standing_as(words)) is Move[move]
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("registered", [True, False])
+def test_an_event_never_removes_the_secret_of_a_cluster_that_is_not_gone(state: State, registered: bool) -> None:
+    for words in ("not held", "not-wanted, 99 min", "going, 99 min", "left-fleet, 99 min"):
+        move = remove(state, standing_as(words), registered=registered)
+        assert (move is Move.DELETE) is (state is State.GONE)
+
+
+# An attached cluster lives on when its membership is gone: an event sets it aside, the sweep removes it.
+ATTACHED = """
+                           | WANTED      | NOT_WANTED | NOT_YET | NO_STATE | GOING   | GONE    | CENTRAL
+no Secret                  | TO_REGISTER | HAND_ON    | NOTHING | NOTHING  | NOTHING | NOTHING | NOTHING
+no Secret, leave remove    | TO_REGISTER | HAND_ON    | NOTHING | NOTHING  | NOTHING | NOTHING | NOTHING
+Secret                     | TO_REGISTER | NOTHING    | NOTHING | NOTHING  | HOLD    | HOLD    | NOTHING
+Secret, leave hold         | TO_REGISTER | HOLD       | NOTHING | NOTHING  | HOLD    | HOLD    | NOTHING
+Secret, leave remove       | TO_REGISTER | NOTHING    | NOTHING | NOTHING  | HOLD    | HOLD    | NOTHING
+held going                 | TO_REGISTER | NOTHING    | NOTHING | LIFT     | HOLD    | HOLD    | NOTHING
+held going, leave remove   | TO_REGISTER | NOTHING    | NOTHING | LIFT     | HOLD    | HOLD    | NOTHING
+held left                  | TO_REGISTER | NOTHING    | NOTHING | NOTHING  | HOLD    | NOTHING | NOTHING
+held left, leave hold      | TO_REGISTER | HOLD       | NOTHING | NOTHING  | HOLD    | NOTHING | NOTHING
+held left, leave remove    | TO_REGISTER | NOTHING    | NOTHING | NOTHING  | HOLD    | DELETE  | NOTHING
+held unwanted, leave remove| TO_REGISTER | DELETE     | NOTHING | NOTHING  | HOLD    | HOLD    | NOTHING
+earlier                    | TO_REGISTER | HOLD       | HOLD    | HOLD     | HOLD    | HOLD    | NOTHING
+earlier, leave remove      | TO_REGISTER | HOLD       | HOLD    | HOLD     | HOLD    | HOLD    | NOTHING
+earlier left, leave remove | TO_REGISTER | DELETE     | HOLD    | HOLD     | HOLD    | DELETE  | NOTHING
+pinned                     | TO_REGISTER | REPORT     | REPORT  | REPORT   | REPORT  | REPORT  | REPORT
+pinned, leave remove       | TO_REGISTER | REPORT     | REPORT  | REPORT   | REPORT  | REPORT  | REPORT
+"""
+
+
+def at_edge(**annotations: str) -> ClusterSecret:
+    return secret(None, EDGE, **annotations)
+
+
+@pytest.mark.parametrize(("words", "state", "move"), cells(ATTACHED), ids=str)
+def test_an_attached_cluster_leaves_by_the_sweep_alone(words: str, state: State, move: Move) -> None:
+    what, _, asked = words.partition(", leave ")
+    standings: dict[str, Callable[[], ClusterSecret | None]] = {
+        "no Secret": lambda: None,
+        "Secret": lambda: AT_EDGE,
+        "held going": lambda: held("going", 11, base=at_edge),
+        "held left": lambda: held("left-fleet", 11, base=at_edge),
+        "held unwanted": lambda: held("not-wanted", 11, base=at_edge),
+        "earlier": lambda: AT_EDGE,
+        "earlier left": lambda: held("left-fleet", 11, base=at_edge),
+        "pinned": lambda: PINNED_AT_EDGE,
+    }
+    assert remove_attached(state, standings[what](), asked, earlier=what.startswith("earlier")) is move
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("earlier", [True, False])
+def test_no_event_removes_an_attached_clusters_secret(state: State, earlier: bool) -> None:
+    for base in (AT_EDGE, held("left-fleet", 99, base=at_edge), held("going", 99, base=at_edge)):
+        assert remove_attached(state, base, earlier=earlier) is not Move.DELETE
+
+
+def test_a_left_fleet_hold_must_have_stood_for_hold() -> None:
+    assert remove_attached(State.GONE, held("left-fleet", 9, base=at_edge), "remove") is Move.NOTHING
+
+
+MINE = BLUE.name.membership("demo-fleet")
+FOREIGN_NAME = MembershipName("demo-fleet", "europe-west1", "blue")
+OTHER = ClusterName("demo-apps", "europe-west4", "blue")
+AUTO = replace(BLUE_MEMBER, name=FOREIGN_NAME, labels={})
+SAYS_AUTO = replace(BLUE, fleet_project="demo-fleet", membership=FOREIGN_NAME)
+EARLIERS = {**BLUE_MEMBER.labels, "fleet-registrar-cluster-id": "b" * 40}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "found", "expected"),
+    [
+        pytest.param(BLUE, None, Found.CREATE, id="none"),
+        pytest.param(BLUE, GONE, Found.CREATE, id="gone"),
+        pytest.param(BLUE, BLUE_MEMBER, Found.USE, id="ours"),
+        pytest.param(SAYS_AUTO, AUTO, Found.USE, id="GKE's own"),
+        pytest.param(SAYS_AUTO, replace(AUTO, labels=EARLIERS | {"managed-by": "x"}), Found.USE, id="not our mark"),
+        pytest.param(BLUE, replace(BLUE_MEMBER, state="CREATING"), Found.WAIT, id="not ready"),
+        pytest.param(BLUE, replace(BLUE_MEMBER, state="DELETING"), Found.WAIT, id="going"),
+        pytest.param(BLUE, replace(BLUE_MEMBER, labels=EARLIERS), Found.REPLACE, id="an earlier cluster's"),
+        pytest.param(
+            replace(BLUE, membership=MINE),
+            replace(BLUE_MEMBER, labels=EARLIERS),
+            Found.REPLACE,
+            id="said, an earlier's",
+        ),
+        pytest.param(replace(BLUE, id=""), BLUE_MEMBER, Found.USE, id="an id that is not told proves nothing"),
+        pytest.param(BLUE, replace(BLUE_MEMBER, cluster=OTHER), Found.IN_THE_WAY, id="another cluster's"),
+        pytest.param(BLUE, replace(BLUE_MEMBER, cluster=None), Found.IN_THE_WAY, id="an attached cluster's"),
+        pytest.param(SAYS_AUTO, replace(AUTO, cluster=OTHER), Found.CONTRADICTS, id="said, names another"),
+        pytest.param(SAYS_AUTO, replace(AUTO, cluster=None), Found.CONTRADICTS, id="said, names none"),
+    ],
+)
+def test_the_membership_for_a_cluster(cluster: Cluster, found: Membership | Gone | None, expected: Found) -> None:
+    assert decisions.membership_for(cluster, found) is expected
+
+
+@pytest.mark.parametrize(
+    ("membership", "cluster", "ours"),
+    [
+        pytest.param(BLUE_MEMBER, GONE, True, id="ours, gone"),
+        pytest.param(BLUE_MEMBER, BLUE, False, id="ours, alive"),
+        pytest.param(BLUE_MEMBER, replace(BLUE, status="ERROR"), False, id="ours, in error"),
+        pytest.param(BLUE_MEMBER, replace(BLUE, id="c" * 64), True, id="ours, of an earlier cluster"),
+        pytest.param(BLUE_MEMBER, replace(BLUE, id=""), False, id="an id that is not told proves nothing"),
+        pytest.param(AUTO, GONE, False, id="GKE's own"),
+        pytest.param(replace(BLUE_MEMBER, labels={"managed-by": "fleet-registrar"}), GONE, False, id="without the id"),
+        pytest.param(replace(BLUE_MEMBER, cluster=OTHER), GONE, False, id="names another cluster"),
+        pytest.param(replace(BLUE_MEMBER, cluster=None), GONE, False, id="an attached cluster's"),
+        pytest.param(None, GONE, False, id="none"),
+        pytest.param(GONE, GONE, False, id="gone already"),
+    ],
+)
+def test_only_what_we_made_for_a_cluster_that_is_gone_is_deleted(
+    membership: Membership | Gone | None, cluster: Cluster | Gone, ours: bool
+) -> None:
+    assert decisions.made_for_gone(membership, cluster, BLUE.name) is ours

@@ -1,0 +1,60 @@
+"""Which refusals are permanent (design, section 6)."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import (
+    ConflictError,
+    FaultError,
+    PermanentError,
+    RefusedError,
+    RetryableError,
+    TakenError,
+    fault,
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (0, ""),
+        (401, "UNAUTHENTICATED"),
+        (403, "PERMISSION_DENIED"),
+        (404, "NOT_FOUND"),
+        (408, ""),
+        (409, "ALREADY_EXISTS"),
+        (409, "ABORTED"),
+        (412, ""),
+        (429, "RESOURCE_EXHAUSTED"),
+        (499, "CANCELLED"),
+        (400, "FAILED_PRECONDITION"),
+        (400, "OUT_OF_RANGE"),
+        (400, ""),
+        (418, ""),
+        (500, "INTERNAL"),
+        (501, "UNIMPLEMENTED"),
+        (503, "UNAVAILABLE"),
+        (504, "DEADLINE_EXCEEDED"),
+        (302, ""),
+    ],
+)
+def test_what_is_not_known_to_be_permanent_is_retryable(code: int, status: str) -> None:
+    assert type(fault(code, status, "m", "reading x")) is RetryableError
+
+
+@pytest.mark.parametrize(("code", "status"), [(400, "INVALID_ARGUMENT"), (422, ""), (422, "Invalid")])
+def test_what_can_never_go_well_is_permanent(code: int, status: str) -> None:
+    assert type(fault(code, status, "m", "reading x")) is PermanentError
+
+
+@pytest.mark.parametrize("kind", [TakenError, ConflictError, RefusedError])
+def test_what_a_step_may_ask_about_is_retryable_when_it_does_not(kind: type[FaultError]) -> None:
+    assert issubclass(kind, RetryableError)
+    assert not issubclass(kind, PermanentError)
+
+
+def test_a_fault_says_what_was_tried_and_is_short_enough_for_an_attribute() -> None:
+    assert str(fault(503, "UNAVAILABLE", "later", "reading x")) == "reading x: 503 UNAVAILABLE later"
+    assert str(fault(0, "", "", "reading x")) == "reading x: no answer"
+    assert len(str(fault(500, "", "x" * 5000, "reading x"))) == 900

@@ -1,0 +1,304 @@
+"""Events into requests: every row of the table of events (design, section 2).
+
+The entries are composed in the shapes of recorded ones; nothing in them is a real cluster's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from shared.errors import PermanentError
+from shared.events import Route, route_entry, route_membership
+from tests.unit.given import NUMBERS
+
+BLUE = "projects/demo-apps/locations/europe-west1/clusters/blue"
+EDGE = "projects/demo-fleet/locations/global/memberships/edge"
+Entry = dict[str, Any]
+
+
+def entry(method: str, when: str, *, version: str = "v1", code: object = None, where: str = "europe-west1") -> Entry:
+    """An audit entry: `when` is started, finished, refused, or `at once` for a change without an operation."""
+    operation = {"id": "operation-1700000000000-0a1b2c3d", "producer": "container.googleapis.com"}
+    payload: Entry = {
+        "@type": "type.googleapis.com/google.cloud.audit.AuditLog",
+        "serviceName": "container.googleapis.com",
+        "methodName": f"google.container.{version}.ClusterManager.{method}",
+        "resourceName": f"projects/demo-apps/zones/{where}/clusters/blue",
+        "resourceLocation": {"currentLocations": [where]},
+    }
+    result: Entry = {
+        "insertId": "1a2b3c",
+        "logName": "projects/demo-apps/logs/cloudaudit.googleapis.com%2Factivity",
+        "severity": "ERROR" if when == "refused" else "NOTICE",
+        "resource": {
+            "type": "gke_cluster",
+            "labels": {"project_id": "demo-apps", "location": where, "cluster_name": "blue"},
+        },
+        "protoPayload": payload,
+    }
+    match when:
+        case "started":
+            result["operation"] = {**operation, "first": True}
+            payload["authenticationInfo"] = {"principalEmail": "you@example.com"}
+            payload["request"] = {"@type": f"type.googleapis.com/google.container.v1alpha1.{method}Request"}
+            payload["response"] = {"status": "RUNNING", "targetLink": "…/projects/100000000002/…"}
+        case "finished":
+            result["operation"] = {**operation, "last": True}
+            payload["status"] = {} if code is None else {"code": code, "message": "failed"}
+            payload["metadata"] = {"operationType": method}
+        case "refused":
+            payload["authenticationInfo"] = {"principalEmail": "you@example.com"}
+            payload["status"] = {"code": 3 if code is None else code, "message": "refused"}
+        case "at once":
+            payload["authenticationInfo"] = {"principalEmail": "you@example.com"}
+    return result
+
+
+def topic(found: Route) -> str:
+    return found.next.topic if found.next else ""
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha1"])
+@pytest.mark.parametrize(
+    ("method", "when", "code", "expected"),
+    [
+        ("CreateCluster", "started", None, ""),
+        ("CreateCluster", "finished", None, "register-membership"),
+        ("CreateCluster", "finished", 0, "register-membership"),
+        ("CreateCluster", "finished", "0", "register-membership"),
+        ("CreateCluster", "finished", 13, ""),
+        ("CreateCluster", "finished", "13", ""),
+        ("CreateCluster", "refused", None, ""),
+        ("CreateCluster", "refused", 7, ""),
+        ("UpdateCluster", "started", None, ""),
+        ("UpdateCluster", "finished", None, "register-membership"),
+        ("UpdateCluster", "finished", 13, "register-membership"),
+        ("UpdateCluster", "refused", None, ""),
+        ("UpdateCluster", "at once", None, "register-membership"),
+        ("SetLabels", "started", None, ""),
+        ("SetLabels", "finished", None, "register-membership"),
+        ("SetLabels", "finished", 13, "register-membership"),
+        ("SetLabels", "refused", None, ""),
+        ("SetLabels", "at once", None, "register-membership"),
+        ("DeleteCluster", "started", None, "remove-secret"),
+        ("DeleteCluster", "finished", None, "remove-secret"),
+        ("DeleteCluster", "finished", 13, "remove-secret"),
+        ("DeleteCluster", "refused", None, ""),
+        ("DeleteCluster", "refused", "7", ""),
+        ("CreateNodePool", "finished", None, ""),
+        ("SetNodePoolSize", "finished", None, ""),
+        ("SetLabelsX", "finished", None, ""),
+        ("", "finished", None, ""),
+    ],
+)
+def test_an_audit_entry_becomes(version: str, method: str, when: str, code: object, expected: str) -> None:
+    found = route_entry(entry(method, when, version=version, code=code), NUMBERS)
+    assert topic(found) == expected
+    assert found.reason
+    if found.next is not None:
+        assert found.next.body() == {"cluster": BLUE}
+        assert method in found.cause
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"resource": {"type": "gke_nodepool"}}, ""),
+        ({"resource": {"type": "k8s_cluster"}}, ""),
+        ({"protoPayload": {"serviceName": "k8s.io", "methodName": "io.k8s.core.v1.DeleteCluster"}}, ""),
+        ({"protoPayload": {"serviceName": "gkehub.googleapis.com", "methodName": "a.b.DeleteCluster"}}, ""),
+        ({"protoPayload": {"methodName": "google.container.v1.ClusterManager.DeleteCluster"}}, ""),
+        ({"protoPayload": {}}, ""),
+        ({"protoPayload": None}, ""),
+        ({"protoPayload": "text"}, ""),
+    ],
+)
+def test_any_other_service_method_or_resource_is_not_ours(change: Entry, expected: str) -> None:
+    found = route_entry({**entry("DeleteCluster", "finished"), **change}, NUMBERS)
+    assert topic(found) == expected
+    assert found.reason.startswith("not ours")
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"type": "gke_cluster"},
+        {"type": "gke_cluster", "labels": {"cluster_name": "blue", "project_id": "demo-apps"}},
+        {"type": "gke_cluster", "labels": None},
+        {},
+        None,
+    ],
+)
+@pytest.mark.parametrize("where", ["europe-west1", "europe-west1-b"])
+def test_without_the_resources_labels_its_name_will_do(resource: object, where: str) -> None:
+    said = {**entry("DeleteCluster", "started", where=where), "resource": resource}
+    found = route_entry(said, NUMBERS).next
+    assert found is not None
+    assert found.body() == {"cluster": f"projects/demo-apps/locations/{where}/clusters/blue"}
+
+
+def test_an_entry_may_be_both_first_and_last() -> None:
+    both = entry("CreateCluster", "finished")
+    both["operation"]["first"] = True
+    assert topic(route_entry(both, NUMBERS)) == "register-membership"
+
+
+def test_a_split_entry_without_its_request_will_do() -> None:
+    part = entry("DeleteCluster", "started") | {"split": {"uid": "u", "index": "1", "totalSplits": "3"}}
+    del part["protoPayload"]["request"], part["protoPayload"]["response"]
+    assert topic(route_entry(part, NUMBERS)) == "remove-secret"
+
+
+def test_the_fleets_number_is_its_id_and_another_number_is_permanent() -> None:
+    said = entry("DeleteCluster", "started")
+    said["resource"]["labels"]["project_id"] = "100000000001"
+    found = route_entry(said, NUMBERS).next
+    assert found is not None
+    assert found.body() == {"cluster": BLUE.replace("demo-apps", "demo-fleet")}
+    said["resource"]["labels"]["project_id"] = "100000000002"
+    with pytest.raises(PermanentError, match="does not say which cluster"):
+        route_entry(said, NUMBERS)
+
+
+@pytest.mark.parametrize("name", [None, "", 7, "projects/demo-apps", "projects/p/zones/l/clusters/c/nodePools/n"])
+def test_an_entry_of_ours_that_names_no_cluster_is_permanent(name: object) -> None:
+    said = {**entry("DeleteCluster", "started"), "resource": {"type": "gke_cluster"}}
+    said["protoPayload"]["resourceName"] = name
+    with pytest.raises(PermanentError, match=r"DeleteCluster.*does not say which cluster"):
+        route_entry(said, NUMBERS)
+
+
+def test_the_cause_says_what_who_and_which() -> None:
+    assert route_entry(entry("DeleteCluster", "started"), NUMBERS).cause == (
+        "DeleteCluster started by you@example.com operation-1700000000000-0a1b2c3d"
+    )
+    assert route_entry(entry("SetLabels", "at once"), NUMBERS).cause == "SetLabels done by you@example.com 1a2b3c"
+
+
+def membership(**fields: Any) -> Entry:
+    return {"payload": {"name": EDGE, "state": {"code": "READY"}, **fields}}
+
+
+GKE = {"gkeCluster": {"resourceLink": f"//container.googleapis.com/{BLUE}"}}
+FLEET = "//gkehub.googleapis.com/projects/demo-fleet/locations/global"
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "expected"),
+    [
+        ("created", membership(endpoint=GKE), ""),
+        ("updated", membership(endpoint=GKE), ""),
+        ("created", membership(), "register-membership"),
+        ("updated", membership(endpoint={"kubernetesMetadata": {}}), "register-membership"),
+        ("created", membership(endpoint={"multiCloudCluster": {"resourceLink": "…"}}), "register-membership"),
+        ("created", b"\x0a\x01", "register-membership"),
+        ("updated", None, "register-membership"),
+        ("updated", {"payload": None}, "register-membership"),
+        ("deleted", {}, "remove-secret"),
+        ("deleted", None, "remove-secret"),
+        ("deleted", membership(endpoint=GKE), "remove-secret"),
+        ("moved", membership(), ""),
+        ("", None, ""),
+    ],
+)
+def test_a_membership_event_becomes(kind: str, data: Any, expected: str) -> None:
+    found = route_membership(kind, data, {"source": FLEET, "subject": "memberships/edge", "id": "e1"}, NUMBERS)
+    assert topic(found) == expected
+    assert found.reason
+    if found.next is not None:
+        assert found.next.body() == {"membership": EDGE}
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"source": f"{FLEET}/memberships/edge"},
+        {"source": FLEET, "subject": "memberships/edge"},
+        {"source": FLEET, "membership": "edge"},
+        {"source": FLEET.replace("demo-fleet", "100000000001"), "subject": "memberships/edge", "membership": "edge"},
+        {"source": "//gkehub.googleapis.com/projects/100000000001", "subject": EDGE},
+        {"source": "", "subject": f"//gkehub.googleapis.com/{EDGE}"},
+    ],
+)
+def test_a_deleted_membership_is_named_by_any_of_the_events_attributes(attributes: dict[str, str]) -> None:
+    found = route_membership("deleted", {}, attributes, NUMBERS).next
+    assert found is not None
+    assert found.body() == {"membership": EDGE}
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"source": FLEET},
+        {"subject": "memberships/edge"},
+        {"source": FLEET.replace("demo-fleet", "7"), "subject": "x"},
+    ],
+)
+def test_an_event_that_names_no_membership_is_permanent(attributes: dict[str, str]) -> None:
+    with pytest.raises(PermanentError, match="does not say which membership"):
+        route_membership("deleted", {}, attributes, NUMBERS)
+
+
+junk = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["container.googleapis.com", "DeleteCluster", "x.SetLabels", "gke_cluster", BLUE, "\ud800"])
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = ["serviceName", "methodName", "resourceName", "status", "authenticationInfo", "request", "response"]
+PLACES = ["protoPayload", "resource", "operation", "insertId"]
+
+
+@given(
+    st.sampled_from(["CreateCluster", "DeleteCluster", "SetLabels"]),
+    st.sampled_from(["started", "finished", "refused", "at once"]),
+    st.dictionaries(st.sampled_from(PLACES), junk, max_size=2),
+    st.dictionaries(st.sampled_from(FIELDS), junk, max_size=2),
+)
+@example("DeleteCluster", "finished", {}, {"status": {"code": float("inf")}})
+@example("DeleteCluster", "finished", {}, {"status": {"code": float("nan")}})
+@example("DeleteCluster", "finished", {}, {"authenticationInfo": {"principalEmail": "\ud800"}})
+def test_any_entry_is_routed_or_permanent(method: str, when: str, outer: Entry, inner: Entry) -> None:
+    said = entry(method, when)
+    said["protoPayload"] |= inner
+    try:
+        found = route_entry(said | outer, NUMBERS)
+    except PermanentError:
+        return
+    assert found.reason
+    assert len(found.cause.encode()) <= 1000
+
+
+@given(junk)
+def test_any_object_is_routed_or_permanent(said: Any) -> None:
+    try:
+        found = route_entry(said if isinstance(said, dict) else {"protoPayload": said}, NUMBERS)
+    except PermanentError:
+        return
+    assert found.next is None
+
+
+@given(
+    st.sampled_from(["created", "updated", "deleted"]) | st.text(max_size=5),
+    junk,
+    st.dictionaries(st.sampled_from(["source", "subject", "membership", "id"]), junk, max_size=4),
+)
+@example(
+    "created", {"payload": {"endpoint": {"gkeCluster": "x"}, "name": ["\ud800"]}}, {"id": "\ud800", "subject": EDGE}
+)
+def test_any_membership_event_is_routed_or_permanent(kind: str, data: Any, attributes: dict[str, Any]) -> None:
+    try:
+        found = route_membership(kind, data, attributes, NUMBERS)
+    except PermanentError:
+        return
+    assert found.reason
+    assert len(found.cause.encode()) <= 1000

@@ -1,0 +1,98 @@
+"""Which row of the table of states a cluster is in (design, sections 1 and 2)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.facts import GONE, Membership, State, state_of_attached, state_of_cluster
+from shared.resources import ClusterName
+from tests.unit.given import BLUE, BLUE_MEMBER, CENTRAL, EDGE, NOW, SELECTING, SETTINGS
+
+ELSEWHERE = ClusterName("demo-other", "europe-west1", "blue")
+NOT_SELECTED = {"labels": {"env": "dev"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"status": "RUNNING"}, State.WANTED),
+        ({"status": "RECONCILING"}, State.WANTED),
+        ({"status": "DEGRADED"}, State.WANTED),
+        ({"status": "STOPPING"}, State.GOING),
+        ({"status": "PROVISIONING"}, State.NOT_YET),
+        ({"status": "ERROR"}, State.NO_STATE),
+        ({"status": "STATUS_UNSPECIFIED"}, State.NO_STATE),
+        ({"status": ""}, State.NO_STATE),
+        (NOT_SELECTED, State.NOT_WANTED),
+        (NOT_SELECTED | {"fleet_project": "demo-other"}, State.NOT_WANTED),
+        (NOT_SELECTED | {"status": "STOPPING"}, State.GOING),
+        ({"name": ELSEWHERE}, State.NOT_WANTED),
+        ({"fleet_project": "demo-fleet"}, State.WANTED),
+        ({"fleet_project": "100000000001"}, State.WANTED),
+        ({"fleet_project": "demo-other"}, State.OTHER_FLEET),
+        ({"fleet_project": "100000000003"}, State.OTHER_FLEET),
+        ({"fleet_project": "demo-other", "status": "PROVISIONING"}, State.NOT_YET),
+        ({"name": CENTRAL}, State.CENTRAL),
+        ({"name": CENTRAL, "status": "STOPPING"}, State.CENTRAL),
+        ({"membership": SETTINGS.central_membership}, State.CENTRAL),
+    ],
+)
+def test_a_cluster_is(changes: dict[str, Any], expected: State) -> None:
+    assert state_of_cluster(replace(BLUE, **changes), SELECTING, CENTRAL) is expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"state": "READY"}, State.WANTED),
+        ({"state": "UPDATING"}, State.WANTED),
+        ({"state": "SERVICE_UPDATING"}, State.WANTED),
+        ({"state": "CREATING"}, State.NOT_YET),
+        ({"state": "DELETING"}, State.GOING),
+        ({"state": "CODE_UNSPECIFIED"}, State.NO_STATE),
+        ({"state": "UNKNOWN"}, State.NO_STATE),
+        (NOT_SELECTED, State.NOT_WANTED),
+        ({"name": SETTINGS.central_membership}, State.CENTRAL),
+    ],
+)
+def test_an_attached_cluster_is(changes: dict[str, Any], expected: State) -> None:
+    assert state_of_attached(replace(EDGE, **changes), SELECTING) is expected
+
+
+def test_gone_is_gone() -> None:
+    assert state_of_cluster(GONE, SETTINGS, CENTRAL) is State.GONE
+    assert state_of_attached(GONE, SETTINGS) is State.GONE
+
+
+@pytest.mark.parametrize(
+    ("changes", "lost"),
+    [
+        ({}, False),
+        ({"last_connection": None}, False),
+        ({"last_connection": NOW - timedelta(minutes=30)}, False),
+        ({"last_connection": NOW - timedelta(minutes=31)}, True),
+        ({"state": "UPDATING"}, True),
+        ({"cluster": BLUE.name, "last_connection": NOW - timedelta(days=9)}, False),
+    ],
+)
+def test_an_attached_clusters_agent_is_lost(changes: dict[str, Any], lost: bool) -> None:
+    assert replace(EDGE, **changes).agent_lost(NOW) is lost
+
+
+@pytest.mark.parametrize(
+    ("labels", "ours"),
+    [
+        ({"managed-by": "fleet-registrar", "fleet-registrar-cluster-id": "a1"}, "a1"),
+        ({"managed-by": "fleet-registrar"}, ""),
+        ({"fleet-registrar-cluster-id": "a1"}, ""),
+        ({"managed-by": "terraform", "fleet-registrar-cluster-id": "a1"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_membership_is_ours_only_with_both_marks(labels: dict[str, str], ours: str) -> None:
+    made: Membership = replace(BLUE_MEMBER, labels=labels)
+    assert made.cluster_id == ours

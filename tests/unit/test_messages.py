@@ -1,0 +1,181 @@
+"""Messages between the steps: bodies, attributes, turns (design, section 2)."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from shared.errors import PermanentError
+from shared.messages import OFFBOARDING, ONBOARDING, STEPS, Message, Next, Request, cut, json_object, parse, turns
+from shared.resources import ClusterName, MembershipName
+from tests.unit.given import NOW, SETTINGS
+
+CLUSTER = "projects/demo-apps/locations/europe-west1/clusters/blue"
+MEMBERSHIP = "projects/demo-fleet/locations/global/memberships/edge"
+BLUE = ClusterName.parse(CLUSTER)
+EDGE = MembershipName.parse(MEMBERSHIP)
+
+steps = st.sampled_from(STEPS)
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=[]), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+keys = st.sampled_from(["cluster", "membership", "granted", "drop_labels", "leave", "turned", ""])
+said = st.sampled_from([CLUSTER, MEMBERSHIP, "hold", "remove", "cluster-admin a@b.cc", ["env"]])
+
+
+def read(step: str, **body: Any) -> Request:
+    return parse(step, json.dumps(body).encode(), SETTINGS)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> tuple[str, Request]:
+    step = draw(steps)
+    cluster, membership = draw(st.sampled_from([(BLUE, None), (None, EDGE), (BLUE, EDGE)]))
+    granted = draw(st.text(max_size=9)) if step == "write-secret" else ""
+    drop = draw(st.frozensets(st.text(max_size=9))) if step == "write-secret" else frozenset()
+    leave = draw(st.sampled_from(["", "hold", "remove"])) if step == "remove-secret" else ""
+    return step, Request(cluster, membership, granted, drop, leave)  # type: ignore[arg-type]
+
+
+@given(requests())
+def test_a_request_is_read_as_it_is_written(pair: tuple[str, Request]) -> None:
+    step, request = pair
+    assert parse(step, json.dumps(Next(step, request).body()).encode(), SETTINGS) == request
+
+
+@given(steps, st.binary(max_size=60))
+@example("write-secret", b"")
+@example("write-secret", b"[" * 100_000)
+@example("write-secret", b"\xff\xfe{}")
+@example("write-secret", b"9" * 5000)
+def test_junk_bytes_are_permanent_and_nothing_else(step: str, data: bytes) -> None:
+    with pytest.raises(PermanentError, match=step):
+        parse(step, data, SETTINGS)
+
+
+@given(steps, st.dictionaries(keys, junk | said, max_size=4))
+def test_any_object_is_a_request_or_permanent(step: str, body: dict[str, Any]) -> None:
+    try:
+        request = read(step, **body)
+    except PermanentError as error:
+        cut(str(error)).encode()
+    else:
+        assert request.cluster or request.membership
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ({}, "neither cluster nor membership"),
+        ({"cluster": None}, "not a cluster's name"),
+        ({"cluster": [CLUSTER]}, "not a cluster's name"),
+        ({"cluster": MEMBERSHIP}, "not a cluster's name"),
+        ({"membership": CLUSTER}, "not a membership's name"),
+        ({"cluster": CLUSTER, "membership": 7}, "not a membership's name"),
+        ({"membership": MEMBERSHIP.replace("demo-fleet", "other-fleet")}, "not in our fleet"),
+        ({"cluster": CLUSTER.replace("demo-apps", "100000000003")}, "write the project id"),
+        ({"cluster": CLUSTER, "force": True}, "unknown keys 'force'"),
+        ({"cluster": CLUSTER, "changed": True}, "unknown keys 'changed'"),
+    ],
+)
+def test_a_fault_of_the_body_is_said(step: str, body: dict[str, Any], fault: str) -> None:
+    with pytest.raises(PermanentError, match=fault):
+        read(step, **body)
+
+
+@pytest.mark.parametrize(
+    ("step", "body", "fault"),
+    [
+        ("write-secret", {"granted": True}, "granted is not a text"),
+        ("write-secret", {"drop_labels": "env"}, "drop_labels is not a list"),
+        ("write-secret", {"drop_labels": [1]}, "drop_labels is not a list"),
+        ("write-secret", {"leave": "hold"}, "unknown keys 'leave'"),
+        ("remove-secret", {"leave": "now"}, "neither hold nor remove"),
+        ("remove-secret", {"leave": ""}, "neither hold nor remove"),
+        ("remove-secret", {"granted": "x"}, "unknown keys 'granted'"),
+        ("register-membership", {"granted": "x"}, "unknown keys 'granted'"),
+        ("revoke-rbac", {"leave": "remove"}, "unknown keys 'leave'"),
+    ],
+)
+def test_each_step_takes_its_own_keys_only(step: str, body: dict[str, Any], fault: str) -> None:
+    with pytest.raises(PermanentError, match=fault):
+        read(step, cluster=CLUSTER, **body)
+
+
+def test_all_faults_are_said_at_once_with_an_example() -> None:
+    with pytest.raises(PermanentError) as caught:
+        read("write-secret", cluster=1, membership=2, granted=3, drop_labels=4, leave=5)
+    for part in ("cluster's name", "membership's name", "granted is", "drop_labels is", "'leave'", "Example: {"):
+        assert part in str(caught.value)
+
+
+def test_names_are_canonical() -> None:
+    request = read(
+        "register-membership",
+        cluster="//container.googleapis.com/projects/100000000001/zones/europe-west1-b/clusters/blue",
+        membership="//gkehub.googleapis.com/projects/100000000001/locations/global/memberships/edge",
+    )
+    assert request.body() == {
+        "cluster": "projects/demo-fleet/locations/europe-west1-b/clusters/blue",
+        "membership": MEMBERSHIP,
+    }
+
+
+def test_the_end_topics_say_whether_anything_changed() -> None:
+    assert Next("cluster-onboarded", Request(BLUE, EDGE), changed=False).body() == {
+        "cluster": CLUSTER,
+        "membership": MEMBERSHIP,
+        "changed": False,
+    }
+
+
+def test_a_chain_turns_between_onboarding_and_offboarding_only() -> None:
+    for step in STEPS:
+        for topic in (*STEPS, "cluster-onboarded", "cluster-offboarded", "dead-letters"):
+            crossing = (step in ONBOARDING and topic in OFFBOARDING) or (step in OFFBOARDING and topic in ONBOARDING)
+            assert turns(step, topic) is crossing
+
+
+@pytest.mark.parametrize(
+    ("before", "topic", "after"),
+    [
+        ({}, "grant-rbac", {}),
+        ({}, "remove-secret", {"turned": "true"}),
+        ({"turned": "true"}, "grant-rbac", {"turned": "true"}),
+        (
+            {"cause": "c", "traceparent": "t", "asked-by": "sweep", "else": "x", "googclient_x": "y", "step": "z"},
+            "grant-rbac",
+            {"cause": "c", "traceparent": "t", "asked-by": "sweep"},
+        ),
+        ({"cause": "x" * 2000}, "grant-rbac", {"cause": "x" * 1000}),
+    ],
+)
+def test_what_is_handed_on(before: dict[str, str], topic: str, after: dict[str, str]) -> None:
+    assert Message(b"{}", before).handed_on("register-membership", topic) == after
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+@example("ü" * 600)
+@example("\ud800")
+def test_an_attribute_is_cut_to_what_pubsub_takes(text: str) -> None:
+    """Half a surrogate pair is legal in JSON and nowhere else."""
+    assert len(cut(text).encode()) <= 1000
+
+
+def test_age_is_counted_from_publishing() -> None:
+    assert Message(b"", published=NOW).age(NOW + timedelta(hours=2)) == timedelta(hours=2)
+    assert Message(b"").age(NOW) == timedelta()
+
+
+def test_a_fault_shows_only_the_beginning_of_a_large_body() -> None:
+    with pytest.raises(PermanentError) as caught:
+        json_object(b"x" * 10_000_000, "the message")
+    assert len(str(caught.value)) < 300

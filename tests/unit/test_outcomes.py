@@ -1,0 +1,75 @@
+"""What a step says when it does not act, and the line it writes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from shared import logs
+from shared.decisions import Move
+from shared.errors import PermanentError, RetryableError
+from shared.facts import GONE, State
+from shared.messages import Outcome, Request
+from shared.outcomes import why, without_acting
+from shared.reading import Subject
+from tests.unit.given import BLUE, EDGE, SETTINGS
+
+ASKED = Request(BLUE.name, EDGE.name, granted="x", drop_labels=frozenset({"env"}), leave="remove")
+
+
+def subject(state: State) -> Subject:
+    return Subject(ASKED, state, cluster=replace(BLUE, fleet_project="demo-other"))
+
+
+@pytest.mark.parametrize(
+    ("move", "topic"), [(Move.TO_REGISTER, "register-membership"), (Move.TO_REMOVE, "remove-secret")]
+)
+def test_a_turn_hands_on_the_names_and_nothing_else(move: Move, topic: str) -> None:
+    [following] = without_acting(move, subject(State.WANTED), SETTINGS).next
+    assert (following.topic, following.request) == (topic, Request(BLUE.name, EDGE.name))
+
+
+@pytest.mark.parametrize(("move", "severity"), [(Move.NOTHING, "INFO"), (Move.WARN, "WARNING"), (Move.REPORT, "ERROR")])
+def test_what_is_left_alone_is_said(move: Move, severity: str) -> None:
+    outcome = without_acting(move, subject(State.NO_STATE), SETTINGS)
+    assert (outcome.severity, outcome.next) == (severity, ())
+
+
+def test_what_is_not_ready_and_what_cannot_be_done_are_raised() -> None:
+    with pytest.raises(RetryableError):
+        without_acting(Move.RAISE, subject(State.NOT_YET), SETTINGS)
+    with pytest.raises(PermanentError, match=r"in the fleet of demo-other.*clear-fleet-project"):
+        without_acting(Move.PERMANENT, subject(State.OTHER_FLEET), SETTINGS)
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("cluster", [BLUE, GONE, None])
+def test_every_state_has_a_reason_that_names_the_cluster(state: State, cluster: object) -> None:
+    for membership in (EDGE, GONE, None):
+        said = Subject(ASKED, state, cluster=cluster, membership=membership)  # type: ignore[arg-type]
+        assert str(BLUE.name) in why(said, SETTINGS)
+
+
+def test_a_decision_is_one_json_line(capsys: pytest.CaptureFixture[str]) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    logs.outcome(Outcome("held", "it is going"), "remove-secret", ASKED, project="p", trace=trace, cause="é \ud800\n")
+    written = capsys.readouterr().out
+    entry = json.loads(written)
+    assert written.count("\n") == 1
+    assert (entry["severity"], entry["message"], entry["step"]) == ("INFO", "held: it is going", "remove-secret")
+    assert entry["logging.googleapis.com/trace"] == "projects/p/traces/0af7651916cd43dd8448eb211c80319c"
+    assert entry["logging.googleapis.com/labels"] == {
+        "step": "remove-secret",
+        "cluster": str(BLUE.name),
+        "membership": str(EDGE.name),
+        "cause": "é \ud800\n",
+    }
+
+
+@pytest.mark.parametrize("given", [None, "", "junk", "00-zz-1-01"])
+def test_without_a_trace_a_new_one_is_begun(given: str | None) -> None:
+    trace = logs.traceparent(given)
+    assert trace != given
+    assert logs.traceparent(trace) == trace

@@ -1,0 +1,131 @@
+"""What lets Argo CD's identity into a cluster, and how it is proven (design, section 4)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from shared import rbac
+from shared.rbac import Difference
+from tests.unit.given import SETTINGS, settings
+
+EMAIL = "argocd@demo-fleet.iam.gserviceaccount.com"
+MARK = {"app.kubernetes.io/managed-by": "fleet-registrar"}
+[BINDING] = rbac.objects(SETTINGS, attached=False)
+ROLE = rbac.objects(SETTINGS, attached=True)[1]
+
+
+def standing(wanted: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The object as the API gives it."""
+    meta = {**wanted["metadata"], "uid": "u1", "resourceVersion": "5", "creationTimestamp": "2026-11-24T12:00:00Z"}
+    return copy.deepcopy({**wanted, "metadata": meta, **changes})
+
+
+def test_argo_cds_binding() -> None:
+    [binding] = rbac.objects(SETTINGS, attached=False)
+    assert binding == {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": f"fleet-registrar:{EMAIL}", "labels": MARK},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": EMAIL}],
+    }
+
+
+def test_on_attached_clusters_the_agent_may_impersonate_argo_cd_and_nobody_else() -> None:
+    binding, role, agents = rbac.objects(SETTINGS, attached=True)
+    assert binding == BINDING
+    assert role["rules"] == [
+        {"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"], "resourceNames": [EMAIL]}
+    ]
+    assert agents["roleRef"]["name"] == role["metadata"]["name"] == agents["metadata"]["name"]
+    assert agents["subjects"] == [{"kind": "ServiceAccount", "name": "connect-agent-sa", "namespace": "gke-connect"}]
+    assert all(item["metadata"]["labels"] == MARK for item in (role, agents))
+
+
+@pytest.mark.parametrize("wanted", rbac.objects(SETTINGS, attached=True), ids=lambda item: item["metadata"]["name"])
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, Difference.NONE),
+        ({"subjects": None, "rules": None}, Difference.CHANGED),
+        ({"subjects": [{"kind": "User", "name": "x"}], "rules": []}, Difference.CHANGED),
+        ({"metadata": {"name": "n", "uid": "u", "resourceVersion": "5"}}, Difference.NOT_OURS),
+        ({"metadata": {"name": "n", "labels": {"app.kubernetes.io/managed-by": "helm"}}}, Difference.NOT_OURS),
+    ],
+)
+def test_an_object_is(wanted: dict[str, Any], changes: dict[str, Any], expected: Difference) -> None:
+    assert rbac.compare(standing(wanted, **changes), wanted) is expected
+    assert rbac.compare(None, wanted) is Difference.MISSING
+
+
+def test_another_role_cannot_be_mended_in_place() -> None:
+    [viewer] = rbac.objects(settings(ARGOCD_CLUSTER_ROLE="view"), attached=False)
+    assert rbac.compare(standing(BINDING), viewer) is Difference.OTHER_ROLE
+
+
+def test_what_the_api_server_fills_in_is_no_difference() -> None:
+    subject = {**BINDING["subjects"][0], "namespace": ""}
+    assert rbac.compare(standing(BINDING, subjects=[subject]), BINDING) is Difference.NONE
+    labelled = standing(BINDING)
+    labelled["metadata"]["labels"]["theirs"] = "1"
+    assert rbac.compare(labelled, BINDING) is Difference.NONE
+
+
+@pytest.mark.parametrize(("wanted", "part"), [(BINDING, "subjects"), (ROLE, "rules")])
+def test_a_patch_mends_its_part_of_the_very_version_that_was_read(wanted: dict[str, Any], part: str) -> None:
+    assert rbac.patch(standing(wanted), wanted) == {
+        "metadata": {"uid": "u1", "resourceVersion": "5"},
+        part: wanted[part],
+    }
+
+
+def test_each_object_is_in_its_collection() -> None:
+    assert [rbac.collection(item).rpartition("/")[2] for item in rbac.objects(SETTINGS, attached=True)] == [
+        "clusterrolebindings",
+        "clusterroles",
+        "clusterrolebindings",
+    ]
+
+
+def test_cluster_admin_is_proven_by_everything() -> None:
+    [review] = rbac.reviews(SETTINGS, None, attached=False)
+    assert review["spec"] == {"user": EMAIL, "resourceAttributes": {"verb": "*", "group": "*", "resource": "*"}}
+
+
+def test_on_attached_clusters_the_impersonation_is_proven_too() -> None:
+    spec = rbac.reviews(SETTINGS, None, attached=True)[1]["spec"]
+    assert spec["user"] == "system:serviceaccount:gke-connect:connect-agent-sa"
+    assert spec["resourceAttributes"] == {"verb": "impersonate", "group": "", "resource": "users", "name": EMAIL}
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (
+            [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list"]}],
+            {"verb": "get", "group": "apps", "resource": "deployments"},
+        ),
+        (
+            [
+                {"nonResourceURLs": ["/healthz"], "verbs": ["get"]},
+                {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"], "resourceNames": ["a"]},
+            ],
+            {"verb": "get", "group": "", "resource": "pods", "subresource": "log", "name": "a"},
+        ),
+        ([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}], {"verb": "*", "group": "*", "resource": "*"}),
+        (None, {"verb": "get", "group": "", "resource": "namespaces"}),
+    ],
+)
+def test_another_role_is_proven_by_one_of_its_rules(rules: Any, expected: dict[str, str]) -> None:
+    [review] = rbac.reviews(SETTINGS, {"rules": rules}, attached=False)
+    assert review["spec"]["resourceAttributes"] == expected
+
+
+def test_the_one_command_names_the_membership_and_both_identities() -> None:
+    command = rbac.admission_command("edge", "demo-fleet", ["a@x", "b@x"])
+    assert command.startswith("gcloud container fleet memberships generate-gateway-rbac ")
+    for part in ("--membership=edge", "--project=demo-fleet", "--users=a@x,b@x", "--apply"):
+        assert part in command.split()

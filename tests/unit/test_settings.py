@@ -1,0 +1,152 @@
+"""Settings from the environment (design, section 5)."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import timedelta
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from shared.errors import RetryableError
+from shared.settings import Allowance, SettingsError, load
+from tests.unit.given import ENVIRONMENT, settings
+
+REQUIRED = ("FLEET_PROJECT", "FLEET_PROJECT_NUMBER", "CENTRAL_MEMBERSHIP", "ARGOCD_SERVICE_ACCOUNT")
+OPTIONAL = (
+    "SOURCE_PROJECTS",
+    "CLUSTER_SELECTOR",
+    "LABEL_KEYS",
+    "ARGOCD_NAMESPACE",
+    "ARGOCD_CLUSTER_ROLE",
+    "PUBSUB_PROJECT",
+    "MAX_REMOVALS",
+    "SWEEP_REQUESTS",
+    "HOLD",
+    "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER",
+    "CLOUDSDK_API_ENDPOINT_OVERRIDES_GKEHUB",
+    "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONNECTGATEWAY",
+    "PUBSUB_EMULATOR_HOST",
+)
+
+
+def test_the_defaults() -> None:
+    found = load({name: ENVIRONMENT[name] for name in REQUIRED})
+    assert found.source_projects == {"demo-fleet"}
+    assert found.selector.matches({})
+    assert found.label_keys == frozenset()
+    assert found.argocd_namespace == "argocd"
+    assert found.argocd_cluster_role == "cluster-admin"
+    assert found.pubsub_project == "demo-fleet"
+    assert found.max_removals == Allowance(10, percent=True)
+    assert found.sweep_requests == 200
+    assert found.hold == timedelta(seconds=600)
+    assert {found.container_endpoint, found.gkehub_endpoint, found.connectgateway_endpoint, found.pubsub_emulator} == {
+        ""
+    }
+    assert found.grant == "cluster-admin argocd@demo-fleet.iam.gserviceaccount.com"
+
+
+def test_empty_and_blank_count_as_not_set() -> None:
+    blank = dict.fromkeys(OPTIONAL, "  ")
+    assert load({**ENVIRONMENT, **blank}) == load({name: ENVIRONMENT[name] for name in REQUIRED})
+
+
+def test_lists_are_split_at_commas() -> None:
+    found = settings(SOURCE_PROJECTS=" demo-apps, demo-other,", LABEL_KEYS="env , tier")
+    assert found.source_projects == {"demo-apps", "demo-other"}
+    assert found.label_keys == {"env", "tier"}
+
+
+def test_the_identity_is_taken_in_lower_case() -> None:
+    assert settings(ARGOCD_SERVICE_ACCOUNT="ArgoCD@Demo-Fleet.iam.gserviceaccount.com").grant.endswith(
+        " argocd@demo-fleet.iam.gserviceaccount.com"
+    )
+
+
+def test_the_central_membership_may_be_named_by_the_fleets_number() -> None:
+    found = settings(CENTRAL_MEMBERSHIP="//gkehub.googleapis.com/projects/100000000001/locations/global/memberships/c")
+    assert str(found.central_membership) == "projects/demo-fleet/locations/global/memberships/c"
+
+
+def test_all_faults_are_told_at_once_each_with_an_example() -> None:
+    wrong = dict.fromkeys((*REQUIRED, *OPTIONAL), "!?,()")
+    with pytest.raises(SettingsError) as caught:
+        load(wrong)
+    told = str(caught.value)
+    for name in (*REQUIRED, *OPTIONAL):
+        expected = name != "LABEL_KEYS"  # a label key may be anything
+        assert (f"{name}='!?,()': " in told) is (f"; example: {name}=" in told) is expected
+
+
+def test_what_is_required_is_said_and_can_be_mended() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({})
+    for name in REQUIRED:
+        assert f"{name} is not set; example: {name}=" in str(caught.value)
+    assert isinstance(caught.value, RetryableError)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FLEET_PROJECT", "Demo"),
+        ("FLEET_PROJECT", "123456789"),
+        ("FLEET_PROJECT_NUMBER", "demo-fleet"),
+        ("FLEET_PROJECT_NUMBER", "١٢٣"),
+        ("SOURCE_PROJECTS", "demo-apps,100000000002"),
+        ("SOURCE_PROJECTS", "*"),
+        ("SOURCE_PROJECTS", ","),
+        ("LABEL_KEYS", ","),
+        ("CLUSTER_SELECTOR", "env=prod,"),
+        ("CENTRAL_MEMBERSHIP", "central"),
+        ("CENTRAL_MEMBERSHIP", "projects/demo-apps/locations/global/memberships/central"),
+        ("CENTRAL_MEMBERSHIP", "projects/100000000002/locations/global/memberships/central"),
+        ("ARGOCD_SERVICE_ACCOUNT", "argocd"),
+        ("ARGOCD_SERVICE_ACCOUNT", "serviceAccount:argocd@demo-fleet.iam.gserviceaccount.com"),
+        ("ARGOCD_NAMESPACE", "Argo CD"),
+        ("ARGOCD_CLUSTER_ROLE", "a/b"),
+        ("MAX_REMOVALS", "101%"),
+        ("MAX_REMOVALS", "-1"),
+        ("MAX_REMOVALS", "%"),
+        ("MAX_REMOVALS", "²"),
+        ("SWEEP_REQUESTS", "0"),
+        ("SWEEP_REQUESTS", "1.5"),
+        ("HOLD", "10m"),
+        ("HOLD", "-1"),
+        ("HOLD", "9" * 20),
+        ("HOLD", "9" * 5000),
+        ("CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER", "127.0.0.1:8081"),
+        ("PUBSUB_EMULATOR_HOST", "http://127.0.0.1:8085"),
+    ],
+)
+def test_a_wrong_value_is_a_fault_and_never_a_default(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^the settings are wrong: {name}=.*; example: {name}="):
+        settings(**{name: value})
+
+
+@given(st.dictionaries(st.sampled_from((*REQUIRED, *OPTIONAL)), st.text(max_size=30), max_size=5))
+@example({"HOLD": "99999999999999999999"})
+def test_any_environment_is_settings_or_a_settings_error(changes: dict[str, str]) -> None:
+    with contextlib.suppress(SettingsError):
+        load({**ENVIRONMENT, **changes})
+
+
+@pytest.mark.parametrize(
+    ("text", "total", "allowed"),
+    [
+        ("10%", 0, 0),
+        ("10%", 1, 0),
+        ("10%", 3, 2),
+        ("10%", 4, 3),
+        ("10%", 29, 3),
+        ("10%", 100, 10),
+        ("100%", 100, 99),
+        ("0", 100, 0),
+        ("5", 100, 5),
+        ("500", 100, 99),
+    ],
+)
+def test_the_allowance_is_at_least_three_of_a_percentage_and_never_all(text: str, total: int, allowed: int) -> None:
+    assert settings(MAX_REMOVALS=text).max_removals.of(total) == allowed
