@@ -208,6 +208,27 @@ def test_one_permission_per_verb(cloud: LocalCloud) -> None:
     assert "gkehub.gateway.put" in answer["error"]["message"]
 
 
+def test_a_dropped_answer_means_that_it_was_done(cloud: LocalCloud) -> None:
+    secrets, central = "/api/v1/namespaces/argocd/secrets", f"{REGION}/memberships/central"
+    cloud.add_fault("drop", api="connectgateway", call="POST */secrets")
+    with pytest.raises((ConnectionError, urllib.error.URLError)):
+        cloud.through_gateway("you@example.com", central, "POST", secrets, {"metadata": {"name": "dropped"}})
+    assert cloud.through_gateway("you@example.com", central, "GET", f"{secrets}/dropped")[0] == 200
+    cloud.remove_faults()
+
+
+def test_a_fault_can_be_for_one_identity_and_one_call(cloud: LocalCloud) -> None:
+    membership = f"{REGION}/memberships/blue"
+    one = f"{BINDINGS}/system:discovery"
+    fault = cloud.add_fault("status", api="connectgateway", call=f"GET *{one}", caller="grant-rbac@*", status=429)
+    assert cloud.through_gateway("you@example.com", membership, "GET", one)[0] == 200
+    assert cloud.through_gateway(GRANT, membership, "GET", one)[0] == 429
+    assert cloud.through_gateway(GRANT, membership, "GET", one)[0] == 200
+    (call,) = [call for call in cloud.calls() if call["caller"] == GRANT and call["status"] == 429]
+    assert call["path"].endswith(f"/gkeMemberships/blue{one}")
+    cloud.remove_faults(fault["id"])
+
+
 def test_an_attached_cluster_lets_its_agent_impersonate_only_whom_a_person_has_admitted(
     cloud: LocalCloud, edge: str
 ) -> None:
