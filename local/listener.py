@@ -25,7 +25,12 @@ class Listener:
     def __init__(
         self, app: ASGIApp, *, port: int = 0, certificate: Path | None = None, key: Path | None = None
     ) -> None:
-        self._socket = socket.create_server((HOST, port), backlog=512)
+        # asyncio sends small answers at once (TCP_NODELAY) only on a socket that says that it is TCP; else every second
+        # answer on a kept connection waits 40 ms for an acknowledgement.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind((HOST, port))
+        self._socket.listen(512)
         self.port: int = self._socket.getsockname()[1]
         self.address = f"{HOST}:{self.port}"
         self.url = f"{'https' if certificate else 'http'}://{self.address}"
