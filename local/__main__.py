@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         "part", help="gke, fleet, projects, iam, eventarc or cloud: the class of that name says what it offers"
     )
     do.add_argument("method")
-    do.add_argument("arguments", nargs="*", metavar="NAME=VALUE", help="JSON, or a plain word")
+    do.add_argument("arguments", nargs="*", metavar="[NAME=]VALUE", help="JSON, or a plain word")
     return parser
 
 
@@ -349,8 +349,10 @@ def _function(options: argparse.Namespace) -> None:
 
 
 def _do(options: argparse.Namespace) -> None:
-    pairs = (argument.partition("=") for argument in options.arguments)
-    answer = _find(options).do(options.part, options.method, **{name: _value(text) for name, _, text in pairs})
+    plain = [_value(argument) for argument in options.arguments if "=" not in argument]
+    pairs = (argument.partition("=") for argument in options.arguments if "=" in argument)
+    named = {name: _value(text) for name, _, text in pairs}
+    answer = _find(options).do(options.part, options.method, *plain, **named)
     if answer is not None:
         print(json.dumps(answer, indent=2))
 

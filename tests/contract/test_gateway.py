@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -32,6 +33,7 @@ REGISTER = "register-membership@demo-fleet.iam.gserviceaccount.com"
 NAMESPACES = "/api/v1/namespaces"
 BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 REGION = f"projects/{FLEET}/locations/europe-west1"
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +54,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 
 @pytest.fixture
-def edge(cloud: LocalCloud, request: pytest.FixtureRequest) -> str:
+def edge(cloud: LocalCloud) -> str:
     """An attached cluster of this test, which has admitted nobody."""
-    return cloud.attach(f"edge-{abs(hash(request.node.name)) % 10**8}")
+    return cloud.attach(f"edge-{next(_numbers)}")
 
 
 def _client(cloud: LocalCloud, membership: str, email: str) -> client.ApiClient:
@@ -227,6 +229,15 @@ def test_a_fault_can_be_for_one_identity_and_one_call(cloud: LocalCloud) -> None
     (call,) = [call for call in cloud.calls() if call["caller"] == GRANT and call["status"] == 429]
     assert call["path"].endswith(f"/gkeMemberships/blue{one}")
     cloud.remove_faults(fault["id"])
+
+
+def test_one_permission_less_is_refused(cloud: LocalCloud) -> None:
+    membership, one = f"{REGION}/memberships/blue", f"{BINDINGS}/system:discovery"
+    cloud.do("iam", "revoke", GRANT, FLEET, "gkehub.gateway.get")
+    status, answer = cloud.through_gateway(GRANT, membership, "GET", one)
+    cloud.do("iam", "grant", GRANT, FLEET, "gkehub.gateway.get")
+    assert (status, answer["error"]["status"]) == (403, "PERMISSION_DENIED")
+    assert cloud.through_gateway(GRANT, membership, "GET", one)[0] == 200
 
 
 def test_an_attached_cluster_lets_its_agent_impersonate_only_whom_a_person_has_admitted(
