@@ -78,15 +78,16 @@ def read_subject(asked: Request, services: Services, *, has_secret: bool = False
 def find_membership(cluster: Cluster, hint: MembershipName | None, services: Services) -> Membership | None:
     """Return the cluster's membership in our fleet, None when it has none: by its own word, the hint, our own id.
 
+    That there is none is proven like everything else that is gone: who is told so leaves the cluster's binding behind.
     Raises RetryableError when cluster and membership do not name each other.
     """
     fleet = services.settings.fleet_project
     said = (cluster.membership, hint, cluster.name.membership(fleet))
     for name in dict.fromkeys(name for name in said if name is not None and name.project == fleet):
-        found = services.fleet.membership(name)
-        if found is None:
+        found = read_membership(name, services)
+        if isinstance(found, Gone):
             continue
-        if found.cluster == cluster.name and not (found.cluster_id and found.cluster_id != cluster.id_label):
+        if found.cluster == cluster.name and not found.is_of_earlier(cluster):
             return found
         if name == cluster.membership:
             whose = found.cluster if found.cluster != cluster.name else "an earlier cluster of that name"

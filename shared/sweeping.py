@@ -241,7 +241,7 @@ class Comparison:
         membership = self.inventory.memberships.get(said)
         if membership is None and not self.inventory.knows_membership(said):
             yield Report(str(name), f"{said} is in a location that the fleet's list lacks")
-        elif membership is None or membership.cluster != name or membership.cluster_id not in ("", cluster.id_label):
+        elif membership is None or membership.cluster != name or membership.is_of_earlier(cluster):
             yield _ask("mend", "register-membership", Request(name), "has no membership of its own in the fleet")
         elif not membership.is_usable:
             yield Report(str(name), f"{membership.name} is {membership.state}: nothing can be asked for yet")
