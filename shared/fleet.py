@@ -107,7 +107,7 @@ class Fleet:
         return self._membership(_finished(what, operation))
 
     def delete(self, name: MembershipName) -> bool:
-        """Delete the membership and wait; False when it was gone already.
+        """Delete the membership and wait; False when it was gone already, which a 404 alone does not prove.
 
         The API takes no precondition: read the owner directly before. Raises PermanentError when others have bound
         something to it (a delete without `force` is refused then, gkehub v1 DeleteMembership).
@@ -121,6 +121,10 @@ class Fleet:
             )
             if operation is not None:
                 _finished(what, operation)
+            elif self.in_list(name):
+                raise RetryableError(
+                    f"{what}: the fleet answers 404, and lists it: two answers that contradict each other"
+                )
         except FaultError as error:
             if "FAILED_PRECONDITION" in str(error):
                 raise PermanentError(
