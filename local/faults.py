@@ -69,7 +69,9 @@ class Faults:
     def hit(self, api: str, call: str, caller: str | None) -> Fault | None:
         """Return the fault that this call meets, and count it."""
         for rule in self.rules:
-            if not (fnmatchcase(api, rule.api) and fnmatchcase(call, rule.call) and fnmatchcase(caller or "", rule.caller)):
+            if not (
+                fnmatchcase(api, rule.api) and fnmatchcase(call, rule.call) and fnmatchcase(caller or "", rule.caller)
+            ):
                 continue
             rule.hits += 1
             if rule.hits > rule.skip and (rule.times == 0 or rule.hits <= rule.skip + rule.times):
@@ -142,7 +144,16 @@ def observed(app: ASGIApp, api: str, iam: Iam, faults: Faults, calls: Calls) -> 
         finally:
             query = scope.get("query_string", b"").decode()
             calls.log.append(
-                Call(time.time(), api, scope["method"], scope["path"], query, caller or "", status, time.monotonic() - began)
+                Call(
+                    time.time(),
+                    api,
+                    scope["method"],
+                    scope["path"],
+                    query,
+                    caller or "",
+                    status,
+                    time.monotonic() - began,
+                )
             )
 
     return wrapped
