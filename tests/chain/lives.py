@@ -1,0 +1,170 @@
+"""The whole life of several clusters at once, with one call of each going wrong at each stage: the end state is the same.
+
+`CALLS` lists every outside call of every step. A life without faults shows that it is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from tests.chain.running import FLEET, REGION, STEPS, Chain, Json, email, fresh
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+OPTIONS = ("--selector", "argocd=yes", "--hold", "0")
+WANTED = {"argocd": "yes"}
+APIS = ("container", "gkehub", "connectgateway")
+
+CLUSTER, CLUSTERS, OPERATION = "GET */clusters/{name}", "GET */clusters", "GET */operations/*"
+MEMBERSHIP, UNREGISTER = "GET */memberships/{membership}", "DELETE */memberships/{membership}"
+BINDING = "*/{membership}/apis/*/clusterrolebindings"
+LIST, SECRET = "GET */secrets", "*/secrets/*.{name}"
+PUBLISHING = "publishing"  # whoever does it: publishers do not say who they are
+
+
+def _publish(*topics: str) -> tuple[str, ...]:
+    return tuple(f"POST */topics/{topic}:publish" for topic in topics)
+
+
+# Stage → calls of each step. Where a step makes the same call twice, `#1` is the second.
+CALLS: dict[str, dict[str, tuple[str, ...]]] = {
+    "appears": {
+        "register-membership": (CLUSTER, "POST */memberships", OPERATION),
+        "grant-rbac": (
+            CLUSTER,
+            MEMBERSHIP,
+            f"GET {BINDING}/*",
+            f"POST {BINDING}",
+            "POST */{membership}/*/subjectaccessreviews",
+        ),
+        "write-secret": (LIST, CLUSTER, f"{CLUSTER}#1", MEMBERSHIP, f"{LIST}#9", "POST */secrets"),
+        PUBLISHING: _publish("register-membership", "grant-rbac", "write-secret", "cluster-onboarded"),
+    },
+    "changes": {
+        "register-membership": (CLUSTER, MEMBERSHIP),
+        "grant-rbac": (CLUSTER, MEMBERSHIP, f"GET {BINDING}/*", "POST */{membership}/*/subjectaccessreviews"),
+        "write-secret": (LIST, CLUSTER, MEMBERSHIP, f"PATCH {SECRET}"),
+        PUBLISHING: _publish("register-membership", "grant-rbac", "write-secret", "cluster-onboarded"),
+    },
+    "is set aside": {"remove-secret": (LIST, CLUSTER, f"PATCH {SECRET}")},
+    "leaves": {
+        "remove-secret": (LIST, CLUSTER, f"DELETE {SECRET}"),
+        "revoke-rbac": (LIST, CLUSTER, MEMBERSHIP, f"GET {BINDING}/*", f"DELETE {BINDING}/*"),
+        "unregister-membership": (MEMBERSHIP, CLUSTER),
+        PUBLISHING: _publish("revoke-rbac", "unregister-membership", "cluster-offboarded"),
+    },
+    "comes back": {
+        "register-membership": (CLUSTER, MEMBERSHIP),
+        "grant-rbac": (
+            CLUSTER,
+            MEMBERSHIP,
+            f"GET {BINDING}/*",
+            f"POST {BINDING}",
+            "POST */{membership}/*/subjectaccessreviews",
+        ),
+        "write-secret": (LIST, CLUSTER, MEMBERSHIP, "POST */secrets"),
+        PUBLISHING: _publish("register-membership", "grant-rbac", "write-secret", "cluster-onboarded"),
+    },
+    "is deleted": {
+        "remove-secret": (LIST, CLUSTER, CLUSTERS, f"PATCH {SECRET}", f"DELETE {SECRET}"),
+        "revoke-rbac": (LIST, CLUSTER, CLUSTERS),
+        "unregister-membership": (MEMBERSHIP, CLUSTER, CLUSTERS, UNREGISTER, f"{MEMBERSHIP}#1", OPERATION),
+        PUBLISHING: _publish("remove-secret", "revoke-rbac", "unregister-membership", "cluster-offboarded"),
+    },
+}
+MEMBERSHIP_EVENT = (
+    "remove-secret",
+    ("GET */memberships/*", "GET */memberships"),
+)  # what follows a membership's deletion
+FIRST_LOOK = "GET */memberships/central"
+AT_ONCE = max(sum(map(len, steps.values())) for steps in CALLS.values())
+
+
+def lived(cloud: Chain, effect: str, count: int = AT_ONCE, **fault: Any) -> list[str]:
+    """Let clusters live; at each stage each one meets another of the stage's calls with this effect. '' is no effect."""
+    names = [fresh("life") for _ in range(count)]
+    clusters = [f"projects/{FLEET}/locations/{REGION}/clusters/{name}" for name in names]
+    added: list[Json] = []
+
+    def stage(what: str) -> None:
+        nonlocal added
+        calls = [(step, call) for step, several in CALLS[what].items() for call in several] if effect else []
+        added = []
+        for place, (step, call) in enumerate(calls):
+            cluster = clusters[place]
+            pattern, _, skip = call.partition("#")
+            told = pattern.format(name=names[place], membership=membership_id(cluster))
+            added.append(
+                cloud.add_fault(
+                    effect, call=told, caller="*" if step == PUBLISHING else email(step), skip=int(skip or 0), **fault
+                )
+            )
+
+    def done() -> None:
+        cloud.wait_met(*added)
+        cloud.wait_quiet(45)
+        for one in added:
+            cloud.remove_faults(one["id"])
+
+    stage("appears")
+    for name in names:
+        cloud.create_cluster(name, labels=WANTED)
+    cloud.onboarded(*clusters)
+    done()
+    stage("changes")
+    for cluster in clusters:
+        cloud.set_labels(cluster, WANTED | {"env": "prod"})
+    done()
+    shown = {one["annotations"].get("fleet-registrar/cluster"): one for one in cloud.secrets()}
+    assert {shown[cluster]["labels"].get("env") for cluster in clusters} == {"prod"}
+    for cluster in clusters:
+        cloud.set_labels(cluster, {})
+    cloud.wait_quiet(45)
+    for what, leave in (("is set aside", "hold"), ("leaves", "remove")):
+        stage(what)
+        for cluster in clusters:
+            cloud.publish("remove-secret", {"cluster": cluster, "leave": leave})
+        done()
+        if leave == "hold":
+            assert {cloud.held(cluster) for cluster in clusters} == {"not-wanted"}
+    assert not set(clusters) & cloud.listed()
+    for cluster in clusters:
+        assert cloud.binding(cluster) is None
+        assert cloud.membership(cluster)
+    stage("comes back")
+    for cluster in clusters:
+        cloud.set_labels(cluster, WANTED)
+    cloud.onboarded(*clusters)
+    done()
+    assert all(cloud.admits(cloud.membership(cluster)) for cluster in clusters)
+    stage("is deleted")
+    for cluster in clusters:
+        cloud.delete_cluster(cluster, seconds=0.5)
+    cloud.offboarded(*clusters)
+    done()
+    assert not [letter for cluster in clusters for letter in cloud.dead_letters(cluster)]
+    return clusters
+
+
+def membership_id(cluster: str) -> str:
+    """The id of the membership that the functions would make, by the rule in the design."""
+    return f"{cluster.rpartition('/')[2]}-{hashlib.sha256(cluster.encode()).hexdigest()[:8]}"
+
+
+def unknown(calls: Iterable[Json]) -> set[str]:
+    """The calls of the steps that `CALLS` does not list."""
+    known = {step: {call for stage in CALLS.values() for call in stage.get(step, ())} for step in STEPS}
+    known[MEMBERSHIP_EVENT[0]] |= set(MEMBERSHIP_EVENT[1])
+    patterns = {
+        step: [call.partition("#")[0].format(name="*", membership="*") for call in several] + [FIRST_LOOK]
+        for step, several in known.items()
+    }
+    return {
+        f"{step} {call['method']} {call['path']}"
+        for call in calls
+        if call["api"] in APIS and (step := call["caller"].partition("@")[0]) in patterns
+        if not any(fnmatchcase(f"{call['method']} {call['path']}", pattern) for pattern in patterns[step])
+    }

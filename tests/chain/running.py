@@ -1,0 +1,321 @@
+"""A running local cloud as the chain's tests see it: started as a person starts it, and asked about what it holds.
+
+Tests share one cloud, so every cluster has a name of its own, and what one test takes from a queue is kept for the others.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from base64 import b64decode
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local.control import LocalCloud
+from local.environment import FOUND_BY, control_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Json = dict[str, Any]
+
+ROOT = Path(__file__).parents[2]
+FLEET, APPS, OTHER, REGION = "demo-fleet", "demo-apps", "demo-other", "europe-west1"
+NUMBER = "100000000001"
+CENTRAL = f"projects/{FLEET}/locations/{REGION}/clusters/central"
+CENTRAL_MEMBERSHIP = f"projects/{FLEET}/locations/{REGION}/memberships/central"
+ARGOCD = f"argocd@{FLEET}.iam.gserviceaccount.com"
+STEPS = (
+    "register-membership",
+    "grant-rbac",
+    "write-secret",
+    "remove-secret",
+    "revoke-rbac",
+    "unregister-membership",
+)
+SECRETS = "/api/v1/namespaces/argocd/secrets"
+BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+BINDING = f"{BINDINGS}/fleet-registrar:{ARGOCD}"
+MERGE = "application/merge-patch+json"
+MARK = "fleet-registrar/"
+QUICK = (
+    "--create-seconds",
+    "0.1",
+    "--delete-seconds",
+    "0.2",
+    "--update-seconds",
+    "0.05",
+    "--membership-seconds",
+    "0.05",
+)
+RETRIES = ("--retry-min", "0.2", "--retry-max", "1")
+# What must never stand in a log or a Secret: the local identities' tokens, signed tokens, keys.
+CREDENTIALS = re.compile(r"local\.[\w-]{20,}|eyJ[\w-]+\.[\w-]+\.|Bearer \S{12,}|PRIVATE KEY")
+
+_numbers = itertools.count(1)
+
+
+def fresh(name: str) -> str:
+    """A cluster's name that no other test uses."""
+    return f"{name}-{next(_numbers)}"
+
+
+def email(function: str) -> str:
+    return f"{function}@{FLEET}.iam.gserviceaccount.com"
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A dead letter."""
+
+    data: bytes
+    attributes: dict[str, str]
+
+    @property
+    def reason(self) -> str:
+        return self.attributes.get("reason", "")
+
+    @property
+    def body(self) -> Json:
+        body: Json = json.loads(self.data)
+        return body
+
+
+class Chain(LocalCloud):
+    """The cloud's client, with the questions that the chain's stories end in."""
+
+    def __init__(self, control: str, directory: Path) -> None:
+        super().__init__(control, directory)
+        self.letters: list[Letter] = []
+
+    # Onboarding and offboarding as a whole
+
+    def onboarded(self, *clusters: str) -> None:
+        """Wait until each has a Secret that is not held."""
+        self.wait_for(lambda: set(clusters) <= self.listed(), 45, f"{clusters} in Argo CD's list")
+
+    def offboarded(self, *clusters: str) -> None:
+        """Wait until none has a Secret or a membership of its own."""
+
+        def done() -> bool:
+            state = self.state()
+            links = {str(one["cluster"]).partition(".com/")[2] for one in state["memberships"].values()}
+            return not set(clusters) & (_named(state["secrets"]) | links)
+
+        self.wait_for(done, 45, f"{clusters} out of Argo CD's list and the fleet")
+
+    def onboard(self, name: str = "blue", *arguments: Any, **more: Any) -> str:
+        """Make a cluster with a name of its own and wait until it is in Argo CD's list, and nothing is on its way."""
+        cluster = self.create_cluster(fresh(name), *arguments, **more)
+        self.onboarded(cluster)
+        self.wait_quiet()
+        return cluster
+
+    def running(self, *clusters: str) -> None:
+        """Wait until the clusters run."""
+
+        def done() -> bool:
+            there = self.state()["clusters"]
+            return all(there.get(cluster, {}).get("status") == "RUNNING" for cluster in clusters)
+
+        self.wait_for(done, 20, f"{clusters} running")
+
+    def gone(self, *clusters: str) -> None:
+        """Wait until GKE has deleted the clusters."""
+        self.wait_for(lambda: not set(clusters) & set(self.state()["clusters"]), 20, f"{clusters} deleted")
+
+    # What stands
+
+    def listed(self) -> set[str]:
+        """The clusters (and memberships) whose Secret is there and not held."""
+        return _named([one for one in self.secrets() if f"{MARK}held" not in (one["annotations"] or {})])
+
+    def manifest(self, cluster: str) -> Json:
+        """The Secret of a cluster (or of an attached one's membership), as the central cluster gives it."""
+        found = self.secret(cluster)
+        assert found is not None, f"{cluster} has no Secret"
+        _, manifest = self.kubernetes(CENTRAL, "GET", f"{SECRETS}/{found['name']}")
+        return manifest
+
+    def labels(self, cluster: str) -> dict[str, str]:
+        labels: dict[str, str] = self.manifest(cluster)["metadata"]["labels"]
+        return labels
+
+    def held(self, cluster: str) -> str:
+        """Why the Secret of a cluster is held, '' if it is not."""
+        found = self.secret(cluster)
+        return ((found["annotations"] or {}).get(f"{MARK}held", "") if found else "").partition(" ")[0]
+
+    def membership(self, cluster: str) -> str:
+        """The one membership that names a cluster; '' if none does."""
+        named = [
+            name for name, one in self.state()["memberships"].items() if str(one["cluster"]).endswith(f".com/{cluster}")
+        ]
+        assert len(named) <= 1, named
+        return named[0] if named else ""
+
+    def binding(self, cluster: str) -> Json | None:
+        """Our binding in a cluster."""
+        status, found = self.kubernetes(cluster, "GET", BINDING)
+        return found if status == 200 else None
+
+    def change_secret(self, cluster: str, metadata: Json) -> None:
+        """Change labels and annotations of a Secret, as a person does."""
+        name = self.manifest(cluster)["metadata"]["name"]
+        status, _ = self.kubernetes(CENTRAL, "PATCH", f"{SECRETS}/{name}", {"metadata": metadata}, content_type=MERGE)
+        assert status == 200
+
+    def admits(self, membership: str, who: str = ARGOCD) -> bool:
+        """Whether the cluster behind a membership lets an identity (Argo CD's) read everything in it."""
+        status, answer = self.through_gateway(who, membership, "GET", "/api/v1/secrets")
+        assert status == 200 or (status, answer["kind"]) == (403, "Status"), answer
+        return status == 200
+
+    def everything(self) -> Json:
+        """All memberships, Secrets and bindings, with what tells one version from another."""
+        state = self.state()
+        running = [name for name, one in state["clusters"].items() if one["status"] not in ("PROVISIONING", "ERROR")]
+        members = [*running, *(name for name, one in state["memberships"].items() if not one["cluster"])]
+        return {
+            "memberships": {
+                name: {key: one[key] for key in ("uniqueId", "state", "labels")}
+                for name, one in state["memberships"].items()
+            },
+            "secrets": {one["name"]: (one["uid"], one["resourceVersion"]) for one in state["secrets"]},
+            "bindings": {
+                member: [
+                    (one["metadata"]["name"], one["metadata"]["uid"], one["metadata"]["resourceVersion"])
+                    for one in self.kubernetes(member, "GET", BINDINGS)[1]["items"]
+                ]
+                for member in members
+            },
+        }
+
+    # What was given up, and what was said
+
+    def dead_letters(self, text: str) -> list[Letter]:
+        """The dead letters so far whose body or attributes hold `text`."""
+        self.letters += [Letter(one["data"], one["attributes"]) for one in self.pull("dead-letters")]
+        return [letter for letter in self.letters if text in f"{letter.data!r} {letter.attributes}"]
+
+    def dead_letter(self, text: str, step: str = "") -> Letter:
+        """Wait for a dead letter that holds `text` (from `step`)."""
+
+        def found() -> list[Letter]:
+            return [one for one in self.dead_letters(text) if step in ("", one.attributes.get("step"))]
+
+        return self.wait_for(found, 30, f"a dead letter of {step or 'any step'} with {text}")[-1]
+
+    def replay(self, letter: Letter) -> None:
+        """Publish a dead letter again, as it was, to where it came from."""
+        self.publish(letter.attributes["topic"], letter.data)
+
+    def lines(self, function: str, text: str = "") -> list[Json]:
+        """The lines that a function has logged about `text`."""
+        return [json.loads(line) for line in self.log(function).splitlines() if text in line and line.startswith("{")]
+
+    def said(self, function: str, *texts: str, severity: str = "") -> Json:
+        """Wait for a log line that holds all the texts."""
+
+        def found() -> list[Json]:
+            lines = self.lines(function, texts[0])
+            return [
+                line
+                for line in lines
+                if severity in ("", line["severity"]) and all(text in json.dumps(line) for text in texts)
+            ]
+
+        return self.wait_for(found, 30, f"{function} saying {texts}")[-1]
+
+    def logs(self) -> dict[str, str]:
+        """All that the functions have logged, by file."""
+        return {path.name: path.read_text(errors="replace") for path in sorted((self.directory / "log").glob("*.log"))}
+
+    def fault_met(self, fault: Json) -> bool:
+        """Whether a fault has hit a call."""
+        return any(one["id"] == fault["id"] and one["hits"] > one["skip"] for one in self.do("faults", "as_json"))
+
+    def wait_met(self, *faults: Json) -> None:
+        """Wait until all faults have hit a call."""
+        ids = {fault["id"] for fault in faults}
+
+        def missing() -> set[str]:
+            return ids - {one["id"] for one in self.do("faults", "as_json") if one["hits"] > one["skip"]}
+
+        told = {fault["id"]: f"{fault['caller']} {fault['call']}" for fault in faults}
+        try:
+            self.wait_for(lambda: not missing(), 45)
+        except TimeoutError:
+            raise AssertionError(f"faults that no call has met: {[told[one] for one in missing()]}") from None
+
+    # Life
+
+    def restore(self) -> None:
+        """Undo what a test has made go wrong, so that the next one finds a healthy cloud."""
+        self.remove_faults()
+        self.remove_knobs()
+        self.release()
+        for name, function in self.state()["functions"].items():
+            if function["pid"] is None:
+                self.start_function(name)
+
+
+def _named(secrets: list[Json]) -> set[str]:
+    notes = [one["annotations"] or {} for one in secrets]
+    return {one[key] for one in notes for key in (f"{MARK}cluster", f"{MARK}membership") if key in one}
+
+
+@contextmanager
+def running(directory: Path, *options: str) -> Iterator[Chain]:
+    """Run `python -m local up` until the block ends; then SIGTERM must end it well. Later options win."""
+    told = directory / "up.log"
+    command = [sys.executable, "-m", "local", "up", "--directory", str(directory / "cloud"), *QUICK, *RETRIES, *options]
+    with (
+        told.open("wb") as log,
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+        ) as process,
+    ):
+        try:
+            yield _started(process, directory / "cloud", told)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(30)
+        assert code == 0, f"python -m local up ended with {code}:\n{told.read_text()}"
+
+
+def _started(process: subprocess.Popen[bytes], directory: Path, told: Path) -> Chain:
+    deadline = time.monotonic() + 60
+    while not (directory / FOUND_BY).exists():
+        assert process.poll() is None, f"python -m local up did not start:\n{told.read_text()}"
+        assert time.monotonic() < deadline, f"python -m local up is not ready after a minute:\n{told.read_text()}"
+        time.sleep(0.03)
+    return Chain(control_url(directory), directory)
+
+
+def tail(text: str, lines: int = 12) -> str:
+    """The end of a log, as short as a person wants it."""
+    return "\n".join(_short(line) for line in text.splitlines()[-lines:])
+
+
+def _short(line: str) -> str:
+    try:
+        told = json.loads(line)
+        return (
+            f"{told['time'][14:23]} {told['severity']} {told.get('decision')}: {told.get('reason') or told['message']}"
+        )
+    except (ValueError, KeyError, TypeError):
+        return line
+
+
+def decoded(manifest: Json) -> dict[str, str]:
+    """The data of a Secret."""
+    return {key: b64decode(value).decode() for key, value in manifest["data"].items()}

@@ -1,0 +1,189 @@
+"""A cluster that is deleted disappears by itself, and nothing is deleted on a guess."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chain.running import APPS, CENTRAL, FLEET, MARK, REGION, SECRETS, email, fresh
+
+if TYPE_CHECKING:
+    from tests.chain.running import Chain
+
+SKIP = "argocd.argoproj.io/skip-reconcile"
+
+
+def asked(cloud: Chain, api: str, method: str, path: str, who: str) -> int:
+    """Call a Google API as somebody; return the HTTP status."""
+    token = cloud.do("iam", "token_for", email=who)
+    url = f"{cloud.state()['endpoints'][api]}/v1/{path}"
+    request = urllib.request.Request(url, method=method, headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_a_deleted_cluster_disappears_with_its_membership(cloud: Chain) -> None:
+    cluster = cloud.onboard("blue")
+    cloud.delete_cluster(cluster)
+    cloud.offboarded(cluster)
+    cloud.wait_quiet()
+    assert not cloud.dead_letters(cluster)
+
+
+def test_a_going_cluster_is_held_until_it_is_gone(cloud: Chain) -> None:
+    cluster = cloud.onboard("blue")
+    cloud.delete_cluster(cluster, seconds=1.0)
+    cloud.wait_for(lambda: cloud.held(cluster) == "going")
+    assert cloud.manifest(cluster)["metadata"]["annotations"][SKIP] == "true"
+    cloud.offboarded(cluster)
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "DEGRADED", "ERROR"])
+def test_a_cluster_whose_deletion_fails_is_held_and_let_in_again(cloud: Chain, status: str) -> None:
+    cluster = cloud.onboard("blue", labels={"env": "prod"})
+    before = cloud.manifest(cluster)
+    cloud.do("gke", "fail_next", what="delete", cluster=cluster, status=status)
+    cloud.delete_cluster(cluster, seconds=0.6)
+    cloud.wait_for(lambda: cloud.held(cluster) == "going")
+    cloud.wait_for(lambda: cluster in cloud.listed())
+    cloud.wait_quiet()
+    after = cloud.manifest(cluster)
+    for one in (before, after):
+        one["metadata"].pop("resourceVersion")
+    assert after == before
+    assert cloud.admits(cloud.membership(cluster))
+
+
+def test_a_skip_reconcile_that_a_person_set_stays_after_a_hold(cloud: Chain) -> None:
+    cluster = cloud.onboard("blue")
+    cloud.change_secret(cluster, {"annotations": {SKIP: "true"}})
+    cloud.do("gke", "fail_next", what="delete", cluster=cluster, status="RUNNING")
+    cloud.delete_cluster(cluster, seconds=0.6)
+    cloud.wait_for(lambda: cloud.held(cluster) == "going")
+    cloud.wait_for(lambda: cluster in cloud.listed())
+    assert cloud.manifest(cluster)["metadata"]["annotations"][SKIP] == "true"
+
+
+def test_a_refused_deletion_changes_nothing(cloud: Chain) -> None:
+    cluster = cloud.onboard("blue")
+    before = cloud.everything()
+    assert asked(cloud, "container", "DELETE", cluster, email("write-secret")) == 403
+    cloud.said("route-event", "DeleteCluster refused")
+    cloud.wait_quiet()
+    assert cloud.everything() == before
+
+
+def test_a_cluster_whose_creation_fails_leaves_nothing(cloud: Chain) -> None:
+    before = cloud.everything()
+    name = fresh("never")
+    cluster = f"projects/{FLEET}/locations/{REGION}/clusters/{name}"
+    cloud.do("gke", "fail_next", what="create", cluster=cluster)
+    cloud.create_cluster(name)
+    cloud.wait_for(lambda: cloud.state()["clusters"][cluster]["status"] == "ERROR")
+    cloud.publish("register-membership", {"cluster": cluster})  # and nobody can force it in
+    cloud.said("register-membership", cluster, "no state", severity="WARNING")
+    cloud.wait_quiet()
+    after = cloud.everything()
+    assert (after["memberships"], after["secrets"]) == (before["memberships"], before["secrets"])
+    cloud.delete_cluster(cluster)
+    cloud.gone(cluster)
+
+
+def test_a_pinned_secret_is_neither_held_nor_removed(cloud: Chain) -> None:
+    cluster = cloud.onboard("blue")
+    cloud.change_secret(cluster, {"annotations": {f"{MARK}keep": "true"}})
+    pinned = cloud.manifest(cluster)
+    cloud.delete_cluster(cluster)
+    cloud.gone(cluster)
+    cloud.said("remove-secret", cluster, "reported", severity="ERROR")
+    cloud.wait_quiet()
+    assert cloud.manifest(cluster) == pinned
+    cloud.change_secret(cluster, {"annotations": {f"{MARK}keep": None}})
+    cloud.publish("remove-secret", {"cluster": cluster})
+    cloud.offboarded(cluster)
+
+
+def test_a_404_that_the_list_contradicts_proves_nothing(cloud: Chain) -> None:
+    cluster = cloud.onboard("blue")
+    before = cloud.everything()
+    cloud.set("gke", "hidden_from_get", [cluster])
+    try:
+        cloud.publish("remove-secret", {"cluster": cluster})
+        cloud.said("remove-secret", cluster, "contradict", severity="WARNING")
+        assert cloud.everything() == before
+    finally:
+        cloud.set("gke", "hidden_from_get", [])
+    cloud.said("remove-secret", cluster, "turn to register-membership")
+    cloud.wait_quiet()
+    assert cloud.everything() == before
+
+
+def test_a_list_that_lacks_zones_proves_nothing(cloud: Chain) -> None:
+    cluster = cloud.onboard("blue", f"{REGION}-c", APPS)
+    secret = cloud.manifest(cluster)
+    cloud.set("gke", "missing_zones", {APPS: [f"{REGION}-c"]})
+    try:
+        cloud.delete_cluster(cluster, seconds=0)
+        cloud.gone(cluster)
+        cloud.said("remove-secret", cluster, "is not known", severity="WARNING")
+        assert cloud.manifest(cluster)["metadata"]["uid"] == secret["metadata"]["uid"]
+    finally:
+        cloud.set("gke", "missing_zones", {})
+    cloud.offboarded(cluster)
+
+
+def test_a_project_that_is_shut_down_proves_nothing(cloud: Chain) -> None:
+    cluster = cloud.onboard("blue", project=APPS)
+    before = cloud.everything()
+    cloud.do("gke", "shut_project", project=APPS)
+    try:
+        cloud.publish("remove-secret", {"cluster": cluster})
+        cloud.said("remove-secret", cluster, "403", severity="WARNING")
+        assert cloud.everything() == before
+    finally:
+        cloud.set("projects", "shut", [])
+    cloud.wait_quiet()
+
+
+def test_a_membership_that_others_have_bound_things_to_stays_and_is_reported(cloud: Chain) -> None:
+    cluster = cloud.onboard("blue")
+    membership = cloud.membership(cluster)
+    cloud.set("fleet", "bindings", {membership: {"bound": {}}})
+    try:
+        cloud.delete_cluster(cluster)
+        letter = cloud.dead_letter(cluster, "unregister-membership")
+        assert "bound something" in letter.reason
+        assert cloud.secret(cluster) is None
+        assert membership in cloud.state()["memberships"]
+    finally:
+        cloud.set("fleet", "bindings", {})
+    cloud.replay(letter)
+    cloud.offboarded(cluster)
+
+
+def test_a_cluster_is_remembered_as_offboarded_once_more_for_each_who_asks(cloud: Chain) -> None:
+    cluster = cloud.onboard("blue")
+    cloud.delete_cluster(cluster)
+    cloud.offboarded(cluster)
+    cloud.wait_quiet()
+    before, since = cloud.everything(), time.time()
+    cloud.publish("remove-secret", {"cluster": cluster})
+    cloud.wait_for(lambda: cloud.calls(since))
+    cloud.wait_quiet()
+    assert cloud.everything() == before
+    ended = [one["data"] for one in cloud.pull("cluster-offboarded") if cluster.encode() in one["data"]]
+    assert any(b'"changed":true' in one for one in ended)
+    assert b'"changed":false' in ended[-1]
+
+
+def test_the_central_cluster_has_no_secret_of_its_own(cloud: Chain) -> None:
+    _, found = cloud.kubernetes(CENTRAL, "GET", SECRETS)
+    assert not [one for one in found["items"] if one["metadata"]["name"].endswith(".central")]
