@@ -15,7 +15,7 @@ from shared.decisions import Move
 from shared.errors import PermanentError, RefusedError, RetryableError
 from shared.facts import Cluster, Membership
 from shared.messages import Next, Outcome, Request
-from shared.outcomes import without_acting
+from shared.outcomes import not_admitted, without_acting
 from shared.rbac import Difference
 from shared.reading import membership_of, read_subject
 
@@ -44,7 +44,7 @@ def run(asked: Request, services: Services) -> Outcome:
     except RefusedError as error:
         if membership.cluster is not None:
             raise
-        raise PermanentError(_admission(membership, services, error)) from error
+        raise not_admitted(membership, services.gateway.identity, error) from error
     following = Request(subject.asked.cluster, membership.name, granted=services.settings.grant)
     reason = (
         f"{services.settings.argocd_service_account} may use {subject.name} as {services.settings.argocd_cluster_role}"
@@ -106,12 +106,3 @@ def _prove(url: str, review: Object, services: Services) -> None:
     raise RetryableError(
         f"{spec['user']} may not yet {spec['resourceAttributes']} in the cluster at {url}: asked for 2 s"
     )
-
-
-def _admission(membership: Membership, services: Services, error: RefusedError) -> str:
-    """The one thing a person must do: let our two identities that reach application clusters in."""
-    granting = services.gateway.identity
-    command = rbac.admission_command(
-        membership.name.membership, membership.name.project, [granting, granting.replace("grant-rbac", "revoke-rbac")]
-    )
-    return f"attached cluster {membership.name} has not admitted our identities ({error}). Run once: {command} ; then publish again"

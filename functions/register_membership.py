@@ -14,7 +14,7 @@ from shared.errors import PermanentError, RetryableError, TakenError
 from shared.facts import Cluster, Membership
 from shared.messages import Next, Outcome, Request
 from shared.outcomes import without_acting
-from shared.reading import read_subject
+from shared.reading import read_cluster, read_subject
 
 if TYPE_CHECKING:
     from shared.services import Services
@@ -51,7 +51,7 @@ def _registered(cluster: Cluster, services: Services) -> tuple[Membership, str]:
         case Found.USE:
             return found, "is in the fleet"
         case Found.REPLACE:
-            services.fleet.delete(found.name)  # read just now: the API takes no precondition
+            _delete_earlier(cluster, found, services)
             return _ready(services.fleet.create(own, cluster), "was made anew")
         case Found.IN_THE_WAY:
             raise PermanentError(
@@ -64,6 +64,22 @@ def _registered(cluster: Cluster, services: Services) -> tuple[Membership, str]:
             raise RetryableError(
                 f"{cluster.name} says that its membership is {found.name}, which names {found.cluster or 'no GKE cluster'}"
             )
+
+
+def _delete_earlier(cluster: Cluster, found: Membership, services: Services) -> None:
+    """Delete our membership of an earlier cluster of that name, if that is still what it is.
+
+    The cluster was read before the membership: to one that has stalled in between, the membership of a *later* cluster
+    looks like an earlier one's. So both are read again, the membership directly before it is deleted.
+    """
+    again = read_cluster(cluster.name, services)
+    now = services.fleet.membership(found.name)
+    same = (
+        isinstance(again, Cluster) and again.id == cluster.id and now is not None and now.unique_id == found.unique_id
+    )
+    if not same:
+        raise RetryableError(f"{cluster.name} or {found.name} was made anew meanwhile: looked at again")
+    services.fleet.delete(found.name)
 
 
 def _ready(made: Membership, did: str) -> tuple[Membership, str]:

@@ -58,7 +58,7 @@ def _for_membership(asked: Request, services: Services) -> Outcome:
         return _hand_to_cluster(
             Request(secret.cluster, asked.membership, leave=asked.leave), f"Secret {secret.name} names it"
         )
-    subject = read_subject(asked, services, has_secret=True)
+    subject = read_subject(asked, services, has_secret=secret is not None)
     if subject.asked.cluster is not None:
         return _hand_to_cluster(subject.asked, "the membership names it")
     membership = subject.membership if isinstance(subject.membership, Membership) else None
@@ -75,6 +75,10 @@ def _hand_to_cluster(request: Request, reason: str) -> Outcome:
 
 def _act(move: Move, subject: Subject, secret: ClusterSecret | None, reason: Reason, services: Services) -> Outcome:
     """Carry the move out, with the version of the Secret that was read before what is true was read."""
+    if move is Move.REPORT and secret is not None and secret.is_pinned:
+        return Outcome(
+            move.value, f"{subject.name}: its Secret {secret.name} is pinned ({cluster_secret.KEEP})", severity="ERROR"
+        )
     if move not in _DOING:
         return without_acting(move, subject, services.settings)
     said = why(subject, services.settings)

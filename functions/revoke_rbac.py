@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from shared import decisions, rbac
 from shared.decisions import Move
+from shared.errors import RefusedError
 from shared.facts import Cluster, Membership
 from shared.messages import Next, Outcome, Request
-from shared.outcomes import why, without_acting
+from shared.outcomes import not_admitted, why, without_acting
 from shared.reading import find_membership, read_subject
 
 if TYPE_CHECKING:
@@ -32,7 +33,12 @@ def run(asked: Request, services: Services) -> Outcome:
             return Outcome(move.value, f"Secret {secret.name} of {subject.name} is still there")
         return without_acting(move, subject, services.settings)
     reason = why(subject, services.settings)
-    did = _revoked(subject, services) if move is Move.REVOKE else "no cluster is left to revoke anything in"
+    try:
+        did = _revoked(subject, services) if move is Move.REVOKE else "no cluster is left to revoke anything in"
+    except RefusedError as error:
+        if not isinstance(subject.membership, Membership):
+            raise
+        raise not_admitted(subject.membership, services.gateway.identity, error) from error
     return Outcome(
         did, reason, (Next("unregister-membership", Request(subject.asked.cluster, subject.asked.membership)),)
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared import cluster_secret, decisions
+from shared.cluster_secret import CLUSTER_HASH, MARK, MEMBERSHIP_HASH
 from shared.decisions import Move
 from shared.errors import ConflictError, PermanentError, RetryableError
 from shared.facts import Cluster, Membership, State
@@ -89,10 +90,14 @@ def _create(plan: Plan, services: Services) -> None:
         services.central.create(plan.create)
     except ConflictError:
         named = services.central.secret_named(name)
-        if named is None or named.is_ours:
+        hashes = plan.create["metadata"]["labels"]
+        if named is None or all(
+            named.labels.get(key) == hashes.get(key) for key in (MARK, MEMBERSHIP_HASH, CLUSTER_HASH)
+        ):
             raise
         raise PermanentError(
-            f"a Secret named {name} is there and is not ours: it is left alone; rename or delete it, then publish again"
+            f"a Secret named {name} is there and does not carry our marks ({MARK}, {MEMBERSHIP_HASH}): it is left alone;"
+            " mend or delete it, then publish again"
         ) from None
 
 

@@ -7,7 +7,6 @@ Permanent faults go to `dead-letters`, retryable ones are answered with 503, bot
 from __future__ import annotations
 
 import base64
-import binascii
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -128,14 +127,15 @@ def envelope(event: CloudEvent) -> Message:
     message = data.get("message")
     if not isinstance(message, dict):
         return Message(event.data if isinstance(event.data, bytes) else b"", {}, str(event["id"]))
-    attributes = {str(key): str(value) for key, value in (message.get("attributes") or {}).items()}
+    given = message.get("attributes")
+    attributes = {str(key): str(value) for key, value in given.items()} if isinstance(given, dict) else {}
     return Message(_bytes(message.get("data")), attributes, str(message.get("messageId", event["id"])), _time(message))
 
 
 def _bytes(data: object) -> bytes:
     try:
         return base64.b64decode(data) if isinstance(data, str) else b""
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or letters outside ASCII
         return b""
 
 

@@ -16,7 +16,7 @@ from shared.facts import Cluster
 from shared.resources import ClusterName, MembershipName, NameFault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from google.auth.transport.requests import AuthorizedSession
 
@@ -33,8 +33,9 @@ class Gke:
 
     def cluster(self, name: ClusterName) -> Cluster | None:
         """Return the cluster; None is GKE's 404, which alone proves nothing. Raises a fault for any other refusal."""
-        answer = self._get(str(name), f"reading {name}", missing_is_none=True)
-        return None if answer is None else self._cluster(name, answer)
+        what = f"reading {name}"
+        answer = self._get(str(name), what, missing_is_none=True)
+        return None if answer is None else self._cluster(name, answer, what)
 
     def in_list(self, name: ClusterName) -> bool:
         """Whether a complete list of the cluster's location holds it. Raises RetryableError when it is not complete.
@@ -42,51 +43,72 @@ class Gke:
         `missingZones` names what the answer leaves out (container v1, ListClustersResponse).
         """
         where = f"projects/{name.project}/locations/{name.location}"
-        answer = self._get(f"{where}/clusters", f"listing the clusters of {where}") or {}
-        if missing := answer.get("missingZones"):
-            raise RetryableError(
-                f"the list of clusters of {where} lacks {', '.join(missing)}: whether {name} is gone is not known"
-            )
-        return any(cluster.get("name") == name.cluster for cluster in answer.get("clusters", []))
+        clusters, missing = self._listed(where)
+        if missing:
+            lacks = ", ".join(sorted(missing))
+            raise RetryableError(f"the list of clusters of {where} lacks {lacks}: whether {name} is gone is not known")
+        return any(cluster.get("name") == name.cluster for cluster in clusters)
 
     def list(self, project: str) -> tuple[list[Cluster], frozenset[str]]:
         """Return all clusters of a project, and the zones that the answer leaves out. The list has no pages."""
-        answer = (
-            self._get(f"projects/{project}/locations/-/clusters", f"listing the clusters of projects/{project}") or {}
-        )
+        items, missing = self._listed(f"projects/{project}/locations/-")
+        what = f"listing the clusters of projects/{project}"
         found = []
-        for item in answer.get("clusters", []):
+        for item in items:
             name = ClusterName(project, str(item.get("location", "")), str(item.get("name", "")))
-            found.append(self._cluster(name, item))
-        return found, frozenset(answer.get("missingZones") or ())
+            found.append(self._cluster(name, item, what))
+        return found, missing
+
+    def _listed(self, where: str) -> tuple[Sequence[dict[str, Any]], frozenset[str]]:
+        """Return the clusters of a location and the zones that are missing; an empty list is `{}`, never no body."""
+        what = f"listing the clusters of {where}"
+        answer = self._get(f"{where}/clusters", what) or {}
+        clusters, missing = answer.get("clusters") or [], answer.get("missingZones") or []
+        if not isinstance(clusters, list) or not isinstance(missing, list):
+            raise RetryableError(f"{what}: no usable answer from the GKE API")
+        return clusters, frozenset(map(str, missing))
 
     def _get(self, path: str, what: str, *, missing_is_none: bool = False) -> dict[str, Any] | None:
+        """Return the answer's object. Only a 200 with a body is one: an empty body would pass for an empty list."""
         try:
             response = self._session.get(f"{self._base}/v1/{path}", timeout=TIMEOUT_SECONDS)
-            body = response.json() if response.content else {}
-        except (RequestException, GoogleAuthError, ValueError) as error:
-            raise RetryableError(f"{what}: no usable answer from the GKE API: {error}") from error
+        except (RequestException, GoogleAuthError) as error:
+            raise RetryableError(f"{what}: no answer from the GKE API: {error}") from error
         if response.status_code == 404 and missing_is_none:
             return None
-        if not response.ok or not isinstance(body, dict):
-            told = body.get("error", {}) if isinstance(body, dict) else {}
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        if not response.ok:
+            told = body.get("error") if isinstance(body, dict) else None
+            told = told if isinstance(told, dict) else {}
             raise fault(response.status_code, str(told.get("status", "")), str(told.get("message", "")), what)
+        if not isinstance(body, dict):
+            raise RetryableError(
+                f"{what}: no usable answer from the GKE API ({response.status_code} without an object)"
+            )
         return body
 
-    def _cluster(self, name: ClusterName, answer: dict[str, Any]) -> Cluster:
+    def _cluster(self, name: ClusterName, answer: dict[str, Any], what: str) -> Cluster:
+        """Raises RetryableError for an answer without `id` or `status`: nothing may be concluded from it."""
+        if not answer.get("id") or not answer.get("status"):
+            raise RetryableError(f"{what}: no usable answer from the GKE API: {name} comes without id or status")
         fleet = answer.get("fleet") or {}
+        project, said = str(fleet.get("project", "")), str(fleet.get("membership", ""))
         membership = None
-        try:
-            if fleet.get("membership"):
-                membership = MembershipName.parse(fleet["membership"], self._numbers)
-        except NameFault:
-            membership = None  # in a fleet whose project number we do not know: not ours
+        if said:
+            try:
+                membership = MembershipName.parse(said, self._numbers)
+                project = project or membership.project
+            except NameFault:  # in a fleet whose project number we do not know: another one
+                project = project or said.partition("projects/")[2].partition("/")[0] or said
         return Cluster(
             name=name,
-            id=str(answer.get("id", "")),
-            status=str(answer.get("status", "")),
+            id=str(answer["id"]),
+            status=str(answer["status"]),
             labels=answer.get("resourceLabels") or {},
-            fleet_project=str(fleet.get("project", "")) or (membership.project if membership else ""),
+            fleet_project=project,
             membership=membership,
             autopilot=bool((answer.get("autopilot") or {}).get("enabled")),
         )

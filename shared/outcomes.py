@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shared import rbac
 from shared.decisions import Move
 from shared.errors import PermanentError, RetryableError
 from shared.facts import Cluster, State
 from shared.messages import Next, Outcome, Request
 
 if TYPE_CHECKING:
+    from shared.errors import RefusedError
+    from shared.facts import Membership
     from shared.messages import Severity
     from shared.reading import Subject
     from shared.settings import Settings
@@ -54,3 +57,15 @@ def why(subject: Subject, settings: Settings) -> str:
                 else getattr(subject.membership, "state", "")
             )
             return f"{name} is {subject.state.value} ({status})"
+
+
+def not_admitted(membership: Membership, identity: str, error: RefusedError) -> PermanentError:
+    """The one thing that a person must do: let our two identities that reach application clusters in.
+
+    `identity` is the e-mail of one of them; the functions' identities are named like the functions.
+    """
+    users = [identity.replace("revoke-rbac", "grant-rbac"), identity.replace("grant-rbac", "revoke-rbac")]
+    command = rbac.admission_command(membership.name.membership, membership.name.project, users)
+    return PermanentError(
+        f"attached cluster {membership.name} has not admitted our identities ({error}). Run once: {command} ; then publish again"
+    )

@@ -71,6 +71,8 @@ def read_subject(asked: Request, services: Services, *, has_secret: bool = False
     assert name is not None  # noqa: S101 - for the type checker
     if name.project not in settings.source_projects and not has_secret:
         return Subject(asked, State.NOT_SOURCE)
+    if name == services.central_cluster:
+        return Subject(asked, State.CENTRAL)
     cluster = read_cluster(name, services)
     return Subject(asked, state_of_cluster(cluster, settings, services.central_cluster), cluster=cluster)
 

@@ -23,7 +23,7 @@ _CLUSTER = re.compile(
 _MEMBERSHIP = re.compile(
     rf"(?://gkehub\.googleapis\.com/)?projects/({_PROJECT})/locations/({_LOCATION})/memberships/([a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?)"
 )
-_ZONE = re.compile(r"^([a-z]+-[a-z]+[0-9]+)-[a-z]$")
+_ZONE = re.compile(r"^([a-z]+-[a-z]+[0-9]+)-[a-z0-9]+$")
 
 
 class NameFault(ValueError):  # noqa: N818 - the project's word for what is wrong with an input

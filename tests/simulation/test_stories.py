@@ -161,3 +161,31 @@ def test_the_central_cluster_is_never_taken_in() -> None:
     assert world.central.writes == before
     assert len(world.published) == 12
     assert not world.dead
+
+
+def test_a_process_that_stalled_does_not_take_a_later_clusters_membership_for_an_earlier_ones() -> None:
+    world = World()
+    world.create(BLUE)
+    onboarded(world)
+    world.delete(BLUE)
+    world.create(BLUE)
+    later: list[str] = []
+
+    def stall(phase: str, call: str) -> None:
+        # The step has read the second cluster; now the third one comes, and is onboarded before the step goes on.
+        if phase == "after" and call == f"gkehub create {BLUE.membership('demo-fleet')}" or later:
+            return
+        if phase == "after" and call.startswith("container get"):
+            later.append(call)
+            world.delete(BLUE)
+            del world.memberships[BLUE.membership("demo-fleet")]
+            third = world.create(BLUE)
+            labels = {"managed-by": "fleet-registrar", "fleet-registrar-cluster-id": third.id_label}
+            world.join(BLUE, BLUE.membership("demo-fleet"), labels)
+
+    world.touch = stall
+    onboarded(world)
+    assert later
+    assert world.memberships[BLUE.membership("demo-fleet")].cluster_id == world.clusters[BLUE].id_label
+    deleted = [call for call in world.calls if call.startswith("gkehub delete")]
+    assert not deleted
