@@ -173,15 +173,14 @@ def test_a_process_that_stalled_does_not_take_a_later_clusters_membership_for_an
 
     def stall(phase: str, call: str) -> None:
         # The step has read the second cluster; now the third one comes, and is onboarded before the step goes on.
-        if phase == "after" and call == f"gkehub create {BLUE.membership('demo-fleet')}" or later:
+        if later or phase != "after" or not call.startswith("container get"):
             return
-        if phase == "after" and call.startswith("container get"):
-            later.append(call)
-            world.delete(BLUE)
-            del world.memberships[BLUE.membership("demo-fleet")]
-            third = world.create(BLUE)
-            labels = {"managed-by": "fleet-registrar", "fleet-registrar-cluster-id": third.id_label}
-            world.join(BLUE, BLUE.membership("demo-fleet"), labels)
+        later.append(call)
+        world.delete(BLUE)
+        del world.memberships[BLUE.membership("demo-fleet")]
+        third = world.create(BLUE)
+        labels = {"managed-by": "fleet-registrar", "fleet-registrar-cluster-id": third.id_label}
+        world.join(BLUE, BLUE.membership("demo-fleet"), labels)
 
     world.touch = stall
     onboarded(world)
