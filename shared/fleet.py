@@ -179,10 +179,10 @@ def _called(what: str, call: Callable[[], Any], *, missing_is_none: bool = False
 def _fault(what: str, error: GoogleAPICallError) -> FaultError:
     """Over REST the exception's class knows the HTTP status alone; the canonical code stands in the body.
 
-    An operation's error comes without a response, from its gRPC code (google.rpc.Code).
+    An operation's error has the operation for a response, and its gRPC code (google.rpc.Code) in its class.
     """
     status = error.grpc_status_code.name if error.grpc_status_code else ""
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
         status = error.response.json()["error"]["status"] if error.response is not None else status
     code = int(error.code or 0)
     return fault(code, status, error.message or "", what)
