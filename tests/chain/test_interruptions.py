@@ -1,0 +1,162 @@
+"""A part goes away and comes back: nothing is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chain.running import APPS, REGION, Chain, email, fresh
+
+# What each function is doing when it is killed: a call that names the cluster, and takes its time.
+ONBOARDING = {
+    "register-membership": "GET */clusters/{name}",
+    "grant-rbac": "POST */{name}-*/clusterrolebindings",
+    "write-secret": "GET */clusters/{name}",
+}
+OFFBOARDING = {
+    "remove-secret": "DELETE */secrets/*.{name}",
+    "revoke-rbac": "GET */clusters/{name}",
+    "unregister-membership": "DELETE */memberships/{name}-*",
+}
+
+
+def killed_meanwhile(cloud: Chain, step: str, call: str, name: str) -> None:
+    """Kill a function in the middle of a call (which the other side still carries out), and start it again."""
+    fault = cloud.add_fault("slow", call=call.format(name=name), caller=email(step), seconds=0.4)
+    cloud.wait_met(fault)
+    cloud.kill_function(step)
+    cloud.start_function(step)
+
+
+@pytest.mark.parametrize("step", ONBOARDING)
+def test_a_step_of_the_onboarding_that_is_killed_midway_is_done_again(cloud: Chain, step: str) -> None:
+    name = fresh("killed")
+    cluster = cloud.create_cluster(name, labels={"env": "prod"}, seconds=0.3)
+    killed_meanwhile(cloud, step, ONBOARDING[step], name)
+    cloud.onboarded(cluster)
+    cloud.wait_quiet()
+    assert cloud.admits(cloud.membership(cluster))
+    assert not cloud.dead_letters(cluster)
+
+
+@pytest.mark.parametrize("step", OFFBOARDING)
+def test_a_step_of_the_offboarding_that_is_killed_midway_is_done_again(cloud: Chain, step: str) -> None:
+    cluster = cloud.onboard("killed")
+    cloud.delete_cluster(cluster, seconds=0.3)
+    killed_meanwhile(cloud, step, OFFBOARDING[step], cluster.rpartition("/")[2])
+    cloud.offboarded(cluster)
+    cloud.wait_quiet()
+    assert not cloud.dead_letters(cluster)
+
+
+def test_what_happens_while_all_functions_are_down_is_made_up_for(cloud: Chain) -> None:
+    """Eventarc keeps events, and Pub/Sub keeps messages, until somebody answers."""
+    going = cloud.onboard("going")
+    functions = list(cloud.state()["functions"])
+    for function in functions:
+        cloud.kill_function(function)
+    coming = [cloud.create_cluster(fresh("coming")), cloud.create_cluster(fresh("coming"), f"{REGION}-c", APPS)]
+    cloud.running(*coming)
+    cloud.delete_cluster(going)
+    cloud.gone(going)
+    for function in functions:
+        cloud.start_function(function)
+    cloud.onboarded(*coming)
+    cloud.offboarded(going)
+
+
+def test_a_function_that_is_deployed_anew_between_two_messages_goes_on(cloud: Chain) -> None:
+    cluster = cloud.create_cluster(fresh("blue"))
+    for step in ONBOARDING:
+        cloud.stop_function(step)
+        cloud.start_function(step)
+    cloud.onboarded(cluster)
+
+
+def test_the_gateway_down_and_back(cloud: Chain) -> None:
+    held_up = cloud.onboard("blue")
+    down = cloud.add_fault("status", api="connectgateway", status=503, times=0)
+    cluster = cloud.create_cluster(fresh("blue"))
+    cloud.delete_cluster(held_up)
+    cloud.said("grant-rbac", cluster, "503", severity="WARNING")
+    cloud.said("remove-secret", held_up, "503", severity="WARNING")
+    assert cloud.secret(held_up) is not None
+    cloud.remove_faults(down["id"])
+    cloud.onboarded(cluster)
+    cloud.offboarded(held_up)
+
+
+def test_a_gateway_that_has_not_heard_of_a_new_membership_is_asked_again(cloud: Chain) -> None:
+    name = fresh("blue")
+    cloud.add_fault("status", api="connectgateway", call=f"* */{name}-*", status=404, times=3)
+    cluster = cloud.create_cluster(name)
+    cloud.onboarded(cluster)
+    assert not cloud.dead_letters(cluster)
+
+
+def test_an_access_review_that_lags_behind_is_asked_again_within_the_step(cloud: Chain) -> None:
+    """The binding is there, the authoriser has not seen it: here because the role gets its rules a moment later."""
+    name = fresh("blue")
+    fault = cloud.add_fault("slow", call=f"POST */{name}-*/subjectaccessreviews", caller=email("grant-rbac"), seconds=0.3)
+    cluster = cloud.create_cluster(name)
+    cloud.wait_met(fault)
+    role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin"
+    _, admin = cloud.kubernetes(cluster, "GET", role)
+    empty = {"rules": []}
+    cloud.kubernetes(cluster, "PATCH", role, empty, content_type="application/merge-patch+json")
+    cloud.wait_for(
+        lambda: len([c for c in cloud.calls() if f"/{name}-" in c["path"] and "accessreviews" in c["path"]]) >= 2
+    )
+    assert cloud.secret(cluster) is None
+    cloud.kubernetes(cluster, "PATCH", role, {"rules": admin["rules"]}, content_type="application/merge-patch+json")
+    cloud.onboarded(cluster)
+
+
+@pytest.mark.parametrize("effect", [{"effect": "status", "status": 500}, {"effect": "timeout", "seconds": 0.2}])
+def test_a_metadata_server_that_fails_is_asked_again(cloud: Chain, effect: dict[str, object]) -> None:
+    for step in ONBOARDING:
+        cloud.kill_function(step)
+        cloud.do("cloud", "add_fault", api=f"metadata {step}", **effect)
+        cloud.start_function(step)
+    cluster = cloud.create_cluster(fresh("blue"))
+    cloud.onboarded(cluster)
+    assert not cloud.dead_letters(cluster)
+
+
+def test_one_cluster_that_cannot_be_reached_delays_only_itself(cloud: Chain) -> None:
+    bad = fresh("bad")
+    cloud.add_fault("timeout", api="connectgateway", call=f"* */{bad}-*", seconds=2, times=0)
+    stuck = cloud.create_cluster(bad)
+    cloud.wait_for(lambda: [f for f in cloud.do("faults", "as_json") if f["hits"]])
+    others = [cloud.create_cluster(fresh("good")) for _ in range(4)]
+    cloud.onboarded(*others)
+    assert cloud.secret(stuck) is None
+    cloud.remove_faults()
+    cloud.onboarded(stuck)
+
+
+def test_a_membership_whose_operation_fails_is_made_again(cloud: Chain) -> None:
+    cloud.do("fleet", "fail_next", verb="create")
+    cluster = cloud.onboard("blue")
+    cloud.do("fleet", "fail_next", verb="delete")
+    cloud.delete_cluster(cluster)
+    cloud.offboarded(cluster)
+    assert not cloud.dead_letters(cluster)
+
+
+def test_a_membership_that_takes_long_to_be_ready_is_waited_for(cloud: Chain) -> None:
+    cloud.set("fleet", "operation_seconds", value=1.2)
+    try:
+        cluster = cloud.onboard("blue")
+    finally:
+        cloud.set("fleet", "operation_seconds", value=0.05)
+    assert cloud.membership(cluster)
+
+
+def test_many_copies_of_every_message_are_as_one(cloud: Chain) -> None:
+    cluster = cloud.onboard("blue")
+    before = cloud.everything()
+    for _ in range(15):
+        for topic in ("register-membership", "remove-secret", "revoke-rbac", "unregister-membership", "write-secret"):
+            cloud.publish(topic, {"cluster": cluster})
+    cloud.wait_quiet()
+    assert cloud.everything() == before
