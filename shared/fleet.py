@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound, RetryError
-from google.api_core.retry import Retry
+from google.api_core.future.polling import DEFAULT_POLLING
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import gkehub_v1
 from requests.exceptions import RequestException
@@ -150,7 +150,8 @@ class Fleet:
 
 
 def _finished(what: str, operation: Any) -> Any:
-    polling = Retry(predicate=lambda _: True, initial=0.1, multiplier=1.6, maximum=5.0)
+    # A poll that is refused is told at once: the next delivery looks again.
+    polling = DEFAULT_POLLING.with_delay(initial=0.1, multiplier=1.6, maximum=5.0)
     return _called(what, lambda: operation.result(timeout=OPERATION_SECONDS, polling=polling))
 
 
