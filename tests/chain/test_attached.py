@@ -8,7 +8,9 @@ from tests.chain.running import ARGOCD, BINDINGS, FLEET, Chain, decoded, email, 
 from tests.chain.test_onboarding import counted
 
 
-def test_one_that_has_not_admitted_us_is_dead_lettered_with_the_one_command_and_a_replay_goes_through(cloud: Chain) -> None:
+def test_one_that_has_not_admitted_us_is_dead_lettered_with_the_one_command_and_a_replay_goes_through(
+    cloud: Chain,
+) -> None:
     edge = cloud.attach(fresh("edge"), labels={"env": "edge"})
     letter = cloud.dead_letter(edge, "grant-rbac")
     assert edge in letter.reason
@@ -120,7 +122,14 @@ def test_a_membership_message_about_a_gke_cluster_becomes_one_about_the_cluster(
     cluster = cloud.onboard("blue")
     membership = cloud.membership(cluster)
     before = cloud.everything()
-    for topic in ("register-membership", "grant-rbac", "write-secret", "remove-secret", "revoke-rbac", "unregister-membership"):
+    for topic in (
+        "register-membership",
+        "grant-rbac",
+        "write-secret",
+        "remove-secret",
+        "revoke-rbac",
+        "unregister-membership",
+    ):
         cloud.publish(topic, {"membership": membership}, {"cause": f"{topic} of {cluster}"})
         cloud.said(topic, f"{topic} of {cluster}")
     cloud.wait_quiet()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chain.running import APPS, REGION, Chain, email, fresh
+from tests.chain.running import APPS, MERGE, REGION, Chain, email, fresh
 
 # What each function is doing when it is killed: a call that names the cluster, and takes its time.
 ONBOARDING = {
@@ -96,18 +96,19 @@ def test_a_gateway_that_has_not_heard_of_a_new_membership_is_asked_again(cloud: 
 def test_an_access_review_that_lags_behind_is_asked_again_within_the_step(cloud: Chain) -> None:
     """The binding is there, the authoriser has not seen it: here because the role gets its rules a moment later."""
     name = fresh("blue")
-    fault = cloud.add_fault("slow", call=f"POST */{name}-*/subjectaccessreviews", caller=email("grant-rbac"), seconds=0.3)
+    fault = cloud.add_fault(
+        "slow", call=f"POST */{name}-*/subjectaccessreviews", caller=email("grant-rbac"), seconds=0.3
+    )
     cluster = cloud.create_cluster(name)
     cloud.wait_met(fault)
     role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin"
     _, admin = cloud.kubernetes(cluster, "GET", role)
-    empty = {"rules": []}
-    cloud.kubernetes(cluster, "PATCH", role, empty, content_type="application/merge-patch+json")
+    cloud.kubernetes(cluster, "PATCH", role, {"rules": []}, content_type=MERGE)
     cloud.wait_for(
         lambda: len([c for c in cloud.calls() if f"/{name}-" in c["path"] and "accessreviews" in c["path"]]) >= 2
     )
     assert cloud.secret(cluster) is None
-    cloud.kubernetes(cluster, "PATCH", role, {"rules": admin["rules"]}, content_type="application/merge-patch+json")
+    cloud.kubernetes(cluster, "PATCH", role, {"rules": admin["rules"]}, content_type=MERGE)
     cloud.onboarded(cluster)
 
 

@@ -13,6 +13,7 @@ from tests.chain.running import (
     CENTRAL,
     CREDENTIALS,
     FLEET,
+    MERGE,
     NUMBER,
     REGION,
     SECRETS,
@@ -227,7 +228,7 @@ def test_what_people_add_to_a_secret_stays(cloud: Chain) -> None:
         "PATCH",
         f"{SECRETS}/{name}",
         {"stringData": {"shard": "3"}},
-        content_type="application/merge-patch+json",
+        content_type=MERGE,
     )
     cloud.set_labels(cluster, {"env": "prod", "wave": "9"})
     cloud.wait_for(lambda: cloud.labels(cluster).get("env") == "prod")
@@ -242,8 +243,8 @@ def test_a_spoilt_binding_and_a_spoilt_secret_are_mended_by_one_publish(cloud: C
     name = cloud.manifest(cluster)["metadata"]["name"]
     server = decoded(cloud.manifest(cluster))["server"]
     merge: Json = {"stringData": {"server": "https://elsewhere.example", "config": "{}"}}
-    cloud.kubernetes(CENTRAL, "PATCH", f"{SECRETS}/{name}", merge, content_type="application/merge-patch+json")
-    cloud.kubernetes(cluster, "PATCH", BINDING, {"subjects": []}, content_type="application/merge-patch+json")
+    cloud.kubernetes(CENTRAL, "PATCH", f"{SECRETS}/{name}", merge, content_type=MERGE)
+    cloud.kubernetes(cluster, "PATCH", BINDING, {"subjects": []}, content_type=MERGE)
     assert not cloud.admits(cloud.membership(cluster))
     cloud.publish("register-membership", {"cluster": cluster})
     cloud.wait_for(lambda: decoded(cloud.manifest(cluster))["server"] == server)

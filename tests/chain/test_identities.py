@@ -1,0 +1,273 @@
+"""Each identity may do what it needs and nothing else: `infra/roles.json` is enough, and one permission less is not."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.request
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local.iam import shipped_roles
+from tests.chain import lives
+from tests.chain.running import (
+    APPS,
+    BINDING,
+    BINDINGS,
+    CENTRAL,
+    CENTRAL_MEMBERSHIP,
+    FLEET,
+    MERGE,
+    REGION,
+    SECRETS,
+    STEPS,
+    Chain,
+    email,
+    fresh,
+    running,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROLES = shipped_roles()
+FUNCTIONS = ("route-event", *STEPS)
+CLUSTERS = f"projects/{FLEET}/locations/{REGION}/clusters"
+MEMBERSHIPS = f"projects/{FLEET}/locations/{REGION}/memberships"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+# Permission → a call of the Google API that needs it, and that does nothing here even where it is allowed.
+CALLS = {
+    "container.clusters.get": ("container", "GET", f"{CLUSTERS}/central"),
+    "container.clusters.list": ("container", "GET", CLUSTERS),
+    "container.clusters.create": ("container", "POST", CLUSTERS),
+    "container.clusters.update": ("container", "POST", f"{CLUSTERS}/none:setResourceLabels"),
+    "container.clusters.delete": ("container", "DELETE", f"{CLUSTERS}/none"),
+    "gkehub.memberships.get": ("gkehub", "GET", f"{MEMBERSHIPS}/central"),
+    "gkehub.memberships.list": ("gkehub", "GET", MEMBERSHIPS),
+    "gkehub.memberships.create": ("gkehub", "POST", f"{MEMBERSHIPS}?membershipId="),
+    "gkehub.memberships.update": ("gkehub", "PATCH", f"{MEMBERSHIPS}/none?updateMask=labels"),
+    "gkehub.memberships.delete": ("gkehub", "DELETE", f"{MEMBERSHIPS}/none"),
+}
+GATEWAY = {"get": "GET", "post": "POST", "patch": "PATCH", "put": "PUT", "delete": "DELETE"}
+# Verb → method and path below a collection.
+VERBS = {
+    "list": ("GET", ""),
+    "get": ("GET", "/none"),
+    "create": ("POST", ""),
+    "update": ("PUT", "/none"),
+    "patch": ("PATCH", "/none"),
+    "delete": ("DELETE", "/none"),
+}
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """A cloud whose messages have the patience to wait for one permission after the other."""
+    patient = ("--attempts", "100", "--retry-max", "0.3")
+    with running(tmp_path_factory.mktemp("identities"), *lives.OPTIONS, *patient) as chain:
+        yield chain
+
+
+def asked(cloud: Chain, who: str, api: str, method: str, path: str) -> int:
+    """Call a Google API as an identity; return the HTTP status."""
+    headers = {"Content-Type": "application/json"}
+    if who:
+        headers["Authorization"] = f"Bearer {cloud.do('iam', 'token_for', email=who)}"
+    url = f"{cloud.state()['endpoints'][api]}/v1/{path}"
+    body = None if method == "GET" else b'{"cluster": {"name": "none", "initialNodeCount": 1}}'
+    request = urllib.request.Request(url, data=body, method=method, headers=headers)
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_an_identity_is_refused_what_the_google_apis_do_not_owe_it(cloud: Chain, function: str) -> None:
+    mine = {*ROLES[function]["fleet"], *ROLES[function]["source"]}
+    refused = {p for p, call in CALLS.items() if asked(cloud, email(function), *call) == 403}
+    assert refused == set(CALLS) - mine
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_an_identity_is_refused_the_gateway_methods_that_it_does_not_need(cloud: Chain, function: str) -> None:
+    for verb, method in GATEWAY.items():
+        status, answer = cloud.through_gateway(email(function), CENTRAL_MEMBERSHIP, method, f"{SECRETS}/none", {})
+        by_gateway = (status, "error" in answer) == (403, True)
+        assert by_gateway == (f"gkehub.gateway.{verb}" not in ROLES[function]["fleet"]), (verb, answer)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_an_identity_is_refused_the_secrets_that_are_not_its_business(cloud: Chain, function: str) -> None:
+    """In Argo CD's namespace only its verbs; in no other namespace, and in no application cluster, any."""
+    for namespace in ("argocd", "kube-system"):
+        path = f"/api/v1/namespaces/{namespace}/secrets"
+        allowed = set()
+        for verb, (method, name) in VERBS.items():
+            body = {"apiVersion": "v1", "kind": "Secret", "metadata": {}}
+            status, _ = cloud.through_gateway(
+                email(function), CENTRAL_MEMBERSHIP, method, path + name, body if method != "GET" else None
+            )
+            if status != 403:
+                allowed.add(verb)
+        assert allowed == (set(ROLES[function]["secrets"]) if namespace == "argocd" else set())
+    assert cloud.through_gateway(email(function), CENTRAL_MEMBERSHIP, "GET", "/api/v1/secrets")[0] == 403
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_an_identity_is_refused_the_bindings_and_roles_that_it_does_not_need(cloud: Chain, function: str) -> None:
+    mine = set(ROLES[function]["source"])
+    membership = CENTRAL_MEMBERSHIP
+    for kind, collection in (("clusterRoleBindings", BINDINGS), ("clusterRoles", f"{RBAC}/clusterroles")):
+        for verb, (method, name) in VERBS.items():
+            body = None if method == "GET" else {"metadata": {"name": "none"}}
+            status, _ = cloud.through_gateway(email(function), membership, method, collection + name, body)
+            permission = f"container.{kind}.{'update' if verb == 'patch' else verb}"
+            if permission not in mine:
+                assert status == 403, (verb, kind)
+
+
+def test_nobody_is_let_in_without_a_token(cloud: Chain) -> None:
+    assert {asked(cloud, "", *call) for call in CALLS.values()} == {401}
+    assert {asked(cloud, "stranger@example.com", *call) for call in CALLS.values()} == {403}
+    status, answer = cloud.through_gateway("stranger@example.com", CENTRAL_MEMBERSHIP, "GET", SECRETS)
+    assert (status, "error" in answer) == (403, True)
+
+
+# Grown from nothing
+
+DENIED = re.compile(r"Permission '([\w.]+)' denied on resource 'projects/([\w-]+)'")
+FORBIDDEN = re.compile(r'cannot (\w+) resource \\?"(\w+)\\?"')
+ESCALATES = "attempting to grant RBAC permissions not currently held"
+KINDS = {
+    "clusterrolebindings": "clusterRoleBindings",
+    "clusterroles": "clusterRoles",
+    "subjectaccessreviews": "subjectAccessReviews",
+}
+
+
+class Grown:
+    """Gives back what has been taken from the functions, one permission at a time, each when it is missed."""
+
+    def __init__(self, cloud: Chain) -> None:
+        self.cloud = cloud
+        self.given: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        self._read = {step: len(cloud.log(step)) for step in STEPS}
+        for step in STEPS:
+            for project in (FLEET, APPS):
+                every = {*ROLES[step]["fleet"], *ROLES[step]["source"]}
+                cloud.do("iam", "revoke", email(step), project, *every)
+            self._secrets(step)
+
+    def until(self, done: Callable[[], Any], what: str) -> None:
+        """Give what is missed until `done`, and nothing is on its way."""
+
+        def reached() -> bool:
+            for step in STEPS:
+                self._give_what_is_missed(step)
+            return bool(done()) and self.cloud.quiet()
+
+        self.cloud.wait_for(reached, 20, what)
+
+    def _give_what_is_missed(self, step: str) -> None:
+        text = self.cloud.log(step)
+        new, self._read[step] = text[self._read[step] :], len(text)
+        for line in new.splitlines():
+            message = json.loads(line)["message"] if line.startswith("{") else ""
+            if found := DENIED.search(message):
+                kind = "fleet" if found[1].startswith("gkehub.") else "source"
+                self._give(step, kind, found[1])
+            elif ESCALATES in message:
+                self._give(step, "source", "container.clusterRoles.bind")
+            elif found := FORBIDDEN.search(message):
+                verb, resource = found[1], found[2]
+                if resource == "secrets":
+                    self.given[step]["secrets"].add(verb)
+                    self._secrets(step)
+                else:
+                    verb = "update" if verb == "patch" else verb
+                    self._give(step, "source", f"container.{KINDS[resource]}.{verb}")
+
+    def _give(self, step: str, kind: str, permission: str) -> None:
+        self.given[step][kind].add(permission)
+        for project in (FLEET,) if kind == "fleet" else (FLEET, APPS):
+            self.cloud.do("iam", "grant", email(step), project, permission)
+
+    def _secrets(self, step: str) -> None:
+        verbs = sorted(self.given[step]["secrets"])
+        rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": verbs}] if verbs else []
+        path = f"{RBAC}/namespaces/argocd/roles/fleet-registrar-{step}"
+        self.cloud.kubernetes(CENTRAL, "PATCH", path, {"rules": rules}, content_type=MERGE)
+
+
+def test_the_shipped_roles_are_what_a_whole_life_asks_for_one_permission_after_the_other(cloud: Chain) -> None:
+    """Every identity begins with nothing and is given what it is told it lacks: in the end it has what is shipped."""
+    grown = Grown(cloud)
+    names = cloud.listed
+
+    # A cluster of another project appears, changes, leaves, comes back.
+    cluster = cloud.create_cluster(fresh("blue"), project=APPS, labels=lives.WANTED)
+    grown.until(lambda: cluster in names(), "onboarding")
+    cloud.set_labels(cluster, lives.WANTED | {"env": "prod"})
+    grown.until(lambda: "env" in cloud.labels(cluster), "a label change")
+    cloud.set_labels(cluster, {})
+    grown.until(lambda: not cloud.state()["clusters"][cluster]["resourceLabels"], "deselecting")
+    cloud.publish("remove-secret", {"cluster": cluster, "leave": "hold"})
+    grown.until(lambda: cloud.held(cluster), "a hold")
+    cloud.publish("remove-secret", {"cluster": cluster, "leave": "remove"})
+    grown.until(lambda: cloud.secret(cluster) is None and cloud.binding(cluster) is None, "leaving")
+    cloud.set_labels(cluster, lives.WANTED)
+    grown.until(lambda: cluster in names(), "coming back")
+
+    # Its binding is spoilt; then the role changes.
+    cloud.kubernetes(cluster, "PATCH", BINDING, {"subjects": []}, content_type=MERGE)
+    cloud.publish("grant-rbac", {"cluster": cluster})
+    grown.until(lambda: (cloud.binding(cluster) or {}).get("subjects"), "mending the binding")
+    for step in ("grant-rbac", "write-secret"):
+        cloud.redeploy(step, {"ARGOCD_CLUSTER_ROLE": "view"})
+    cloud.publish("grant-rbac", {"cluster": cluster})
+    grown.until(lambda: (cloud.binding(cluster) or {}).get("roleRef", {}).get("name") == "view", "another role")
+    grown.until(lambda: "view" in cloud.manifest(cluster)["metadata"]["annotations"]["fleet-registrar/grant"], "noted")
+    for step in ("grant-rbac", "write-secret"):
+        cloud.redeploy(step, {"ARGOCD_CLUSTER_ROLE": ""})
+
+    # It is made anew while nobody hears of its deletion.
+    cloud.add_knob("lose", event=f"DeleteCluster.* {cluster}", times=0)
+    cloud.delete_cluster(cluster, seconds=0)
+    cloud.gone(cluster)
+    cloud.create_cluster(cluster.rpartition("/")[2], project=APPS, labels=lives.WANTED)
+    cloud.running(cluster)
+    cloud.remove_knobs()
+
+    def anew() -> bool:
+        notes = cloud.manifest(cluster)["metadata"]["annotations"]
+        return bool(notes["fleet-registrar/cluster-id"] == cloud.state()["clusters"][cluster]["id"])
+
+    grown.until(anew, "a cluster made anew")
+
+    # A foreign Secret has the name of another one's.
+    name = fresh("green")
+    taken = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"{FLEET}.{REGION}.{name}"}}
+    cloud.kubernetes(CENTRAL, "POST", SECRETS, taken)
+    green = cloud.create_cluster(name, labels=lives.WANTED)
+    grown.until(lambda: cloud.dead_letters(green), "a foreign Secret")
+
+    # Every step is asked about what never was; and in the end the cluster is deleted.
+    never = fresh("never")
+    for step in STEPS:
+        cloud.publish(step, {"cluster": f"{CLUSTERS}/{never}"}, {"cause": f"{step} {never}"})
+        cloud.publish(step, {"membership": f"{MEMBERSHIPS}/{never}"}, {"cause": f"{step} {never}"})
+    grown.until(cloud.quiet, "what never was")
+    for one in (cluster, green):
+        cloud.delete_cluster(one, seconds=1)
+    grown.until(lambda: not {cluster, green} & set(cloud.state()["clusters"]), "a deletion")
+    grown.until(lambda: not cloud.membership(cluster) and cloud.secret(cluster) is None, "offboarding")
+
+    for step in STEPS:
+        for kind in ("fleet", "source", "secrets"):
+            assert sorted(grown.given[step][kind]) == sorted(ROLES[step][kind]), (step, kind)

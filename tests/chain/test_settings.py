@@ -1,0 +1,137 @@
+"""Settings that are missing or wrong are told all at once, and mending them is enough; those that are right are followed."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chain.running import ARGOCD, CENTRAL_MEMBERSHIP, FLEET, NUMBER, STEPS, Chain, fresh, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FUNCTIONS = ("route-event", *STEPS)
+RIGHT = {
+    "FLEET_PROJECT": FLEET,
+    "FLEET_PROJECT_NUMBER": NUMBER,
+    "SOURCE_PROJECTS": f"{FLEET},demo-apps",
+    "CLUSTER_SELECTOR": "",
+    "CENTRAL_MEMBERSHIP": CENTRAL_MEMBERSHIP,
+    "ARGOCD_NAMESPACE": "",
+    "ARGOCD_SERVICE_ACCOUNT": ARGOCD,
+    "ARGOCD_CLUSTER_ROLE": "",
+    "MAX_REMOVALS": "",
+    "SWEEP_REQUESTS": "",
+    "HOLD": "600",
+}
+WRONG = {
+    "FLEET_PROJECT": "",
+    "FLEET_PROJECT_NUMBER": "my-fleet",
+    "SOURCE_PROJECTS": "100000000002",
+    "CLUSTER_SELECTOR": "env in (dev",
+    "CENTRAL_MEMBERSHIP": "central",
+    "ARGOCD_NAMESPACE": "Argo CD",
+    "ARGOCD_SERVICE_ACCOUNT": "argocd",
+    "ARGOCD_CLUSTER_ROLE": "-",
+    "MAX_REMOVALS": "many",
+    "SWEEP_REQUESTS": "0",
+    "HOLD": "soon",
+}
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """A cloud whose functions are deployed again and again."""
+    with running(tmp_path_factory.mktemp("settings"), "--attempts", "100") as chain:
+        yield chain
+
+
+@contextmanager
+def deployed(
+    cloud: Chain, functions: tuple[str, ...], settings: dict[str, str], after: dict[str, str]
+) -> Iterator[None]:
+    """Deploy functions with some settings, and with others afterwards."""
+    for function in functions:
+        cloud.redeploy(function, settings)
+    try:
+        yield
+    finally:
+        for function in functions:
+            cloud.redeploy(function, after)
+
+
+def test_all_faults_are_told_at_once_nothing_is_acknowledged_and_mending_them_is_enough(cloud: Chain) -> None:
+    name = fresh("blue")
+    with deployed(cloud, FUNCTIONS, WRONG, RIGHT):
+        cluster = cloud.create_cluster(name)
+        for step in STEPS:
+            cloud.publish(step, {"cluster": cluster})
+        for function in FUNCTIONS:
+            message = cloud.said(function, "the settings are wrong", severity="WARNING")["message"]
+            for setting, value in WRONG.items():
+                assert f"{setting} is not set" in message or f"{setting}={value!r}: " in message, setting
+            assert message.count("example: ") == len(WRONG)
+        events = [one for one in cloud.state()["events"]["log"] if one["name"].endswith(cluster)]
+        assert {one["state"] for one in events} == {"waiting"}
+        assert {cloud.state()["queues"][step]["acknowledged"] for step in STEPS} == {0}
+    cloud.onboarded(cluster)
+    cloud.wait_quiet()
+    assert not cloud.dead_letters(name)
+
+
+def test_a_central_membership_that_is_not_there_is_told_and_waited_for(cloud: Chain) -> None:
+    elsewhere = CENTRAL_MEMBERSHIP.replace("/central", "/elsewhere")
+    with deployed(cloud, ("write-secret",), {"CENTRAL_MEMBERSHIP": elsewhere}, RIGHT):
+        cluster = cloud.create_cluster(fresh("blue"))
+        cloud.said("write-secret", elsewhere, cluster, "is not in the fleet", severity="WARNING")
+    cloud.onboarded(cluster)
+
+
+def test_only_the_labels_in_label_keys_are_taken_over(cloud: Chain) -> None:
+    with deployed(cloud, ("write-secret",), {"LABEL_KEYS": "env, tier"}, {"LABEL_KEYS": ""}):
+        cluster = cloud.onboard("blue", labels={"env": "prod", "tier": "gold", "cost": "high"})
+        labels = {key: value for key, value in cloud.labels(cluster).items() if "/" not in key}
+        assert labels == {"env": "prod", "tier": "gold"}
+    cloud.publish("write-secret", {"cluster": cluster})
+    cloud.wait_for(lambda: cloud.labels(cluster).get("cost") == "high")
+
+
+def test_another_role_is_bound_anew_and_noted(cloud: Chain) -> None:
+    cluster = cloud.onboard("blue")
+    uid = (cloud.binding(cluster) or {})["metadata"]["uid"]
+    functions = ("grant-rbac", "write-secret")
+    with deployed(cloud, functions, {"ARGOCD_CLUSTER_ROLE": "view"}, {"ARGOCD_CLUSTER_ROLE": ""}):
+        cloud.publish("write-secret", {"cluster": cluster})  # it sees that the grant is another one
+        cloud.wait_for(
+            lambda: cloud.manifest(cluster)["metadata"]["annotations"]["fleet-registrar/grant"] == f"view {ARGOCD}"
+        )
+        binding = cloud.binding(cluster) or {}
+        assert binding["roleRef"]["name"] == "view"
+        assert binding["metadata"]["uid"] != uid
+        assert not cloud.admits(cloud.membership(cluster))  # `view` shows no Secrets
+
+
+def test_a_role_that_the_cluster_does_not_know_is_waited_for(cloud: Chain) -> None:
+    functions = ("grant-rbac", "write-secret")
+    role = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    with deployed(cloud, functions, {"ARGOCD_CLUSTER_ROLE": "deployer"}, {"ARGOCD_CLUSTER_ROLE": ""}):
+        cluster = cloud.create_cluster(fresh("blue"))
+        cloud.said("grant-rbac", cluster, "deployer", severity="WARNING")
+        rules = [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]}]
+        made = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "deployer"}}
+        cloud.kubernetes(cluster, "POST", role, made | {"rules": rules})
+        cloud.onboarded(cluster)
+
+
+def test_a_project_that_is_a_source_no_longer_keeps_what_it_has_until_a_sweep(cloud: Chain) -> None:
+    cluster = cloud.onboard("blue", project="demo-apps")
+    before = cloud.everything()
+    with deployed(cloud, ("register-membership", "write-secret"), {"SOURCE_PROJECTS": FLEET}, RIGHT):
+        cloud.set_labels(cluster, {"env": "prod"})
+        cloud.said("register-membership", cluster, "no source project")
+        cloud.publish("write-secret", {"cluster": cluster})
+        cloud.said("write-secret", cluster, "nothing to do")
+        cloud.wait_quiet()
+        assert cloud.everything() == before
