@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from
+JOBS ?= 2
 SOURCES := main.py functions shared local ops tests
 
 # What the machine sets for its own tools must not leak into ours.
@@ -26,7 +27,7 @@ demo: setup  ## run the story: clusters come, change and go, and Argo CD's list 
 	@$(BIN)/python -m local demo
 
 test: setup  ## run every test that needs nothing to be built
-	@$(BIN)/python -m pytest -rs
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -rs
 
 lint: setup  ## ruff: rules and format
 	@$(BIN)/ruff check $(SOURCES)
