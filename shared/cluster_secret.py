@@ -256,7 +256,7 @@ def plan(
         data["server"] = _encoded(server)
     if not _same_config(existing.data.get("config", "")):
         data["config"] = _encoded(CONFIG)
-    if "name" not in existing.data:
+    if not existing.data.get("name"):
         data["name"] = _encoded(cluster.name.secret_name if cluster else membership.name.secret_name)
     patch = _patch(existing, body, data)
     return Plan(server, patch=patch, needs_grant=needs_grant and not granted, warnings=source.warnings)
