@@ -9,7 +9,7 @@ import hashlib
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from tests.chain.running import FLEET, REGION, STEPS, Chain, Json, email, fresh
+from tests.chain.running import ARGOCD, BINDINGS, FLEET, REGION, STEPS, Chain, Json, email, fresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,6 +74,44 @@ CALLS: dict[str, dict[str, tuple[str, ...]]] = {
         "unregister-membership": (MEMBERSHIP, CLUSTER, CLUSTERS, UNREGISTER, f"{MEMBERSHIP}#1", OPERATION),
         PUBLISHING: _publish("remove-secret", "revoke-rbac", "unregister-membership", "cluster-offboarded"),
     },
+}
+ROLE = "*/{membership}/apis/*/clusterroles"
+ATTACHED: dict[str, dict[str, tuple[str, ...]]] = {
+    "appears": {
+        "register-membership": (MEMBERSHIP,),
+        "grant-rbac": (
+            MEMBERSHIP,
+            f"GET {BINDING}/*",
+            f"POST {BINDING}",
+            f"GET {ROLE}/*",
+            f"POST {ROLE}",
+            f"GET {BINDING}/*#1",
+            f"POST {BINDING}#1",
+            "POST */{membership}/*/subjectaccessreviews",
+            "POST */{membership}/*/subjectaccessreviews#1",
+        ),
+        "write-secret": (LIST, MEMBERSHIP, f"{MEMBERSHIP}#1", f"{LIST}#9", "POST */secrets"),
+    },
+    "is set aside": {"remove-secret": (LIST, MEMBERSHIP, f"PATCH {SECRET}")},
+    "leaves": {
+        "remove-secret": (LIST, MEMBERSHIP, f"DELETE {SECRET}"),
+        "revoke-rbac": (
+            LIST,
+            MEMBERSHIP,
+            f"GET {BINDING}/*",
+            f"DELETE {BINDING}/*",
+            f"GET {ROLE}/*",
+            f"DELETE {ROLE}/*",
+            f"GET {BINDING}/*#1",
+            f"DELETE {BINDING}/*#1",
+        ),
+        "unregister-membership": (MEMBERSHIP,),
+    },
+}
+# A cluster that is made anew under its name, while nobody hears of its deletion.
+ANEW: dict[str, tuple[str, ...]] = {
+    "register-membership": (CLUSTER, MEMBERSHIP, UNREGISTER, "POST */memberships", OPERATION),
+    "write-secret": (LIST, CLUSTER, MEMBERSHIP, f"PATCH {SECRET}"),
 }
 MEMBERSHIP_EVENT = (
     "remove-secret",
@@ -147,6 +185,83 @@ def lived(cloud: Chain, effect: str, count: int = AT_ONCE, **fault: Any) -> list
     done()
     assert not [letter for cluster in clusters for letter in cloud.dead_letters(cluster)]
     return clusters
+
+
+def add_faults(
+    cloud: Chain, calls: dict[str, tuple[str, ...]], clusters: list[str], effect: str, **fault: Any
+) -> list[Json]:
+    """Let each cluster meet another of the calls with this effect."""
+    added = []
+    for cluster, (step, call) in zip(
+        clusters, [(step, call) for step, several in calls.items() for call in several], strict=False
+    ):
+        pattern, _, skip = call.partition("#")
+        name = cluster.rpartition("/")[2]
+        told = pattern.format(name=name, membership=membership_id(cluster) if "/clusters/" in cluster else name)
+        caller = "*" if step == PUBLISHING else email(step)
+        added.append(cloud.add_fault(effect, call=told, caller=caller, skip=int(skip or 0), **fault))
+    return added
+
+
+def met(cloud: Chain, added: list[Json]) -> None:
+    """Wait until all faults have hit a call, and what came of it is settled."""
+    cloud.wait_met(*added)
+    cloud.wait_quiet(45)
+    for one in added:
+        cloud.remove_faults(one["id"])
+
+
+def lived_attached(cloud: Chain, effect: str, **fault: Any) -> None:
+    """The same for clusters that are not GKE."""
+    count = max(sum(map(len, steps.values())) for steps in ATTACHED.values())
+    names = [fresh("edge") for _ in range(count)]
+    edges = [f"projects/{FLEET}/locations/global/memberships/{name}" for name in names]
+    added = add_faults(cloud, ATTACHED["appears"], edges, effect, **fault)
+    for name in names:
+        cloud.attach(name, labels=WANTED, admit=True)
+    cloud.onboarded(*edges)
+    met(cloud, added)
+    assert all(cloud.admits(edge) for edge in edges)
+    for edge in edges:
+        cloud.do("fleet", "patch", name=edge, asked={"labels": {}}, paths=["labels"])
+    cloud.wait_quiet(45)
+    for what, leave in (("is set aside", "hold"), ("leaves", "remove")):
+        added = add_faults(cloud, ATTACHED[what], edges, effect, **fault)
+        for edge in edges:
+            cloud.publish("remove-secret", {"membership": edge, "leave": leave})
+        met(cloud, added)
+    ours = {f"fleet-registrar:{ARGOCD}", f"fleet-registrar:impersonate:{ARGOCD}"}
+    for edge in edges:
+        assert cloud.secret(edge) is None
+        for path in (BINDINGS, BINDINGS.replace("bindings", "s")):
+            _, found = cloud.kubernetes(edge, "GET", path)
+            assert not ours & {one["metadata"]["name"] for one in found["items"]}
+    assert not [letter for edge in edges for letter in cloud.dead_letters(edge)]
+
+
+def made_anew(cloud: Chain, effect: str, **fault: Any) -> None:
+    """Clusters are made anew under their names, while nobody hears of their deletion."""
+    names = [fresh("anew") for _ in range(sum(map(len, ANEW.values())))]
+    clusters = [cloud.create_cluster(name, labels=WANTED) for name in names]
+    cloud.onboarded(*clusters)
+    cloud.wait_quiet()
+    cloud.add_knob("lose", event="DeleteCluster.* */clusters/anew-*", times=0)
+    for cluster in clusters:
+        cloud.delete_cluster(cluster, seconds=0)
+    cloud.gone(*clusters)
+    added = add_faults(cloud, ANEW, clusters, effect, **fault)
+    for name in names:
+        cloud.create_cluster(name, labels=WANTED)
+    met(cloud, added)
+    state = cloud.state()
+    secrets = {one["annotations"].get("fleet-registrar/cluster"): one["annotations"] for one in state["secrets"]}
+    for cluster in clusters:
+        id_, membership = state["clusters"][cluster]["id"], cloud.membership(cluster)
+        assert secrets[cluster]["fleet-registrar/cluster-id"] == id_
+        assert secrets[cluster]["fleet-registrar/membership-uid"] == state["memberships"][membership]["uniqueId"]
+        assert state["memberships"][membership]["labels"]["fleet-registrar-cluster-id"] == id_[:40]
+        assert cloud.admits(membership)
+    assert not [letter for cluster in clusters for letter in cloud.dead_letters(cluster)]
 
 
 def membership_id(cluster: str) -> str:

@@ -290,6 +290,10 @@ def running(directory: Path, *options: str) -> Iterator[Chain]:
             process.send_signal(signal.SIGTERM)
             code = process.wait(30)
         assert code == 0, f"python -m local up ended with {code}:\n{told.read_text()}"
+        for path in (directory / "cloud" / "log").iterdir():
+            text = path.read_text(errors="replace")
+            assert not CREDENTIALS.search(text), f"{path} holds a credential"
+            assert "execProviderConfig" not in text, f"{path} holds a Secret's data"
 
 
 def _started(process: subprocess.Popen[bytes], directory: Path, told: Path) -> Chain:

@@ -38,3 +38,11 @@ def test_a_call_that_times_out_changes_nothing_in_the_end(cloud: Chain) -> None:
 
 def test_an_answer_that_is_lost_after_the_call_was_carried_out_changes_nothing_in_the_end(cloud: Chain) -> None:
     lives.lived(cloud, "drop")
+
+
+def test_an_answer_that_is_lost_for_an_attached_cluster_changes_nothing_in_the_end(cloud: Chain) -> None:
+    lives.lived_attached(cloud, "drop")
+
+
+def test_an_answer_that_is_lost_while_a_cluster_follows_an_earlier_one_changes_nothing_in_the_end(cloud: Chain) -> None:
+    lives.made_anew(cloud, "drop")

@@ -175,3 +175,12 @@ def test_forged_events_change_nothing(cloud: Chain, world: World) -> None:
             cloud.emit_membership(kind, {"name": name})
     cloud.wait_quiet(60)
     assert cloud.everything() == before
+
+
+def test_a_message_that_has_turned_and_would_turn_again_waits(cloud: Chain) -> None:
+    cluster = cloud.onboard("blue")
+    before = cloud.everything()
+    cloud.publish("remove-secret", {"cluster": cluster}, {"turned": "true"})
+    cloud.said("remove-secret", cluster, "has turned before", severity="WARNING")
+    assert cloud.everything() == before
+    assert not cloud.quiet()  # it is not lost: it is looked at again

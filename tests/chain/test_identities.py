@@ -15,6 +15,7 @@ from local.iam import shipped_roles
 from tests.chain import lives
 from tests.chain.running import (
     APPS,
+    ARGOCD,
     BINDING,
     BINDINGS,
     CENTRAL,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROLES = shipped_roles()
-FUNCTIONS = ("route-event", *STEPS)
+FUNCTIONS = tuple(name for name in ROLES if name != "argocd")
 CLUSTERS = f"projects/{FLEET}/locations/{REGION}/clusters"
 MEMBERSHIPS = f"projects/{FLEET}/locations/{REGION}/memberships"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -130,6 +131,28 @@ def test_an_identity_is_refused_the_bindings_and_roles_that_it_does_not_need(clo
             permission = f"container.{kind}.{'update' if verb == 'patch' else verb}"
             if permission not in mine:
                 assert status == 403, (verb, kind)
+
+
+def test_argocds_identity_may_do_everything_in_a_cluster_and_nothing_in_the_central_one(cloud: Chain) -> None:
+    membership = cloud.membership(cloud.onboard("blue", labels=lives.WANTED))
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one", "namespace": "default"}}
+    path = "/api/v1/namespaces/default/secrets"
+    for method, name, body in (
+        ("POST", "", secret),
+        ("GET", "/one", None),
+        ("PUT", "/one", secret),
+        ("PATCH", "/one", {"metadata": {"labels": {"a": "b"}}}),
+        ("DELETE", "/one", None),
+    ):
+        kind = MERGE if method == "PATCH" else "application/json"
+        in_cluster, _ = cloud.through_gateway(ARGOCD, membership, method, path + name, body, content_type=kind)
+        in_central, answer = cloud.through_gateway(
+            ARGOCD, CENTRAL_MEMBERSHIP, method, SECRETS + name, body, content_type=kind
+        )
+        assert in_cluster in (200, 201), method
+        assert (in_central, answer["kind"]) == (403, "Status"), method
+    refused = {permission for permission, call in CALLS.items() if asked(cloud, ARGOCD, *call) == 403}
+    assert refused == set(CALLS) - {"gkehub.memberships.get"}
 
 
 def test_nobody_is_let_in_without_a_token(cloud: Chain) -> None:

@@ -1,0 +1,295 @@
+"""`python -m ops` as an operator types it, with the operator's identity, on a running cloud."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chain.running import ARGOCD, BINDING, CENTRAL, FLEET, ROOT, SECRETS, Chain, decoded, email, fresh, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.chain.running import Json
+
+PERSON = "you@example.com"
+ATTEMPTS = 5
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """A cloud of our own: a plan speaks of everything in it."""
+    with running(tmp_path_factory.mktemp("ops"), "--attempts", str(ATTEMPTS)) as chain:
+        yield chain
+
+
+@pytest.fixture(autouse=True)
+def settled(cloud: Chain) -> None:
+    """Each story begins where nothing differs and no letter is left."""
+    cloud.wait_quiet()
+    cloud.dead_letters("")
+    assert ops(cloud, "plan").stdout == "Nothing differs.\n"
+
+
+def environment(cloud: Chain, **changes: str) -> dict[str, str]:
+    """What `source .local/env` gives, and nothing of this machine but where its programs are."""
+    lines = (shlex.split(line) for line in (cloud.directory / "env").read_text().splitlines())
+    sourced = dict(words[1].split("=", 1) for words in lines if words[:1] == ["export"])
+    return {"PATH": os.environ["PATH"], "HOME": str(cloud.directory), **sourced, **changes}
+
+
+def ops(cloud: Chain, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Type a command; whatever happens, no traceback is shown."""
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "ops", *words],
+        cwd=ROOT,
+        env=environment(cloud, **changes),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in answer.stderr, answer.stderr
+    return answer
+
+
+def succeeds(cloud: Chain, *words: str, code: int = 0, **changes: str) -> str:
+    answer = ops(cloud, *words, **changes)
+    assert answer.returncode == code, answer.stdout + answer.stderr
+    return answer.stdout
+
+
+def as_identity(cloud: Chain, name: str) -> dict[str, str]:
+    """The settings that make ops somebody else's: another metadata server."""
+    address = cloud.state()["endpoints"][f"metadata of {name}"].removeprefix("http://")
+    return {"GCE_METADATA_HOST": address, "GCE_METADATA_IP": address}
+
+
+def unseen(cloud: Chain, *names: str, **more: str) -> list[str]:
+    """Clusters whose events were lost."""
+    knob = cloud.add_knob("lose", times=0)
+    clusters = [cloud.create_cluster(fresh(name), project="demo-apps", labels={"env": "prod"}) for name in names]
+    cloud.running(*clusters)
+    cloud.wait_quiet()
+    cloud.remove_knobs(knob["id"])
+    return clusters
+
+
+def by_hand(cloud: Chain, name: str, server: str, called: str) -> Json:
+    """A Secret that a script has written, with a token, a shard, a project and a label of its own."""
+    data = {"name": called, "server": server, "config": '{"bearerToken":"none"}', "shard": "2", "project": "tenants"}
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "labels": {"argocd.argoproj.io/secret-type": "cluster", "team": "a"}},
+        "data": {key: b64encode(value.encode()).decode() for key, value in data.items()},
+    }
+    status, made = cloud.kubernetes(CENTRAL, "POST", SECRETS, manifest)
+    assert status == 201, made
+    return made
+
+
+def id_of(listed: str, text: str) -> str:
+    """The id in the line of a list that holds a text."""
+    [line] = [line for line in listed.splitlines() if text in line]
+    return line.split()[0]
+
+
+def test_plan_and_explain_before_backfill_and_after(cloud: Chain) -> None:
+    [blue] = unseen(cloud, "blue")
+    plan = succeeds(cloud, "plan", code=2)
+    assert f"mend  register-membership  {blue}" in plan
+    before = succeeds(cloud, "explain", blue, code=2)
+    assert "the next sweep asks register-membership" in before
+    assert (
+        f'gcloud pubsub topics publish register-membership --project={FLEET} --message=\'{{"cluster":"{blue}"}}\''
+        in before
+    )
+    succeeds(cloud, "backfill")
+    cloud.onboarded(blue)
+    cloud.wait_quiet()
+    assert succeeds(cloud, "plan") == "Nothing differs.\n"
+    after = succeeds(cloud, "explain", blue.rpartition("/")[2])
+    assert f"ClusterRoleBinding fleet-registrar:{ARGOCD}: up to date" in after
+    assert "nothing: all is as it should be" in after
+
+
+def test_a_backfill_takes_in_all_clusters_whose_events_were_lost(cloud: Chain) -> None:
+    clusters = unseen(cloud, *(f"lost{number}" for number in range(6)))
+    answer = ops(cloud, "backfill", "--project", "demo-apps", "--rate", "340")
+    assert answer.stdout.startswith("Asked for 6 clusters.")
+    assert "6 of 6 clusters asked for" in answer.stderr
+    cloud.onboarded(*clusters)
+    cloud.wait_quiet()
+    [line] = [line for line in cloud.lines("register-membership", clusters[0]) if line["decision"] != "delivered again"]
+    assert line["logging.googleapis.com/labels"]["cause"].startswith("backfill by ")
+    assert succeeds(cloud, "backfill") == "Every wanted cluster that can be asked for has its Secret.\n"
+
+
+def test_an_adopted_secret_is_the_same_object_and_afterwards_nothing_differs(cloud: Chain) -> None:
+    [blue] = unseen(cloud, "hand")
+    server = cloud.do("cloud", "gateway_url", membership=_registered(cloud, blue))
+    made = by_hand(cloud, "legacy-hand", server, "prod-hand")
+    assert "legacy-hand" in succeeds(cloud, "explain", blue, code=2)
+    assert "others have written legacy-hand" in succeeds(cloud, "backfill", "--dry-run")
+    assert succeeds(cloud, "adopt").splitlines()[-1].startswith("Took over 1 Secret;")
+    cloud.onboarded(blue)
+    cloud.wait_for(lambda: f"{'fleet-registrar/'}grant" in cloud.manifest(blue)["metadata"]["annotations"])
+    cloud.wait_quiet()
+    after = cloud.manifest(blue)
+    assert after["metadata"]["uid"] == made["metadata"]["uid"]
+    assert after["metadata"]["name"] == "legacy-hand"
+    data = decoded(after)
+    assert [data[key] for key in ("name", "server", "shard", "project")] == ["prod-hand", server, "2", "tenants"]
+    assert json.loads(data["config"])["execProviderConfig"]["command"] == "argocd-k8s-auth"
+    assert {"team": "a", "env": "prod"}.items() <= after["metadata"]["labels"].items()
+    assert succeeds(cloud, "plan") == "Nothing differs.\n"
+    assert "Nothing to take over." in succeeds(cloud, "adopt")
+    cloud.publish("sweep", {})
+    cloud.wait_quiet()
+    assert cloud.manifest(blue)["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+
+
+def _registered(cloud: Chain, cluster: str) -> str:
+    """Register a cluster as a person does, unseen by the functions."""
+    knob = cloud.add_knob("lose", times=0)
+    name = f"projects/{FLEET}/locations/europe-west1/memberships/{cluster.rpartition('/')[2]}"
+    link = f"//container.googleapis.com/{cluster}"
+    cloud.do("fleet", "create", name=name, body={"endpoint": {"gkeCluster": {"resourceLink": link}}})
+    cloud.wait_for(lambda: cloud.state()["memberships"].get(name, {}).get("state") == "READY")
+    cloud.wait_quiet()
+    cloud.remove_knobs(knob["id"])
+    return name
+
+
+def test_what_is_not_ours_to_take_over_is_listed_with_the_reason(cloud: Chain) -> None:
+    by_hand(cloud, "in-cluster", "https://kubernetes.default.svc", "in-cluster")
+    before = cloud.everything()
+    told = succeeds(cloud, "adopt")
+    assert "in-cluster  its server https://kubernetes.default.svc is no gateway URL" in told
+    assert cloud.everything() == before
+    cloud.kubernetes(CENTRAL, "DELETE", f"{SECRETS}/in-cluster")
+
+
+def test_a_poison_message_is_listed_shown_repaired_and_gone(cloud: Chain) -> None:
+    [blue] = unseen(cloud, "poison")
+    poison = f'{{"cluster":"{blue}"'.encode()
+    cloud.publish("register-membership", poison, {"cause": "a typo", "turned": "true"})
+    cloud.said("register-membership", "is not JSON")
+    listed = succeeds(cloud, "dead-letters", "list")
+    id_ = id_of(listed, "is not JSON")
+    shown = succeeds(cloud, "dead-letters", "show", id_)
+    assert "topic:    register-membership" in shown
+    assert "cause: a typo" in shown
+    assert repr(poison) in shown
+    kept = succeeds(cloud, "dead-letters", "replay", id_, code=1)
+    assert f"{id_} is kept: the message to register-membership is not JSON" in kept
+    assert id_ in succeeds(cloud, "dead-letters", "list")
+    assert "Replayed 1 letter." in succeeds(cloud, "dead-letters", "replay", id_, "--body", f'{{"cluster":"{blue}"}}')
+    cloud.onboarded(blue)
+    assert succeeds(cloud, "dead-letters", "list").startswith("No dead letters")
+    [line] = [line for line in cloud.lines("register-membership", blue) if "alive, wanted" in line["reason"]]
+    assert line["logging.googleapis.com/labels"]["cause"] == "a typo"
+
+
+def test_letters_whose_attempts_are_used_up_fold_and_are_replayed_by_their_reason(cloud: Chain) -> None:
+    [blue] = unseen(cloud, "tired")
+    cloud.add_fault("status", api="container", caller=email("register-membership"), status=403, times=0)
+    for _ in range(3):
+        cloud.publish("register-membership", {"cluster": blue})
+    cloud.wait_for(lambda: cloud.state()["dead_letters"] == 3, what="three dead letters")
+    cloud.remove_faults()
+    listed = succeeds(cloud, "dead-letters", "list")
+    [line] = [line for line in listed.splitlines() if blue in line]
+    assert re.search(r"register-membership +3 .*attempts are used up", line)
+    id_ = line.split(",")[0]
+    shown = succeeds(cloud, "dead-letters", "show", id_)
+    assert f"attempts: {ATTEMPTS}" in shown
+    assert "gcloud logging read" in shown
+    assert f"{id_} from register-membership" in succeeds(cloud, "explain", blue, code=2)
+    assert "Replayed 0 letters." in succeeds(cloud, "dead-letters", "replay", "--all", "--reason", "something else")
+    assert "Replayed 3 letters." in succeeds(cloud, "dead-letters", "replay", "--all", "--reason", "used up")
+    cloud.onboarded(blue)
+    cloud.wait_quiet()
+    assert cloud.state()["dead_letters"] == 0
+
+
+def test_a_letter_leaves_only_when_its_replay_was_published(cloud: Chain) -> None:
+    [blue] = unseen(cloud, "kept")
+    cloud.publish("write-secret", {"cluster": blue, "colour": "red"})
+    cloud.said("write-secret", "unknown keys")
+    id_ = id_of(succeeds(cloud, "dead-letters", "list"), "unknown keys")
+    cloud.add_fault("status", api="pubsub", call="POST */topics/write-secret:publish", status=503, times=1)
+    repaired = ["--body", f'{{"cluster":"{blue}"}}']
+    assert f"{id_} is kept: publishing" in succeeds(cloud, "dead-letters", "replay", id_, *repaired, code=1)
+    cloud.remove_faults()
+    assert cloud.state()["dead_letters"] == 1
+    succeeds(cloud, "dead-letters", "replay", id_, *repaired)
+    cloud.onboarded(blue)
+    assert cloud.state()["dead_letters"] == 0
+
+
+def test_looking_and_dry_runs_write_and_publish_nothing(cloud: Chain) -> None:
+    clusters = unseen(cloud, "look", "taken")
+    server = cloud.do("cloud", "gateway_url", membership=_registered(cloud, clusters[1]))
+    by_hand(cloud, "legacy-look", server, "prod-look")
+    cloud.publish("register-membership", {"membership": "edge"})
+    cloud.said("register-membership", "is not a membership")
+    cloud.wait_quiet()
+    letter = id_of(succeeds(cloud, "dead-letters", "list"), "is not a membership")
+    before, queues, since = cloud.everything(), _published(cloud), time.time()
+    succeeds(cloud, "plan", code=2)
+    assert json.loads(succeeds(cloud, "plan", "--json", code=2))["differs"]
+    succeeds(cloud, "explain", clusters[0], code=2)
+    assert "Would ask register-membership for 1 cluster;" in succeeds(cloud, "backfill", "--dry-run")
+    assert "Would take over 1 Secret;" in succeeds(cloud, "adopt", "--dry-run")
+    body = ["--body", f'{{"cluster":"{clusters[0]}"}}']
+    assert "Would replay 1 letter;" in succeeds(cloud, "dead-letters", "replay", letter, *body, "--dry-run")
+    succeeds(cloud, "dead-letters", "show", letter)
+    assert cloud.everything() == before
+    assert _published(cloud) == queues
+    assert {call["method"] for call in cloud.calls(since) if call["caller"] == PERSON} == {"GET"}
+    assert not [call for call in cloud.calls(since) if call["path"].endswith(":publish")]
+    succeeds(cloud, "dead-letters", "replay", letter, *body)
+    succeeds(cloud, "adopt")
+    cloud.onboarded(*clusters)
+
+
+def _published(cloud: Chain) -> dict[str, int]:
+    """How many messages each subscription has and had, but for the letters that were looked at."""
+    shown = cloud.state()["queues"].items()
+    return {name: one["backlog"] + one["in_flight"] + one["acknowledged"] for name, one in shown}
+
+
+def test_a_plan_needs_no_more_than_the_sweep_may_and_what_may_not_be_read_is_said(cloud: Chain) -> None:
+    blue = cloud.onboard("seen")
+    as_sweep = as_identity(cloud, "sweep")
+    assert succeeds(cloud, "plan", **as_sweep) == "Nothing differs.\n"
+    told = succeeds(cloud, "explain", blue, **as_sweep)
+    assert "could not be looked into with your identity" in told
+
+
+def test_who_may_not_look_is_told_so_in_one_line(cloud: Chain) -> None:
+    answer = ops(cloud, "plan", **as_identity(cloud, "route-event"))
+    assert answer.returncode == 1
+    assert answer.stdout == ""
+    assert "403" in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
+def test_a_binding_that_was_taken_away_is_seen_in_the_cluster(cloud: Chain) -> None:
+    blue = cloud.onboard("unbound")
+    cloud.kubernetes(blue, "DELETE", BINDING)
+    told = succeeds(cloud, "explain", blue, code=2)
+    assert f"ClusterRoleBinding fleet-registrar:{ARGOCD}: missing" in told
+    cloud.publish("register-membership", {"cluster": blue})
+    cloud.wait_for(lambda: cloud.binding(blue))
