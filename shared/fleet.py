@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 20
 # Registering takes 10 s to a minute on Google's side; a push is cut at its ack deadline.
 OPERATION_SECONDS = 45
+# Without a page size the fleet's list is one answer, however long (gkehub v1, ListMembershipsRequest).
+PAGE = 500
 
 
 class Fleet:
@@ -66,11 +68,12 @@ class Fleet:
         A membership that cannot be read makes its location incomplete: it must not stop the others.
         """
         parent = f"projects/{project}/locations/-"
+        asked = gkehub_v1.ListMembershipsRequest(parent=parent, page_size=PAGE)
 
         def read() -> tuple[list[Membership], frozenset[str]]:
             found: list[Membership] = []
             left_out: set[str] = set()
-            for page in self._client.list_memberships(parent=parent, timeout=TIMEOUT_SECONDS, retry=None).pages:
+            for page in self._client.list_memberships(asked, timeout=TIMEOUT_SECONDS, retry=None).pages:
                 left_out |= {location.rpartition("/")[2] for location in page.unreachable}
                 for resource in page.resources:
                     try:

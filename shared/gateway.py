@@ -19,6 +19,8 @@ from kubernetes.client.exceptions import ApiException
 from shared.errors import ConflictError, RefusedError, RetryableError, fault
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from google.auth.credentials import Credentials
 
 Object = dict[str, Any]
@@ -52,19 +54,18 @@ class Gateway:
             return None
         return self._checked(status, answer, f"reading {name} at {url}")
 
-    def list(self, url: str, collection: str, selector: str) -> list[Object]:
-        """Return all objects that the label selector selects."""
-        items: list[Object] = []
+    def list(self, url: str, collection: str, selector: str) -> Iterator[Object]:
+        """Give all objects that the label selector selects, page by page: a page is let go before the next is read."""
         token = ""
         while True:
             query = urlencode({"labelSelector": selector, "limit": PAGE} | ({"continue": token} if token else {}))
             what = f"listing {collection} at {url}"
             status, answer = self._call("GET", f"{url}/{collection}?{query}", what)
             page = self._checked(status, answer, what)
-            items += page.get("items") or []
+            yield from page.get("items") or []
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
-                return items
+                return
 
     def create(self, url: str, collection: str, manifest: Object) -> Object:
         """Create an object. Raises ConflictError when one of that name is there."""
