@@ -190,8 +190,10 @@ def lived(cloud: Chain, effect: str, count: int = AT_ONCE, **fault: Any) -> list
 def add_faults(
     cloud: Chain, calls: dict[str, tuple[str, ...]], clusters: list[str], effect: str, **fault: Any
 ) -> list[Json]:
-    """Let each cluster meet another of the calls with this effect."""
-    added = []
+    """Let each cluster meet another of the calls with this effect; '' is no effect."""
+    added: list[Json] = []
+    if not effect:
+        return added
     for cluster, (step, call) in zip(
         clusters, [(step, call) for step, several in calls.items() for call in several], strict=False
     ):
@@ -270,8 +272,9 @@ def membership_id(cluster: str) -> str:
 
 
 def unknown(calls: Iterable[Json]) -> set[str]:
-    """The calls of the steps that `CALLS` does not list."""
-    known = {step: {call for stage in CALLS.values() for call in stage.get(step, ())} for step in STEPS}
+    """The calls of the steps that are listed nowhere here."""
+    stages = [*CALLS.values(), *ATTACHED.values(), ANEW]
+    known = {step: {call for stage in stages for call in stage.get(step, ())} for step in STEPS}
     known[MEMBERSHIP_EVENT[0]] |= set(MEMBERSHIP_EVENT[1])
     patterns = {
         step: [call.partition("#")[0].format(name="*", membership="*") for call in several] + [FIRST_LOOK]

@@ -82,6 +82,23 @@ def test_a_key_of_another_step_or_of_a_wrong_type_is_a_fault(cloud: Chain, kind:
     assert said in cloud.dead_letter(f"'{kind}'", step).reason
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"poison", "not JSON"),
+        (b"[]", "not an object"),
+        (b'{"all": true}', "'all'"),
+        (b'{"cluster": 7}', "it has 'cluster'"),
+        (b'{"cluster": "blue"}', "not a cluster's name"),
+        (b'{"project": "demo-fleet", "release": "x"}', "it has 'project', 'release'"),
+    ],
+)
+def test_poison_to_the_sweep_is_dead_lettered_with_its_reason(cloud: Chain, data: bytes, said: str) -> None:
+    cause = f"sweep poisoned by {data.hex()}"
+    cloud.publish("sweep", data, {"cause": cause})
+    assert said in cloud.dead_letter(cause, "sweep").reason
+
+
 def test_all_faults_of_a_message_are_told_at_once_with_an_example(cloud: Chain) -> None:
     cloud.publish("grant-rbac", {"cluster": 7, "membership": CLUSTER, "x": 1}, {"cause": "all at once"})
     reason = cloud.dead_letter("'all at once'").reason
@@ -116,7 +133,7 @@ def test_ten_megabytes_of_junk_are_dead_lettered_whole(cloud: Chain) -> None:
     cloud.letters.clear()
 
 
-@pytest.mark.parametrize("topic", [*STEPS, "audit-log-entries"])
+@pytest.mark.parametrize("topic", [*STEPS, "sweep", "audit-log-entries"])
 def test_a_message_without_data_is_refused_by_the_framework_and_dead_lettered_by_pubsub(
     cloud: Chain, topic: str
 ) -> None:

@@ -24,6 +24,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 def test_the_list_of_calls_is_complete(cloud: Chain) -> None:
     since = time.time()
     lives.lived(cloud, "", 2)
+    lives.lived_attached(cloud, "")
+    lives.made_anew(cloud, "")
     assert not lives.unknown(cloud.calls(since))
 
 

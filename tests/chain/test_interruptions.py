@@ -48,6 +48,18 @@ def test_a_step_of_the_offboarding_that_is_killed_midway_is_done_again(cloud: Ch
     assert not cloud.dead_letters(cluster)
 
 
+def test_a_router_that_is_killed_while_it_hands_an_event_on_is_sent_it_again(cloud: Chain) -> None:
+    call = "POST */topics/register-membership:publish"
+    fault = cloud.add_fault("slow", api="pubsub", call=call, seconds=0.4)
+    cluster = cloud.create_cluster(fresh("killed"))
+    cloud.wait_met(fault)
+    cloud.kill_function("route-event")
+    cloud.start_function("route-event")
+    cloud.onboarded(cluster)
+    cloud.wait_quiet()
+    assert cloud.membership(cluster)
+
+
 def test_what_happens_while_all_functions_are_down_is_made_up_for(cloud: Chain) -> None:
     """Eventarc keeps events, and Pub/Sub keeps messages, until somebody answers."""
     going = cloud.onboard("going")

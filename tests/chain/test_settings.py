@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -53,13 +54,12 @@ def deployed(
     cloud: Chain, functions: tuple[str, ...], settings: dict[str, str], after: dict[str, str]
 ) -> Iterator[None]:
     """Deploy functions with some settings, and with others afterwards."""
-    for function in functions:
-        cloud.redeploy(function, settings)
-    try:
-        yield
-    finally:
-        for function in functions:
-            cloud.redeploy(function, after)
+    with ThreadPoolExecutor() as at_once:
+        list(at_once.map(lambda function: cloud.redeploy(function, settings), functions))
+        try:
+            yield
+        finally:
+            list(at_once.map(lambda function: cloud.redeploy(function, after), functions))
 
 
 def test_all_faults_are_told_at_once_nothing_is_acknowledged_and_mending_them_is_enough(cloud: Chain) -> None:
