@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chain.running import ARGOCD, BINDING, CENTRAL, FLEET, ROOT, SECRETS, Chain, decoded, email, fresh, running
+from tests.chain.running import (
+    ARGOCD,
+    BINDING,
+    CENTRAL,
+    FLEET,
+    MARK,
+    ROOT,
+    SECRETS,
+    Chain,
+    decoded,
+    email,
+    fresh,
+    running,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,19 +53,19 @@ def settled(cloud: Chain) -> None:
     assert ops(cloud, "plan").stdout == "Nothing differs.\n"
 
 
-def environment(cloud: Chain, **changes: str) -> dict[str, str]:
+def environment(cloud: Chain) -> dict[str, str]:
     """What `source .local/env` gives, and nothing of this machine but where its programs are."""
     lines = (shlex.split(line) for line in (cloud.directory / "env").read_text().splitlines())
     sourced = dict(words[1].split("=", 1) for words in lines if words[:1] == ["export"])
-    return {"PATH": os.environ["PATH"], "HOME": str(cloud.directory), **sourced, **changes}
+    return {"PATH": os.environ["PATH"], "HOME": str(cloud.directory), **sourced}
 
 
-def ops(cloud: Chain, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
+def ops(cloud: Chain, *words: str, identity: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Type a command; whatever happens, no traceback is shown."""
     answer = subprocess.run(
         [sys.executable, "-W", "error", "-m", "ops", *words],
         cwd=ROOT,
-        env=environment(cloud, **changes),
+        env=environment(cloud) | (identity or {}),
         capture_output=True,
         text=True,
         timeout=60,
@@ -62,8 +75,8 @@ def ops(cloud: Chain, *words: str, **changes: str) -> subprocess.CompletedProces
     return answer
 
 
-def succeeds(cloud: Chain, *words: str, code: int = 0, **changes: str) -> str:
-    answer = ops(cloud, *words, **changes)
+def succeeds(cloud: Chain, *words: str, code: int = 0, identity: dict[str, str] | None = None) -> str:
+    answer = ops(cloud, *words, identity=identity)
     assert answer.returncode == code, answer.stdout + answer.stderr
     return answer.stdout
 
@@ -74,7 +87,7 @@ def as_identity(cloud: Chain, name: str) -> dict[str, str]:
     return {"GCE_METADATA_HOST": address, "GCE_METADATA_IP": address}
 
 
-def unseen(cloud: Chain, *names: str, **more: str) -> list[str]:
+def unseen(cloud: Chain, *names: str) -> list[str]:
     """Clusters whose events were lost."""
     knob = cloud.add_knob("lose", times=0)
     clusters = [cloud.create_cluster(fresh(name), project="demo-apps", labels={"env": "prod"}) for name in names]
@@ -143,7 +156,7 @@ def test_an_adopted_secret_is_the_same_object_and_afterwards_nothing_differs(clo
     assert "others have written legacy-hand" in succeeds(cloud, "backfill", "--dry-run")
     assert succeeds(cloud, "adopt").splitlines()[-1].startswith("Took over 1 Secret;")
     cloud.onboarded(blue)
-    cloud.wait_for(lambda: f"{'fleet-registrar/'}grant" in cloud.manifest(blue)["metadata"]["annotations"])
+    cloud.wait_for(lambda: f"{MARK}grant" in cloud.manifest(blue)["metadata"]["annotations"])
     cloud.wait_quiet()
     after = cloud.manifest(blue)
     assert after["metadata"]["uid"] == made["metadata"]["uid"]
@@ -164,7 +177,7 @@ def _registered(cloud: Chain, cluster: str) -> str:
     knob = cloud.add_knob("lose", times=0)
     name = f"projects/{FLEET}/locations/europe-west1/memberships/{cluster.rpartition('/')[2]}"
     link = f"//container.googleapis.com/{cluster}"
-    cloud.do("fleet", "create", name=name, body={"endpoint": {"gkeCluster": {"resourceLink": link}}})
+    cloud.do("fleet", "create", name=name, asked={"endpoint": {"gkeCluster": {"resourceLink": link}}})
     cloud.wait_for(lambda: cloud.state()["memberships"].get(name, {}).get("state") == "READY")
     cloud.wait_quiet()
     cloud.remove_knobs(knob["id"])
@@ -225,10 +238,10 @@ def test_letters_whose_attempts_are_used_up_fold_and_are_replayed_by_their_reaso
 
 def test_a_letter_leaves_only_when_its_replay_was_published(cloud: Chain) -> None:
     [blue] = unseen(cloud, "kept")
-    cloud.publish("write-secret", {"cluster": blue, "colour": "red"})
-    cloud.said("write-secret", "unknown keys")
+    cloud.publish("register-membership", {"cluster": blue, "colour": "red"})
+    cloud.said("register-membership", "unknown keys")
     id_ = id_of(succeeds(cloud, "dead-letters", "list"), "unknown keys")
-    cloud.add_fault("status", api="pubsub", call="POST */topics/write-secret:publish", status=503, times=1)
+    cloud.add_fault("status", api="pubsub", call="POST */topics/register-membership:publish", status=503, times=1)
     repaired = ["--body", f'{{"cluster":"{blue}"}}']
     assert f"{id_} is kept: publishing" in succeeds(cloud, "dead-letters", "replay", id_, *repaired, code=1)
     cloud.remove_faults()
@@ -273,13 +286,13 @@ def _published(cloud: Chain) -> dict[str, int]:
 def test_a_plan_needs_no_more_than_the_sweep_may_and_what_may_not_be_read_is_said(cloud: Chain) -> None:
     blue = cloud.onboard("seen")
     as_sweep = as_identity(cloud, "sweep")
-    assert succeeds(cloud, "plan", **as_sweep) == "Nothing differs.\n"
-    told = succeeds(cloud, "explain", blue, **as_sweep)
+    assert succeeds(cloud, "plan", identity=as_sweep) == "Nothing differs.\n"
+    told = succeeds(cloud, "explain", blue, identity=as_sweep)
     assert "could not be looked into with your identity" in told
 
 
 def test_who_may_not_look_is_told_so_in_one_line(cloud: Chain) -> None:
-    answer = ops(cloud, "plan", **as_identity(cloud, "route-event"))
+    answer = ops(cloud, "plan", identity=as_identity(cloud, "route-event"))
     assert answer.returncode == 1
     assert answer.stdout == ""
     assert "403" in answer.stderr

@@ -1,0 +1,208 @@
+"""The command line of an operator: `python -m ops …`, in production and on the local cloud.
+
+It reads the settings that the functions have, from the environment, and works with the operator's own Google identity. What a
+person gets wrong is told in one line, with exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS
+from ops.terminal import MistakeError, one_line
+from shared.errors import FaultError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Run = Callable[[argparse.Namespace], int]
+
+_SHORT = "full name, its membership's, or a short name that only one has"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code = int(options.run(options))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has enough; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (MistakeError, FaultError) as error:
+        print(f"ops: {one_line(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("ops: stopped; what was asked for stays asked for", file=sys.stderr)
+        return 130
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Mistakes end with 1: 2 is an answer of `plan` and `explain`."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(1, f"ops: {message}. See: {self.prog} --help\n")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m ops",
+        description="Look after the Fleet Registrar. Settings come from the environment, as the functions have them.",
+        epilog="On the local cloud: source .local/env; python -m ops plan",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(to: argparse._SubParsersAction[_Parser], name: str, run: Run, text: str, example: str) -> _Parser:
+        one = to.add_parser(name, help=text, description=text, epilog=f"example: {example}")
+        one.set_defaults(run=run)
+        return one
+
+    plan = command(
+        commands,
+        "plan",
+        _plan,
+        "show what a sweep would do; exit code 0: nothing differs, 2: something does, 1: fault",
+        "python -m ops plan --project team-a",
+    )
+    plan.add_argument("--json", action="store_true", help="as JSON")
+    narrower = plan.add_mutually_exclusive_group()
+    narrower.add_argument("--project", default="", help="only this project's clusters")
+    narrower.add_argument("--cluster", default="", help=f"only this cluster: {_SHORT}")
+
+    explain = command(
+        commands,
+        "explain",
+        _explain,
+        "say why a cluster is, or is not, in Argo CD; exit code 0: it is, as it should be, 2: it is not, 1: fault",
+        "python -m ops explain projects/team-a/locations/europe-west1/clusters/blue",
+    )
+    explain.add_argument("cluster", metavar="CLUSTER", help=_SHORT)
+
+    backfill = command(
+        commands,
+        "backfill",
+        _backfill,
+        "ask for every wanted cluster that has no Secret of its own",
+        "python -m ops backfill --project team-a --dry-run",
+    )
+    backfill.add_argument("--project", default="", help="only this project's clusters")
+    backfill.add_argument("--dry-run", action="store_true", help="show them, ask for nothing")
+    _rate(backfill)
+
+    adopt = command(
+        commands,
+        "adopt",
+        _adopt,
+        "take over cluster Secrets that others have written for our clusters, in place: uid, names, shard, project and"
+        " people's labels stay",
+        "python -m ops adopt --dry-run",
+    )
+    adopt.add_argument("--dry-run", action="store_true", help="show them, write nothing")
+    adopt.add_argument(
+        "--change-server",
+        action="store_true",
+        help="also those that are known by name and whose server becomes the gateway's: Applications that name the server"
+        " lose their cluster",
+    )
+    _rate(adopt)
+
+    dead = commands.add_parser(
+        "dead-letters",
+        help="list, show and replay what was given up",
+        description="What was given up, and its replay. One operator at a time: who looks holds the letters meanwhile.",
+        epilog="example: python -m ops dead-letters list",
+    )
+    actions = dead.add_subparsers(required=True, metavar="ACTION", parser_class=_Parser)
+    listed = command(
+        actions,
+        "list",
+        _list,
+        "list the letters, folded by cluster, step and reason",
+        "python -m ops dead-letters list",
+    )
+    listed.add_argument("--unfolded", action="store_true", help="one line for each letter")
+    show = command(actions, "show", _show, "show one letter whole", "python -m ops dead-letters show 1a2b3c4d")
+    show.add_argument("id", metavar="ID")
+    replay = command(
+        actions,
+        "replay",
+        _replay,
+        "publish letters again, to where they came from; they leave the dead letters only then",
+        "python -m ops dead-letters replay 1a2b3c4d",
+    )
+    replay.add_argument("ids", metavar="ID", nargs="*")
+    replay.add_argument("--all", action="store_true", help="all of them")
+    replay.add_argument("--reason", default="", help="with --all: those whose reason holds this text")
+    replay.add_argument("--body", default="", help="the repaired body of one letter: JSON, or a file")
+    replay.add_argument("--dry-run", action="store_true", help="show what would be published, publish nothing")
+    return parser
+
+
+def _rate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rate",
+        type=_positive,
+        default=CLUSTERS_A_MINUTE,
+        help=f"clusters a minute (default: {CLUSTERS_A_MINUTE}; Connect Gateway takes {GATEWAY_REQUESTS} requests a minute,"
+        f" each cluster makes about {CALLS_PER_CLUSTER})",
+    )
+
+
+# Each command imports what it needs when it is called: `--help` needs no client.
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from ops import plan
+
+    return plan.run(options)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from ops import explain
+
+    return explain.run(options)
+
+
+def _backfill(options: argparse.Namespace) -> int:
+    from ops import backfill
+
+    return backfill.run(options)
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    from ops import adopt
+
+    return adopt.run(options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    from ops import dead_letters
+
+    return dead_letters.run_list(options)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from ops import dead_letters
+
+    return dead_letters.run_show(options)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from ops import dead_letters
+
+    return dead_letters.run_replay(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""`ops adopt`: takes over the cluster Secrets that people, scripts or other tools have written for our clusters, in place.
+
+The uid, and with it Argo CD's shard, the names, `shard`, `project` and people's labels stay, so nothing is deployed anew.
+What is not taken over is listed with the reason.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ops.adoption import matched
+from ops.pace import paced
+from ops.survey import connected, operator, survey
+from ops.terminal import Progress, counted, table
+from shared.errors import FaultError
+from shared.messages import cut
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ops.adoption import Adoption
+    from shared.services import Services
+
+
+def run(options: argparse.Namespace) -> int:
+    """Take over what matches; 1 when some of it failed."""
+    services = connected()
+    adoptions, left = matched(survey(services), services.settings, change_server=options.change_server)
+    if adoptions:
+        rows = [
+            (one.secret.name, str(one.request.cluster or one.request.membership), one.known_by, "; ".join(one.notes))
+            for one in adoptions
+        ]
+        print(table(("SECRET", "CLUSTER", "KNOWN BY", "NOTE"), rows) + "\n")
+    if left:
+        print("Left as they are:\n" + table(("SECRET", "WHY"), [(one.secret.name, one.reason) for one in left]) + "\n")
+    if not adoptions:
+        print("Nothing to take over.")
+        return 0
+    if options.dry_run:
+        print(f"Would take over {counted(len(adoptions), 'Secret')}; nothing was written or published.")
+        return 0
+    failed = take_over(adoptions, services, options.rate)
+    for secret, why in failed:
+        print(f"not taken over: {secret}: {why}")
+    taken = counted(len(adoptions) - len(failed), "Secret")
+    print(f"Took over {taken}; the chain completes them. What still differs: python -m ops plan")
+    return 1 if failed else 0
+
+
+def take_over(adoptions: list[Adoption], services: Services, a_minute: int) -> list[tuple[str, str]]:
+    """Mark each Secret as ours and have the chain complete it; return those that failed, and why.
+
+    A Secret that was marked and could not be asked for is completed by the next sweep.
+    """
+    attributes = {"cause": cut(f"adopt by {operator(services)}")}
+    progress = Progress(len(adoptions), "Secrets taken over")
+    failed = []
+    for one in paced(adoptions, a_minute):
+        try:
+            services.central.patch(one.secret, one.patch)
+            services.bus.publish_object(one.next.topic, one.next.body(), attributes)
+        except FaultError as error:
+            failed.append((one.secret.name, str(error)))
+        progress.step()
+    return failed

@@ -1,0 +1,169 @@
+"""Dead letters as values: what each says of itself, how they fold, and what a replay would publish.
+
+Pure. Two kinds: ours carry a `reason` (shared.entry), Pub/Sub's own carry CloudPubSubDeadLetterSource… attributes: the
+push was refused before our code ran, or has used up its attempts
+(https://cloud.google.com/pubsub/docs/handling-failures#how_dead_letter_topics_work).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from shared import messages
+from shared.errors import PermanentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from shared.settings import Settings
+
+# Every topic that a function answers; the subscription that pushes from it has the topic's name.
+REPLAYABLE: Final = frozenset({*messages.STEPS, "sweep", messages.AUDIT_LOG_ENTRIES})
+_OURS: Final = frozenset({"topic", "step", "reason", "cluster", "membership"})
+# A replay is a person's: it may turn, and when it fails again it must come back here, not wait for a sweep.
+_LEFT_OUT: Final = _OURS | {"turned", "asked-by"}
+_SOURCE: Final = "CloudPubSubDeadLetterSource"
+UNKNOWN: Final = "no reason given: refused before the function ran, or its attempts are used up"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter."""
+
+    message_id: str
+    data: bytes
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    published: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        """A short name for people, the same as long as the letter is there."""
+        return hashlib.sha256(self.message_id.encode()).hexdigest()[:8]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether one of our steps gave up, and said why."""
+        return bool(self.attributes.get("reason") and self.attributes.get("step"))
+
+    @property
+    def topic(self) -> str:
+        """The topic that it came from; '' when it came from none that a replay could go to."""
+        said = self.attributes.get("topic" if self.is_ours else f"{_SOURCE}Subscription", "")
+        return said if said in REPLAYABLE else ""
+
+    @property
+    def step(self) -> str:
+        """The step that gave up, or that could not be reached."""
+        if self.is_ours:
+            return self.attributes["step"]
+        said = self.attributes.get(f"{_SOURCE}Subscription", "")
+        return "route-event" if said == messages.AUDIT_LOG_ENTRIES else said or "unknown"
+
+    @property
+    def reason(self) -> str:
+        """Why it is here."""
+        return self.attributes["reason"] if self.is_ours else UNKNOWN
+
+    @property
+    def attempts(self) -> str:
+        """How often Pub/Sub has tried, where it is Pub/Sub's own letter; else ''."""
+        return "" if self.is_ours else self.attributes.get(f"{_SOURCE}DeliveryCount", "")
+
+    @property
+    def body(self) -> dict[str, Any] | None:
+        """The body, if it is a JSON object."""
+        try:
+            return messages.json_object(self.data, "")
+        except PermanentError:
+            return None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that it speaks of: the cluster's, then the membership's."""
+        body = self.body or {}
+        said = (self.attributes.get(key) or body.get(key) for key in ("cluster", "membership"))
+        return tuple(str(each) for each in said if each)
+
+    @property
+    def subject(self) -> str:
+        """The cluster, or the attached cluster's membership; '' when it cannot be told."""
+        return next(iter(self.names), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Letters of one cluster, one step and one reason, the oldest first."""
+
+    letters: tuple[Letter, ...]
+
+    @property
+    def first(self) -> Letter:
+        """The oldest."""
+        return self.letters[0]
+
+    @property
+    def last(self) -> Letter:
+        """The youngest."""
+        return self.letters[-1]
+
+
+def folded(letters: Iterable[Letter]) -> list[Fold]:
+    """Fold the letters by cluster, step and reason; what came last comes last."""
+    groups: dict[tuple[str, str, str], list[Letter]] = defaultdict(list)
+    for letter in sorted(letters, key=_age):
+        groups[letter.subject, letter.step, letter.reason].append(letter)
+    return sorted((Fold(tuple(group)) for group in groups.values()), key=lambda fold: _age(fold.last))
+
+
+def _age(letter: Letter) -> tuple[float, str]:
+    return (letter.published.timestamp() if letter.published else 0.0, letter.message_id)
+
+
+def named(letters: Iterable[Letter], id_: str) -> list[Letter]:
+    """Return the letters that a person means by an id: the short one, or Pub/Sub's whole one."""
+    return [letter for letter in letters if id_ in (letter.id, letter.message_id)]
+
+
+def about(letters: Iterable[Letter], names: Iterable[str]) -> list[Letter]:
+    """Return the letters that speak of one of these names."""
+    wanted = set(names)
+    return [letter for letter in letters if wanted & set(letter.names)]
+
+
+def replay(letter: Letter, settings: Settings, repaired: bytes | None = None) -> tuple[str, bytes, dict[str, str]]:
+    """Return what a replay publishes: topic, body, attributes. Raises PermanentError when it would only come back."""
+    topic, data = letter.topic, letter.data if repaired is None else repaired
+    if not topic:
+        said = letter.attributes.get("topic") or letter.attributes.get(f"{_SOURCE}Subscription") or letter.step
+        raise PermanentError(f"it came from {said!r}, which is no topic of ours: ask a step for the cluster instead")
+    if topic in messages.STEPS:
+        messages.parse(topic, data, settings)
+    elif topic == "sweep":
+        from functions import sweep
+
+        sweep.parse(data, settings)
+    else:
+        messages.json_object(data, "the audit entry")
+    return topic, data, original(letter.attributes)
+
+
+def original(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Return the attributes that the message had before it was given up, but for what would bind the replay."""
+    return {
+        key: value
+        for key, value in attributes.items()
+        if key not in _LEFT_OUT and not key.startswith(("CloudPubSub", "goog"))
+    }
+
+
+def shown(data: bytes) -> str:
+    """Return a body for people: JSON in lines where it is JSON, else as Python writes bytes."""
+    try:
+        return json.dumps(json.loads(data), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return repr(data[:2000])

@@ -1,0 +1,131 @@
+"""One reading of everything, and the plan that a sweep would make of it, whole: no cut, no checks in turn.
+
+The commands look at the same lists as the sweep, with the operator's own identity. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import random
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ops.terminal import MistakeError
+from shared import settings as settings_module
+from shared import sweeping
+from shared.errors import FaultError, PermanentError
+from shared.inventory import read_inventory
+from shared.resources import ClusterName, MembershipName, NameFault
+from shared.services import Services
+from shared.sweeping import Inventory, Plan, Scope
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from shared.cluster_secret import ClusterSecret
+    from shared.messages import Request
+    from shared.settings import Settings
+
+Name = ClusterName | MembershipName
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What stands, and what differs. `central` is the central cluster, None when it is not a GKE cluster."""
+
+    inventory: Inventory
+    plan: Plan
+    central: ClusterName | None
+    now: datetime
+
+
+def connected() -> Services:
+    """Return the outside world as the operator may see it. Raises FaultError, with what to do, when nobody is logged in."""
+    services = Services(settings_module.load())
+    try:
+        services.credentials  # noqa: B018 - found before anything else is tried
+    except FaultError as error:
+        raise MistakeError(f"{error}. Log in: gcloud auth application-default login") from error
+    return services
+
+
+def survey(services: Services) -> Survey:
+    """Read everything and plan. Raises a fault when the central cluster or the fleet cannot be read."""
+    return surveyed(read_inventory(services), services.settings, services.central_cluster, services.now())
+
+
+def surveyed(inventory: Inventory, settings: Settings, central: ClusterName | None, now: datetime) -> Survey:
+    """Plan from what has been read. Pure."""
+    whole = dataclasses.replace(settings, sweep_requests=sys.maxsize)
+    # Chance decides on checks in turn alone, and those are no differences.
+    chance = random.Random(0)  # noqa: S311
+    plan = sweeping.plan(inventory, whole, Scope(), central=central, now=now, chance=chance)
+    asks = sorted((ask for ask in plan.asks if ask.kind != "check"), key=lambda ask: (ask.kind, ask.subject))
+    return Survey(inventory, dataclasses.replace(plan, asks=tuple(asks)), central, now)
+
+
+def operator(services: Services) -> str:
+    """Say who types here, for causes: the Google identity where it is known, else the login name."""
+    told = services.gateway.identity or str(getattr(services.credentials, "account", "") or "")
+    if told and told != "default":
+        return told
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "an operator"
+
+
+def is_about(request: Request, name: Name) -> bool:
+    """Whether a request is about this cluster, or this attached cluster."""
+    return name == (request.cluster or request.membership)
+
+
+def secrets_of(name: Name, inventory: Inventory) -> list[ClusterSecret]:
+    """Return our Secrets that speak of it."""
+    return [secret for secret in inventory.secrets if name == _spoken_of(secret)]
+
+
+def _spoken_of(secret: ClusterSecret) -> Name | None:
+    try:
+        return secret.cluster or secret.membership
+    except PermanentError:
+        return None  # spoilt annotations: the plan reports them
+
+
+def find(text: str, seen: Survey, numbers: dict[str, str]) -> Name:
+    """Return the cluster that a person means: by its full name, its membership's, or a short one that only one has."""
+    inventory = seen.inventory
+    try:
+        return ClusterName.parse(text, numbers)
+    except NameFault as fault:
+        wrong = fault
+    try:
+        return _led_to(MembershipName.parse(text, numbers), inventory)
+    except NameFault as fault:
+        if "/" in text:
+            raise MistakeError(f"{fault if '/memberships/' in text else wrong}") from fault
+    known: set[Name] = {*inventory.clusters, *(_led_to(name, inventory) for name in inventory.memberships)}
+    known |= {name for secret in inventory.secrets if (name := _spoken_of(secret)) is not None}
+    found: set[Name] = {name for name in known if text in (_short(name), name.secret_name)}
+    found |= {_led_to(name, inventory) for name in inventory.memberships if name.membership == text}
+    if len(found) > 1:
+        raise MistakeError(f"{text} is ambiguous, write one of: {', '.join(sorted(map(str, found)))}")
+    if not found:
+        raise MistakeError(
+            f"no cluster, membership or Secret of ours is called {text!r} in the projects that were read"
+            f" ({', '.join(sorted(inventory.listed))}). Of a cluster elsewhere write the full name:"
+            " projects/PROJECT/locations/LOCATION/clusters/CLUSTER"
+        )
+    return found.pop()
+
+
+def _led_to(name: MembershipName, inventory: Inventory) -> Name:
+    """The membership of a GKE cluster leads to that cluster."""
+    membership = inventory.memberships.get(name)
+    return membership.cluster if membership and membership.cluster else name
+
+
+def _short(name: Name) -> str:
+    return name.cluster if isinstance(name, ClusterName) else name.membership

@@ -1,0 +1,69 @@
+"""What a person sees: tables, progress, times in words, and mistakes told in one line."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+WIDEST: Final = 100
+
+
+class MistakeError(Exception):
+    """What was typed cannot be done; the message says what to type instead."""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return the rows in columns, the last one as wide as it needs to be."""
+    lines = [list(head), *([one_line(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def one_line(text: str, most: int = 0) -> str:
+    """Return the text on one line, cut to `most` characters (0: whole); what a terminal would obey is shown, not sent."""
+    plain = "".join(each if each.isprintable() else " " for each in text)
+    joined = " ".join(plain.split())
+    return joined if not most or len(joined) <= most else f"{joined[: most - 1]}…"
+
+
+def counted(number: int, what: str, several: str = "") -> str:
+    """`1 letter`, `2 letters`."""
+    return f"{number} {what if number == 1 else several or f'{what}s'}"
+
+
+def ago(then: datetime, now: datetime) -> str:
+    """Return how long ago that was, in the largest unit that fits."""
+    seconds = max(int((now - then).total_seconds()), 0)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit} ago"
+    return f"{seconds} s ago"
+
+
+class Progress:
+    """A bar on a terminal, a line for every tenth elsewhere."""
+
+    def __init__(self, total: int, what: str, out: TextIO | None = None) -> None:
+        self.total = total
+        self.what = what
+        self.out = sys.stderr if out is None else out
+        self.done = 0
+        self._bar = self.out.isatty()
+
+    def step(self) -> None:
+        """One more is done."""
+        self.done += 1
+        told = f"{self.done} of {self.total} {self.what}"
+        if self._bar:
+            filled = 40 * self.done // self.total
+            end = "\n" if self.done == self.total else ""
+            self.out.write(f"\r[{'#' * filled}{'.' * (40 - filled)}] {told}{end}")
+        elif self.done * 10 // self.total > (self.done - 1) * 10 // self.total:
+            self.out.write(f"{told}\n")
+        self.out.flush()

@@ -1,0 +1,248 @@
+"""Which Secrets of others are for our clusters, and what is changed to make them ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from ops.adoption import PLUGIN, Adoption, Left, known, matched, membership_at
+from shared import cluster_secret
+from shared.cluster_secret import ClusterSecret
+from shared.facts import Cluster, Membership
+from shared.resources import MembershipName
+from tests.unit.given import (
+    BLUE,
+    BLUE_MEMBER,
+    CENTRAL,
+    EDGE,
+    NOW,
+    SELECTING,
+    SETTINGS,
+    patched,
+    secret,
+    settings,
+)
+from tests.unit.surveys import seen, theirs
+
+NUMBER = SETTINGS.fleet_project_number
+URL = BLUE_MEMBER.name.gateway_url(NUMBER, gke=True)
+EDGE_URL = EDGE.name.gateway_url(NUMBER, gke=False)
+MEMBER = BLUE_MEMBER.name
+
+
+def only(foreign: ClusterSecret, *, change_server: bool = False) -> Adoption | Left:
+    """What becomes of the only Secret of others."""
+    adoptions, left = matched(seen(foreign=[foreign]), SETTINGS, change_server=change_server)
+    both: list[Adoption | Left] = [*adoptions, *left]
+    assert len(both) == 1
+    return both[0]
+
+
+def taken(foreign: ClusterSecret, *, change_server: bool = False) -> Adoption:
+    one = only(foreign, change_server=change_server)
+    assert isinstance(one, Adoption), one
+    return one
+
+
+def why_left(foreign: ClusterSecret) -> str:
+    one = only(foreign)
+    assert isinstance(one, Left), one
+    return one.reason
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        f"https://europe-west1-connectgateway.googleapis.com/v1/projects/{NUMBER}/locations/europe-west1/gkeMemberships/m",
+        f"https://connectgateway.googleapis.com/v1/projects/{NUMBER}/locations/europe-west1/gkeMemberships/m/",
+        f"https://connectgateway.googleapis.com/v1beta1/projects/{NUMBER}/locations/europe-west1/memberships/m",
+        "https://connectgateway.googleapis.com/v1/projects/demo-fleet/locations/europe-west1/memberships/m?dummy=1",
+    ],
+)
+def test_a_gateway_url_leads_to_a_membership_in_all_its_forms(server: str) -> None:
+    assert membership_at(server, SETTINGS) == MembershipName("demo-fleet", "europe-west1", "m")
+
+
+def test_the_endpoint_that_replaces_googles_is_a_gateway_too() -> None:
+    local = settings(CLOUDSDK_API_ENDPOINT_OVERRIDES_CONNECTGATEWAY="https://127.0.0.1:8443/")
+    server = MEMBER.gateway_url(NUMBER, gke=True, override=local.connectgateway_endpoint)
+    assert membership_at(server, local) == MEMBER
+    assert membership_at(server, SETTINGS) is None
+
+
+def test_a_secret_is_known_by_its_server() -> None:
+    one = taken(theirs(server=f"{URL}/"))
+    assert (one.known_by, one.request.cluster, one.request.membership) == ("its server", BLUE.name, MEMBER)
+    assert one.next.topic == "register-membership"
+
+
+def test_the_secret_of_an_attached_cluster_is_known_by_its_server() -> None:
+    one = taken(theirs(server=EDGE_URL))
+    assert (one.request.cluster, one.request.membership) == (None, EDGE.name)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        f"{MEMBER.membership}.europe-west1.{NUMBER}",
+        f"connectgateway_demo-fleet_europe-west1_{MEMBER.membership}",
+        "gke_demo-apps_europe-west1_blue",
+        "demo-apps.europe-west1.blue",
+    ],
+)
+def test_a_secret_is_known_by_the_names_that_known_tools_give(given: str) -> None:
+    one = taken(theirs("x", "https://10.0.0.1", given), change_server=True)
+    assert (one.known_by, one.request.cluster) == ("its name", BLUE.name)
+
+
+def test_a_secret_is_known_by_what_a_person_has_annotated() -> None:
+    one = taken(
+        theirs("x", "https://10.0.0.1", annotations={cluster_secret.CLUSTER: str(BLUE.name)}), change_server=True
+    )
+    assert (one.known_by, one.request.cluster) == ("its annotation", BLUE.name)
+
+
+def test_a_server_changes_only_when_a_person_says_so() -> None:
+    by_name = theirs("x", "https://10.0.0.1", "gke_demo-apps_europe-west1_blue")
+    assert "--change-server" in why_left(by_name)
+    assert taken(by_name, change_server=True).notes == ("server changes from https://10.0.0.1",)
+    assert taken(theirs(server=URL)).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("foreign", "told"),
+    [
+        (theirs(server="https://kubernetes.default.svc"), "no gateway URL"),
+        (
+            theirs(server="https://connectgateway.googleapis.com/v1/projects/77/locations/global/memberships/m"),
+            "not of",
+        ),
+        (
+            theirs(server="https://connectgateway.googleapis.com/v1/projects/other/locations/a/memberships/m"),
+            "of no memb",
+        ),
+        (theirs(server=f"https://connectgateway.googleapis.com/v1/projects/{NUMBER}/clusters/m"), "of no membership"),
+        (theirs(server=URL.replace(MEMBER.membership, "unknown")), "lists no membership"),
+        (theirs(server=URL, labels={"argocd.argoproj.io/cluster-profile-origin": "a.b"}), "ClusterProfile"),
+        (theirs(server=URL, annotations={"multicluster.x-k8s.io/managed-by-cp-syncer": "true"}), "syncer"),
+        (theirs(server=URL, labels={cluster_secret.MARK: "Helm"}), "Helm manages it"),
+        (theirs(server=URL, annotations={cluster_secret.CLUSTER: "blue"}), ""),
+        (theirs(annotations={cluster_secret.CLUSTER: "blue"}), "cannot be read"),
+    ],
+)
+def test_what_is_not_ours_is_left_with_the_reason(foreign: ClusterSecret, told: str) -> None:
+    if told:
+        assert told in why_left(foreign)
+    else:
+        assert taken(foreign).known_by == "its server"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "told"),
+    [
+        (replace(BLUE, status="STOPPING"), "going"),
+        (replace(BLUE, status="ERROR"), "in no state to act on"),
+        (replace(BLUE, labels={}), "alive, not wanted"),
+        (replace(BLUE, fleet_project="demo-other"), "another fleet"),
+        (replace(BLUE, membership=MembershipName("demo-fleet", "global", "z")), "says that its membership is"),
+    ],
+)
+def test_a_cluster_that_is_not_alive_and_wanted_is_left(cluster: Cluster, told: str) -> None:
+    adoptions, [left] = matched(seen([cluster], foreign=[theirs(server=URL)], settings=SELECTING), SELECTING)
+    assert not adoptions
+    assert told in left.reason
+
+
+def test_a_cluster_that_no_list_holds_is_left_and_a_project_that_was_not_read_is_named() -> None:
+    _, [left] = matched(seen([], foreign=[theirs(server=URL)]), SETTINGS)
+    assert "is not listed" in left.reason
+    _, [left] = matched(seen([], foreign=[theirs(server=URL)], listed=frozenset({"demo-fleet"})), SETTINGS)
+    assert "could not be read: 403" in left.reason
+
+
+def test_the_central_cluster_is_left() -> None:
+    central = Membership(SETTINGS.central_membership, "u", "READY", cluster=CENTRAL)
+    inventory = seen(
+        [Cluster(CENTRAL, "c", "RUNNING")],
+        [central],
+        foreign=[theirs(server=central.name.gateway_url(NUMBER, gke=True))],
+    )
+    _, [left] = matched(inventory, SETTINGS)
+    assert "central cluster" in left.reason
+
+
+def test_a_lost_agent_is_waited_for() -> None:
+    lost = replace(EDGE, last_connection=NOW - timedelta(hours=1))
+    _, [left] = matched(seen(memberships=[lost], foreign=[theirs(server=EDGE_URL)]), SETTINGS)
+    assert "agent" in left.reason
+
+
+def test_of_two_secrets_for_one_cluster_neither_is_taken() -> None:
+    two = [theirs("one", URL), theirs("two", f"{URL}/")]
+    adoptions, left = matched(seen(foreign=two), SETTINGS)
+    assert not adoptions
+    assert [one.secret.name for one in left] == ["one", "two"]
+    assert all("has 2 Secrets (one, two)" in one.reason for one in left)
+
+
+def test_where_ours_is_already_there_theirs_is_left() -> None:
+    adoptions, [left] = matched(seen(secrets=[secret()], foreign=[theirs(server=URL)]), SETTINGS)
+    assert not adoptions
+    assert "by-hand, demo-apps.europe-west1.blue" in left.reason
+
+
+def test_taking_over_adds_our_mark_and_the_names_and_changes_nothing_else() -> None:
+    before = theirs(server=URL, labels={"team": "a", "env": "prod"}, annotations={"note": "x"}, shard="3", project="p")
+    after = patched(before, taken(before).patch)
+    assert after.is_ours
+    assert (after.cluster, after.membership) == (BLUE.name, MEMBER)
+    assert after.data == before.data
+    assert (after.name, after.uid) == (before.name, before.uid)
+    assert before.labels.items() <= after.labels.items()
+    assert before.annotations.items() <= after.annotations.items()
+
+
+def test_until_the_access_is_proven_the_chain_writes_nothing_to_it() -> None:
+    after = patched(theirs(server=URL), taken(theirs(server=URL)).patch)
+    plan = cluster_secret.plan(after, BLUE, BLUE_MEMBER, SETTINGS, granted=False, drop=frozenset(), now=NOW)
+    assert plan.patch is None
+    assert plan.needs_grant
+
+
+def test_the_chain_then_completes_it_and_keeps_names_shard_and_peoples_labels() -> None:
+    before = theirs("old", URL, "prod-blue", labels={"env": "prod", "team": "a", "colour": "mine"}, shard="3")
+    blue = replace(BLUE, labels={"env": "prod", "colour": "theirs", "tier": "web"})
+    after = patched(before, taken(before).patch)
+    plan = cluster_secret.plan(after, blue, BLUE_MEMBER, SETTINGS, granted=True, drop=frozenset(), now=NOW)
+    assert plan.patch is not None
+    complete = patched(after, plan.patch)
+    assert (complete.name, complete.data["name"], complete.data["shard"]) == ("old", "prod-blue", "3")
+    assert complete.data["config"] == cluster_secret.CONFIG
+    assert {"env": "prod", "team": "a", "colour": "mine", "tier": "web"}.items() <= complete.labels.items()
+    assert complete.written_keys == {"env", "tier"}
+    again = cluster_secret.plan(complete, blue, BLUE_MEMBER, SETTINGS, granted=False, drop=frozenset(), now=NOW)
+    assert (again.patch, again.needs_grant) == (None, False)
+
+
+def test_a_secret_whose_name_is_empty_gets_ours() -> None:
+    nameless = ClusterSecret("old", "u", "1", data={"name": "", "server": URL, "config": ""})
+    plan = cluster_secret.plan(nameless, BLUE, BLUE_MEMBER, SETTINGS, granted=True, drop=frozenset(), now=NOW)
+    assert plan.patch is not None
+    assert "name" in plan.patch["data"]
+
+
+def test_the_fleet_plugins_own_mark_goes_so_that_it_never_deletes_the_secret() -> None:
+    plugins = theirs(f"{MEMBER.membership}.europe-west1.{NUMBER}", URL, annotations={PLUGIN: "true"})
+    one = taken(plugins)
+    assert "stop fleet-argocd-plugin" in one.notes[0]
+    assert PLUGIN not in patched(plugins, one.patch).annotations
+
+
+def test_whose_a_secret_is_can_be_told_even_when_it_is_not_taken_over() -> None:
+    found = known(seen(secrets=[secret()], foreign=[theirs("a", URL), theirs("b", EDGE_URL), theirs("c")]), SETTINGS)
+    assert {name: [one.name for one in secrets] for name, secrets in found.items()} == {
+        BLUE.name: ["a"],
+        EDGE.name: ["b"],
+    }

@@ -1,0 +1,209 @@
+"""What `ops explain` says of a cluster in each state, and what it tells a person to do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ops.explanation import Access, Evidence, Explanation, explain, requirement
+from ops.letters import Letter
+from ops.survey import find
+from ops.terminal import MistakeError
+from shared.cluster_secret import KEEP
+from shared.facts import GONE, Cluster
+from shared.resources import ClusterName, MembershipName
+from shared.selector import Selector
+from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, NUMBERS, SELECTING, SETTINGS, as_secret, created, secret
+from tests.unit.surveys import seen, theirs
+
+if TYPE_CHECKING:
+    from shared.cluster_secret import ClusterSecret
+    from shared.settings import Settings
+
+HELD = f"not-wanted {'2026-11-24T11:00:00Z'} skip-reconcile=ours"
+
+
+def said(
+    cluster: Any = BLUE,
+    *,
+    secrets: tuple[ClusterSecret, ...] = (),
+    foreign: tuple[ClusterSecret, ...] = (),
+    settings: Settings = SETTINGS,
+    **more: Any,
+) -> Explanation:
+    listed = [cluster] if isinstance(cluster, Cluster) else []
+    survey = seen(listed, secrets=secrets, foreign=foreign, settings=settings)
+    given: dict[str, Any] = {"membership": BLUE_MEMBER, "access": Access(True, ("up to date",))} | more
+    return explain(Evidence(BLUE.name, settings, survey, cluster=cluster, **given))
+
+
+def test_a_cluster_in_argocd_as_it_should_be_is_settled_and_needs_nobody() -> None:
+    told = said(secrets=(secret(),))
+    assert told.settled
+    assert told.sections["Next"] == ["nothing: all is as it should be"]
+    assert told.sections["You can"] == []
+
+
+def test_a_cluster_without_a_secret_names_the_next_step_and_the_command() -> None:
+    told = said()
+    assert not told.settled
+    assert told.sections["Argo CD"] == ["no Secret of ours"]
+    assert "register-membership" in told.sections["Next"][0]
+    message = json.dumps({"cluster": str(BLUE.name)}, separators=(",", ":"))
+    publish = f"gcloud pubsub topics publish register-membership --project=demo-fleet --message='{message}'"
+    assert told.sections["You can"] == [f"ask again now: {publish}"]
+
+
+def test_the_requirement_of_the_selector_that_fails_is_named_with_the_labels_and_the_way_in() -> None:
+    told = said(replace(BLUE, labels={"env": "dev"}), settings=SELECTING)
+    assert told.sections["Wanted"] == ["no: CLUSTER_SELECTOR asks for env=prod, it has env=dev"]
+    assert told.sections["You can"] == [
+        "let it in: gcloud container clusters update blue --location=europe-west1 --project=demo-apps --update-labels=env=prod"
+    ]
+
+
+def test_what_no_label_can_mend_is_said_as_the_requirement() -> None:
+    settings = replace(SETTINGS, selector=Selector.parse("env!=prod"))
+    assert said(settings=settings).sections["You can"] == [
+        "change its labels, or CLUSTER_SELECTOR: env!=prod must hold"
+    ]
+
+
+def test_a_project_that_is_no_source_is_named_with_those_that_are() -> None:
+    told = said(settings=replace(SETTINGS, source_projects=frozenset({"demo-fleet"})))
+    assert told.sections["Wanted"] == ["no: its project is none of SOURCE_PROJECTS (demo-fleet)"]
+    assert any("SOURCE_PROJECTS" in line for line in told.sections["You can"])
+
+
+def test_a_hold_and_a_pin_are_told_with_the_commands_that_end_them() -> None:
+    away = replace(BLUE, labels={})
+    held = said(away, secrets=(secret(held=HELD),), settings=SELECTING)
+    assert any(line.startswith("HELD since 2026-11-24T11:00:00Z (not-wanted)") for line in held.sections["Argo CD"])
+    assert any(f"{KEEP}=true" in line for line in held.sections["You can"])
+    pinned = said(away, secrets=(secret(keep="true"),), settings=SELECTING)
+    assert any(line.startswith("PINNED") for line in pinned.sections["Argo CD"])
+    assert (
+        f"unpin it: kubectl -n argocd annotate secret demo-apps.europe-west1.blue {KEEP}-" in pinned.sections["You can"]
+    )
+
+
+def test_what_differs_in_the_secret_is_named() -> None:
+    stale = as_secret(created(replace(BLUE, labels={"env": "old"})))
+    told = said(secrets=(stale,))
+    assert "differs in env" in told.sections["Argo CD"]
+    assert not told.settled
+
+
+def test_an_earlier_clusters_secret_and_one_that_was_taken_over_are_told_apart() -> None:
+    earlier = as_secret(created(replace(BLUE, id="b" * 64)))
+    assert "earlier cluster" in said(secrets=(earlier,)).sections["Argo CD"][-1]
+    adopted = as_secret(created(), **{"fleet-registrar/cluster-id": None, "fleet-registrar/grant": None})
+    assert "taken over" in said(secrets=(adopted,)).sections["Argo CD"][-1]
+
+
+def test_a_foreign_secret_for_the_cluster_is_in_the_way() -> None:
+    told = said(foreign=(theirs("x", "https://10.0.0.1", "gke_demo-apps_europe-west1_blue"),))
+    assert "Secret x" in told.sections["In the way"][0]
+    assert any("ops adopt" in line for line in told.sections["You can"])
+
+
+def test_a_missing_binding_unsettles_and_one_that_may_not_be_read_does_not() -> None:
+    assert not said(secrets=(secret(),), access=Access(False, ("missing",))).settled
+    assert said(secrets=(secret(),), access=Access(None, ("could not be looked into",))).settled
+
+
+def test_dead_letters_are_told_with_their_replay() -> None:
+    letter = Letter("m1", b"{}", {"reason": "in the way", "step": "write-secret"}, NOW - timedelta(hours=3))
+    told = said(letters=(letter,))
+    assert told.sections["Dead letters"] == [f"{letter.id} from write-secret, 3 h ago: in the way"]
+    assert f"mend the cause, then: python -m ops dead-letters replay {letter.id}" in told.sections["You can"]
+
+
+def test_dead_letters_that_may_not_be_read_are_no_reason_to_stop() -> None:
+    assert said(letters_unread="403").sections["Dead letters"] == ["could not be looked at: 403"]
+
+
+def test_a_cluster_that_is_gone_leaves_by_remove_secret() -> None:
+    told = said(GONE, secrets=(secret(),), membership=None)
+    assert "remove-secret" in told.sections["Next"][0]
+    assert any("publish remove-secret" in line for line in told.sections["You can"])
+
+
+def test_a_cluster_that_cannot_be_read_keeps_its_secret_until_a_person_knows_better() -> None:
+    told = said(None, secrets=(secret(),), membership=None, unread="403 PERMISSION_DENIED")
+    assert told.sections["State"] == ["could not be read: 403 PERMISSION_DENIED"]
+    assert any("if you know that it is gone" in line for line in told.sections["You can"])
+
+
+def test_a_lost_agent_is_reported_and_nothing_is_asked_for() -> None:
+    lost = replace(EDGE, last_connection=NOW - timedelta(hours=2))
+    survey = seen([], [lost])
+    told = explain(Evidence(EDGE.name, SETTINGS, survey, membership=lost))
+    assert "its agent is lost, last heard of 2 h ago" in told.sections["Fleet"]
+    assert any("gke-connect" in line for line in told.sections["You can"])
+    assert not told.settled
+
+
+def test_a_braked_plan_is_told_with_its_release() -> None:
+    clusters = [replace(BLUE, name=ClusterName("demo-apps", "europe-west1", f"c{n}"), labels={}) for n in range(4)]
+    of_these = [replace(BLUE_MEMBER, name=one.name.membership("demo-fleet"), cluster=one.name) for one in clusters]
+    secrets = [as_secret(created(one, there)) for one, there in zip(clusters, of_these, strict=True)]
+    survey = seen(clusters, of_these, secrets, settings=SELECTING)
+    evidence = Evidence(clusters[0].name, SELECTING, survey, cluster=clusters[0], membership=of_these[0])
+    told = explain(evidence)
+    assert "the brake keeps a sweep from asking remove-secret" in told.sections["Next"][0]
+    assert any(survey.plan.hash in line and "4 clusters" in line for line in told.sections["You can"])
+
+
+@pytest.mark.parametrize("text", ["env=a", "env!=a", "env", "!env", "env in (a,b)", "env notin (a,b)"])
+def test_a_requirement_is_written_as_it_was_read(text: str) -> None:
+    [one] = Selector.parse(text).requirements
+    assert requirement(one) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        str(BLUE.name),
+        BLUE.name.link,
+        str(BLUE_MEMBER.name),
+        "blue",
+        "demo-apps.europe-west1.blue",
+        BLUE_MEMBER.name.membership,
+    ],
+)
+def test_a_cluster_is_found_by_every_name_it_has(text: str) -> None:
+    assert find(text, seen(), NUMBERS) == BLUE.name
+
+
+def test_an_attached_cluster_is_found_by_its_membership() -> None:
+    assert find("edge", seen(), NUMBERS) == find(str(EDGE.name), seen(), NUMBERS) == EDGE.name
+
+
+def test_a_short_name_that_two_have_is_a_mistake_that_lists_them() -> None:
+    namesake = replace(BLUE, name=ClusterName("demo-fleet", "europe-west1", "blue"))
+    with pytest.raises(MistakeError, match=r"ambiguous.*demo-apps.*demo-fleet"):
+        find("blue", seen([BLUE, namesake]), NUMBERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("nope", "no cluster, membership or Secret"),
+        ("projects/p/clusters/c", "is not a cluster's name"),
+        ("projects/p/locations/l/memberships/M", "is not a membership's name"),
+    ],
+)
+def test_a_name_that_nothing_has_is_a_mistake(text: str, told: str) -> None:
+    with pytest.raises(MistakeError, match=told):
+        find(text, seen(), NUMBERS)
+
+
+def test_a_full_name_need_not_be_in_any_list() -> None:
+    assert find("projects/elsewhere/locations/l/clusters/c", seen(), NUMBERS) == ClusterName("elsewhere", "l", "c")
+    gone = MembershipName("demo-fleet", "global", "gone")
+    assert find(str(gone), seen(), NUMBERS) == gone

@@ -1,0 +1,130 @@
+"""What a dead letter says of itself, how letters fold, and what a replay publishes."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from ops.letters import UNKNOWN, Letter, about, folded, named, original, replay, shown
+from shared.errors import PermanentError
+from tests.unit.given import NOW, SETTINGS
+
+BLUE = "projects/demo-apps/locations/europe-west1/clusters/blue"
+EDGE = "projects/demo-fleet/locations/global/memberships/edge"
+
+
+def ours(number: int = 1, data: bytes = b"{}", step: str = "write-secret", **attributes: str) -> Letter:
+    told = {"topic": step, "step": step, "reason": "somebody else's Secret", "cluster": BLUE} | attributes
+    return Letter(f"m{number}", data, told, NOW + timedelta(minutes=number))
+
+
+def pubsubs(number: int = 1, data: bytes = b"{}", topic: str = "grant-rbac", **attributes: str) -> Letter:
+    source = {"Subscription": topic, "SubscriptionProject": "demo-fleet", "DeliveryCount": "20"}
+    told = {f"CloudPubSubDeadLetterSource{key}": value for key, value in source.items()}
+    return Letter(f"m{number}", data, told | attributes, NOW + timedelta(minutes=number))
+
+
+def test_a_letter_of_ours_says_its_step_its_cluster_and_why() -> None:
+    letter = ours()
+    assert (letter.topic, letter.step, letter.subject) == ("write-secret", "write-secret", BLUE)
+    assert letter.reason == "somebody else's Secret"
+
+
+def test_a_letter_of_pubsub_tells_its_topic_and_how_often_it_was_tried_and_its_body_names_the_cluster() -> None:
+    letter = pubsubs(data=json.dumps({"cluster": BLUE}).encode())
+    assert (letter.topic, letter.step, letter.subject, letter.attempts) == ("grant-rbac", "grant-rbac", BLUE, "20")
+    assert letter.reason == UNKNOWN
+
+
+def test_the_id_is_short_and_stays_the_same() -> None:
+    assert ours(7, b"a").id == ours(7, b"b").id
+    assert len({ours(number).id for number in range(1000)}) == 1000
+    assert len(ours().id) == 8
+
+
+def test_letters_fold_by_cluster_step_and_reason() -> None:
+    letters = [ours(3), ours(1), ours(2, reason="another"), pubsubs(4), ours(5, cluster=EDGE)]
+    folds = folded(letters)
+    assert [len(fold.letters) for fold in folds] == [1, 2, 1, 1]
+    assert [letter.message_id for letter in folds[1].letters] == ["m1", "m3"]
+    assert (folds[1].first.published, folds[1].last.published) == (
+        NOW + timedelta(minutes=1),
+        NOW + timedelta(minutes=3),
+    )
+
+
+def test_a_letter_is_found_by_its_short_id_or_by_pubsubs() -> None:
+    letters = [ours(1), ours(2)]
+    assert named(letters, letters[1].id) == named(letters, "m2") == [letters[1]]
+    assert named(letters, "m") == []
+
+
+def test_a_letter_is_about_every_name_in_it_and_about_no_other() -> None:
+    both = ours(1, membership=EDGE)
+    assert about([both, ours(2)], {EDGE}) == [both]
+    assert about([pubsubs(data=b"not json")], {BLUE}) == []
+
+
+def test_a_replay_goes_to_where_the_letter_came_from_with_the_original_body_and_attributes() -> None:
+    body = json.dumps({"cluster": BLUE}).encode()
+    for letter in (ours(data=body, cause="an event", origin="x"), pubsubs(data=body, cause="an event", origin="x")):
+        assert replay(letter, SETTINGS) == (letter.step, body, {"cause": "an event", "origin": "x"})
+
+
+def test_a_replay_may_turn_and_is_not_the_sweeps() -> None:
+    attributes = {"turned": "true", "asked-by": "sweep", "googclient_schema": "1", "CloudPubSubDeadLetterSourceX": "1"}
+    assert original({**attributes, "traceparent": "00-1"}) == {"traceparent": "00-1"}
+
+
+def test_an_audit_entry_goes_back_to_the_topic_of_audit_entries() -> None:
+    given = ours(step="route-event", topic="audit-log-entries", data=b'{"protoPayload":{}}')
+    pushed = pubsubs(topic="audit-log-entries", data=b'{"protoPayload":{}}')
+    assert (given.step, pushed.step) == ("route-event", "route-event")
+    assert replay(given, SETTINGS)[0] == replay(pushed, SETTINGS)[0] == "audit-log-entries"
+
+
+@pytest.mark.parametrize(
+    "letter",
+    [
+        ours(topic="cluster-onboarded"),
+        ours(topic="somebody-elses"),
+        ours(step="route-event", topic=""),
+        pubsubs(topic="dead-letters"),
+        Letter("m1", b"{}"),
+    ],
+)
+def test_a_replay_goes_to_no_topic_but_those_that_functions_answer(letter: Letter) -> None:
+    with pytest.raises(PermanentError, match="no topic of ours"):
+        replay(letter, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("topic", "data"),
+    [
+        ("register-membership", b"{not json"),
+        ("register-membership", b"{}"),
+        ("write-secret", b'{"cluster":"blue"}'),
+        ("sweep", b'{"everything":true}'),
+        ("audit-log-entries", b"[]"),
+    ],
+)
+def test_a_body_that_would_only_come_back_is_not_replayed(topic: str, data: bytes) -> None:
+    with pytest.raises(PermanentError):
+        replay(ours(step=topic, data=data), SETTINGS)
+
+
+def test_a_repaired_body_takes_the_place_of_the_original() -> None:
+    repaired = json.dumps({"cluster": BLUE}).encode()
+    assert replay(ours(data=b"{not json"), SETTINGS, repaired)[1] == repaired
+
+
+def test_a_repaired_body_is_checked_too() -> None:
+    with pytest.raises(PermanentError, match="unknown keys"):
+        replay(ours(), SETTINGS, json.dumps({"cluster": BLUE, "colour": "red"}).encode())
+
+
+def test_a_body_is_shown_as_json_or_as_bytes() -> None:
+    assert shown(b'{"cluster":"x"}') == '{\n  "cluster": "x"\n}'
+    assert shown(b"\xff\x00") == r"b'\xff\x00'"

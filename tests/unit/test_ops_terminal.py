@@ -1,0 +1,193 @@
+"""What a person sees and types: tables, progress, pace, the plan in words, and mistakes told in one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ops.__main__ import main
+from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS, paced
+from ops.plan import as_json, as_text, differs, narrowed
+from ops.terminal import MistakeError, Progress, ago, one_line, table
+from shared.resources import ClusterName
+from tests.unit.given import BLUE, BLUE_MEMBER, ENVIRONMENT, NOW, SELECTING, SETTINGS, as_secret, created, secret
+from tests.unit.surveys import seen
+
+ROOT = Path(__file__).parents[2]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_table_has_columns_and_one_line_for_each_row() -> None:
+    assert table(("A", "LONG"), [("x\ny", "1"), ("zzzzz", "2")]) == "A      LONG\nx y    1\nzzzzz  2"
+
+
+def test_what_a_terminal_would_obey_is_not_sent_to_it() -> None:
+    assert one_line("a\x1b[2Jb\r\n c") == "a [2Jb c"
+    assert one_line("abcdef", 4) == "abc…"
+
+
+@pytest.mark.parametrize(
+    ("passed", "told"),
+    [(5, "5 s ago"), (119, "119 s ago"), (600, "10 min ago"), (7200, "2 h ago"), (172800, "2 d ago"), (-5, "0 s ago")],
+)
+def test_times_are_told_in_the_largest_unit_that_fits(passed: int, told: str) -> None:
+    assert ago(NOW, NOW + timedelta(seconds=passed)) == told
+
+
+def test_progress_is_a_bar_on_a_terminal_and_a_line_a_tenth_elsewhere() -> None:
+    bar, lines = Terminal(), io.StringIO()
+    for out in (bar, lines):
+        progress = Progress(200, "clusters", out)
+        for _ in range(200):
+            progress.step()
+    assert bar.getvalue().endswith(f"\r[{'#' * 40}] 200 of 200 clusters\n")
+    assert lines.getvalue().splitlines() == [f"{20 * tenth} of 200 clusters" for tenth in range(1, 11)]
+
+
+def test_no_minute_has_more_than_the_rate() -> None:
+    time, waited = [0.0], []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        time[0] += seconds
+
+    came = []
+    for number in paced(range(300), 100, clock=lambda: time[0], wait=wait):
+        came.append(time[0])
+        time[0] += 30.0 if number == 50 else 0.0  # one that takes long is not made good in a burst
+    assert all(later - earlier >= 60 - 1e-6 for earlier, later in zip(came, came[100:], strict=False))
+    assert came[-1] < 60 * 3 + 31
+
+
+def test_the_default_rate_leaves_a_third_of_the_gateway_to_others() -> None:
+    assert CLUSTERS_A_MINUTE * CALLS_PER_CLUSTER <= GATEWAY_REQUESTS * 2 / 3
+
+
+def test_a_plan_in_which_nothing_differs_says_so() -> None:
+    plan = seen(secrets=[secret()], memberships=[BLUE_MEMBER]).plan
+    assert not differs(plan)
+    assert as_text(plan, SETTINGS) == "Nothing differs."
+
+
+def test_a_plan_shows_all_of_it_and_says_how_much_a_sweep_asks_for_at_a_time() -> None:
+    clusters = [replace(BLUE, name=ClusterName("demo-apps", "europe-west1", f"c{n}")) for n in range(9)]
+    few = replace(SETTINGS, sweep_requests=5)
+    plan = seen(clusters, [], settings=few).plan
+    assert len(plan.asks) == 9
+    assert "It asks for 5 at a time" in as_text(plan, few)
+
+
+def test_a_braked_plan_shows_the_list_the_hash_and_the_release() -> None:
+    clusters = [replace(BLUE, name=ClusterName("demo-apps", "europe-west1", f"c{n}"), labels={}) for n in range(4)]
+    of_these = [replace(BLUE_MEMBER, name=one.name.membership("demo-fleet"), cluster=one.name) for one in clusters]
+    secrets = [as_secret(created(one, there)) for one, there in zip(clusters, of_these, strict=True)]
+    plan = seen(clusters, of_these, secrets, settings=SELECTING).plan
+    text = as_text(plan, SELECTING)
+    assert differs(plan)
+    assert "4 clusters would newly be held or lose a label key, 3 are allowed" in text
+    assert f'gcloud pubsub topics publish sweep --project=demo-fleet --message=\'{{"release":"{plan.hash}"}}\'' in text
+    told = as_json(plan, SELECTING)
+    assert (told["hash"], len(told["braked"]), told["asks"]) == (plan.hash, 4, [])
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_a_plan_is_narrowed_to_a_project_or_a_cluster() -> None:
+    other = replace(BLUE, name=ClusterName("demo-fleet", "europe-west1", "green"))
+    survey = seen([BLUE, other], [])
+    assert [ask.subject for ask in narrowed(survey, SETTINGS, "demo-apps", "").asks] == [str(BLUE.name)]
+    assert [ask.subject for ask in narrowed(survey, SETTINGS, "", "green").asks] == [str(other.name)]
+
+
+def test_a_project_that_no_sweep_reads_is_a_mistake() -> None:
+    with pytest.raises(MistakeError, match="none of the projects that a sweep reads: demo-apps, demo-fleet"):
+        narrowed(seen(), SETTINGS, "typo", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["nonsense"], "invalid choice"),
+        (["explain"], "required: CLUSTER"),
+        (["plan", "--project", "a", "--cluster", "b"], "not allowed with"),
+        (["backfill", "--rate", "fast"], "not a whole number"),
+    ],
+)
+def test_what_is_typed_wrong_ends_with_one_line_and_1(
+    typed: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(typed)
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert told in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["dead-letters", "replay"], "say which letters"),
+        (["dead-letters", "replay", "1", "--all"], "say which letters"),
+        (["dead-letters", "replay", "1", "--reason", "x"], "--all --reason"),
+        (["dead-letters", "replay", "1", "2", "--body", "{}"], "repairs one letter"),
+        (["dead-letters", "replay", "1", "--body", "/no/such/file"], "neither JSON nor a file"),
+        (["backfill", "--rate", "1000"], "more than Connect Gateway bears"),
+    ],
+)
+def test_what_cannot_be_done_ends_before_anything_is_asked(
+    typed: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(typed) == 1
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["plan", "explain x", "backfill", "adopt", "dead-letters list"])
+def test_missing_settings_are_all_named_in_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    assert main(command.split()) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("ops: the settings are wrong: FLEET_PROJECT is not set")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "plan",
+        "explain",
+        "backfill",
+        "adopt",
+        "dead-letters",
+        "dead-letters list",
+        "dead-letters show",
+        "dead-letters replay",
+    ],
+)
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command.split(), "--help"])
+    assert ended.value.code == 0
+    assert f"python -m ops {command}".strip() in " ".join(capsys.readouterr().out.split())
+
+
+def test_help_loads_no_client() -> None:
+    code = "import sys; from ops import __main__; __main__._parser(); print({'flask', 'google.auth', 'grpc'} & {*sys.modules})"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "set()"
