@@ -36,7 +36,7 @@ def run(asked: Request, services: Services) -> Outcome:
     secret = services.central.secret_of(asked.cluster, None)
     subject = read_subject(asked, services, has_secret=secret is not None)
     cluster = subject.cluster if isinstance(subject.cluster, Cluster) else None
-    earlier = _differs(secret, CLUSTER_ID, cluster.id if cluster else None)
+    earlier = secret is not None and secret.was_written_for_another(CLUSTER_ID, cluster.id if cluster else None)
     registered = (
         subject.state is State.NOT_WANTED
         and secret is None
@@ -62,7 +62,8 @@ def _for_membership(asked: Request, services: Services) -> Outcome:
     if subject.asked.cluster is not None:
         return _hand_to_cluster(subject.asked, "the membership names it")
     membership = subject.membership if isinstance(subject.membership, Membership) else None
-    earlier = _differs(secret, MEMBERSHIP_UID, membership.unique_id if membership else None)
+    uid = membership.unique_id if membership else None
+    earlier = secret is not None and secret.was_written_for_another(MEMBERSHIP_UID, uid)
     move = decisions.remove_attached(subject.state, secret, asked, services.settings, services.now(), earlier=earlier)
     left = subject.state is State.GONE or (subject.state is State.NOT_WANTED and earlier)
     reason: Reason = "left-fleet" if left else "not-wanted" if subject.state is State.NOT_WANTED else "going"
@@ -94,9 +95,3 @@ def _act(move: Move, subject: Subject, secret: ClusterSecret | None, reason: Rea
         return Outcome(f"{_DOING[move]} ({reason})" if move is Move.HOLD else _DOING[move], said)
     membership = subject.asked.membership or (secret.membership if secret else None)
     return Outcome(_DOING[move], said, (Next("revoke-rbac", Request(subject.asked.cluster, membership)),))
-
-
-def _differs(secret: ClusterSecret | None, annotation: str, now: str | None) -> bool:
-    """Whether the Secret was written for an earlier cluster: both ids must be known to say so."""
-    then = secret.annotations.get(annotation) if secret else None
-    return bool(then and now and then != now)

@@ -225,14 +225,21 @@ class Comparison:
                 yield from self._leaving(both, secret, "not-wanted", "is not wanted any more")
             case State.GOING if secret is not None:
                 yield from self._going(both, secret)
-            case State.NO_STATE if secret is not None and secret.hold and secret.hold.reason == "going":
-                yield _ask("mend", "remove-secret", both, f"is {cluster.status}, and its Secret is held for going")
+            case State.NO_STATE if secret is not None and self._held_wrongly(cluster, secret):
+                text = f"is {cluster.status}, and its Secret is held for going, or an earlier cluster's and not held"
+                yield _ask("mend", "remove-secret", both, text)
             case State.NO_STATE:
                 yield Report(str(name), f"is {cluster.status}: in no state to act on")
             case State.OTHER_FLEET:
                 yield Report(str(name), f"is wanted, but in the fleet of {cluster.fleet_project}")
             case _:
                 return
+
+    def _held_wrongly(self, cluster: Cluster, secret: ClusterSecret) -> bool:
+        """A cluster in no state to act on: what was held for going is let in again, an earlier cluster's Secret is held."""
+        held = secret.hold is not None and secret.hold.reason == "going"
+        earlier = secret.was_written_for_another(cluster_secret.CLUSTER_ID, cluster.id)
+        return held is not earlier and not secret.is_pinned
 
     def _wanted(self, cluster: Cluster, secret: ClusterSecret | None) -> Iterator[Ask | Report]:
         """A GKE cluster that is alive and wanted: is all of it there, and the same?"""
@@ -267,7 +274,10 @@ class Comparison:
             case State.WANTED:
                 yield _ask("mend", "register-membership", both, "has no Secret of its own")
             case State.NOT_WANTED if secret is not None:
-                yield from self._leaving(both, secret, "not-wanted", "is not wanted any more")
+                # `remove_secret` takes the Secret of an earlier membership of that name for one that has left the fleet.
+                left = secret.was_written_for_another(cluster_secret.MEMBERSHIP_UID, membership.unique_id)
+                reason: Literal["not-wanted", "left-fleet"] = "left-fleet" if left else "not-wanted"
+                yield from self._leaving(both, secret, reason, "is not wanted any more")
             case State.GOING if secret is not None:
                 yield from self._going(both, secret)
             case State.NO_STATE:

@@ -1,0 +1,75 @@
+"""What random runs have found in the product, each as a short story that shows it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from functions import sweep
+from shared.cluster_secret import HELD, KEEP
+from shared.resources import ClusterName, MembershipName
+from shared.sweeping import Scope
+from tests.simulation.world import World, WorldServices
+
+BLUE = ClusterName("demo-apps", "europe-west1", "blue")
+EDGE = MembershipName("demo-fleet", "global", "edge")
+
+
+def asked(world: World) -> list[str]:
+    plan = sweep.planned(Scope(), WorldServices(world))  # type: ignore[arg-type]
+    return [ask.next.topic for ask in plan.asks if ask.kind != "check"]
+
+
+def onboarded() -> World:
+    world = World()
+    world.select("env")
+    world.create(BLUE, {"env": "prod"})
+    world.sweep()
+    return world
+
+
+def noted(world: World) -> dict[str, str]:
+    found: dict[str, str] = world.secrets()[BLUE.secret_name]["metadata"]["annotations"]
+    return found
+
+
+def test_an_attached_cluster_that_comes_back_unwanted_under_its_name_leaves_in_two_sweeps() -> None:
+    """The step held it as left-fleet, the sweep asked for not-wanted: it was asked for ever and never removed."""
+    world = World()
+    world.select("env")
+    world.attach(EDGE, {"env": "prod"})
+    world.attach(replace(EDGE, membership="other"), {"env": "prod"})
+    world.sweep()
+    del world.memberships[EDGE]
+    world.sweep()
+    world.attach(EDGE, {})
+    world.sweep()
+    world.now += timedelta(seconds=700)
+    world.sweep()
+    assert EDGE.secret_name not in world.secrets()
+    assert not asked(world)
+
+
+def test_a_pinned_secret_in_no_state_to_act_on_is_not_asked_for_at_every_sweep() -> None:
+    """The sweep asked for the hold to be lifted, and the step reports a pinned Secret and leaves it alone."""
+    world = onboarded()
+    world.change(BLUE, status="STOPPING")
+    world.sweep()
+    assert HELD in noted(world)
+    noted(world)[KEEP] = "true"
+    world.change(BLUE, status="ERROR")
+    assert not asked(world)
+
+
+def test_an_earlier_clusters_secret_is_held_and_stays_so_while_the_later_one_is_in_error() -> None:
+    """The sweep asked for that hold to be lifted, at every sweep, and never for it to be set."""
+    world = onboarded()
+    world.delete(BLUE)
+    world.create(BLUE, {"env": "prod"}, "ERROR")
+    assert asked(world) == ["remove-secret"]
+    world.sweep()
+    assert noted(world)[HELD].startswith("going ")
+    assert not asked(world)
+    world.change(BLUE, status="RUNNING")
+    world.sweep()
+    assert HELD not in noted(world)
