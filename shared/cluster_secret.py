@@ -160,11 +160,6 @@ class ClusterSecret:
         same_cluster = cluster is None or self.annotations.get(CLUSTER_ID) == cluster.id
         return same_cluster and self.annotations.get(MEMBERSHIP_UID) == membership.unique_id
 
-    def was_written_for_another(self, annotation: str, now: str | None) -> bool:
-        """Whether it names another cluster id (or membership uid) than there is now: both must be known to say so."""
-        then = self.annotations.get(annotation)
-        return bool(then and now and then != now)
-
     def in_the_way_of(self, name: str, server: str) -> bool:
         """Whether Argo CD would take the two for one: the same server, or the same name."""
         return self.data.get("name") == name or self.data.get("server", "").rstrip("/") == server
@@ -259,7 +254,8 @@ def plan(
     data = {}
     if existing.data.get("server", "").rstrip("/") != server:
         data["server"] = _encoded(server)
-    if not _same_config(existing.data.get("config", "")):
+    if data or not _same_config(existing.data.get("config", "")):
+        # The two change together: what stands beside another server is not known to be right, even if it means the same.
         data["config"] = _encoded(CONFIG)
     if "name" not in existing.data:
         data["name"] = _encoded(cluster.name.secret_name if cluster else membership.name.secret_name)
