@@ -9,7 +9,7 @@ SOURCES := main.py functions shared local ops tests
 # What the machine sets for its own tools must not leak into ours.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test lint types layers check lock clean
+.PHONY: help setup demo test bench lint types layers check lock clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,9 @@ demo: setup  ## run the story: clusters come, change and go, and Argo CD's list 
 
 test: setup  ## run every test that needs nothing to be built
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -rs
+
+bench: setup  ## measure the numbers, print the table, draw the plots in docs/ (8 minutes; --quick: one)
+	@$(BIN)/python -m tests.bench
 
 lint: setup  ## ruff: rules and format
 	@$(BIN)/ruff check $(SOURCES)

@@ -194,6 +194,10 @@ class Eventarc:
             "log": [event.as_json() for event in list(self.log)[-100:]],
         }
 
+    def since(self, at: float = 0.0) -> list[dict[str, Any]]:
+        """The events that came at `at` (seconds since the epoch) or later."""
+        return [event.as_json() for event in self.log if event.at >= at]
+
     async def close(self) -> None:
         """Stop: what was not delivered is forgotten, like everything else here."""
         for task in self._tasks:

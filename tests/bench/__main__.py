@@ -1,0 +1,76 @@
+"""`make bench`: measures the numbers that the design holds, side by side with their floors, and prints one table.
+
+Times are shown with what they are compared with and never fail the run: machines differ, and have neighbours. Counts,
+memory and losses do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.bench import burst, calls, cold, latency, plots, sweep
+from tests.bench.cloud import ROOT, cloud
+from tests.bench.table import Noise, Row, printed
+
+PARTS = ("calls", "latency", "burst", "cold", "sweep")
+
+
+def main() -> int:
+    """Measure, print, draw; 1 where a count, memory or loss is not held."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description="Measure the numbers and print the table."
+    )
+    parser.add_argument("--quick", action="store_true", help="smaller numbers, in about a minute; draws nothing")
+    parser.add_argument("--only", choices=PARTS, action="append", help="one part (may be repeated)")
+    parser.add_argument("--plots", type=Path, default=ROOT / "docs", help="where the plots go (default: docs)")
+    options = parser.parse_args()
+    parts = tuple(options.only or PARTS)
+    rows: list[Row] = []
+    noise = {part: Noise() for part in parts}
+    hops: dict[str, list[float]] = {}
+    sweeps: list[sweep.Swept] = []
+    if set(parts) - {"sweep"}:
+        with tempfile.TemporaryDirectory() as directory, cloud(Path(directory)) as chain:
+            home = Path(directory)
+            alone = 0.1
+            if "calls" in parts:
+                _tell("calls")
+                rows += calls.measured(chain)[0]
+            if "latency" in parts:
+                _tell("latency")
+                found, hops = latency.measured(chain, home, 50 if options.quick else 200, noise["latency"])
+                alone = statistics.median(hops["whole"])
+                rows += found
+            if "cold" in parts:
+                _tell("cold starts")
+                targets = ("register_membership", "write_secret") if options.quick else tuple(cold.CLIENTS)
+                rows += cold.measured(chain, home, 3 if options.quick else 5, targets, noise["cold"])
+            if "burst" in parts:
+                _tell("burst")
+                rows += burst.measured(chain, 100 if options.quick else 500, alone, noise["burst"])
+    if "sweep" in parts:
+        _tell("sweeps")
+        sizes = (1_000, 10_000) if options.quick else (1_000, 10_000, 100_000)
+        found, sweeps = sweep.measured(sizes, noise["sweep"])
+        rows += found
+    rows += [Row(f"noise during {part}: the same work", str(one)) for part, one in noise.items() if one.samples]
+    print(printed(rows))  # noqa: T201
+    if not options.quick:
+        for path in plots.drawn(options.plots, hops, sweeps):
+            print(f"drawn: {path}")  # noqa: T201
+    missed = [row.what for row in rows if row.binding and row.ok is False]
+    print("\nnot held: " + "; ".join(missed) if missed else "\ncounts, memory and losses are held")  # noqa: T201
+    return 1 if missed else 0
+
+
+def _tell(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what} …", file=sys.stderr, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""Cold starts: spawn → first answer to a real event, beside an empty function and one that imports the same clients.
+
+Warm page cache, compiled modules; all three as `local/` (and nearly as Cloud Run) starts them. What is measured of ours
+includes the first token, the connections and all the step's calls; what is not: fetching and starting a container.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import signal
+import statistics
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local.functions import Function
+from tests.bench.cloud import ROOT, TEAMS, environment
+from tests.bench.table import Noise, Row
+
+if TYPE_CHECKING:
+    from tests.chain.running import Chain
+
+FLOORS = Path(__file__).parent / "floors" / "main.py"
+SESSION, FLEET, KUBERNETES, PUBSUB = (
+    "google.auth.transport.requests",
+    "google.cloud.gkehub_v1",
+    "kubernetes.client",
+    "google.pubsub_v1.services.publisher",
+)
+# The official clients that each function uses for the event that it is given here.
+CLIENTS = {
+    "route_event": (PUBSUB,),
+    "register_membership": (SESSION, FLEET, PUBSUB),
+    "grant_rbac": (SESSION, FLEET, KUBERNETES, PUBSUB),
+    "write_secret": (SESSION, FLEET, KUBERNETES, PUBSUB),
+    "remove_secret": (SESSION, FLEET, KUBERNETES, PUBSUB),
+    "revoke_rbac": (SESSION, FLEET, KUBERNETES, PUBSUB),
+    "unregister_membership": (SESSION, FLEET, PUBSUB),
+    "sweep": (SESSION, FLEET, KUBERNETES),
+}
+OF_EMPTY, OF_CLIENTS = 2.5, 1.15
+
+
+def measured(chain: Chain, home: Path, rounds: int, targets: tuple[str, ...], noise: Noise) -> list[Row]:
+    """The rows. Each round starts all of them, by turns."""
+    living = chain.create_cluster("cold", project=TEAMS[0], labels={"env": "prod"})
+    chain.onboarded(living)
+    chain.wait_quiet()
+    gone = f"projects/{TEAMS[0]}/locations/europe-west1/clusters/never-was"
+    names = {target: target.replace("_", "-") for target in targets}
+    for name in names.values():
+        chain.stop_function(name)  # what is measured has the machine, and the message, for itself
+    bodies = {
+        target: json.dumps(
+            {}
+            if target == "sweep"
+            else {"cluster": gone if target.startswith(("re", "un")) and target != "register_membership" else living}
+        )
+        for target in targets
+    }
+    ours: dict[str, list[float]] = {target: [] for target in targets}
+    floor: dict[str, list[float]] = {target: [] for target in targets}
+    empty: list[float] = []
+    for round_ in range(-1, rounds):  # the first is not counted: it compiles, and fills the page cache
+        empty.append(_answered(_function("empty", FLOORS, home, {}), bodies[targets[0]], "register-membership"))
+        for target, name in names.items():
+            variables = environment(chain, name, home)
+            with_clients = {"BENCH_CLIENTS": ",".join(CLIENTS[target])}
+            floor[target].append(_answered(_function("clients", FLOORS, home, with_clients), bodies[target], name))
+            ours[target].append(_answered(_function(target, ROOT / "main.py", home, variables), bodies[target], name))
+            noise.sample()
+        if round_ < 0:
+            for seconds in (empty, *floor.values(), *ours.values()):
+                seconds.clear()
+    for name in names.values():
+        chain.start_function(name)
+    chain.wait_quiet()
+    nothing = statistics.median(empty)
+    rows = []
+    for target in targets:
+        taken, least = statistics.median(ours[target]), statistics.median(floor[target])
+        told = f"{taken * 1000:,.0f} ms (median of {rounds})"
+        for text, against, hold in (
+            ("empty function", nothing, OF_EMPTY),
+            ("same clients imported", least, OF_CLIENTS),
+        ):
+            ratio = taken / against
+            compared = f"{text}: {against * 1000:,.0f} ms"
+            rows.append(Row(f"cold start: {names[target]}", told, compared, ratio, f"<= {hold:g} x", ratio <= hold))
+    return rows
+
+
+def _function(target: str, source: Path, home: Path, variables: dict[str, str]) -> Function:
+    return Function(target, source, home / f"{target}.log", {"HOME": str(home), **variables})
+
+
+def _answered(function: Function, body: str, step: str) -> float:
+    """Start it, and return the seconds until it has answered one event well."""
+    function.close()
+    data = _entry(json.loads(body)["cluster"]) if step == "route-event" else json.loads(body)
+    message = {"data": base64.b64encode(json.dumps(data).encode()).decode(), "messageId": "1", "publishTime": _now()}
+    push = {"message": message, "subscription": f"projects/demo-fleet/subscriptions/{step}"}
+    headers = {"Content-Type": "application/json"}
+    with function.log.open("ab") as log:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            function.command(),
+            cwd=ROOT,
+            env=function.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            status = _posted(function.port, json.dumps(push), headers, began + 30)
+            taken = time.perf_counter() - began
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert status == 200, f"{step} answered {status}:\n{function.tail()}"
+    return taken
+
+
+def _posted(port: int, body: str, headers: dict[str, str], deadline: float) -> int:
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        try:
+            connection.request("POST", "/", body, headers)
+            return connection.getresponse().status
+        except ConnectionError:
+            if time.perf_counter() > deadline:
+                raise
+            time.sleep(0.002)
+        finally:
+            connection.close()
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _entry(cluster: str) -> dict[str, object]:
+    """A CreateCluster entry that has ended well, as a log sink delivers it."""
+    _, project, _, location, _, name = cluster.split("/")
+    return {
+        "logName": f"projects/{project}/logs/cloudaudit.googleapis.com%2Factivity",
+        "resource": {
+            "type": "gke_cluster",
+            "labels": {"project_id": project, "location": location, "cluster_name": name},
+        },
+        "operation": {"id": "operation-1", "producer": "container.googleapis.com", "last": True},
+        "protoPayload": {
+            "@type": "type.googleapis.com/google.cloud.audit.AuditLog",
+            "serviceName": "container.googleapis.com",
+            "methodName": "google.container.v1.ClusterManager.CreateCluster",
+            "resourceName": f"projects/{project}/zones/{location}/clusters/{name}",
+        },
+    }

@@ -1,0 +1,154 @@
+"""Sweeps of fleets of growing size, each in a process of its own: time, peak memory, calls, and how they grow."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from tests.bench.cloud import ROOT
+from tests.bench.table import Noise, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HELD = 10_000
+HOLD_SECONDS, HOLD_MEBIBYTES = 60, 512
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What one sweep took, and what fetching its pages alone took."""
+
+    clusters: int
+    drift: bool
+    seconds: float
+    cpu: float
+    peak: int
+    asks: int
+    checks: int
+    calls: int
+    fetching: float
+    megabytes: float
+
+
+def measured(sizes: tuple[int, ...], noise: Noise) -> tuple[list[Row], list[Swept]]:
+    """The rows, and the figures of the sweeps in which nothing differs."""
+    steady = [_swept(size, noise, drift=False) for size in sizes]
+    drifted = [_swept(size, noise, drift=True) for size in sizes if size == HELD]
+    rows = [row for one in (*steady, *drifted) for row in _rows(one)]
+    for smaller, larger in itertools.pairwise(steady):
+        grows = math.log(larger.clusters / smaller.clusters)
+        exponents = {
+            "time": math.log(larger.seconds / smaller.seconds) / grows,
+            "memory above the start": math.log(max(1, larger.peak - BASE) / max(1, smaller.peak - BASE)) / grows,
+            "calls": math.log(larger.calls / smaller.calls) / grows,
+        }
+        rows.append(
+            Row(
+                f"sweep: growth from {smaller.clusters:,} to {larger.clusters:,}",
+                ", ".join(f"{what} n^{power:.2f}" for what, power in exponents.items()),
+                "n^1 where each cluster costs the same",
+            )
+        )
+    return rows, steady
+
+
+BASE = 89  # MiB of a process that has imported the clients and done nothing
+
+
+def _rows(one: Swept) -> list[Row]:
+    what = f"sweep: {one.clusters:,} clusters, {'1 % differ' if one.drift else 'nothing differs'}"
+    held = one.clusters == HELD
+    wrong = (one.asks - one.checks == 0) is one.drift
+    each = f"{one.calls} calls: {one.calls / one.clusters:.3f} for each cluster"
+    return [
+        Row(
+            f"{what}: time",
+            f"{one.seconds:.1f} s ({one.cpu:.1f} s of processor)",
+            f"the same pages fetched and thrown away: {one.fetching:.1f} s, {one.megabytes:.0f} MB",
+            one.seconds / one.fetching,
+            f"<= {HOLD_SECONDS} s" if held else "",
+            one.seconds <= HOLD_SECONDS if held else None,
+        ),
+        Row(
+            f"{what}: peak memory",
+            f"{one.peak} MiB",
+            f"{BASE} MiB with nothing done; {(one.peak - BASE) * 1024 / one.clusters:.1f} KiB for each cluster",
+            hold=f"<= {HOLD_MEBIBYTES} MiB" if held else "",
+            ok=one.peak <= HOLD_MEBIBYTES if held else None,
+            binding=True,
+        ),
+        Row(
+            f"{what}: asked for",
+            f"{one.asks - one.checks} to mend, {one.checks} checks in turn",
+            each,
+            hold="some" if one.drift else "0 to mend",
+            ok=not wrong,
+            binding=True,
+        ),
+    ]
+
+
+def _swept(clusters: int, noise: Noise, *, drift: bool) -> Swept:
+    with _apis(clusters, drift=drift) as url:
+        noise.sample()
+        told = _child([url], "")
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}/asked") as answer:
+            pages = json.load(answer)
+        noise.sample()
+        fetched = _child([url, "--fetch"], json.dumps(pages))
+        noise.sample()
+    return Swept(
+        clusters,
+        drift,
+        told["seconds"],
+        told["cpu"],
+        told["peak"],
+        told["asks"],
+        told["checks"],
+        len(pages),
+        fetched["seconds"],
+        fetched["bytes"] / 1e6,
+    )
+
+
+def _child(arguments: list[str], given: str) -> dict[str, Any]:
+    told = subprocess.run(
+        [sys.executable, "-m", "tests.bench.one_sweep", *arguments],
+        cwd=ROOT,
+        env=_clean(),
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    answer: dict[str, Any] = json.loads(told.stdout)
+    return answer
+
+
+@contextmanager
+def _apis(clusters: int, *, drift: bool) -> Iterator[str]:
+    command = [sys.executable, "-m", "tests.bench.fleet_apis", str(clusters), *(["--drift"] if drift else [])]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=_clean(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield _pipe(process.stdout).readline().strip()
+        _pipe(process.stdin).close()
+
+
+def _clean() -> dict[str, str]:
+    return {"PATH": os.defpath, "LANG": "C.UTF-8"}
+
+
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None
+    return pipe
