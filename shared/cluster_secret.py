@@ -160,6 +160,11 @@ class ClusterSecret:
         same_cluster = cluster is None or self.annotations.get(CLUSTER_ID) == cluster.id
         return same_cluster and self.annotations.get(MEMBERSHIP_UID) == membership.unique_id
 
+    def was_written_for_another(self, annotation: str, now: str | None) -> bool:
+        """Whether it names another cluster id (or membership uid) than there is now: both must be known to say so."""
+        then = self.annotations.get(annotation)
+        return bool(then and now and then != now)
+
     def in_the_way_of(self, name: str, server: str) -> bool:
         """Whether Argo CD would take the two for one: the same server, or the same name."""
         return self.data.get("name") == name or self.data.get("server", "").rstrip("/") == server
