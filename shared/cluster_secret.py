@@ -259,8 +259,9 @@ def plan(
     data = {}
     if existing.data.get("server", "").rstrip("/") != server:
         data["server"] = _encoded(server)
-    if data or not _same_config(existing.data.get("config", "")):
-        # The two change together: what stands beside another server is not known to be right, even if it means the same.
+    config = existing.data.get("config", "")
+    # With another server ours goes byte for byte: the admission policy lets the two change together, or not at all.
+    if config != CONFIG and (data or not _same_config(config)):
         data["config"] = _encoded(CONFIG)
     if "name" not in existing.data:
         data["name"] = _encoded(cluster.name.secret_name if cluster else membership.name.secret_name)
