@@ -8,6 +8,7 @@ then Argo CD goes on with what stood there.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import re
 from collections import defaultdict
@@ -256,4 +257,9 @@ def _patch(secret: ClusterSecret, request: Request) -> dict[str, Any]:
     if PLUGIN in secret.annotations:
         annotations[PLUGIN] = None
     version = {"uid": secret.uid, "resourceVersion": secret.resource_version}
-    return {"metadata": {**version, "labels": labels, "annotations": annotations}}
+    patch: dict[str, Any] = {"metadata": {**version, "labels": labels, "annotations": annotations}}
+    if not secret.data.get("name"):
+        # An empty name is one that no ApplicationSet can use; the functions never change a name that is there.
+        name = (request.cluster or request.membership).secret_name
+        patch["data"] = {"name": base64.b64encode(name.encode()).decode()}
+    return patch

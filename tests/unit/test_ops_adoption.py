@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from ops.adoption import PLUGIN, Adoption, Left, known, matched, membership_at
 from shared import cluster_secret
-from shared.cluster_secret import ClusterSecret
 from shared.facts import Cluster, Membership
 from shared.resources import MembershipName
 from tests.unit.given import (
@@ -25,6 +25,9 @@ from tests.unit.given import (
     settings,
 )
 from tests.unit.surveys import seen, theirs
+
+if TYPE_CHECKING:
+    from shared.cluster_secret import ClusterSecret
 
 NUMBER = SETTINGS.fleet_project_number
 URL = BLUE_MEMBER.name.gateway_url(NUMBER, gke=True)
@@ -226,11 +229,23 @@ def test_the_chain_then_completes_it_and_keeps_names_shard_and_peoples_labels() 
     assert (again.patch, again.needs_grant) == (None, False)
 
 
-def test_a_secret_whose_name_is_empty_gets_ours() -> None:
-    nameless = ClusterSecret("old", "u", "1", data={"name": "", "server": URL, "config": ""})
-    plan = cluster_secret.plan(nameless, BLUE, BLUE_MEMBER, SETTINGS, granted=True, drop=frozenset(), now=NOW)
+def test_a_server_that_changes_takes_our_configuration_along_byte_for_byte() -> None:
+    same = cluster_secret.CONFIG.replace('"insecure":false', '"insecure":false,"caData":""')
+    before = theirs(
+        f"{MEMBER.membership}.europe-west1.{NUMBER}", URL.replace("gkeMemberships", "memberships"), config=same
+    )
+    after = patched(before, taken(before, change_server=True).patch)
+    plan = cluster_secret.plan(after, BLUE, BLUE_MEMBER, SETTINGS, granted=True, drop=frozenset(), now=NOW)
     assert plan.patch is not None
-    assert "name" in plan.patch["data"]
+    complete = patched(after, plan.patch)
+    assert (complete.data["server"], complete.data["config"]) == (URL, cluster_secret.CONFIG)
+
+
+def test_a_secret_without_a_name_gets_ours() -> None:
+    one = theirs(server=URL, namespaces="a,b")
+    nameless = replace(one, data={**one.data, "name": ""})
+    after = patched(nameless, taken(nameless).patch)
+    assert after.data == {**nameless.data, "name": "demo-apps.europe-west1.blue"}
 
 
 def test_the_fleet_plugins_own_mark_goes_so_that_it_never_deletes_the_secret() -> None:
