@@ -256,13 +256,11 @@ def plan(
         "annotations": _differing(existing.annotations, annotations),
     }
     body: Object = {key: value for key, value in changed.items() if value}
-    data = {}
-    if existing.data.get("server", "").rstrip("/") != server:
-        data["server"] = _encoded(server)
-    config = existing.data.get("config", "")
-    # With another server ours goes byte for byte: the admission policy lets the two change together, or not at all.
-    if config != CONFIG and (data or not _same_config(config)):
-        data["config"] = _encoded(CONFIG)
+    data: Object = {}
+    right = {"server": server, "config": CONFIG}
+    if existing.data.get("server", "").rstrip("/") != server or not _same_config(existing.data.get("config", "")):
+        # Byte for byte, both of them: the admission policy lets the two change together into the right ones, or not at all.
+        data = {key: _encoded(value) for key, value in right.items() if existing.data.get(key) != value}
     if "name" not in existing.data:
         data["name"] = _encoded(cluster.name.secret_name if cluster else membership.name.secret_name)
     patch = _patch(existing, body, data)

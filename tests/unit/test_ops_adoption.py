@@ -241,6 +241,15 @@ def test_a_server_that_changes_takes_our_configuration_along_byte_for_byte() -> 
     assert (complete.data["server"], complete.data["config"]) == (URL, cluster_secret.CONFIG)
 
 
+def test_a_configuration_that_changes_takes_our_server_along_byte_for_byte() -> None:
+    before = theirs(server=f"{URL}/")
+    after = patched(before, taken(before).patch)
+    plan = cluster_secret.plan(after, BLUE, BLUE_MEMBER, SETTINGS, granted=True, drop=frozenset(), now=NOW)
+    assert plan.patch is not None
+    complete = patched(after, plan.patch)
+    assert (complete.data["server"], complete.data["config"]) == (URL, cluster_secret.CONFIG)
+
+
 def test_a_secret_without_a_name_gets_ours() -> None:
     one = theirs(server=URL, namespaces="a,b")
     nameless = replace(one, data={**one.data, "name": ""})
