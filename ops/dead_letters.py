@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from contextlib import contextmanager
+import shlex
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -19,6 +20,7 @@ from ops.survey import connected
 from ops.terminal import WIDEST, MistakeError, ago, counted, one_line, table
 from shared.errors import FaultError, PermanentError, RetryableError
 from shared.messages import DEAD_LETTERS
+from shared.resources import ClusterName, MembershipName, NameFault
 
 if TYPE_CHECKING:
     import argparse
@@ -111,11 +113,13 @@ class Mailbox:
             self._called("holding" if seconds else "letting go", ask)
 
     def _called(self, what: str, call: Callable[[], Any]) -> Any:
-        from google.api_core.exceptions import GoogleAPICallError, RetryError
+        from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
         from google.auth.exceptions import GoogleAuthError
 
         try:
             return call()
+        except NotFound as error:
+            raise MistakeError(f"there is no subscription {self.path}: is PUBSUB_PROJECT right?") from error
         except (GoogleAPICallError, RetryError, GoogleAuthError) as error:
             raise RetryableError(f"{what} at {self.path}: {error}") from error
 
@@ -209,20 +213,21 @@ def as_text(letter: Letter, settings: Settings) -> str:
         "since": letter.published.isoformat(timespec="seconds") if letter.published else "",
     }
     lines = [f"{key + ':':<10}{one_line(value)}" for key, value in said.items() if value]
-    lines += ["attributes:", *(f"  {key}: {one_line(value)}" for key, value in sorted(letter.attributes.items()))]
+    rest = {key: value for key, value in letter.attributes.items() if key not in said}
+    lines += ["attributes:", *(f"  {key}: {one_line(value)}" for key, value in sorted(rest.items()))] if rest else []
     lines += ["body:", *(f"  {line}" for line in letters.shown(letter.data).splitlines())]
     return "\n".join([*lines, "what to do:", *(f"  {line}" for line in _advice(letter, settings))])
 
 
 def _advice(letter: Letter, settings: Settings) -> list[str]:
+    # Whoever can publish chooses what a letter says: only names that are names become parts of a command.
+    name = next((each for each in letter.names if _is_name(each)), "")
     advice = []
     if not letter.is_ours:
-        about = f' AND labels.cluster="{letter.subject}"' if letter.subject else ""
-        advice.append(
-            f"see why: gcloud logging read 'labels.step=\"{letter.step}\"{about}' --project={settings.pubsub_project}"
-        )
-    if letter.subject:
-        advice.append(f"see how it stands now: python -m ops explain {letter.subject}")
+        wanted = f'labels.step="{letter.step}"' + (f' AND labels.cluster="{name}"' if name else "")
+        advice.append(f"see why: gcloud logging read {shlex.quote(wanted)} --project={settings.pubsub_project}")
+    if name:
+        advice.append(f"see how it stands now: python -m ops explain {name}")
     try:
         letters.replay(letter, settings)
         advice.append(f"when the cause is mended: python -m ops dead-letters replay {letter.id}")
@@ -231,6 +236,13 @@ def _advice(letter: Letter, settings: Settings) -> list[str]:
         if letter.topic:
             advice.append(f"repair it: python -m ops dead-letters replay {letter.id} --body '{{…}}'")
     return advice
+
+
+def _is_name(text: str) -> bool:
+    for parse in (ClusterName.parse, MembershipName.parse):
+        with suppress(NameFault):
+            return bool(parse(text))
+    return False
 
 
 def run_replay(options: argparse.Namespace) -> int:

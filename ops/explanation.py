@@ -289,7 +289,7 @@ def _advice(evidence: Evidence, *, settled: bool) -> list[str]:
         advice.append(f"delete the wrong Secret: {kubectl} delete secret NAME")
     if _in_the_way(evidence) and not secrets:
         advice.append("take over what is in the way: python -m ops adopt --dry-run, then python -m ops adopt")
-    if not _is_source(evidence):
+    if not _is_source(evidence) and evidence.state is not State.GONE:
         advice.append("add its project to SOURCE_PROJECTS (Terraform) if it shall be taken in")
     elif evidence.state is State.NOT_WANTED:
         advice.append(_relabel(evidence))

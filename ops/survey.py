@@ -42,12 +42,12 @@ class Survey:
 
 
 def connected() -> Services:
-    """Return the outside world as the operator may see it. Raises FaultError, with what to do, when nobody is logged in."""
+    """Return the outside world as the operator may see it. Raises MistakeError when nobody is logged in."""
     services = Services(settings_module.load())
     try:
         services.credentials  # noqa: B018 - found before anything else is tried
     except FaultError as error:
-        raise MistakeError(f"{error}. Log in: gcloud auth application-default login") from error
+        raise MistakeError("no Google identity was found. Log in: gcloud auth application-default login") from error
     return services
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from ops.dead_letters import as_text
 from ops.letters import UNKNOWN, Letter, about, folded, named, original, replay, shown
 from shared.errors import PermanentError
 from tests.unit.given import NOW, SETTINGS
@@ -128,3 +129,17 @@ def test_a_repaired_body_is_checked_too() -> None:
 def test_a_body_is_shown_as_json_or_as_bytes() -> None:
     assert shown(b'{"cluster":"x"}') == '{\n  "cluster": "x"\n}'
     assert shown(b"\xff\x00") == r"b'\xff\x00'"
+
+
+def test_what_a_letter_says_becomes_part_of_a_command_only_where_it_is_a_name() -> None:
+    text = as_text(pubsubs(data=json.dumps({"cluster": f"{BLUE}; reboot"}).encode()), SETTINGS)
+    assert "ops explain" not in text
+    assert "gcloud logging read 'labels.step=\"grant-rbac\"' --project=demo-fleet" in text
+    assert f"python -m ops explain {BLUE}" in as_text(ours(), SETTINGS)
+
+
+def test_a_letter_that_cannot_be_replayed_says_how_it_is_repaired() -> None:
+    letter = ours(data=b"{not json")
+    assert f"python -m ops dead-letters replay {letter.id} --body" in as_text(letter, SETTINGS)
+    good = ours(data=json.dumps({"cluster": BLUE}).encode())
+    assert as_text(good, SETTINGS).endswith(f"when the cause is mended: python -m ops dead-letters replay {good.id}")
