@@ -116,7 +116,8 @@ def folded(letters: Iterable[Letter]) -> list[Fold]:
     """Fold the letters by cluster, step and reason; what came last comes last."""
     groups: dict[tuple[str, str, str], list[Letter]] = defaultdict(list)
     for letter in sorted(letters, key=_age):
-        groups[letter.subject, letter.step, letter.reason].append(letter)
+        # What a body begins with tells one message from another, not one reason from another.
+        groups[letter.subject, letter.step, letter.reason.partition("; it begins with")[0]].append(letter)
     return sorted((Fold(tuple(group)) for group in groups.values()), key=lambda fold: _age(fold.last))
 
 

@@ -56,6 +56,16 @@ def test_letters_fold_by_cluster_step_and_reason() -> None:
     )
 
 
+def test_messages_that_are_wrong_in_the_same_way_fold() -> None:
+    reasons = []
+    for number in range(3):
+        with pytest.raises(PermanentError) as fault:
+            replay(ours(data=b"{not json %d" % number), SETTINGS)
+        reasons.append(str(fault.value))
+    assert len(set(reasons)) == 3
+    assert len(folded([ours(number, reason=reason) for number, reason in enumerate(reasons)])) == 1
+
+
 def test_a_letter_is_found_by_its_short_id_or_by_pubsubs() -> None:
     letters = [ours(1), ours(2)]
     assert named(letters, letters[1].id) == named(letters, "m2") == [letters[1]]
