@@ -40,7 +40,7 @@ def test_a_deleted_cluster_disappears_with_its_membership(cloud: Chain) -> None:
 
 def test_a_going_cluster_is_held_until_it_is_gone(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
-    cloud.delete_cluster(cluster, seconds=1.0)
+    cloud.delete_cluster(cluster, seconds=1.5)
     cloud.wait_for(lambda: cloud.held(cluster) == "going")
     assert cloud.manifest(cluster)["metadata"]["annotations"][SKIP] == "true"
     cloud.offboarded(cluster)
@@ -51,7 +51,7 @@ def test_a_cluster_whose_deletion_fails_is_held_and_let_in_again(cloud: Chain, s
     cluster = cloud.onboard("blue", labels={"env": "prod"})
     before = cloud.manifest(cluster)
     cloud.do("gke", "fail_next", what="delete", cluster=cluster, status=status)
-    cloud.delete_cluster(cluster, seconds=0.6)
+    cloud.delete_cluster(cluster, seconds=1.5)
     cloud.wait_for(lambda: cloud.held(cluster) == "going")
     cloud.wait_for(lambda: cluster in cloud.listed())
     cloud.wait_quiet()
@@ -66,7 +66,7 @@ def test_a_skip_reconcile_that_a_person_set_stays_after_a_hold(cloud: Chain) -> 
     cluster = cloud.onboard("blue")
     cloud.change_secret(cluster, {"annotations": {SKIP: "true"}})
     cloud.do("gke", "fail_next", what="delete", cluster=cluster, status="RUNNING")
-    cloud.delete_cluster(cluster, seconds=0.6)
+    cloud.delete_cluster(cluster, seconds=1.5)
     cloud.wait_for(lambda: cloud.held(cluster) == "going")
     cloud.wait_for(lambda: cluster in cloud.listed())
     assert cloud.manifest(cluster)["metadata"]["annotations"][SKIP] == "true"
