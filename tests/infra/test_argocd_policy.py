@@ -1,0 +1,452 @@
+"""The admission policy of the central cluster: what the functions write passes, and what else their identities could write does not.
+
+The expressions are evaluated, by an evaluator of the Common Expression Language that is not Kubernetes' own: what Kubernetes
+adds to the language is added here. Left out: what the API server does around a policy.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from shared import cluster_secret
+from shared.cluster_secret import CONFIG, ClusterSecret
+from tests.infra import argocd
+from tests.infra.argocd import ROOT, TREE, VALUES
+from tests.unit import given
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.infra.argocd import Object
+
+ROLES = json.loads((ROOT / "infra" / "roles.json").read_text())
+FUNCTIONS = [name for name in ROLES if name != "argocd"]
+WRITER = f"write-secret@{VALUES['functions-domain']}"
+REMOVER = f"remove-secret@{VALUES['functions-domain']}"
+ELSEWHERE = "https://europe-west1-connectgateway.googleapis.com/v1/projects/999/locations/europe-west1/memberships/m"
+
+
+@pytest.fixture(scope="session")
+def policy() -> Object:
+    """The policy, with the test's values where the replacements put them."""
+    (found,) = [
+        item
+        for item in argocd.parse((TREE / "base" / "registrar-policy.yaml").read_text())
+        if item["kind"] == "ValidatingAdmissionPolicy"
+    ]
+    text = json.dumps(found).replace("'DOMAIN'", f"'{VALUES['functions-domain']}'")
+    parsed: Object = json.loads(text.replace("'NUMBER'", f"'{VALUES['fleet-project-number']}'"))
+    return parsed
+
+
+@pytest.fixture(scope="session")
+def decide(policy: Object) -> Callable[..., list[str]]:
+    """Return what the policy says of a request: the messages of the refusals; none, and the request passes."""
+    celpy = argocd.tool("celpy")
+    types = celpy.celtypes
+
+    def find_all(text: str, pattern: str) -> Any:
+        return types.ListType(types.StringType(found) for found in re.findall(pattern, text))
+
+    def split(text: str, separator: str) -> Any:
+        return types.ListType(types.StringType(part) for part in (text.split(separator) if separator else text))
+
+    # https://kubernetes.io/docs/reference/using-api/cel/#cel-options-language-features-and-libraries
+    added = {
+        "findAll": find_all,
+        "split": split,
+        "indexOf": lambda text, part: types.IntType(text.find(part)),
+        "join": lambda parts, between="": types.StringType(between.join(parts)),
+        "replace": lambda text, old, new: types.StringType(text.replace(old, new)),
+        "substring": lambda text, start, end: types.StringType(_substring(text, start, end)),
+    }
+    environment = celpy.Environment()
+
+    def program(expression: str) -> Any:
+        return environment.program(environment.compile(expression), functions=added)
+
+    spec = policy["spec"]
+    conditions = [program(item["expression"]) for item in spec["matchConditions"]]
+    variables = [(item["name"], program(item["expression"])) for item in spec["variables"]]
+    evaluated: dict[tuple[str, str], Any] = {}
+    validations = [(program(item["expression"]), item["message"]) for item in spec["validations"]]
+
+    def decided(
+        user: str,
+        operation: str,
+        new: Object | None,
+        old: Object | None = None,
+        *,
+        namespace: str = "argocd",
+        resource: tuple[str, str] = ("", "secrets"),
+    ) -> list[str]:
+        request = {
+            "operation": operation,
+            "namespace": namespace,
+            "resource": {"group": resource[0], "version": "v1", "resource": resource[1]},
+            "userInfo": {"username": user},
+        }
+        known = {
+            "request": celpy.json_to_cel(request),
+            "object": celpy.json_to_cel(new),
+            "oldObject": celpy.json_to_cel(old),
+            "variables": types.MapType(),
+        }
+        if not all(condition.evaluate(known) for condition in conditions):
+            return []
+        for name, variable in variables:
+            # The variables depend on the data alone, and take most of the time: evaluated once for the same data.
+            key = name, json.dumps((new or {}).get("data"))
+            if key not in evaluated:
+                try:
+                    evaluated[key] = variable.evaluate(known)
+                except celpy.CELEvalError:
+                    evaluated[key] = None
+            if evaluated[key] is not None:  # else whoever reads it meets the error
+                known["variables"][types.StringType(name)] = evaluated[key]
+        messages = []
+        for validation, message in validations:
+            try:
+                passed = bool(validation.evaluate(known))
+            except celpy.CELEvalError:
+                passed = False  # failurePolicy: Fail
+            if not passed:
+                messages.append(message)
+        return messages
+
+    return decided
+
+
+def _substring(text: str, start: int, end: int) -> str:
+    if not 0 <= start <= end <= len(text):
+        raise ValueError("index out of range")
+    return text[start:end]
+
+
+def encoded(text: str | bytes) -> str:
+    return base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
+
+
+def written(**kind: Any) -> Object:
+    """A Secret as `write_secret` makes it, for the fleet of VALUES."""
+    return given.created(**kind)
+
+
+def changed(manifest: Object, *, labels: Object | None = None, data: Object | None = None, **fields: Any) -> Object:
+    """The Secret with some labels, data (as text) or fields changed; None takes one away."""
+    made = copy.deepcopy(manifest)
+    for key, value in (labels or {}).items():
+        made["metadata"]["labels"] |= {key: value}
+        if value is None:
+            del made["metadata"]["labels"][key]
+    for key, value in (data or {}).items():
+        made["data"] |= {key: None if value is None else encoded(value)}
+        if value is None:
+            del made["data"][key]
+    return {**made, **fields}
+
+
+def patched(manifest: Object, patch: Object) -> Object:
+    """Apply a merge patch (RFC 7386)."""
+    made = dict(manifest)
+    for key, value in patch.items():
+        if value is None:
+            made.pop(key, None)
+        else:
+            made[key] = patched(made.get(key) or {}, value) if isinstance(value, dict) else value
+    return made
+
+
+OURS = written()
+BY_ARGOCD = (
+    '{"tlsClientConfig":{"insecure":false},"execProviderConfig":{"command":"argocd-k8s-auth","args":["gcp"],'
+    '"apiVersion":"client.authentication.k8s.io/v1beta1"}}'
+)
+TOKEN = '{"bearerToken":"of somebody","tlsClientConfig":{"insecure":false}}'
+SERVER = base64.b64decode(OURS["data"]["server"]).decode()
+MARK = "app.kubernetes.io/managed-by"
+TYPE = "argocd.argoproj.io/secret-type"
+HASH = "fleet-registrar/membership-hash"
+
+
+def read(manifest: Object) -> ClusterSecret:
+    meta = {**manifest["metadata"], "uid": "uid", "resourceVersion": "1"}
+    return ClusterSecret.read({**manifest, "metadata": meta})
+
+
+def mended(manifest: Object) -> Object:
+    """The Secret after `write_secret`, with the grant, has looked at it."""
+    plan = cluster_secret.plan(
+        read(manifest),
+        given.BLUE,
+        given.BLUE_MEMBER,
+        given.SETTINGS,
+        granted=True,
+        drop=frozenset(),
+        now=given.NOW,
+    )
+    assert plan.patch is not None
+    return patched(manifest, plan.patch)
+
+
+def held(manifest: Object) -> Object:
+    patch = cluster_secret.hold(read(manifest), "going", given.NOW)
+    assert patch is not None
+    return patched(manifest, patch)
+
+
+PASSES = {
+    "a new Secret": (WRITER, "CREATE", OURS, None),
+    "a new Secret of an attached cluster": (WRITER, "CREATE", written(cluster=None, membership=given.EDGE), None),
+    "a hold": (REMOVER, "UPDATE", held(OURS), OURS),
+    "a hold lifted": (WRITER, "UPDATE", OURS, held(OURS)),
+    "a new label": (WRITER, "UPDATE", changed(OURS, labels={"wave": "2"}), OURS),
+    "a spoilt configuration mended": (
+        WRITER,
+        "UPDATE",
+        mended(changed(OURS, data={"config": TOKEN})),
+        changed(OURS, data={"config": TOKEN}),
+    ),
+    "a spoilt server mended": (
+        WRITER,
+        "UPDATE",
+        mended(changed(OURS, data={"server": "https://elsewhere.example"})),
+        changed(OURS, data={"server": "https://elsewhere.example"}),
+    ),
+    "a missing type put back": (
+        WRITER,
+        "UPDATE",
+        mended(changed(OURS, labels={TYPE: None})),
+        changed(OURS, labels={TYPE: None}),
+    ),
+    "a Secret that Argo CD wrote anew, moved": (
+        WRITER,
+        "UPDATE",
+        changed(OURS, data={"config": BY_ARGOCD}),
+        changed(OURS, data={"config": BY_ARGOCD, "server": SERVER.replace("gkeMemberships", "memberships")}),
+    ),
+    "a hold on a Secret with a person's server": (
+        REMOVER,
+        "UPDATE",
+        held(changed(OURS, data={"server": "https://elsewhere.example"})),
+        changed(OURS, data={"server": "https://elsewhere.example"}),
+    ),
+    "a label beside a person's shard and project": (
+        WRITER,
+        "UPDATE",
+        changed(OURS, labels={"wave": "2"}, data={"shard": "3", "project": "shop"}),
+        changed(OURS, data={"shard": "3", "project": "shop"}),
+    ),
+    "the end of ours": (REMOVER, "DELETE", None, OURS),
+    "the end of an adopted one with a name of its own": (REMOVER, "DELETE", None, changed(OURS, data={"name": "blue"})),
+    "a person's Secret": (
+        "you@example.com",
+        "CREATE",
+        changed(OURS, labels={MARK: None}, data={"config": TOKEN}),
+        None,
+    ),
+    "Argo CD's own writing": (
+        "system:serviceaccount:argocd:argocd-server",
+        "UPDATE",
+        changed(OURS, labels={MARK: None}),
+        OURS,
+    ),
+    "somebody of the same name elsewhere": ("write-secret@elsewhere.iam.gserviceaccount.com", "DELETE", None, {"a": 1}),
+}
+
+NOT_OURS = "this Secret is not the Fleet Registrar's"
+MARKED = "a Secret that the Fleet Registrar writes is a cluster Secret with its mark"
+OPAQUE = "a cluster Secret is Opaque"
+CONTENT = "a cluster Secret holds the exec configuration of argocd-k8s-auth and a Connect Gateway address of this fleet"
+DATA = "a new cluster Secret holds server, config and its own name; other data is people's"
+
+REFUSED = {
+    "a Secret that is no cluster's": (MARKED, "CREATE", changed(OURS, labels={TYPE: "repository"}), None),
+    "a Secret without a type": (MARKED, "CREATE", changed(OURS, labels={TYPE: None}), None),
+    "a Secret without our mark": (MARKED, "CREATE", changed(OURS, labels={MARK: None}), None),
+    "a Secret without a membership": (MARKED, "CREATE", changed(OURS, labels={HASH: None}), None),
+    "a Secret without labels": (MARKED, "CREATE", {**OURS, "metadata": {"name": OURS["metadata"]["name"]}}, None),
+    "a Secret without data": (CONTENT, "CREATE", {key: value for key, value in OURS.items() if key != "data"}, None),
+    "a Secret that would be given a service account's token": (
+        OPAQUE,
+        "CREATE",
+        {**OURS, "type": "kubernetes.io/service-account-token"},
+        None,
+    ),
+    "stored credentials": (CONTENT, "CREATE", changed(OURS, data={"config": TOKEN}), None),
+    "another command": (
+        CONTENT,
+        "CREATE",
+        changed(OURS, data={"config": CONFIG.replace("argocd-k8s-auth", "/bin/sh")}),
+        None,
+    ),
+    "our configuration and one thing more": (
+        CONTENT,
+        "CREATE",
+        changed(OURS, data={"config": CONFIG[:-1] + ',"proxyUrl":"http://elsewhere.example"}'}),
+        None,
+    ),
+    "no certificate checked": (
+        CONTENT,
+        "CREATE",
+        changed(OURS, data={"config": CONFIG.replace("false", "true")}),
+        None,
+    ),
+    "a server that is no gateway": (
+        CONTENT,
+        "CREATE",
+        changed(OURS, data={"server": "https://elsewhere.example"}),
+        None,
+    ),
+    "the gateway of another fleet": (CONTENT, "CREATE", changed(OURS, data={"server": ELSEWHERE}), None),
+    "a host that begins like the gateway": (
+        CONTENT,
+        "CREATE",
+        changed(OURS, data={"server": SERVER.replace(".googleapis.com", ".googleapis.com.elsewhere.example")}),
+        None,
+    ),
+    "a host before the gateway's": (
+        CONTENT,
+        "CREATE",
+        changed(OURS, data={"server": SERVER.replace("https://", "https://elsewhere.example/")}),
+        None,
+    ),
+    "a dot that is none": (
+        CONTENT,
+        "CREATE",
+        changed(OURS, data={"server": SERVER.replace(".googleapis", "-googleapis")}),
+        None,
+    ),
+    "no https": (CONTENT, "CREATE", changed(OURS, data={"server": SERVER.replace("https", "http")}), None),
+    "a server with something after it": (CONTENT, "CREATE", changed(OURS, data={"server": SERVER + "\n"}), None),
+    "a server with a letter beyond ASCII": (CONTENT, "CREATE", changed(OURS, data={"server": SERVER + "é"}), None),
+    "a server with an empty byte": (CONTENT, "CREATE", changed(OURS, data={"server": SERVER + "\0"}), None),
+    "another cluster's name": (DATA, "CREATE", changed(OURS, data={"name": "other.europe-west1.cluster"}), None),
+    "the central cluster's name": (
+        DATA,
+        "CREATE",
+        changed({**OURS, "metadata": {**OURS["metadata"], "name": "in-cluster"}}, data={"name": "in-cluster"}),
+        None,
+    ),
+    "data that is people's, from the start": (DATA, "CREATE", changed(OURS, data={"project": "shop"}), None),
+    "taking over a Secret of somebody": (NOT_OURS, "UPDATE", OURS, changed(OURS, labels={MARK: "helm"})),
+    "taking over a repository's credentials": (
+        NOT_OURS,
+        "UPDATE",
+        OURS,
+        changed(OURS, labels={MARK: None, HASH: None, TYPE: "repository"}),
+    ),
+    "a Secret of ours that became a repository's": (
+        NOT_OURS,
+        "UPDATE",
+        OURS,
+        changed(OURS, labels={TYPE: "repository"}),
+    ),
+    "letting go of our mark": (MARKED, "UPDATE", changed(OURS, labels={MARK: None}), OURS),
+    "letting go of the type": (MARKED, "UPDATE", changed(OURS, labels={TYPE: None}), OURS),
+    "another server": (CONTENT, "UPDATE", changed(OURS, data={"server": "https://elsewhere.example"}), OURS),
+    "another configuration": (CONTENT, "UPDATE", changed(OURS, data={"config": TOKEN}), OURS),
+    "Argo CD's token for a person's server": (
+        CONTENT,
+        "UPDATE",
+        changed(OURS, data={"server": "https://elsewhere.example"}),
+        changed(OURS, data={"server": "https://elsewhere.example", "config": TOKEN}),
+    ),
+    "a person's token for the gateway": (
+        CONTENT,
+        "UPDATE",
+        changed(OURS, data={"config": TOKEN}),
+        changed(OURS, data={"server": "https://elsewhere.example", "config": TOKEN}),
+    ),
+    "no server any more": (CONTENT, "UPDATE", changed(OURS, data={"server": None}), OURS),
+    "no data any more": (CONTENT, "UPDATE", {key: value for key, value in OURS.items() if key != "data"}, OURS),
+    "another name": (DATA, "UPDATE", changed(OURS, data={"name": "other.europe-west1.cluster"}), OURS),
+    "a person's shard taken away": (DATA, "UPDATE", OURS, changed(OURS, data={"shard": "3"})),
+    "a person's project changed": (
+        DATA,
+        "UPDATE",
+        changed(OURS, data={"project": "platform"}),
+        changed(OURS, data={"project": "shop"}),
+    ),
+    "a project set": (DATA, "UPDATE", changed(OURS, data={"project": "platform"}), OURS),
+    "the end of Argo CD's own Secret": (
+        NOT_OURS,
+        "DELETE",
+        None,
+        {"kind": "Secret", "type": "Opaque", "metadata": {"name": "argocd-secret", "labels": {"a": "b"}}},
+    ),
+    "the end of a Secret without labels": (
+        NOT_OURS,
+        "DELETE",
+        None,
+        {"kind": "Secret", "type": "Opaque", "metadata": {"name": "argocd-initial-admin-secret"}},
+    ),
+    "the end of a person's cluster Secret": (NOT_OURS, "DELETE", None, changed(OURS, labels={MARK: None})),
+}
+
+
+@pytest.mark.parametrize("case", PASSES)
+def test_passes(case: str, decide: Callable[..., list[str]]) -> None:
+    assert decide(*PASSES[case]) == []
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case: str, decide: Callable[..., list[str]]) -> None:
+    rule, operation, new, old = REFUSED[case]
+    assert rule in decide(WRITER, operation, new, old)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_is_confined(function: str, decide: Callable[..., list[str]]) -> None:
+    user = f"{function}@{VALUES['functions-domain']}"
+    assert decide(user, "DELETE", None, changed(OURS, labels={MARK: None}))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_function_binds_a_role_in_the_central_cluster(function: str, decide: Callable[..., list[str]]) -> None:
+    """What IAM lets grant-rbac do in every cluster of a source project would else hold in this one too."""
+    binding = {
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "x"},
+        "roleRef": {"kind": "ClusterRole", "name": "cluster-admin"},
+    }
+    resource = ("rbac.authorization.k8s.io", "clusterrolebindings")
+    user = f"{function}@{VALUES['functions-domain']}"
+    assert decide(user, "CREATE", binding, None, namespace="", resource=resource)
+    assert decide("you@example.com", "CREATE", binding, None, namespace="", resource=resource) == []
+
+
+def test_a_cluster_secret_in_another_namespace_is_refused(decide: Callable[..., list[str]]) -> None:
+    assert decide(WRITER, "CREATE", OURS, None, namespace="default")
+
+
+def test_the_policy_is_bound_and_fails_closed(policy: Object) -> None:
+    binding = argocd.parse((TREE / "base" / "registrar-policy.yaml").read_text())[1]
+    assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
+    assert policy["spec"]["failurePolicy"] == "Fail"
+    # Parameters would be looked up before the conditions: a lost one would lock everybody out.
+    assert "paramKind" not in policy["spec"]
+
+
+def test_the_policy_names_every_function_and_our_configuration(policy: Object) -> None:
+    """Without an evaluator these hold at least."""
+    spec = policy["spec"]
+    named = re.findall(r"'([a-z-]+)'", spec["matchConditions"][1]["expression"])
+    assert sorted(set(named)) == sorted(FUNCTIONS)
+    (configs,) = [item["expression"] for item in spec["variables"] if item["name"] == "configs"]
+    assert yaml.safe_load(configs) == [CONFIG, BY_ARGOCD]
+    assert cluster_secret._same_config(BY_ARGOCD)
+
+
+@pytest.mark.parametrize("length", range(4))
+def test_the_texts_are_decoded_as_they_are(length: int, policy: Object, decide: Callable[..., list[str]]) -> None:
+    """Base64 pads by the length of the text: all three paddings must come out right."""
+    server = SERVER[: SERVER.rindex("/") + 1] + "m" * (20 + length)
+    assert decide(WRITER, "CREATE", changed(OURS, data={"server": server}), None) == []
