@@ -1,0 +1,114 @@
+"""The long form of the simulation: `python -m tests.simulation --lives 100000`, or --runs, or --seconds. `make simulate`.
+
+Prints progress, and for a broken promise the seed and the shortest story that still breaks it; then exits with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+
+from tests.simulation.lists import sweeps
+from tests.simulation.runs import run, shrink
+from tests.simulation.scheduler import one_thread_no_logs
+
+CHUNK = 100
+
+
+@dataclass
+class Sum:
+    """What some runs came to."""
+
+    runs: int = 0
+    lives: int = 0
+    deliveries: int = 0
+    faults: int = 0
+    happenings: int = 0
+    seconds: float = 0.0
+    found: list[str] = field(default_factory=list)
+
+    def add(self, other: Sum) -> None:
+        """Take another one in."""
+        for name in ("runs", "lives", "deliveries", "faults", "happenings", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.found += other.found
+
+
+def chunk(first: int, count: int) -> Sum:
+    """Tell the runs of some seeds."""
+    done = Sum()
+    began = time.process_time()
+    with one_thread_no_logs():
+        for seed in range(first, first + count):
+            one = run(seed)
+            done.runs += 1
+            done.lives += one.lives
+            done.deliveries += one.deliveries
+            done.faults += len(one.faults)
+            done.happenings += len(one.told)
+            if one.violation:
+                done.found.append(f"python -m tests.simulation --runs 1 --seed {seed}\n{shrink(one)}")
+    done.seconds = time.process_time() - began
+    return done
+
+
+def lying(count: int, seed: int) -> tuple[int, int]:
+    """Sweep on lists that lie."""
+    with one_thread_no_logs():
+        return sweeps(count, seed)
+
+
+def main(arguments: list[str]) -> int:
+    """Run until enough is done."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--runs", type=int, default=0, help="how many runs")
+    parser.add_argument("--lives", type=int, default=0, help="how many life cycles of clusters (default 100000)")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="stop after so long (default an hour)")
+    parser.add_argument("--seed", type=int, default=None, help="seed of the first run; the others count on from it")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--sweeps", type=int, default=0, help="and so many sweeps on lists that lie")
+    given = parser.parse_args(arguments)
+    if not given.runs and not given.lives:
+        given.lives = 100_000
+    first = secrets.randbits(40) if given.seed is None else given.seed
+    total = Sum()
+    began = last = time.monotonic()
+    asked = 0
+    with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
+        waiting: set[Future[Sum]] = set()
+
+        def more() -> bool:
+            late = time.monotonic() - began > given.seconds
+            return not (
+                late
+                or total.found
+                or (given.runs and asked >= given.runs)
+                or (given.lives and total.lives >= given.lives)
+            )
+
+        while waiting or more():
+            while len(waiting) < given.jobs and more():
+                count = min(CHUNK, given.runs - asked) if given.runs else CHUNK
+                waiting.add(pool.submit(chunk, first + asked, count))
+                asked += count
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for each in done:
+                total.add(each.result())
+            if time.monotonic() - last > 5 or not (waiting or more()):
+                last = time.monotonic()
+                total.lives / max(total.seconds, 0.001)
+    wrong = 0
+    if given.sweeps and not total.found:
+        _messages, wrong = lying(given.sweeps, first)
+    for _story in total.found:
+        pass
+    return 1 if total.found or wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

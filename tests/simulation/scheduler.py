@@ -1,0 +1,530 @@
+"""One seeded scheduler and one clock over the simulated world: the real entry points, interleaved at every outside call.
+
+Each delivery runs as a greenlet through `entry.serve` (or `route_event.serve`, `sweep.serve`), and gives way at each call
+it makes. What goes wrong is drawn from the seed and noted under the call's text and its how-manieth time, so that a run
+can be told again with fewer faults. Simulated time costs nothing: nobody sleeps.
+
+Left out: what the clients in shared/ make of HTTP answers (the contract suites), and processes (the chain's suites).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import heapq
+import json
+import zlib
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from greenlet import GreenletExit, getcurrent, greenlet  # type: ignore[import-untyped]
+from werkzeug.exceptions import ServiceUnavailable
+
+from functions import route_event, sweep
+from shared import entry, events, inventory, logs, settings
+from shared.errors import RefusedError, RetryableError
+from shared.messages import AUDIT_LOG_ENTRIES, DEAD_LETTERS, Message
+from tests.simulation.ledger import Ledger, ViolationError
+from tests.simulation.world import ATTEMPTS, ENVIRONMENT, STEPS, KilledError, Kubernetes, Object, World, WorldServices
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from shared.facts import Cluster, Membership
+    from shared.resources import ClusterName, MembershipName
+    from shared.settings import Settings
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+BASE = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+SETTINGS = settings.load(ENVIRONMENT)
+ACK_DEADLINE = 600.0
+# Reads may lag behind by this much. A cluster is PROVISIONING for longer than that: an answer that lags can be wrong about
+# labels and status, but a GET and a list never both deny a cluster that has been RUNNING. Without that no proof is one.
+MOST_STALE = 25.0
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Something that goes wrong at a call, or on the way of a message."""
+
+    kind: str
+    amount: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount:.0f} s" if self.amount else self.kind
+
+
+class Past(dict[K, V], Generic[K, V]):
+    """A dictionary that remembers what it was: answers may lag."""
+
+    def __init__(self, clock: Simulation) -> None:
+        super().__init__()
+        self._clock = clock
+        self._before: dict[K, list[tuple[float, V | None]]] = {}
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self._before.setdefault(key, []).append((self._clock.t, self.get(key)))
+        super().__setitem__(key, value)
+        self._clock.ledger.came(value)
+
+    def __delitem__(self, key: K) -> None:
+        self._before.setdefault(key, []).append((self._clock.t, self.get(key)))
+        super().__delitem__(key)
+
+    def pop(self, key: K, *fallback: Any) -> Any:
+        """Remove and return a value."""
+        found = self.get(key, *fallback)
+        if key in self:
+            del self[key]
+        return found
+
+    def at(self, key: K, time: float) -> V | None:
+        """What stood there at that time."""
+        for changed, before in self._before.get(key, ()):
+            if changed > time:
+                return before
+        return self.get(key)
+
+    def all_at(self, time: float) -> list[V]:
+        """Everything that stood there at that time."""
+        return [value for key in self._before if (value := self.at(key, time)) is not None]
+
+
+@dataclass(slots=True)
+class Context:
+    """One delivery that is being worked on, and what it has been told: the ledger judges its writes by that."""
+
+    topic: str
+    message: Message
+    attempt: int
+    started: float
+    settings: Settings
+    body: Mapping[str, Any]
+    clusters: dict[ClusterName, Cluster | None] = field(default_factory=dict)
+    memberships: dict[MembershipName, Membership | None] = field(default_factory=dict)
+    last_call: str = ""
+    noise: Noise | None = None
+    stale: float = 0.0
+    denied: bool = False
+    overdue: bool = False
+    most_secrets: int = 0
+    braked: set[str] = field(default_factory=set)
+
+
+class Event:
+    """A CloudEvent, as far as the functions look at one."""
+
+    def __init__(self, data: Any, attributes: dict[str, str]) -> None:
+        self.data = data
+        self._attributes = attributes
+
+    def __getitem__(self, key: str) -> str:
+        return self._attributes[key]
+
+    def get_attributes(self) -> dict[str, str]:
+        """The attributes."""
+        return self._attributes
+
+
+class _Inline:
+    """A pool of no threads: greenlets live in one."""
+
+    def __init__(self, _size: int) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def map(self, call: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """Do it here and now."""
+        return [call(item) for item in items]
+
+
+@contextlib.contextmanager
+def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
+    """Put other values in place of attributes, for a while."""
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    try:
+        for owner, name, value in changes:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in reversed(before):
+            setattr(owner, name, value)
+
+
+@contextlib.contextmanager
+def one_thread_no_logs() -> Iterator[None]:
+    """The product as the simulation runs it: quiet, in one thread, with the world's ports."""
+
+    def quiet(*_: object, **__: object) -> None: ...
+
+    with replaced(
+        (logs, "line", quiet),
+        (logs, "outcome", quiet),
+        (logs, "traceparent", lambda given: given or ""),
+        (inventory, "ThreadPoolExecutor", _Inline),
+        (sweep, "random", SimpleNamespace(Random=lambda: Random(1))),
+        (entry, "_services", None),
+    ):
+        yield
+
+
+class Simulation(World):
+    """The world with a clock: `heap` holds what happens next. `script` tells which faults to repeat; None draws them."""
+
+    def __init__(
+        self, seed: int, rate: float, script: Mapping[Key, Noise] | None = None, *, events_are_enough: bool = False
+    ) -> None:
+        self.t = 0.0
+        self.start = BASE
+        self.heap: list[tuple[float, int, Callable[[], Any]]] = []
+        self.sequence = 0
+        self.current: Context | None = None
+        self.hub = getcurrent()
+        self.random = Random(f"noise {seed}")
+        self.rate = rate
+        self.script = script
+        self.counts: dict[str, int] = {}
+        self.fired: dict[Key, Noise] = {}
+        self.calm = False
+        self.violation = ""
+        self.ledger = Ledger(self)
+        self.letters: list[tuple[str, Message]] = []
+        self.sweeping: list[Context] = []
+        self.hidden: dict[str, float] = {}
+        self.deliveries = 0
+        self.lives = 0
+        self.events_are_enough = events_are_enough
+        super().__init__(settings=SETTINGS, now=BASE, clusters=Past(self), memberships=Past(self))
+        self.touch = self._touch
+
+    # The clock.
+
+    def at(self, delay: float, action: Callable[[], Any]) -> None:
+        """Let something happen later."""
+        self.sequence += 1
+        heapq.heappush(self.heap, (self.t + delay, self.sequence, action))
+
+    def run(self, until: float = float("inf")) -> None:
+        """Let everything happen that is due, until the time or until all is quiet."""
+        self.hub = getcurrent()
+        while self.heap and self.heap[0][0] <= until:
+            self.t, _, action = heapq.heappop(self.heap)
+            self.now = BASE + timedelta(seconds=self.t)
+            action()
+            self.current = None
+            if self.violation:
+                raise ViolationError(self.violation)
+            if self.deliveries > 5000:
+                raise ViolationError("not quiet: more than 5,000 deliveries")
+        if until != float("inf"):
+            self.t = max(self.t, until)
+            self.now = BASE + timedelta(seconds=self.t)
+
+    def pause(self, seconds: float) -> None:
+        """Give way: the others go on meanwhile."""
+        context = self.current
+        assert context is not None
+        if self.t + seconds - context.started > ACK_DEADLINE and not context.overdue:
+            context.overdue = True
+            self._again(context, max(0.0, context.started + ACK_DEADLINE - self.t))
+        self.at(seconds, getcurrent().switch)
+        self.hub.switch()
+        self.current = context
+
+    # What goes wrong.
+
+    def chance(self, where: str, kinds: Callable[[Random], Noise]) -> Noise | None:
+        """Draw whether something goes wrong here, or look it up where a run is told again."""
+        count = self.counts[where] = self.counts.get(where, 0) + 1
+        if self.calm:
+            return None
+        if self.script is not None:
+            noise = self.script.get((where, count))
+        else:
+            noise = kinds(self.random) if self.random.random() < self.rate else None
+        if noise is not None:
+            self.fired[where, count] = noise
+        return noise
+
+    def _touch(self, phase: str, call: str) -> None:
+        context = self.current
+        if context is None:  # a person looks
+            return
+        if phase == "before":
+            noise = context.noise = self.chance(call, _at_publish if call.startswith("pubsub") else _at_call)
+            # Any latency will do, as long as it stays the same when a run is told with less in it.
+            seconds = 0.02 + (zlib.crc32(call.encode()) % 97) / 200
+            kind = noise.kind if noise else ""
+            self.pause(seconds + noise.amount if noise and kind == "stalled" else seconds)
+            context.stale = noise.amount if noise and kind == "stale answer" and not self.events_are_enough else 0.0
+            context.denied = kind == "denied"
+            if kind == "failed":
+                raise RetryableError(f"503 {call}")
+            if kind == "refused":
+                raise RefusedError(f"403 {call}") if call.startswith("gateway") else RetryableError(f"403 {call}")
+            if kind == "killed before":
+                raise KilledError(call)
+            return
+        context.last_call = call
+        if context.noise is not None:
+            if context.noise.kind == "answer lost":
+                raise RetryableError(f"no answer {call}")
+            if context.noise.kind == "killed after":
+                raise KilledError(call)
+
+    # Pub/Sub and Eventarc.
+
+    def take_in(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
+        """Take a published message in; it is delivered at least once, at some time."""
+        self.sequence += 1
+        message = Message(data, attributes, f"m{self.sequence}", self.now)
+        if topic == DEAD_LETTERS:
+            self.letters.append((attributes.get("topic", ""), message))
+            return
+        context = self.current
+        if context is not None:
+            self.ledger.published(context, data)
+            if context.noise is not None and context.noise.kind == "published twice":
+                self._queue(topic, replace(message, id=f"{message.id}-2"))
+        self._queue(topic, message)
+
+    def _queue(self, topic: str, message: Message) -> None:
+        if topic not in STEPS and topic not in ("sweep", AUDIT_LOG_ENTRIES):
+            return
+        noise = self.chance(f"message to {topic} {message.data.decode(errors='replace')}", _on_the_way)
+        self.at(noise.amount if noise and noise.kind == "late" else 0.1, lambda: self._start(topic, message, 1))
+        if noise and noise.kind == "delivered again":
+            self.at(noise.amount, lambda: self._start(topic, message, 1))
+
+    def event(self, what: str, event: Event) -> None:
+        """Let Eventarc deliver an event, at least once, or lose it."""
+        noise = self.chance(f"event {what}", _of_event)
+        if noise is not None and noise.kind == "lost" and not self.events_are_enough:
+            return
+        attributes = event.get_attributes()
+        message = Message(json.dumps(event.data).encode(), attributes, attributes["id"], self.now)
+        self.at(noise.amount if noise and noise.kind == "late" else 0.5, lambda: self._start("", message, 1, event))
+        if noise and noise.kind == "delivered again":
+            self.at(noise.amount, lambda: self._start("", message, 1, event))
+
+    def _start(self, topic: str, message: Message, attempt: int, event: Event | None = None) -> None:
+        self.deliveries += 1
+        body = {} if event else _body(message.data)
+        context = self.current = Context(topic, message, attempt, self.t, self.settings, body)
+        greenlet(self._serve).switch(context, event)
+
+    def _serve(self, context: Context, event: Event | None) -> None:
+        entry._services = RandomServices(self)  # type: ignore[assignment]
+        topic, message = context.topic, context.message
+        done = False
+        try:
+            if event is not None:
+                route_event.serve(event)  # type: ignore[arg-type]
+            elif topic == AUDIT_LOG_ENTRIES:
+                route_event.serve(_push(message))  # type: ignore[arg-type]
+            elif topic == "sweep":
+                self.ledger.sweep_starts(context)
+                sweep.serve(_push(message))  # type: ignore[arg-type]
+            else:
+                entry.serve(topic, _push(message), STEPS[topic])  # type: ignore[arg-type]
+            done = True
+        except (ServiceUnavailable, KilledError):
+            pass
+        except GreenletExit:
+            return
+        except ViolationError as found:
+            self.violation = str(found)
+        except Exception as error:  # noqa: BLE001 - any other exception is a finding
+            self.violation = f"not expected in {topic}: {type(error).__name__}: {error}"
+        if context in self.sweeping:
+            self.sweeping.remove(context)
+        if not done and not context.overdue:
+            self._again(context, 0.0, event)
+
+    def _again(self, context: Context, after: float, event: Event | None = None) -> None:
+        """Deliver again with back-off, or dead-letter after the attempts. Eventarc gives up after 24 hours."""
+        attempt = context.attempt
+        if event is None and attempt >= ATTEMPTS:
+            self.letters.append((context.topic, context.message))
+            return
+        back_off = min(600.0, 10.0 * 2 ** (attempt - 1))
+        self.at(after + back_off, lambda: self._start(context.topic, context.message, attempt + 1, event))
+
+    def replay_dead_letters(self) -> int:
+        """Publish every dead letter's bytes to its topic again, as `ops dead-letters replay` does."""
+        letters, self.letters = self.letters, []
+        for topic, message in letters:
+            kept = {
+                key: value
+                for key, value in message.attributes.items()
+                if key not in ("turned", "topic", "step", "reason")
+            }
+            self.take_in(topic, message.data, kept)
+        return len(letters)
+
+    # What the APIs answer: late, and not complete.
+
+    def hide(self, what: str, seconds: float) -> None:
+        """Let lists leave a location out, or refuse a project, for a while."""
+        self.hidden[what] = max(self.hidden.get(what, 0.0), self.t + seconds)
+
+    def _is_hidden(self, what: str) -> bool:
+        return not self.calm and self.hidden.get(what, 0.0) > self.t
+
+    def _back(self) -> float:
+        return self.t - (self.current.stale if self.current else 0.0)
+
+    def seen_cluster(self, name: ClusterName) -> Cluster | None:
+        if self._is_hidden(name.project):
+            raise RetryableError(f"403 {name}")
+        found = self.clusters.at(name, self._back())  # type: ignore[attr-defined]
+        if self.current:
+            if self.current.denied:
+                found = None  # 404, and the list holds it: two answers that contradict each other
+            self.current.clusters[name] = found
+        return found  # type: ignore[no-any-return]
+
+    def _missing_zones(self, project: str) -> frozenset[str]:
+        zones = ("europe-west1-b", "europe-west1-c")
+        return frozenset(zone for zone in zones if self._is_hidden(f"{project}/{zone}"))
+
+    def seen_clusters(self, project: str) -> tuple[list[Cluster], frozenset[str]]:
+        if self._is_hidden(project):
+            raise RetryableError(f"403 projects/{project}")
+        missing = self._missing_zones(project)
+        found = [c for c in self.clusters.all_at(self._back()) if c.name.project == project]  # type: ignore[attr-defined]
+        hidden = [c for c in found if any(zone.startswith(c.name.location) for zone in missing)]
+        return [c for c in found if c not in hidden], missing
+
+    def seen_in_list(self, name: ClusterName) -> bool:
+        missing = self._missing_zones(name.project)
+        if self._is_hidden(name.project) or any(zone.startswith(name.location) for zone in missing):
+            raise RetryableError(f"the list lacks zones, or 403: whether {name} is gone is not known")
+        return name in self.clusters or self.clusters.at(name, self._back()) is not None  # type: ignore[attr-defined]
+
+    def _connected(self, found: Membership) -> Membership:
+        return (
+            replace(found, last_connection=self.now)
+            if found.last_connection and found.name not in self.lost_agents
+            else found
+        )
+
+    def seen_membership(self, name: MembershipName) -> Membership | None:
+        found = self.memberships.get(name)
+        if self.current and self.current.stale and self.memberships.at(name, self._back()) is None:  # type: ignore[attr-defined]
+            found = None  # made a moment ago, and not yet to be read
+        if self.current and self.current.denied:
+            found = None
+        found = found and self._connected(found)
+        if self.current:
+            self.current.memberships[name] = found
+        return found
+
+    def seen_memberships(self) -> tuple[list[Membership], frozenset[str]]:
+        missing = frozenset(place for place in ("europe-west1", "global") if self._is_hidden(f"fleet/{place}"))
+        found = self.memberships.all_at(self._back())  # type: ignore[attr-defined]
+        return [self._connected(m) for m in found if m.name.location not in missing], missing
+
+    def seen_in_fleet(self, name: MembershipName) -> bool:
+        if self._is_hidden(f"fleet/{name.location}"):
+            raise RetryableError(f"the list is not complete: whether {name} is gone is not known")
+        return name in self.memberships or self.memberships.at(name, self._back()) is not None  # type: ignore[attr-defined]
+
+    # What a step has changed.
+
+    def wrote(self, cluster: Kubernetes, collection: str, before: Object | None, after: Object | None) -> None:
+        if self.current is not None:
+            self.ledger.wrote(self.current, cluster, collection, before, after)
+
+    def unregistered(self, found: Membership) -> None:
+        if self.current is not None:
+            self.ledger.unregistered(self.current, found)
+
+    def registered(self, made: Membership) -> Membership:
+        """Registering takes a while: the step waits for the operation, for 45 s at most."""
+        if self.current is None:
+            return made
+        self.ledger.registered(self.current, made)
+        noise = self.chance(f"operation {made.name}", lambda random: Noise("slow", random.uniform(20, 90)))
+        takes = noise.amount if noise else 8.0
+        self.memberships[made.name] = replace(made, state="CREATING")
+        self.at(takes, lambda: self._registered(made))
+        self.pause(min(takes + 0.1, 45.0))
+        now = self.memberships.get(made.name)
+        if now is None or now.unique_id != made.unique_id or now.state != "READY":
+            raise RetryableError("not finished within 45 s; the next delivery looks again")
+        return now
+
+    def _registered(self, made: Membership) -> None:
+        now = self.memberships.get(made.name)
+        if now is not None and now.unique_id == made.unique_id and now.state == "CREATING":
+            self.memberships[made.name] = made
+
+
+class RandomServices(WorldServices):
+    """The ports on the world."""
+
+
+def _body(data: bytes) -> Mapping[str, Any]:
+    try:
+        body = json.loads(data)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _push(message: Message) -> Event:
+    """What the framework makes of a push."""
+    inside = {
+        "data": base64.b64encode(message.data).decode(),
+        "attributes": dict(message.attributes),
+        "messageId": message.id,
+        "publishTime": message.published.isoformat() if message.published else None,
+    }
+    return Event({"message": inside}, {"type": events.PUBSUB, "id": message.id, "source": "//pubsub.googleapis.com/"})
+
+
+def _at_call(random: Random) -> Noise:
+    kind = random.choice(
+        (
+            "failed",
+            "failed",
+            "answer lost",
+            "killed before",
+            "killed after",
+            "refused",
+            "stale answer",
+            "stale answer",
+            "stalled",
+            "stalled",
+            "denied",
+        )
+    )
+    if kind == "stalled":
+        return Noise(kind, random.choice((2.0, 15.0, 70.0, 300.0, 650.0, 1500.0)) * random.uniform(0.8, 1.2))
+    return Noise(kind, random.uniform(2, MOST_STALE)) if kind == "stale answer" else Noise(kind)
+
+
+def _at_publish(random: Random) -> Noise:
+    return Noise(random.choice(("failed", "answer lost", "killed before", "killed after", "published twice")))
+
+
+def _on_the_way(random: Random) -> Noise:
+    kind = random.choice(("late", "delivered again"))
+    return Noise(kind, random.choice((1.0, 5.0, 30.0, 200.0, 1000.0, 4000.0)) * random.uniform(0.8, 1.2))
+
+
+def _of_event(random: Random) -> Noise:
+    kind = random.choice(("lost", "late", "delivered again"))
+    return Noise(
+        kind, 0.0 if kind == "lost" else random.choice((2.0, 20.0, 100.0, 900.0, 5000.0)) * random.uniform(0.8, 1.2)
+    )

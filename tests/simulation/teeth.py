@@ -1,0 +1,198 @@
+"""Deliberate faults in the product: the simulation must find each of them, or it proves nothing.
+
+A fault replaces a function or an attribute while runs go on; no file is touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.exceptions import ServiceUnavailable
+
+from functions import remove_secret, unregister_membership, write_secret
+from shared import cluster_secret, decisions, entry, rbac, reading, sweeping
+from shared.central import Central
+from shared.cluster_secret import ClusterSecret
+from shared.decisions import Found, Move
+from shared.facts import GONE, Membership, State
+from tests.simulation.runs import Run, run
+from tests.simulation.scheduler import replaced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shared.messages import Message, Outcome, Request
+
+Change = tuple[Any, str, Any]
+NOTHING_LEFT = (
+    "no Secret of ours is left",
+    "the binding stands",
+    "no binding of ours was left",
+    "no cluster is left to revoke anything in",
+)
+
+
+@dataclass(frozen=True)
+class Tooth:
+    """A fault, and within how many runs it must be found."""
+
+    name: str
+    runs: int
+    changes: tuple[Change, ...]
+
+
+def bite(tooth: Tooth, first: int = 0) -> tuple[int, Run | None]:
+    """Run until the fault is found; return how many runs that took, and the run that found it."""
+    with replaced(*tooth.changes):
+        for count, seed in enumerate(range(first, first + tooth.runs), 1):
+            found = run(seed)
+            if found.violation:
+                return count, found
+    return tooth.runs, None
+
+
+def _no_proof(name: Any, services: Any) -> Any:
+    return services.gke.cluster(name) or GONE
+
+
+def _no_proof_of_membership(name: Any, services: Any) -> Any:
+    return services.fleet.membership(name) or GONE
+
+
+def _spoilt(step: str, outcome: Outcome) -> Outcome:
+    return replace(outcome, next=()) if outcome.decision in NOTHING_LEFT else outcome
+
+
+_handle, _answer = entry.handle, entry.answer
+
+
+def _no_next_where_nothing_was_left(step: str, message: Message, world: Any, do: Any, trace: str) -> Outcome | None:
+    return _handle(step, message, world, lambda asked, services: _spoilt(step, do(asked, services)), trace)
+
+
+def _acknowledged_before_done(step: str, message: Message, do: Any) -> None:
+    try:
+        _answer(step, message, do)
+    except ServiceUnavailable:
+        return
+
+
+_hold, _patch, _labels, _plan = (
+    cluster_secret.hold,
+    cluster_secret._patch,
+    cluster_secret._label_changes,
+    cluster_secret.plan,
+)
+
+
+def _hold_counted_on(existing: ClusterSecret, reason: Any, now: Any) -> Any:
+    return _hold(existing, reason, existing.hold.since if existing.hold else now)
+
+
+def _patch_without_precondition(existing: ClusterSecret, meta: Any, data: Any) -> Any:
+    made = _patch(existing, meta, data)
+    if made is not None:
+        made["metadata"].pop("uid")
+        made["metadata"].pop("resourceVersion")
+    return made
+
+
+def _delete_without_precondition(central: Central, secret: ClusterSecret) -> None:
+    central._gateway.delete(central._url, central._secrets, secret.name, {})
+
+
+def _all_labels_dropped(existing: ClusterSecret, source: Any, _drop: Any) -> Any:
+    return _labels(existing, source, existing.written_keys)
+
+
+def _always_granted(*args: Any, **kwargs: Any) -> Any:
+    return _plan(*args, **{**kwargs, "granted": True})
+
+
+class _ReadLater:
+    """The memberships are read when they are first looked at: after the cluster."""
+
+    def __init__(self, asked: Request, services: Any) -> None:
+        self._asked, self._services = asked, services
+
+    def __iter__(self) -> Iterator[Membership]:
+        return iter(_read(self._asked, self._services))
+
+
+_read = unregister_membership._read
+_membership_for, _write, _leave, _revoke = (
+    decisions.membership_for,
+    decisions.write,
+    decisions._as_leave_asks,
+    decisions.revoke,
+)
+
+
+def _theirs_is_replaced(cluster: Any, found: Any) -> Found:
+    decided = _membership_for(cluster, found)
+    return Found.REPLACE if decided is Found.IN_THE_WAY else decided
+
+
+def _written_unwanted(state: State, secret: ClusterSecret | None) -> Move:
+    return Move.WRITE if state is State.NOT_WANTED else _write(state, secret)
+
+
+def _an_event_holds(secret: ClusterSecret, asked: Request, *args: Any, **kwargs: Any) -> Move:
+    return _leave(secret, asked if asked.leave else replace(asked, leave="hold"), *args, **kwargs)
+
+
+def _revoked_under_a_secret(state: State, *, secret_left: bool) -> Move:
+    return _revoke(state, secret_left=False)
+
+
+def _deleted_unread(membership: Membership, services: Any) -> bool:
+    return bool(services.fleet.delete(membership.name))
+
+
+TEETH = (
+    Tooth("a 404 alone is the proof that a cluster is gone", 300, ((reading, "read_cluster", _no_proof),)),
+    Tooth(
+        "a 404 alone is the proof that a membership is gone",
+        1500,
+        (
+            (reading, "read_membership", _no_proof_of_membership),
+            (remove_secret, "find_membership", reading.find_membership),
+        ),
+    ),
+    Tooth("a later cluster's Secret is taken for an earlier one's", 300, ((ClusterSecret, "is_of", lambda *_: True),)),
+    Tooth(
+        "a later cluster's membership is taken for an earlier one's",
+        300,
+        ((Membership, "is_of_earlier", lambda *_: False),),
+    ),
+    Tooth(
+        "nobody asks whom the Secret was written for",
+        1500,
+        ((ClusterSecret, "was_written_for_another", lambda *_: False),),
+    ),
+    Tooth(
+        "the next publish is skipped when nothing was left to do",
+        300,
+        ((entry, "handle", _no_next_where_nothing_was_left),),
+    ),
+    Tooth("a message is acknowledged before it is done", 300, ((entry, "answer", _acknowledged_before_done),)),
+    Tooth("the time of a hold is counted from another reason", 600, ((cluster_secret, "hold", _hold_counted_on),)),
+    Tooth(
+        "a Secret is changed without its precondition", 1500, ((cluster_secret, "_patch", _patch_without_precondition),)
+    ),
+    Tooth("a Secret is deleted without its precondition", 3000, ((Central, "delete", _delete_without_precondition),)),
+    Tooth("anybody's binding is ours", 600, ((rbac, "is_ours", lambda _: True),)),
+    Tooth("anybody's membership may be replaced", 600, ((decisions, "membership_for", _theirs_is_replaced),)),
+    Tooth("nobody looks for others' Secrets before creating", 600, ((Central, "foreign", lambda _: []),)),
+    Tooth("nobody looks again after creating", 1500, ((write_secret, "_look_again", lambda *_: None),)),
+    Tooth("memberships are read after the cluster", 6000, ((unregister_membership, "_read", _ReadLater),)),
+    Tooth("a membership is deleted unread", 300, ((unregister_membership, "_delete", _deleted_unread),)),
+    Tooth("the brake is off", 600, ((sweeping, "BRAKED", ()),)),
+    Tooth("label keys are dropped at once", 300, ((cluster_secret, "_label_changes", _all_labels_dropped),)),
+    Tooth("a hold is lifted without a grant", 300, ((cluster_secret, "plan", _always_granted),)),
+    Tooth("pins are not seen", 600, ((ClusterSecret, "is_pinned", property(lambda _: False)),)),
+    Tooth("a Secret is written for what is not wanted", 600, ((decisions, "write", _written_unwanted),)),
+    Tooth("an event lets a living cluster leave", 600, ((decisions, "_as_leave_asks", _an_event_holds),)),
+    Tooth("a binding is revoked under a Secret", 3000, ((decisions, "revoke", _revoked_under_a_secret),)),
+)
