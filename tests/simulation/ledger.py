@@ -116,6 +116,10 @@ class Ledger:
             _require(context.topic == "revoke-rbac", context, "removed a binding")
             self._revoked(context, cluster)
 
+    def preconditioned(self, context: Context, version: Object) -> None:
+        """Judge that every change names the uid and the version that were read."""
+        _require({"uid", "resourceVersion"} <= version.keys(), context, "wrote without a precondition")
+
     def _created(self, context: Context, secret: ClusterSecret) -> None:
         _require(_is_ours(secret), context, f"created {secret.name} without our mark")
         _require(

@@ -445,6 +445,10 @@ class Simulation(World):
         if self.current is not None:
             self.ledger.wrote(self.current, cluster, collection, before, after)
 
+    def preconditioned(self, version: Object) -> None:
+        if self.current is not None:
+            self.ledger.preconditioned(self.current, version)
+
     def unregistered(self, found: Membership) -> None:
         if self.current is not None:
             self.ledger.unregistered(self.current, found)

@@ -290,6 +290,9 @@ class World:
     def wrote(self, cluster: Kubernetes, collection: str, before: Object | None, after: Object | None) -> None:
         """A step has created, changed or deleted an object."""
 
+    def preconditioned(self, version: Object) -> None:
+        """A step asks for a change of the very object, in the very version, that is named here."""
+
     def registered(self, made: Membership) -> Membership:
         """A step has made a membership; return it as it is when the operation is done."""
         return made
@@ -465,6 +468,7 @@ class SimulatedGateway:
         """Change an object by a merge patch with its preconditions."""
         with self.world.called(f"gateway patch {url} {name}"):
             cluster = self._cluster(url)
+            self.world.preconditioned(patch["metadata"])
             standing = _checked(cluster.objects.get((collection, name)), patch["metadata"])
             merged = _merged(standing, patch)
             if merged == standing:
@@ -479,6 +483,7 @@ class SimulatedGateway:
             cluster = self._cluster(url)
             if (collection, name) not in cluster.objects:
                 return False
+            self.world.preconditioned(version)
             standing = _checked(cluster.objects[collection, name], version)
             del cluster.objects[collection, name]
             cluster.writes += 1
