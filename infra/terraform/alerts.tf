@@ -1,0 +1,161 @@
+# Four things that a person must look at. Each says what to do.
+
+locals {
+  functions_logs = "resource.type=\"cloud_run_revision\" resource.labels.service_name=\"${local.sweep}\""
+  # Long enough for two sweeps of the default schedule to be missed.
+  no_sweep_for = "3600s"
+}
+
+resource "google_monitoring_alert_policy" "dead_letters" {
+  project               = var.project
+  display_name          = "Fleet Registrar: dead letters"
+  combiner              = "OR"
+  severity              = "WARNING"
+  notification_channels = var.notification_channels
+
+  conditions {
+    display_name = "dead letters are waiting"
+
+    condition_threshold {
+      filter          = <<-EOT
+        resource.type="pubsub_subscription" AND resource.labels.subscription_id="${google_pubsub_subscription.dead_letters.name}"
+        AND metric.type="pubsub.googleapis.com/subscription/num_undelivered_messages"
+      EOT
+      comparison      = "COMPARISON_GT"
+      threshold_value = 0
+      duration        = "60s"
+
+      aggregations {
+        alignment_period   = "60s"
+        per_series_aligner = "ALIGN_MAX"
+      }
+    }
+  }
+
+  documentation {
+    content = "`python -m ops dead-letters list` says for which cluster and why; mend the cause, then `python -m ops dead-letters replay`."
+  }
+}
+
+resource "google_monitoring_alert_policy" "brake" {
+  project               = var.project
+  display_name          = "Fleet Registrar: the brake holds"
+  combiner              = "OR"
+  severity              = "CRITICAL"
+  notification_channels = var.notification_channels
+
+  conditions {
+    display_name = "a sweep would let more clusters go than MAX_REMOVALS"
+
+    condition_matched_log {
+      filter = "${local.functions_logs} severity=CRITICAL jsonPayload.decision=\"braked\""
+    }
+  }
+
+  alert_strategy {
+    auto_close = "86400s"
+
+    notification_rate_limit {
+      period = "3600s"
+    }
+  }
+
+  documentation {
+    content = "Nothing is removed. The log line lists the clusters and the one publish that releases exactly that plan. First ask why: a selector, a label, a project that is missing from the settings?"
+  }
+
+  depends_on = [google_project_service.enabled]
+}
+
+resource "google_logging_metric" "sweeps" {
+  project     = var.project
+  name        = "fleet-registrar/sweeps"
+  description = "Sweeps that came to their end"
+  filter      = "${local.functions_logs} jsonPayload.decision=\"swept\""
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+  }
+
+  depends_on = [google_project_service.enabled]
+}
+
+# Missing data counts as none; that needs one sweep ever (docs/deploy.md begins with one).
+resource "google_monitoring_alert_policy" "no_sweep" {
+  project               = var.project
+  display_name          = "Fleet Registrar: no sweep"
+  combiner              = "OR"
+  severity              = "ERROR"
+  notification_channels = var.notification_channels
+
+  conditions {
+    display_name = "no sweep came to its end for an hour"
+
+    condition_threshold {
+      filter                  = "resource.type=\"cloud_run_revision\" AND metric.type=\"logging.googleapis.com/user/${google_logging_metric.sweeps.name}\""
+      comparison              = "COMPARISON_LT"
+      threshold_value         = 1
+      duration                = "300s"
+      evaluation_missing_data = "EVALUATION_MISSING_DATA_ACTIVE"
+
+      aggregations {
+        alignment_period     = local.no_sweep_for
+        per_series_aligner   = "ALIGN_SUM"
+        cross_series_reducer = "REDUCE_SUM"
+      }
+    }
+  }
+
+  documentation {
+    content = "What events miss stays missed. Look at the log of the function `sweep`, at its dead letters, and at the Scheduler job."
+  }
+}
+
+# Our identity may make anybody cluster-admin; only Argo CD's identity is meant. A condition on a list holds when it holds for one element: a
+# second *user* in Argo CD's own binding escapes this, and is mended by the sweep, which looks at the bindings in turn.
+resource "google_logging_metric" "foreign_bindings" {
+  project     = var.project
+  name        = "fleet-registrar/foreign-bindings"
+  description = "Bindings to cluster-admin, made by our identity, that are not Argo CD's"
+  bucket_name = google_logging_project_bucket_config.bindings.id
+  filter      = <<-EOT
+    protoPayload.authenticationInfo.principalEmail="${local.emails["grant-rbac"]}"
+    protoPayload.response.roleRef.name="cluster-admin"
+    (NOT protoPayload.response.subjects.name="${local.emails[local.argocd]}" OR protoPayload.response.subjects.kind=("Group" OR "ServiceAccount"))
+  EOT
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+  }
+}
+
+resource "google_monitoring_alert_policy" "foreign_bindings" {
+  project               = var.project
+  display_name          = "Fleet Registrar: somebody else was made cluster-admin"
+  combiner              = "OR"
+  severity              = "CRITICAL"
+  notification_channels = var.notification_channels
+
+  conditions {
+    display_name = "grant-rbac bound cluster-admin to somebody who is not Argo CD"
+
+    condition_threshold {
+      filter          = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.foreign_bindings.name}\" AND resource.type=\"logging_bucket\""
+      comparison      = "COMPARISON_GT"
+      threshold_value = 0
+      duration        = "0s"
+
+      aggregations {
+        alignment_period     = "60s"
+        per_series_aligner   = "ALIGN_SUM"
+        cross_series_reducer = "REDUCE_SUM"
+      }
+    }
+  }
+
+  documentation {
+    content = "The identity of grant-rbac was misused. Disable it (`gcloud iam service-accounts disable`), read the log bucket fleet-registrar-bindings, remove the binding."
+  }
+}

@@ -1,0 +1,156 @@
+# One identity for each function and one for Argo CD, each with the permissions of ../roles.json and no other.
+# Only additive grants (`_iam_member`): the authoritative kinds throw others out of projects and topics.
+
+resource "google_service_account" "identity" {
+  for_each = local.account_ids
+
+  project      = var.project
+  account_id   = each.value
+  display_name = "Fleet Registrar: ${each.key}"
+  depends_on   = [google_project_service.enabled]
+}
+
+locals {
+  members = { for name, account in google_service_account.identity : name => "serviceAccount:${account.email}" }
+  # Known before anything is made, for what compares it: settings, log filters.
+  emails     = { for name, id in local.account_ids : name => "${id}@${var.project}.iam.gserviceaccount.com" }
+  publishers = merge([for name, role in local.roles : { for topic in role.publish : "${name}/${topic}" => { name = name, topic = topic } }]...)
+
+  in_fleet  = { for name, role in local.roles : name => role.fleet if length(role.fleet) > 0 }
+  in_source = { for name, role in local.roles : name => role.source if length(role.source) > 0 }
+}
+
+resource "google_pubsub_topic_iam_member" "publisher" {
+  for_each = local.publishers
+
+  project = var.project
+  topic   = google_pubsub_topic.topic[each.value.topic].id
+  role    = "roles/pubsub.publisher"
+  member  = local.members[each.value.name]
+}
+
+# In the fleet project: memberships and the gateway. Predefined roles are too wide: the smallest with memberships.create may delete the fleet.
+
+resource "google_project_iam_custom_role" "fleet" {
+  for_each = local.in_fleet
+
+  project     = local.fleet_project
+  role_id     = "fleet_registrar.${replace(each.key, "-", "_")}"
+  title       = "Fleet Registrar: ${each.key}, fleet"
+  permissions = each.value
+  depends_on  = [google_project_service.enabled]
+}
+
+resource "google_project_iam_member" "fleet" {
+  for_each = local.in_fleet
+
+  project = local.fleet_project
+  role    = google_project_iam_custom_role.fleet[each.key].id
+  member  = local.members[each.key]
+}
+
+# Argo CD's terminal: `gkehub.gateway.stream`, which no function has.
+resource "google_project_iam_member" "terminal" {
+  #checkov:skip=CKV_GCP_42:named admin, it is the gateway's and holds no administration; only where the terminal is asked for
+  count = var.argocd.terminal ? 1 : 0
+
+  project = local.fleet_project
+  role    = "roles/gkehub.gatewayAdmin"
+  member  = local.members[local.argocd]
+}
+
+# In the source projects: reading clusters; for grant-rbac and revoke-rbac also ClusterRoleBindings, because a new cluster's own RBAC knows
+# neither of them. The only predefined role that may bind is roles/container.admin.
+
+resource "google_project_iam_custom_role" "source" {
+  for_each = { for pair in setproduct(local.listed, keys(local.in_source)) : "${pair[0]}/${pair[1]}" => pair }
+
+  project     = each.value[0]
+  role_id     = "fleet_registrar.${replace(each.value[1], "-", "_")}.source"
+  title       = "Fleet Registrar: ${each.value[1]}, source"
+  permissions = local.in_source[each.value[1]]
+  depends_on  = [google_project_service.enabled]
+}
+
+resource "google_project_iam_member" "source" {
+  for_each = { for pair in setproduct(local.listed, keys(local.in_source)) : "${pair[0]}/${pair[1]}" => pair }
+
+  project = each.value[0]
+  role    = google_project_iam_custom_role.source[each.key].id
+  member  = local.members[each.value[1]]
+}
+
+resource "google_organization_iam_custom_role" "source" {
+  for_each = local.kind == "projects" ? {} : local.in_source
+
+  org_id      = var.sources.organization
+  role_id     = "fleet_registrar.${replace(each.key, "-", "_")}.source"
+  title       = "Fleet Registrar: ${each.key}, source"
+  permissions = each.value
+}
+
+resource "google_folder_iam_member" "source" {
+  for_each = local.kind == "folder" ? local.in_source : {}
+
+  folder = "folders/${var.sources.folder}"
+  role   = google_organization_iam_custom_role.source[each.key].name
+  member = local.members[each.key]
+}
+
+resource "google_organization_iam_member" "source" {
+  for_each = local.kind == "organization" ? local.in_source : {}
+
+  org_id = var.sources.organization
+  role   = google_organization_iam_custom_role.source[each.key].name
+  member = local.members[each.key]
+}
+
+# Argo CD's pods act as its Google identity: the two workloads that talk to clusters, and no other.
+resource "google_service_account_iam_member" "argocd" {
+  for_each = toset(["argocd-application-controller", "argocd-server"])
+
+  service_account_id = google_service_account.identity[local.argocd].name
+  role               = "roles/iam.workloadIdentityUser"
+  member = format(
+    "serviceAccount:%s.svc.id.goog[%s/%s]",
+    coalesce(var.argocd.workload_identity_project, local.fleet_project), var.argocd.namespace, each.key
+  )
+}
+
+# Those that wake the functions: Pub/Sub's pushes, and Eventarc's triggers.
+
+resource "google_service_account" "caller" {
+  for_each = toset(["push", "trigger"])
+
+  project      = var.project
+  account_id   = "fleet-registrar-${each.key}"
+  display_name = "Fleet Registrar: ${each.key}"
+  depends_on   = [google_project_service.enabled]
+}
+
+# Projects from before April 2021: Pub/Sub's agent must be let to mint the push identity's tokens. Elsewhere its own role holds that.
+resource "google_service_account_iam_member" "push_tokens" {
+  service_account_id = google_service_account.caller["push"].name
+  role               = "roles/iam.serviceAccountTokenCreator"
+  member             = local.agents["pubsub"]
+}
+
+resource "google_project_iam_member" "event_receiver" {
+  project = var.project
+  role    = "roles/eventarc.eventReceiver"
+  member  = "serviceAccount:${google_service_account.caller["trigger"].email}"
+}
+
+# A gen2 function is a Cloud Run service, and that is where calls are allowed. This role holds `run.routes.invoke` and nothing else.
+resource "google_cloud_run_service_iam_member" "invoker" {
+  for_each = merge(
+    { for name in local.functions : "push/${name}" => { caller = "push", name = name } },
+    { "trigger/${local.router}" = { caller = "trigger", name = local.router } },
+  )
+
+  project  = var.project
+  location = var.region
+  service  = google_cloudfunctions2_function.function[each.value.name].name
+  role     = "roles/run.servicesInvoker"
+  member   = "serviceAccount:${google_service_account.caller[each.value.caller].email}"
+}

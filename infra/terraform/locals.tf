@@ -1,0 +1,47 @@
+# What is derived from the inputs and from the identities' roles. Topics and functions are named in ../roles.json and nowhere here.
+
+data "google_project" "run" {
+  project_id = var.project
+}
+
+data "google_project" "fleet" {
+  project_id = local.fleet_project
+}
+
+# All projects below a folder or organisation, however deep; `name` ends with the project's id.
+data "google_cloud_asset_search_all_resources" "source_projects" {
+  count = local.kind == "projects" ? 0 : 1
+
+  scope       = local.kind == "folder" ? "folders/${var.sources.folder}" : "organizations/${var.sources.organization}"
+  asset_types = ["cloudresourcemanager.googleapis.com/Project"]
+  query       = "state:ACTIVE"
+}
+
+locals {
+  fleet_project = coalesce(var.fleet_project, var.project)
+  run_number    = data.google_project.run.number
+  fleet_number  = data.google_project.fleet.number
+
+  # Where clusters come from.
+  kind   = var.sources.folder != null ? "folder" : var.sources.organization != null ? "organization" : "projects"
+  listed = local.kind != "projects" ? toset([]) : length(var.sources.projects) > 0 ? var.sources.projects : toset([local.fleet_project])
+  source_projects = local.kind == "projects" ? local.listed : toset([
+    for found in data.google_cloud_asset_search_all_resources.source_projects[0].results : basename(found.name)
+  ])
+
+  # Who does what.
+  roles     = jsondecode(file("${path.module}/../roles.json"))
+  argocd    = "argocd"
+  functions = toset([for name in keys(local.roles) : name if name != local.argocd])
+  router    = "route-event"
+  sweep     = "sweep"
+
+  audit_log_entries = "audit-log-entries"
+  dead_letters      = "dead-letters"
+  # A topic is named after the function that it wakes; log entries have one of their own.
+  wakes  = { for name in local.functions : name => name == local.router ? local.audit_log_entries : name }
+  topics = setunion(values(local.wakes), flatten([for role in values(local.roles) : role.publish]))
+
+  # Google's rule: a service account's id has 6 to 30 characters.
+  account_ids = { for name in keys(local.roles) : name => length(name) < 6 ? "fleet-${name}" : name }
+}

@@ -1,0 +1,82 @@
+# Topics, the pushes that wake the functions, and the dead letters.
+
+resource "google_pubsub_topic" "topic" {
+  #checkov:skip=CKV_GCP_83:messages hold names of clusters, no secrets; Google's encryption at rest is enough
+  for_each = local.topics
+
+  project    = var.project
+  name       = each.key
+  depends_on = [google_project_service.enabled]
+}
+
+# 10 s doubled up to 600 s, 20 times: about two hours, in which fresh grants become effective and clusters come back.
+# A retryable fault that lasts longer is a dead letter.
+resource "google_pubsub_subscription" "push" {
+  for_each = local.wakes
+
+  project = var.project
+  name    = each.value
+  topic   = google_pubsub_topic.topic[each.value].id
+
+  # Above the function's timeout: a delivery that still runs is not repeated.
+  ack_deadline_seconds       = local.sizes[each.key].timeout + 60
+  message_retention_duration = "604800s"
+
+  push_config {
+    push_endpoint = google_cloudfunctions2_function.function[each.key].service_config[0].uri
+
+    oidc_token {
+      service_account_email = google_service_account.caller["push"].email
+      audience              = google_cloudfunctions2_function.function[each.key].service_config[0].uri
+    }
+  }
+
+  retry_policy {
+    minimum_backoff = "10s"
+    maximum_backoff = "600s"
+  }
+
+  dead_letter_policy {
+    dead_letter_topic     = google_pubsub_topic.topic[local.dead_letters].id
+    max_delivery_attempts = 20
+  }
+
+  # Never: a quiet month must not cut a step off.
+  expiration_policy {
+    ttl = ""
+  }
+
+  depends_on = [google_cloud_run_service_iam_member.invoker, google_service_account_iam_member.push_tokens]
+}
+
+# Where people find them; `ops dead-letters` pulls from here and lets go.
+resource "google_pubsub_subscription" "dead_letters" {
+  project = var.project
+  name    = local.dead_letters
+  topic   = google_pubsub_topic.topic[local.dead_letters].id
+
+  ack_deadline_seconds       = 60
+  message_retention_duration = "604800s"
+
+  expiration_policy {
+    ttl = ""
+  }
+}
+
+# Without both of these a message that failed too often is delivered for ever.
+
+resource "google_pubsub_topic_iam_member" "dead_letters" {
+  project = var.project
+  topic   = google_pubsub_topic.topic[local.dead_letters].id
+  role    = "roles/pubsub.publisher"
+  member  = local.agents["pubsub"]
+}
+
+resource "google_pubsub_subscription_iam_member" "dead_letters" {
+  for_each = google_pubsub_subscription.push
+
+  project      = var.project
+  subscription = each.value.name
+  role         = "roles/pubsub.subscriber"
+  member       = local.agents["pubsub"]
+}

@@ -1,0 +1,75 @@
+# Audit entries of the sources. This project's own clusters come by Eventarc and, where it is a source, by its sink too: the sink's path has
+# seven days and dead letters, and a repeated message is a needless look.
+
+module "cluster_entries" {
+  source = "./modules/sink"
+
+  name         = "fleet-registrar-clusters"
+  projects     = local.listed
+  folder       = local.kind == "folder" ? var.sources.folder : null
+  organization = local.kind == "organization" ? var.sources.organization : null
+  destination  = "pubsub.googleapis.com/${google_pubsub_topic.topic[local.audit_log_entries].id}"
+
+  # Finished entries, those of changes without an operation, and started deletions too: a cluster that goes is held at once.
+  filter = <<-EOT
+    log_id("cloudaudit.googleapis.com/activity")
+    resource.type="gke_cluster"
+    protoPayload.serviceName="container.googleapis.com"
+    protoPayload.methodName=~"\.(CreateCluster|DeleteCluster|UpdateCluster|SetLabels)$"
+    (operation.last=true OR NOT operation.id:* OR protoPayload.methodName=~"\.DeleteCluster$")
+  EOT
+
+  # What is published before the subscription exists is lost.
+  depends_on = [google_pubsub_subscription.push]
+}
+
+resource "google_pubsub_topic_iam_member" "cluster_entries" {
+  for_each = module.cluster_entries.sources
+
+  project = var.project
+  topic   = google_pubsub_topic.topic[local.audit_log_entries].id
+  role    = "roles/pubsub.publisher"
+  member  = module.cluster_entries.writers[each.key]
+}
+
+# The bindings that grant-rbac's identity makes, from the clusters' own audit logs: kept here, and watched by an alert (alerts.tf).
+
+resource "google_logging_project_bucket_config" "bindings" {
+  project        = var.project
+  location       = var.region
+  bucket_id      = "fleet-registrar-bindings"
+  description    = "ClusterRoleBindings that the Fleet Registrar has made"
+  retention_days = 400
+}
+
+module "binding_entries" {
+  source = "./modules/sink"
+
+  name         = "fleet-registrar-bindings"
+  projects     = local.listed
+  folder       = local.kind == "folder" ? var.sources.folder : null
+  organization = local.kind == "organization" ? var.sources.organization : null
+  destination  = "logging.googleapis.com/${google_logging_project_bucket_config.bindings.id}"
+
+  filter = <<-EOT
+    log_id("cloudaudit.googleapis.com/activity")
+    resource.type="k8s_cluster"
+    protoPayload.serviceName="k8s.io"
+    protoPayload.methodName=~"^io\.k8s\.authorization\.rbac\.v1\.clusterrolebindings\.(create|update|patch)$"
+    protoPayload.authenticationInfo.principalEmail="${local.emails["grant-rbac"]}"
+  EOT
+}
+
+# A sink into a bucket of its own project writes without an identity.
+resource "google_project_iam_member" "binding_entries" {
+  for_each = setsubtract(module.binding_entries.sources, [var.project])
+
+  project = var.project
+  role    = "roles/logging.bucketWriter"
+  member  = module.binding_entries.writers[each.key]
+
+  condition {
+    title      = "fleet-registrar-bindings"
+    expression = "resource.name.endsWith(\"locations/${var.region}/buckets/${google_logging_project_bucket_config.bindings.bucket_id}\")"
+  }
+}

@@ -1,0 +1,189 @@
+variable "argocd" {
+  description = <<-EOT
+    Argo CD on the central cluster: its namespace; the ClusterRole that its identity is bound to in every cluster; the project whose
+    Workload Identity pool its pods have (the central cluster's project, or the fleet project with fleet Workload Identity; the fleet
+    project where nothing is said); whether its web terminal may open sessions through the gateway.
+  EOT
+  type = object({
+    namespace                 = optional(string, "argocd")
+    cluster_role              = optional(string, "cluster-admin")
+    workload_identity_project = optional(string)
+    terminal                  = optional(bool, false)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", var.argocd.namespace))
+    error_message = "argocd.namespace is not a namespace; example: argocd."
+  }
+  validation {
+    condition     = can(regex("^[A-Za-z0-9]([-A-Za-z0-9_.:]*[A-Za-z0-9])?$", var.argocd.cluster_role))
+    error_message = "argocd.cluster_role is not a ClusterRole's name; example: cluster-admin."
+  }
+}
+
+variable "central_membership" {
+  description = "Full name of the central cluster's membership. Its cluster is never registered as an application cluster."
+  type        = string
+
+  validation {
+    condition     = can(regex("^projects/[^/]+/locations/[^/]+/memberships/[^/]+$", var.central_membership))
+    error_message = "central_membership is a full name; example: projects/my-fleet/locations/europe-west1/memberships/central."
+  }
+  validation {
+    condition     = startswith(var.central_membership, "projects/${coalesce(var.fleet_project, var.project)}/")
+    error_message = "central_membership must be in the fleet project, by its id, not its number."
+  }
+}
+
+variable "delivery" {
+  description = <<-EOT
+    Cloud Build: a plan for every push to the branch, an apply of that very plan after approval. `repository` is a 2nd-generation repository,
+    projects/P/locations/L/connections/C/repositories/R, in the region of the functions. Nothing is made where this is null.
+  EOT
+  type = object({
+    repository   = string
+    state_bucket = string
+    branch       = optional(string, "main")
+  })
+  default = null
+
+  validation {
+    condition = var.delivery == null ? true : can(
+      regex("^projects/[^/]+/locations/${var.region}/connections/[^/]+/repositories/[^/]+$", var.delivery.repository)
+    )
+    error_message = "delivery.repository is projects/P/locations/L/connections/C/repositories/R, with L the region of the functions."
+  }
+}
+
+variable "fleet_project" {
+  description = "Id of the fleet's host project; the project of the functions where nothing is said. Membership events reach the functions only then."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.fleet_project == null ? true : can(regex("^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.fleet_project))
+    error_message = "fleet_project is a project id, not a number; example: my-fleet."
+  }
+}
+
+variable "membership_locations" {
+  description = "Locations whose membership events are listened to. What comes from elsewhere is found by the sweep."
+  type        = set(string)
+  default     = ["global"]
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for location in var.membership_locations : can(regex("^(global|[a-z]+-[a-z]+[0-9]+)$", location))])
+    error_message = "membership_locations are regions, or global; example: [\"global\", \"europe-west1\"]."
+  }
+  validation {
+    # https://cloud.google.com/eventarc/docs/locations
+    condition     = length(setintersection(var.membership_locations, ["europe-west10", "europe-west12", "me-central2"])) == 0
+    error_message = "Eventarc has no membership events in europe-west10, europe-west12 and me-central2: leave them to the sweep."
+  }
+}
+
+variable "notification_channels" {
+  description = "Full names of the Monitoring channels that alerts go to. Without one, alerts are only seen in the console."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in var.notification_channels : can(regex("^projects/[^/]+/notificationChannels/[0-9]+$", name))])
+    error_message = "notification_channels are full names; example: projects/my-fleet/notificationChannels/1234567890."
+  }
+}
+
+variable "project" {
+  description = "Id of the project that the functions and topics live in."
+  type        = string
+
+  validation {
+    condition     = can(regex("^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
+    error_message = "project is a project id, not a number; example: my-fleet."
+  }
+}
+
+variable "region" {
+  description = "Region of the functions."
+  type        = string
+  default     = "europe-west1"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
+    error_message = "region is a region; example: europe-west1."
+  }
+}
+
+variable "settings" {
+  description = <<-EOT
+    Which clusters are taken in (label selector), which of their labels are taken over (empty: all), how many a sweep may newly hold, how many
+    requests it may publish, how many seconds a cluster that is not wanted is held, and the sweep's schedule (cron, UTC).
+  EOT
+  type = object({
+    cluster_selector = optional(string, "")
+    label_keys       = optional(set(string), [])
+    max_removals     = optional(string, "10%")
+    sweep_requests   = optional(number, 200)
+    hold             = optional(number, 600)
+    sweep_schedule   = optional(string, "*/15 * * * *")
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = can(regex("^([0-9]+|([0-9]|[1-9][0-9]|100)%)$", var.settings.max_removals))
+    error_message = "settings.max_removals is a number or a percentage; example: 10%."
+  }
+  validation {
+    condition     = var.settings.sweep_requests >= 1 && floor(var.settings.sweep_requests) == var.settings.sweep_requests
+    error_message = "settings.sweep_requests is a whole number of at least 1; example: 200."
+  }
+  validation {
+    condition     = var.settings.hold >= 0 && floor(var.settings.hold) == var.settings.hold
+    error_message = "settings.hold is a whole number of seconds; example: 600."
+  }
+  validation {
+    condition     = length(split(" ", var.settings.sweep_schedule)) == 5
+    error_message = "settings.sweep_schedule has the five fields of cron; example: */15 * * * *."
+  }
+}
+
+variable "sources" {
+  description = <<-EOT
+    Where clusters are taken in from: a list of projects; or everything below a folder (then the organisation too: only its custom roles can be
+    bound to a folder); or a whole organisation. Numbers for folder and organisation. The fleet project where nothing is said.
+  EOT
+  type = object({
+    projects     = optional(set(string), [])
+    folder       = optional(string)
+    organization = optional(string)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition = alltrue([
+      for project in var.sources.projects : can(regex("^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$", project))
+    ])
+    error_message = "sources.projects are project ids, not numbers; example: [\"team-a-prod\"]."
+  }
+  validation {
+    condition     = length(var.sources.projects) == 0 || (var.sources.folder == null && var.sources.organization == null)
+    error_message = "sources has either projects, or a folder with its organization, or an organization alone."
+  }
+  validation {
+    condition     = var.sources.folder == null || var.sources.organization != null
+    error_message = "sources.folder needs sources.organization: a role of our own can be bound to a folder only when it is the organisation's."
+  }
+  validation {
+    condition = alltrue([
+      for number in [var.sources.folder, var.sources.organization] : number == null ? true : can(regex("^[0-9]+$", number))
+    ])
+    error_message = "sources.folder and sources.organization are numbers; example: \"123456789012\"."
+  }
+}

@@ -1,0 +1,279 @@
+"""Terraform, offline: the real binary on a copy of `infra/`, with a provider that has the Google provider's own schema.
+
+What is not ours (the npm packages that the schema is read from, the protocol's messages, checkov) is fetched once into a cache outside the
+checkout, by the ordinary clients, and never committed. Where terraform or npm is missing, the tests say so and are skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.infra import provider_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+# The npm packages were generated from provider 6.50.0; their line ends there (CDK for Terraform ended in 2025).
+NPM_VERSION = "16.12.1"
+PROTOCOL = "tf==1.2.0"
+BETA_ONLY = "google_project_service_identity"
+ANSWERS: dict[str, Any] = {
+    "google_project:my-fleet": {"number": "123456789012"},
+    "google_project:my-run": {"number": "210987654321"},
+    # Computed names that follow from what is said; the forms are those of each resource's page in the provider's documentation.
+    "planned google_service_account": {
+        "email": "{account_id}@{project}.iam.gserviceaccount.com",
+        "id": "projects/{project}/serviceAccounts/{account_id}@{project}.iam.gserviceaccount.com",
+        "name": "projects/{project}/serviceAccounts/{account_id}@{project}.iam.gserviceaccount.com",
+    },
+    "planned google_pubsub_topic": {"id": "projects/{project}/topics/{name}"},
+    "planned google_project_iam_custom_role": {"id": "projects/{project}/roles/{role_id}"},
+    "planned google_organization_iam_custom_role": {"name": "organizations/{org_id}/roles/{role_id}"},
+    "planned google_logging_project_bucket_config": {
+        "id": "projects/{project}/locations/{location}/buckets/{bucket_id}"
+    },
+    "planned google_logging_project_sink": {"writer_identity": "serviceAccount:sink@{project}"},
+    "planned google_logging_folder_sink": {"writer_identity": "serviceAccount:sink@{folder}"},
+    "planned google_logging_organization_sink": {"writer_identity": "serviceAccount:sink@organizations/{org_id}"},
+    "google_cloud_asset_search_all_resources": {
+        "results": [
+            {"name": f"//cloudresourcemanager.googleapis.com/projects/{project}"}
+            for project in ("team-a-prod", "team-b")
+        ]
+    },
+}
+
+
+class MissingError(Exception):
+    """Something that is needed and not ours cannot be had; the message says what, and what is left out."""
+
+
+def cache() -> Path:
+    """Return the directory of what is fetched."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    found = Path(home) / "fleet-registrar"
+    found.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+@contextlib.contextmanager
+def alone(what: str) -> Iterator[None]:
+    """Let one process at a time make a part of the cache."""
+    with (cache() / f"{what}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def virtual_environment(name: str, *requirements: str) -> Path:
+    """Return the Python of a virtual environment in the cache, made at the first call."""
+    key = hashlib.sha256(f"{sys.version_info[:2]} {requirements}".encode()).hexdigest()[:12]
+    directory = cache() / f"{name}-{key}"
+    done = directory / ".done"
+    with alone(name):
+        if not done.exists():
+            shutil.rmtree(directory, ignore_errors=True)
+            _fetch([sys.executable, "-m", "venv", str(directory)], name)
+            pip = [str(directory / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            _fetch([*pip, *requirements], name)
+            done.touch()
+    return directory / "bin" / "python"
+
+
+def schema() -> Path:
+    """Return the schema of both providers as a file in the cache, made at the first call."""
+    key = hashlib.sha256(Path(provider_schema.__file__).read_bytes()).hexdigest()[:12]
+    made = cache() / f"schema-{NPM_VERSION}-{key}.json"
+    with alone("schema"):
+        if not made.exists():
+            google = provider_schema.read(_package("provider-google"))
+            beta = provider_schema.read(_package("provider-google-beta"), only=BETA_ONLY)
+            partial = made.with_suffix(".part")
+            partial.write_text(json.dumps({"google": google, "google-beta": beta}))
+            partial.rename(made)
+    return made
+
+
+def _package(name: str) -> Path:
+    packed = cache() / f"cdktf-{name}-{NPM_VERSION}.tgz"
+    if not packed.exists():
+        if shutil.which("npm") is None:
+            raise MissingError(
+                "npm is not there: the provider's schema cannot be fetched, so validate, plan and test are left out"
+            )
+        with tempfile.TemporaryDirectory(dir=cache()) as directory:
+            _fetch(["npm", "pack", "--silent", "--pack-destination", directory, f"@cdktf/{name}@{NPM_VERSION}"], name)
+            (Path(directory) / packed.name).rename(packed)
+    return packed
+
+
+def _fetch(command: list[str], what: str) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    except (OSError, subprocess.SubprocessError) as error:
+        told = (getattr(error, "stderr", "") or str(error)).strip()[-400:]
+        raise MissingError(f"{what} cannot be fetched into {cache()}: {told}") from error
+
+
+def binary() -> str:
+    """Return where terraform is."""
+    found = shutil.which("terraform")
+    if found is None:
+        raise MissingError("terraform is not there: fmt, validate, plan and test of infra/terraform are left out")
+    return found
+
+
+@contextlib.contextmanager
+def provider() -> Iterator[str]:
+    """Run the stub provider; gives what TF_REATTACH_PROVIDERS must say."""
+    python = virtual_environment("plugin-protocol", PROTOCOL)
+    described = schema()
+    # A socket's path is short by rule: 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="tf-") as directory:
+        sockets = {name: f"{directory}/{name}" for name in ("google", "google-beta")}
+        answers = Path(directory) / "answers.json"
+        answers.write_text(json.dumps(ANSWERS))
+        process = subprocess.Popen(
+            [str(python), "-I", str(HERE / "stub_provider.py"), str(described), str(answers), *sockets.values()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={"PATH": os.defpath},
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            if process.stdout.readline() != "ready\n":
+                raise RuntimeError("the stub provider did not start; its error is above")
+            yield json.dumps(
+                {
+                    f"hashicorp/{name}": {
+                        "Protocol": "grpc",
+                        "ProtocolVersion": 6,
+                        "Pid": process.pid,
+                        "Test": True,
+                        "Addr": {"Network": "unix", "String": socket},
+                    }
+                    for name, socket in sockets.items()
+                }
+            )
+        finally:
+            process.communicate()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run of terraform said."""
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Module:
+    """A copy of `infra/`, with its bundle, that terraform runs in; the state is kept nowhere."""
+
+    directory: Path
+    reattach: str = ""
+
+    @classmethod
+    def copy(cls, to: Path, reattach: str) -> Module:
+        """Copy the module, and initialise it."""
+        module = cls(to / "infra" / "terraform", reattach)
+        ignored = shutil.ignore_patterns(".terraform*", "*.tfplan", "*.tfvars", ".build")
+        shutil.copytree(ROOT / "infra" / "terraform", module.directory, ignore=ignored)
+        shutil.copy(ROOT / "infra" / "roles.json", to / "infra")
+        (module.directory / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
+        (module.directory / ".build").mkdir()
+        (module.directory / ".build" / "functions.zip").write_bytes(b"a bundle")
+        (to / "empty.tfrc").touch()
+        module.run("init", "-input=false")
+        return module
+
+    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Answer:
+        """Run terraform with nothing of this machine's settings."""
+        home = self.directory.parents[1]
+        said = {
+            "PATH": os.defpath,
+            "HOME": str(home),
+            "TF_CLI_CONFIG_FILE": str(home / "empty.tfrc"),
+            "TF_REATTACH_PROVIDERS": self.reattach,
+            "TF_IN_AUTOMATION": "1",
+            "CHECKPOINT_DISABLE": "1",
+            **(environment or {}),
+        }
+        done = subprocess.run(
+            [binary(), *arguments],
+            cwd=self.directory,
+            env=said,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        return Answer(done.returncode, done.stdout + done.stderr)
+
+    def plan(self, **variables: Any) -> Plan:
+        """Plan with these inputs; raises AssertionError with what terraform says when it cannot."""
+        inputs = self.directory / "inputs.tfvars.json"
+        inputs.write_text(json.dumps(variables))
+        made = self.run(
+            "plan", "-input=false", "-no-color", "-refresh=false", f"-var-file={inputs.name}", "-out=planned"
+        )
+        assert made.code == 0, made.text
+        shown = self.run("show", "-json", "planned")
+        assert shown.code == 0, shown.text
+        return Plan(json.loads(shown.text))
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One planned resource: where it stands, its key, what is known of it now, and what it refers to in the configuration."""
+
+    address: str
+    type: str
+    name: str
+    key: str
+    values: dict[str, Any]
+
+    def __getitem__(self, attribute: str) -> Any:
+        return self.values.get(attribute)
+
+
+class Plan:
+    """A plan as JSON, by kinds of resources."""
+
+    def __init__(self, shown: dict[str, Any]) -> None:
+        self.shown = shown
+        self.resources = [
+            Resource(
+                change["address"],
+                change["type"],
+                change["name"],
+                str(change.get("index", "")),
+                change["change"]["after"] or {},
+            )
+            for change in shown["resource_changes"]
+            if change["mode"] == "managed"
+        ]
+
+    def of(self, *types: str) -> list[Resource]:
+        """Return the resources of these types."""
+        return [resource for resource in self.resources if resource.type in types]
+
+    def named(self, type_: str, name: str) -> dict[str, Resource]:
+        """Return the instances of one resource, by their key."""
+        return {
+            resource.key: resource for resource in self.resources if (resource.type, resource.name) == (type_, name)
+        }

@@ -1,0 +1,150 @@
+"""`cloudbuild.yaml` and the apply's build: right for Cloud Build's own schema, and made of the same make targets as everybody's."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.infra import terraform
+from tests.infra.terraform import NPM_VERSION, ROOT, MissingError, Plan
+
+FILES = ("cloudbuild.yaml", "infra/terraform/cloudbuild-apply.yaml")
+# The discovery documents come with the client. https://cloud.google.com/build/docs/api/reference/rest/v1/projects.builds
+CLIENT = "google-api-python-client==2.202.0"
+GIVEN = {"COMMIT_SHA"}  # by Cloud Build, in a triggered build
+
+
+def build(file: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / file).read_text())
+    return found
+
+
+def used(value: Any) -> set[str]:
+    return set(re.findall(r"(?<!\$)\$\{?([A-Z_]+)", json.dumps(value)))
+
+
+def makes(file: str) -> set[str]:
+    """The targets that a build's steps call."""
+    return {
+        argument
+        for step in build(file)["steps"]
+        if step.get("entrypoint") == "make"
+        for argument in step["args"]
+        if "=" not in argument
+    }
+
+
+def faults(schemas: dict[str, Any], kind: str, value: Any, where: str) -> list[str]:
+    """What a schema of a discovery document does not know, or knows otherwise."""
+    schema = schemas[kind]
+    if not isinstance(value, dict):
+        return [f"{where} is not an object"]
+    found = [f"{where}.{key} is unknown" for key in value.keys() - schema["properties"].keys()]
+    for key, said in value.items():
+        found += _faults(schemas, schema["properties"].get(key, {}), said, f"{where}.{key}")
+    return found
+
+
+def _faults(schemas: dict[str, Any], schema: dict[str, Any], value: Any, where: str) -> list[str]:
+    if "$ref" in schema:
+        return faults(schemas, schema["$ref"], value, where)
+    if "enum" in schema and value not in schema["enum"]:
+        return [f"{where} is {value!r}, not one of {schema['enum']}"]
+    if schema.get("type") == "array":
+        if not isinstance(value, list):
+            return [f"{where} is not a list"]
+        return [
+            fault for i, item in enumerate(value) for fault in _faults(schemas, schema["items"], item, f"{where}[{i}]")
+        ]
+    kinds = {"string": str, "boolean": bool, "integer": int, "object": dict}
+    expected = kinds.get(schema.get("type", ""))
+    return [] if expected is None or isinstance(value, expected) else [f"{where} is not a {schema['type']}"]
+
+
+@pytest.fixture(scope="module")
+def schemas() -> dict[str, Any]:
+    try:
+        python = terraform.virtual_environment("discovery", "--no-deps", CLIENT)
+    except MissingError as error:
+        pytest.skip(f"Cloud Build's schema: {error}")
+    found = next(python.parents[1].glob("lib/python*/site-packages/googleapiclient/**/cloudbuild.v1.json"))
+    document: dict[str, Any] = json.loads(found.read_text())["schemas"]
+    return document
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_build_is_what_cloud_build_takes(schemas: dict[str, Any], file: str) -> None:
+    assert faults(schemas, "Build", build(file), file) == []
+
+
+def test_a_misspelt_key_is_found(schemas: dict[str, Any]) -> None:
+    wrong = {"steps": [{"name": "x", "entripoint": "make"}], "options": {"logging": "CLOUD_LOGING_ONLY"}}
+    assert len(faults(schemas, "Build", wrong, "build")) == 2
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_step_waits_for_steps_before_it(file: str) -> None:
+    before: set[str] = {"-"}
+    for step in build(file)["steps"]:
+        assert set(step.get("waitFor", [])) <= before
+        before.add(step["id"])
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_build_with_its_own_account_says_where_its_log_goes(file: str) -> None:
+    assert build(file)["options"]["logging"] == "CLOUD_LOGGING_ONLY"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_substitution_is_documented_and_set_by_the_trigger(full: Plan, file: str) -> None:
+    substitutions = used(build(file)) - GIVEN
+    documented = set(re.findall(r"^#   (_[A-Z_]+) ", (ROOT / file).read_text(), re.MULTILINE))
+    triggers = {trigger["filename"]: set(trigger["substitutions"]) for trigger in full.of("google_cloudbuild_trigger")}
+    assert substitutions == documented == triggers[file]
+
+
+def test_the_triggers_run_these_files(full: Plan) -> None:
+    assert {trigger["filename"] for trigger in full.of("google_cloudbuild_trigger")} == set(FILES)
+
+
+def test_the_steps_call_the_same_targets_as_everybody() -> None:
+    offered = {
+        target
+        for file in ("Makefile", "infra/terraform/targets.mk")
+        for target in re.findall(r"^([a-z-]+):", (ROOT / file).read_text(), re.MULTILINE)
+    }
+    assert makes(FILES[0]) == {"lint", "types", "layers", "test", "scan", "package", "plan"}
+    assert makes(FILES[1]) == {"apply"}
+    assert makes(FILES[0]) | makes(FILES[1]) <= offered
+
+
+def test_the_apply_takes_the_plan_of_the_same_commit_and_makes_none() -> None:
+    handed, fetched = (json.dumps(build(file)["steps"]) for file in FILES)
+    assert '"infra/terraform/registrar.tfplan", "gs://$_PLANS_BUCKET/$COMMIT_SHA.tfplan"' in handed
+    assert '"gs://$_PLANS_BUCKET/$COMMIT_SHA.tfplan", "infra/terraform/registrar.tfplan"' in fetched
+    assert "apply" not in handed
+    recipes = (ROOT / "infra" / "terraform" / "targets.mk").read_text()
+    assert "apply -input=false -lock-timeout=5m registrar.tfplan" in recipes
+
+
+def test_one_terraform_and_one_schema_everywhere() -> None:
+    builds = [json.dumps(build(file)) for file in FILES]
+    assert len(set(re.findall(r"hashicorp/terraform:([\d.]+)", " ".join(builds)))) == 1
+    assert set(re.findall(r"@cdktf/[a-z-]+@([\d.]+)", builds[0])) == {NPM_VERSION}
+
+
+def test_a_target_without_the_states_bucket_says_so() -> None:
+    done = subprocess.run(
+        ["make", "-f", "infra/terraform/targets.mk", "plan", "PYTHON=true"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "make plan STATE_BUCKET=" in done.stderr
