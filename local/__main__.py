@@ -114,6 +114,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up_options(up: argparse.ArgumentParser) -> None:
     up.add_argument("--pubsub", choices=["embedded", "emulator"], default="embedded", help="emulator: the Cloud SDK's")
+    up.add_argument(
+        "--kube",
+        choices=["embedded", "real"],
+        default="embedded",
+        help="real: a kube-apiserver per cluster (python -m local.real build; some 300 MB each)",
+    )
+    up.add_argument("--spare", type=int, default=1, help="real servers that wait for the next cluster")
     up.add_argument("--selector", default="", help="label selector of the clusters to take in (CLUSTER_SELECTOR)")
     up.add_argument("--label-keys", default="", help="labels to take over (LABEL_KEYS)")
     up.add_argument(
@@ -165,6 +172,7 @@ def _up(options: argparse.Namespace) -> int:
     from local.cloud import Cloud, Config
     from local.functions import StartError
     from local.pubsub.sdk import UnavailableError
+    from local.real.build import MissingError
 
     given = {f.name: getattr(options, f.name) for f in fields(Config) if getattr(options, f.name, None) is not None}
     given["ports"] = {name: int(port) for pair in options.ports for name, port in pair.items()}
@@ -197,7 +205,7 @@ def _up(options: argparse.Namespace) -> int:
 
     try:
         return asyncio.run(run())
-    except (StartError, UnavailableError) as error:
+    except (MissingError, StartError, UnavailableError) as error:
         print(f"local: {error}", file=sys.stderr)
         return 1
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from local.functions import Child
     from local.iam import Iam
+    from local.real.kubernetes import ControlPlanes, RealCluster
 
 Json = dict[str, Any]
 
@@ -69,6 +70,8 @@ class Config:
     targets: tuple[str, ...] | None = None
     ports: Mapping[str, int] = field(default_factory=dict)
     pubsub: Literal["embedded", "emulator"] = "embedded"
+    kube: Literal["embedded", "real"] = "embedded"
+    spare: int = 1  # real servers that wait for the next cluster
     create_seconds: float = 1.0
     delete_seconds: float = 1.0
     update_seconds: float = 0.2
@@ -95,12 +98,13 @@ class Cloud:
         self.faults = Faults()
         self.calls = Calls()
         self.authority = Authority()
-        self.members: dict[str, Cluster] = {}
+        self.members: dict[str, Cluster | RealCluster] = {}
         self._host = ClusterHost()
         self.functions: dict[str, Function] = {}
         self.listeners: dict[str, Listener] = {}
         self.broker: Broker | None = None
         self._pubsub: Broker | sdk.Emulator
+        self._planes: ControlPlanes | None = None
         self._contexts: set[str] = set()
         self._due: asyncio.TimerHandle | None = None
         self._open = False
@@ -134,7 +138,7 @@ class Cloud:
         then(self._stop_listeners)
         then(self.gke.close)
         then(self.fleet.close)
-        pubsub, _ = await asyncio.gather(self._start_pubsub(log), self._start_listeners())
+        pubsub, *_ = await asyncio.gather(self._start_pubsub(log), self._start_listeners(), self._start_planes())
         self.pubsub_address = f"{HOST}:{pubsub}"
         await self._make_central()
         then(self._stop_functions)
@@ -238,6 +242,17 @@ class Cloud:
     async def _start_listeners(self) -> None:
         await asyncio.gather(*(listener.start() for listener in self.listeners.values()))
 
+    async def _start_planes(self) -> None:
+        if self.config.kube == "embedded":
+            return
+        from local.real.kubernetes import ControlPlanes
+
+        files = (self.directory / name for name in ("server.pem", "server-key.pem", "ca.pem"))
+        self._planes = ControlPlanes(self.directory / "kubernetes", *files, spare=self.config.spare)
+        self._planes.on_death = lambda child, code: self._tell_death(child.name, code, child.log)
+        self._running.push_async_callback(self._planes.stop)
+        await self._planes.start()
+
     async def _start_pubsub(self, log: Path) -> int:
         port = self.config.ports.get("pubsub-grpc", 0)
         if self.broker is not None:
@@ -263,14 +278,15 @@ class Cloud:
         self.fleet.create(CENTRAL_MEMBERSHIP, {"endpoint": {"gkeCluster": {"resourceLink": link}}})
         await _until(lambda: self.fleet.memberships[CENTRAL_MEMBERSHIP]["state"]["code"] == "READY")
         central = self.members[CENTRAL_CLUSTER]
-        central.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+        await _settled(central.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}))
         for name, role in shipped_roles().items():
             if role["secrets"]:
                 meta = {"name": f"fleet-registrar-{name}", "namespace": self.namespace}
                 rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": role["secrets"]}]
-                central.put({"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": meta, "rules": rules})
+                role_ = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": meta, "rules": rules}
                 user = {"apiGroup": RBAC, "kind": "User", "name": service_account(name, FLEET)}
-                central.put(_binding("RoleBinding", meta, "Role", meta["name"], user))
+                for manifest in (role_, _binding("RoleBinding", meta, "Role", meta["name"], user)):
+                    await _settled(central.put(manifest))
 
     def _make_functions(self, log: Path) -> None:
         source = self.config.source
@@ -349,9 +365,13 @@ class Cloud:
         self._host.remove(_key(_full_name(cluster)))
         self._kubeconfig_is_due()
 
-    def _serve(self, name: str, iam_allows: Callable[[str, str], bool] | None) -> Cluster:
+    def _serve(self, name: str, iam_allows: Callable[[str, str], bool] | None) -> Cluster | RealCluster:
         """Give a cluster its Kubernetes API. Whatever offers what `Cluster` does may stand here."""
-        made = self.members[name] = Cluster(name, iam_allows=iam_allows)
+        if self._planes is None:
+            made: Cluster | RealCluster = Cluster(name, iam_allows=iam_allows)
+        else:
+            made = self._planes.cluster(name, iam_allows)
+        self.members[name] = made
         self._host.add(_key(name), made)
         self._kubeconfig_is_due()
         return made
@@ -441,7 +461,7 @@ class Cloud:
         """Publish to one of our topics."""
         await _settled(self._pubsub.publish(_topic(topic), data, attributes))
 
-    def attach(
+    async def attach(
         self, name: str, location: str = "global", labels: dict[str, str] | None = None, *, admit: bool = False
     ) -> str:
         """Bring a cluster that is not GKE into the fleet; return its membership. At first it refuses everybody's identity."""
@@ -450,11 +470,11 @@ class Cloud:
             cluster = self._serve(full, None)
             cluster.tokens[_agent_token(cluster)] = User(gateway.AGENT, tuple(gateway.AGENT_GROUPS))
         if admit:
-            self.admit(full)
+            await self.admit(full)
         self.fleet.attach(name, location, labels, project=FLEET)
         return full
 
-    def admit(self, membership: str, users: Iterable[str] | None = None) -> None:
+    async def admit(self, membership: str, users: Iterable[str] | None = None) -> None:
         """Do what a person does with `gcloud container fleet memberships generate-gateway-rbac --apply`.
 
         The agent may impersonate the users, and they are administrators. By default: the functions that write there.
@@ -468,9 +488,12 @@ class Cloud:
             rules = [{"apiGroups": [""], "resources": ["users"], "resourceNames": [user], "verbs": ["impersonate"]}]
             person = {"apiGroup": RBAC, "kind": "User", "name": user}
             role = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": impersonate, "rules": rules}
-            cluster.put(role)
-            cluster.put(_binding("ClusterRoleBinding", impersonate, "ClusterRole", impersonate["name"], agent))
-            cluster.put(_binding("ClusterRoleBinding", permission, "ClusterRole", "cluster-admin", person))
+            for manifest in (
+                role,
+                _binding("ClusterRoleBinding", impersonate, "ClusterRole", impersonate["name"], agent),
+                _binding("ClusterRoleBinding", permission, "ClusterRole", "cluster-admin", person),
+            ):
+                await _settled(cluster.put(manifest))
 
     def add_fault(self, **fields: Any) -> Fault:
         """Ask for a fault (`faults.Fault`)."""
@@ -515,7 +538,7 @@ class Cloud:
         """The calls that ended at `at` or later."""
         return [asdict(call) for call in self.calls.since(at)]
 
-    def state(self) -> Json:
+    async def state(self) -> Json:
         """All that a person wants to see, without the data of Secrets but name and server."""
         queues = self.broker.snapshot() if self.broker is not None else {}
         queues = {name.rpartition("/")[2]: figures for name, figures in queues.items()}
@@ -537,7 +560,7 @@ class Cloud:
                 }
                 for name, membership in sorted(self.fleet.memberships.items())
             },
-            "secrets": self._secrets(),
+            "secrets": await self._secrets(),
             "queues": queues,
             "dead_letters": queues["dead-letters"]["backlog"] if queues else None,
             "functions": {name: {"pid": f.pid, "url": f.url, "log": str(f.log)} for name, f in self.functions.items()},
@@ -545,7 +568,7 @@ class Cloud:
             "events": self.eventarc.as_json(),
         }
 
-    def _secrets(self) -> list[Json]:
+    async def _secrets(self) -> list[Json]:
         central = self.members.get(CENTRAL_CLUSTER)
         shown = ("name", "uid", "resourceVersion", "labels", "annotations")
         return [
@@ -555,7 +578,7 @@ class Cloud:
                 for key, value in (secret.get("data") or {}).items()
                 if key in ("name", "server")
             }
-            for secret in (central.objects("secrets", self.namespace) if central else [])
+            for secret in (await _settled(central.objects("secrets", self.namespace)) if central else [])
         ]
 
     # What is left for people
@@ -628,7 +651,7 @@ def _binding(kind: str, meta: Json, role_kind: str, role: str, subject: Json) ->
     return {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": meta, "roleRef": ref, "subjects": [subject]}
 
 
-def _agent_token(cluster: Cluster) -> str:
+def _agent_token(cluster: Cluster | RealCluster) -> str:
     return f"agent.{cluster.admin_token}"
 
 
@@ -641,7 +664,7 @@ def _subscription(name: str) -> str:
 
 
 async def _settled(result: Awaitable[Any] | Any) -> Any:
-    """The embedded broker answers at once, the emulator later."""
+    """The embedded parts answer at once, the real ones later."""
     return await result if inspect.isawaitable(result) else result
 
 

@@ -128,7 +128,7 @@ class Api:
         try:
             answer = await self._answer(request, send)
         except StatusError as error:
-            answer = JSONResponse(error.body, status_code=error.code)
+            answer = _warned(JSONResponse(error.body, status_code=error.code), scope.get("warnings", []))
         except ClientDisconnect:
             return
         except Exception as error:
@@ -298,11 +298,13 @@ class Api:
         body = await _body(request)
         if asked.verb == "patch":
             change, warnings = _patch(request, resource, asked, body)
+            request.scope["warnings"] = warnings  # a refusal carries them too
             item = self._objects.patch(user, resource, asked.namespace, asked.name, change, dry_run=asked.dry_run)
             return _written(request, resource, item, self._now(), warnings)
         if asked.verb in {"delete", "deletecollection"}:
-            return self._delete(resource, asked, _parse(request, body) if body else {})
+            return self._delete(resource, asked, _parse(request, body) if body else None)
         item, warnings = _decoded(resource, asked, _parse(request, body))
+        request.scope["warnings"] = warnings
         if resource.virtual:
             return JSONResponse(
                 reviews.answer(self._authorizer, user, resource, asked.namespace, item), status_code=201
@@ -317,10 +319,11 @@ class Api:
 
     def _delete(self, resource: Resource, asked: Asked, body: Any) -> Response:
         try:
-            options, _ = schema.typed("DeleteOptions", body)
+            options, _ = schema.typed("DeleteOptions", body or {})
         except schema.SchemaError as error:
             raise bad_request(str(error)) from error
-        dry_run = asked.dry_run or options.get("dryRun") == ["All"]
+        # Options in a body are all there are: kube-apiserver then does not look at those of the query.
+        dry_run = asked.dry_run if body is None else options.get("dryRun") == ["All"]
         preconditions = options.get("preconditions")
         if asked.verb == "deletecollection":
             items, metadata = self._page(resource, asked)
@@ -446,7 +449,13 @@ def _patch(
     warnings: list[str] = []
 
     def change(item: Object) -> Object:
-        changed, told = _decoded(resource, asked, PATCHES[media](item, patch))
+        result = PATCHES[media](item, patch)
+        try:
+            changed, told = _decoded(resource, asked, result)
+        except StatusError as error:  # the patch could be made, but what it makes is no such object
+            told_why = f"Invalid value: {json.dumps(json.dumps(result))}: {error.message}"
+            cause = {"reason": "FieldValueInvalid", "message": told_why, "field": "patch"}
+            raise StatusError(422, "Invalid", f' "" is invalid: patch: {told_why}', {"causes": [cause]}) from error
         warnings.extend(told)
         return changed
 
@@ -458,7 +467,10 @@ def _written(
 ) -> Response:
     wanted = _table_wanted(request)
     shown = table(resource, [item], now, wanted, {}) if wanted else item
-    answer = JSONResponse(shown, status_code=201 if created else 200)
+    return _warned(JSONResponse(shown, status_code=201 if created else 200), warnings)
+
+
+def _warned(answer: Response, warnings: list[str]) -> Response:
     for warning in warnings:
         escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
         answer.headers.append("warning", f'299 - "{escaped}"')

@@ -138,7 +138,7 @@ class Authorizer:
         namespace, name = item["metadata"].get("namespace", ""), item["metadata"].get("name", "")
         if resource in {resources.CLUSTERROLES, resources.ROLES}:
             attributes = Attributes("escalate", RBAC, resource.plural, namespace=namespace, name=name)
-            granted = item.get("rules", [])
+            granted = item.get("rules") or []
         else:
             plural = "clusterroles" if item["roleRef"].get("kind") == "ClusterRole" else "roles"
             role = item["roleRef"].get("name", "")
@@ -179,7 +179,7 @@ class Authorizer:
             found = self._store.get(resources.CLUSTERROLES, "", role.get("name", ""))
         else:
             found = self._store.get(resources.ROLES, namespace, role.get("name", ""))
-        return None if found is None else found.get("rules", [])
+        return None if found is None else found.get("rules") or []
 
 
 def _denied(user: User, attributes: Attributes, reason: str) -> StatusError:

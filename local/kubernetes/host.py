@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from local.kubernetes.cluster import Cluster
+    from local.real.kubernetes import RealCluster
 
 PREFIX = "/clusters/"
 
@@ -20,9 +21,9 @@ class ClusterHost:
     """An ASGI application; clusters come and go while it serves."""
 
     def __init__(self) -> None:
-        self.clusters: dict[str, Cluster] = {}
+        self.clusters: dict[str, Cluster | RealCluster] = {}
 
-    def add(self, key: str, cluster: Cluster) -> str:
+    def add(self, key: str, cluster: Cluster | RealCluster) -> str:
         """Serve a cluster; return its path, to be put behind the listener's address."""
         self.clusters[key] = cluster
         return PREFIX + key

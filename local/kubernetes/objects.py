@@ -83,7 +83,8 @@ class Objects:
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}"
             raise conflict(resource, name, why)
         if before is None:
-            return self.create(user, resource, namespace, item, dry_run=dry_run), True
+            new = {key: value for key, value in item["metadata"].items() if key != "resourceVersion"}
+            return self.create(user, resource, namespace, item | {"metadata": new}, dry_run=dry_run), True
         return self._update(user, resource, before, item, dry_run=dry_run), False
 
     def patch(

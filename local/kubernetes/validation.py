@@ -70,6 +70,8 @@ def with_defaults(resource: Resource, item: Object) -> Object:
         item["metadata"] = item["metadata"] | {"labels": labels}
         item["spec"] = {"finalizers": ["kubernetes"]} | item.get("spec", {})
         item["status"] = {"phase": "Active"} | item.get("status", {})
+    elif resource in {resources.CLUSTERROLES, resources.ROLES}:
+        item.setdefault("rules", None)  # the one field of these kinds that is shown when it is empty
     elif resource in {resources.CLUSTERROLEBINDINGS, resources.ROLEBINDINGS}:
         item["roleRef"] = {"apiGroup": RBAC} | item.get("roleRef", {})
         if "subjects" in item:
@@ -88,7 +90,7 @@ def validate(resource: Resource, item: Object, before: Object | None) -> list[Ca
     if resource in {resources.SECRETS, resources.CONFIGMAPS}:
         causes += _data(resource, item, before)
     elif resource in {resources.CLUSTERROLES, resources.ROLES}:
-        for i, rule in enumerate(item.get("rules", [])):
+        for i, rule in enumerate(item.get("rules") or []):
             causes += _rule(f"rules[{i}]", rule, namespaced=resource.namespaced)
     elif resource in {resources.CLUSTERROLEBINDINGS, resources.ROLEBINDINGS}:
         causes += _binding(resource, item, before)
@@ -248,13 +250,13 @@ def _binding(resource: Resource, item: Object, before: Object | None) -> Iterato
     elif why := name_fault(resource, role["name"]):
         yield bad("roleRef.name", role["name"], why)
     for i, subject in enumerate(item.get("subjects", [])):
-        yield from _subject(f"subjects[{i}]", subject)
+        yield from _subject(f"subjects[{i}]", subject, namespaced=resource.namespaced)
     if before is not None and role != before["roleRef"]:
         shown = {key: role.get(key, "") for key in ("apiGroup", "kind", "name")}
         yield bad("roleRef", shown, "cannot change roleRef")
 
 
-def _subject(field: str, subject: dict[str, Any]) -> Iterator[Cause]:
+def _subject(field: str, subject: dict[str, Any], *, namespaced: bool) -> Iterator[Cause]:
     name, group = subject.get("name", ""), subject.get("apiGroup", "")
     if not name:
         yield required(f"{field}.name")
@@ -264,7 +266,7 @@ def _subject(field: str, subject: dict[str, Any]) -> Iterator[Cause]:
                 yield bad(f"{field}.name", name, _dns_fault("subdomain", "example.com", DNS_SUBDOMAIN))
             if group:
                 yield unsupported(f"{field}.apiGroup", group, ("",))
-            if not subject.get("namespace"):
+            if not subject.get("namespace") and not namespaced:
                 yield required(f"{field}.namespace")
         case "User" | "Group":
             if group != RBAC:

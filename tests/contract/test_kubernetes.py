@@ -506,8 +506,9 @@ class TestPatch:
         with refused(422, "Invalid") as refusal:
             core.patch_namespaced_secret("a", namespace, {"metadata": {"labels": {"a": "-"}}}, _content_type=MERGE)
         assert refusal.fields == ["metadata.labels"]
-        with refused(400, "BadRequest"):
+        with refused(422, "Invalid") as refusal:
             core.patch_namespaced_secret("a", namespace, {"data": {"x": "?"}}, _content_type=MERGE)
+        assert refusal.fields == ["patch"]
 
     def test_an_unknown_patch_type_is_refused(self, server: Server, core: Api, namespace: str) -> None:
         core.create_namespaced_secret(namespace, secret("a"))
