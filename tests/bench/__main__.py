@@ -7,6 +7,7 @@ memory and losses do.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -46,19 +47,25 @@ def main() -> int:
                 found, hops = latency.measured(chain, home, 50 if options.quick else 200, noise["latency"])
                 alone = statistics.median(hops["whole"])
                 rows += found
-            if "cold" in parts:
-                _tell("cold starts")
-                targets = ("register_membership", "write_secret") if options.quick else tuple(cold.CLIENTS)
-                rows += cold.measured(chain, home, 3 if options.quick else 5, targets, noise["cold"])
             if "burst" in parts:
                 _tell("burst")
                 rows += burst.measured(chain, 100 if options.quick else 500, alone, noise["burst"])
+            if "cold" in parts:  # the last: it stops the functions
+                _tell("cold starts")
+                targets = ("register_membership", "write_secret") if options.quick else tuple(cold.CLIENTS)
+                rows += cold.measured(chain, home, 3 if options.quick else 5, targets, noise["cold"])
     if "sweep" in parts:
         _tell("sweeps")
-        sizes = (1_000, 10_000) if options.quick else (1_000, 10_000, 100_000)
-        found, sweeps = sweep.measured(sizes, noise["sweep"])
+        if options.quick:
+            found, sweeps = sweep.measured((1_000, sweep.HELD), (), noise["sweep"])
+        else:
+            found, sweeps = sweep.measured((1_000, sweep.HELD, 100_000), (sweep.HELD, 100_000), noise["sweep"])
         rows += found
-    rows += [Row(f"noise during {part}: the same work", str(one)) for part, one in noise.items() if one.samples]
+    rows += [
+        Row(f"noise during {part}: the same work", str(one), f"{os.cpu_count()} processors; the load is also our own")
+        for part, one in noise.items()
+        if one.samples
+    ]
     print(printed(rows))  # noqa: T201
     if not options.quick:
         for path in plots.drawn(options.plots, hops, sweeps):

@@ -46,7 +46,7 @@ OF_EMPTY, OF_CLIENTS = 2.5, 1.15
 
 
 def measured(chain: Chain, home: Path, rounds: int, targets: tuple[str, ...], noise: Noise) -> list[Row]:
-    """The rows. Each round starts all of them, by turns."""
+    """The rows. Each round starts all of them, by turns. The cloud's own are stopped, and stay so."""
     living = chain.create_cluster("cold", project=TEAMS[0], labels={"env": "prod"})
     chain.onboarded(living)
     chain.wait_quiet()
@@ -76,9 +76,6 @@ def measured(chain: Chain, home: Path, rounds: int, targets: tuple[str, ...], no
         if round_ < 0:
             for seconds in (empty, *floor.values(), *ours.values()):
                 seconds.clear()
-    for name in names.values():
-        chain.start_function(name)
-    chain.wait_quiet()
     nothing = statistics.median(empty)
     rows = []
     for target in targets:

@@ -66,13 +66,12 @@ def _latency(hops: dict[str, list[float]]) -> str:
 
 
 def _sweeps(sweeps: list[Swept]) -> str:
-    """Time and memory over the number of clusters, both logarithmic."""
+    """Processor time (waiting depends on the neighbours) and memory over the number of clusters, all logarithmic."""
     if len(sweeps) < 2:
         return ""
     curves = {
-        "seconds": [(one.clusters, one.seconds) for one in sweeps],
+        "processor time, s": [(one.clusters, one.cpu) for one in sweeps],
         "peak memory, MiB": [(one.clusters, float(one.peak)) for one in sweeps],
-        "calls": [(one.clusters, float(one.calls)) for one in sweeps],
     }
     points = [point for curve in curves.values() for point in curve]
     low, high = (math.log10(edge(y for _, y in points)) for edge in (min, max))
@@ -88,7 +87,7 @@ def _sweeps(sweeps: list[Swept]) -> str:
         _, y = place(10**left, 10**power)
         parts.append(f'<line x1="80" y1="{y:.1f}" x2="560" y2="{y:.1f}" stroke="#dddddd"/>')
         parts.append(_text(72, y + 4, f"{10**power:g}", anchor="end"))
-    for x, _ in curves["seconds"]:
+    for x, _ in curves["processor time, s"]:
         parts.append(_text(place(x, 10**low)[0], 310, f"{x:,} clusters", anchor="middle"))
     for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in curve))

@@ -31,6 +31,7 @@ class Swept:
     drift: bool
     seconds: float
     cpu: float
+    before: int
     peak: int
     asks: int
     checks: int
@@ -38,17 +39,22 @@ class Swept:
     fetching: float
     megabytes: float
 
+    @property
+    def more(self) -> int:
+        """Memory that the sweep itself took, in MiB."""
+        return self.peak - self.before
 
-def measured(sizes: tuple[int, ...], noise: Noise) -> tuple[list[Row], list[Swept]]:
+
+def measured(sizes: tuple[int, ...], drifted_sizes: tuple[int, ...], noise: Noise) -> tuple[list[Row], list[Swept]]:
     """The rows, and the figures of the sweeps in which nothing differs."""
     steady = [_swept(size, noise, drift=False) for size in sizes]
-    drifted = [_swept(size, noise, drift=True) for size in sizes if size == HELD]
+    drifted = [_swept(size, noise, drift=True) for size in drifted_sizes]
     rows = [row for one in (*steady, *drifted) for row in _rows(one)]
     for smaller, larger in itertools.pairwise(steady):
         grows = math.log(larger.clusters / smaller.clusters)
         exponents = {
-            "time": math.log(larger.seconds / smaller.seconds) / grows,
-            "memory above the start": math.log(max(1, larger.peak - BASE) / max(1, smaller.peak - BASE)) / grows,
+            "processor time": math.log(larger.cpu / smaller.cpu) / grows,
+            "memory above the start": math.log(max(1, larger.more) / max(1, smaller.more)) / grows,
             "calls": math.log(larger.calls / smaller.calls) / grows,
         }
         rows.append(
@@ -59,9 +65,6 @@ def measured(sizes: tuple[int, ...], noise: Noise) -> tuple[list[Row], list[Swep
             )
         )
     return rows, steady
-
-
-BASE = 89  # MiB of a process that has imported the clients and done nothing
 
 
 def _rows(one: Swept) -> list[Row]:
@@ -81,7 +84,7 @@ def _rows(one: Swept) -> list[Row]:
         Row(
             f"{what}: peak memory",
             f"{one.peak} MiB",
-            f"{BASE} MiB with nothing done; {(one.peak - BASE) * 1024 / one.clusters:.1f} KiB for each cluster",
+            f"{one.before} MiB with the clients imported; {one.more * 1024 / one.clusters:.1f} KiB for each cluster",
             hold=f"<= {HOLD_MEBIBYTES} MiB" if held else "",
             ok=one.peak <= HOLD_MEBIBYTES if held else None,
             binding=True,
@@ -111,6 +114,7 @@ def _swept(clusters: int, noise: Noise, *, drift: bool) -> Swept:
         drift,
         told["seconds"],
         told["cpu"],
+        told["before"],
         told["peak"],
         told["asks"],
         told["checks"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import statistics
 import textwrap
 import time
@@ -34,6 +35,7 @@ class Noise:
     """The same small work done again and again between the measurements: what it takes when nobody else wants the processor."""
 
     samples: list[float] = field(default_factory=list)
+    load: float = 0.0
 
     def sample(self) -> None:
         """Do the work once."""
@@ -42,13 +44,14 @@ class Noise:
         for _ in range(4000):
             digest = hashlib.sha256(digest).digest()
         self.samples.append(time.perf_counter() - began)
+        self.load = max(self.load, os.getloadavg()[0])
 
     def __str__(self) -> str:
         if not self.samples:
             return "not sampled"
         fastest = min(self.samples)
         median, slow = (part / fastest for part in (statistics.median(self.samples), quantile(self.samples, 0.9)))
-        return f"median {median:.2f} x, slowest tenth from {slow:.2f} x of the fastest of {len(self.samples)}"
+        return f"median {median:.2f} x, slowest tenth from {slow:.2f} x of the fastest of {len(self.samples)}; load up to {self.load:.1f}"
 
 
 def quantile(values: list[float], part: float) -> float:
