@@ -17,6 +17,11 @@ from tests.simulation.chunks import Sum, chunk, lying
 CHUNK = 100
 
 
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def main(arguments: list[str]) -> int:
     """Run until enough is done."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
@@ -55,12 +60,18 @@ def main(arguments: list[str]) -> int:
                 total.add(each.result())
             if time.monotonic() - last > 5 or not (waiting or more()):
                 last = time.monotonic()
-                total.lives / max(total.seconds, 0.001)
+                rate = total.lives / max(total.seconds, 0.001)
+                _say(
+                    f"{total.runs} runs from seed {first}: {total.lives} lives, {total.happenings} happenings,"
+                    f" {total.deliveries} deliveries, {total.faults} faults, {len(total.found)} violations;"
+                    f" {rate:.0f} lives per second and core, {last - began:.0f} s"
+                )
     wrong = 0
     if given.sweeps and not total.found:
-        _messages, wrong = lying(given.sweeps, first)
-    for _story in total.found:
-        pass
+        messages, wrong = lying(given.sweeps, first)
+        _say(f"{given.sweeps} sweeps on lists that lie, {messages} messages: {wrong} wrong deletions or holds")
+    for story in total.found:
+        _say(f"\nA promise is broken. {story}")
     return 1 if total.found or wrong else 0
 
 
