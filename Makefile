@@ -32,6 +32,17 @@ test: setup  ## run every test that needs nothing to be built
 bench: setup  ## measure the numbers, print the table, draw the plots in docs/ (8 minutes; --quick: one)
 	@$(BIN)/python -m tests.bench
 
+test-real: setup  ## the same suites and more on kube-apiserver and Argo CD themselves, built once into a cache
+	@$(BIN)/python -m local.real build
+	@REAL_PARTS=1 $(BIN)/python -m pytest -rs tests/real
+	@$(BIN)/python -m local.real run -- $(BIN)/python -m pytest -rs tests/contract/test_kubernetes.py tests/contract/test_kubernetes_kubectl.py
+
+simulate: setup  ## 100,000 life cycles of clusters on a simulated world, with all that can go wrong
+	@$(BIN)/python -m tests.simulation --lives 100000 --sweeps 10000 --jobs $(JOBS)
+
+bench: setup  ## measure the numbers, print the table, draw docs/*.svg
+	@$(BIN)/python -m tests.bench
+
 lint: setup  ## ruff: rules and format
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)
