@@ -40,9 +40,6 @@ test-real: setup  ## the same suites and more on kube-apiserver and Argo CD them
 simulate: setup  ## 100,000 life cycles of clusters on a simulated world, with all that can go wrong
 	@$(BIN)/python -m tests.simulation --lives 100000 --sweeps 10000 --jobs $(JOBS)
 
-bench: setup  ## measure the numbers, print the table, draw docs/*.svg
-	@$(BIN)/python -m tests.bench
-
 lint: setup  ## ruff: rules and format
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)

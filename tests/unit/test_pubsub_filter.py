@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from local.pubsub.filters import FilterError, parse
 
-ATTRIBUTES = {"domain": "com", "iana.org/language_tag": "en", "ce-type": "dev.created", "みんな": "x", "quote": 'a"b\\c'}
+ATTRIBUTES = {
+    "domain": "com",
+    "iana.org/language_tag": "en",
+    "ce-type": "dev.created",
+    "みんな": "x",
+    "quote": 'a"b\\c',
+}
 
 
 @pytest.mark.parametrize(
