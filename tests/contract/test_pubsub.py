@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.api_core import exceptions
-from google.cloud import pubsub_v1
+from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.cloud.pubsub_v1.types import BatchSettings
 from google.protobuf import field_mask_pb2
 
@@ -190,8 +190,8 @@ def side(
         port = emulator.port
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{port}")
-        publisher = pubsub_v1.PublisherClient(batch_settings=BatchSettings(max_messages=1))
-        subscriber = pubsub_v1.SubscriberClient()
+        publisher = PublisherClient(batch_settings=BatchSettings(max_messages=1))
+        subscriber = SubscriberClient()
     yield Side(request.param, publisher, subscriber, loop, broker, emulator)
     publisher.stop()
     publisher.transport.close()
