@@ -80,6 +80,15 @@ resource "google_storage_bucket_iam_member" "plans" {
   member = "serviceAccount:${google_service_account.delivery[each.key].email}"
 }
 
+# The plan reads what stands, the bundle's object included; the apply holds the project's storage.
+resource "google_storage_bucket_iam_member" "planned_bundle" {
+  for_each = setintersection(local.stages, ["plan"])
+
+  bucket = google_storage_bucket.bundles.name
+  role   = "roles/storage.objectViewer"
+  member = "serviceAccount:${google_service_account.delivery[each.key].email}"
+}
+
 # The plan reads the state without its lock, so it need not write there.
 resource "google_storage_bucket_iam_member" "state" {
   for_each = { for stage in local.stages : stage => stage == "plan" ? "roles/storage.objectViewer" : "roles/storage.objectUser" }

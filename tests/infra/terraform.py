@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -135,14 +136,29 @@ def binary() -> str:
     return found
 
 
+def _mentioned(known: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of the schema that our files mention: terraform reads all it is given, at every command."""
+    text = " ".join(file.read_text() for file in (ROOT / "infra" / "terraform").rglob("*.tf"))
+    names = set(re.findall(r"google_\w+", text))
+    return {
+        provider: {
+            "provider": said["provider"],
+            **{kind: {name: said[kind][name] for name in said[kind].keys() & names} for kind in ("resources", "data")},
+        }
+        for provider, said in known.items()
+    }
+
+
 @contextlib.contextmanager
 def provider() -> Iterator[str]:
     """Run the stub provider; gives what TF_REATTACH_PROVIDERS must say."""
     python = virtual_environment("plugin-protocol", PROTOCOL)
-    described = schema()
+    known: dict[str, Any] = json.loads(schema().read_text())
     # A socket's path is short by rule: 107 bytes.
     with tempfile.TemporaryDirectory(prefix="tf-") as directory:
         sockets = {name: f"{directory}/{name}" for name in ("google", "google-beta")}
+        described = Path(directory) / "schema.json"
+        described.write_text(json.dumps(_mentioned(known)))
         answers = Path(directory) / "answers.json"
         answers.write_text(json.dumps(ANSWERS))
         process = subprocess.Popen(

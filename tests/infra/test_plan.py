@@ -11,6 +11,7 @@ import pytest
 
 from shared import messages
 from tests.infra.inputs import LEAST
+from tests.infra.terraform import ROOT
 from tests.infra.test_names import FUNCTIONS, ROLES
 
 if TYPE_CHECKING:
@@ -315,6 +316,7 @@ def test_the_planning_identity_changes_nothing_but_plans(full: Plan) -> None:
         ("google_project_iam_member", "", "roles/logging.logWriter"),
         ("google_storage_bucket_iam_member", "my-run-fleet-registrar-plans", "roles/storage.objectUser"),
         ("google_storage_bucket_iam_member", "my-state", "roles/storage.objectViewer"),
+        ("google_storage_bucket_iam_member", "my-run-fleet-registrar-bundles", "roles/storage.objectViewer"),
     }
 
 
@@ -323,3 +325,10 @@ def test_what_the_fleet_needs_is_granted_in_the_fleet_project(full: Plan) -> Non
         if role["fleet"]:
             assert set(role["fleet"]) <= held(full)[name, "my-fleet"]
     assert not any(where == "my-run" for _, where in held(full))
+
+
+def test_the_documents_count_is_the_plans(plans: dict[str, Plan]) -> None:
+    said = (ROOT / "docs" / "deploy.md").read_text()
+    assert f"Plan: {len(plans['the fleet project'].resources)} to add" in said
+    assert len(plans["a folder"].resources) == len(plans["an organisation"].resources)
+    assert f"{len(plans['a folder'].resources)} with a folder or an organisation" in said
