@@ -138,6 +138,12 @@ def test_one_terraform_and_one_schema_everywhere() -> None:
     assert set(re.findall(r"@cdktf/[a-z-]+@([\d.]+)", builds[0])) == {NPM_VERSION}
 
 
+def test_what_plans_offline_finds_terraform_and_the_schema() -> None:
+    for step in build(FILES[0])["steps"]:
+        if step["id"] in {"test", "scan"}:
+            assert step["env"] == ["XDG_CACHE_HOME=/workspace/.cache", "PATH=/workspace:/usr/local/bin:/usr/bin:/bin"]
+
+
 def test_a_target_without_the_states_bucket_says_so() -> None:
     done = subprocess.run(
         ["make", "-f", "infra/terraform/targets.mk", "plan", "PYTHON=true"],
