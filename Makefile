@@ -34,8 +34,9 @@ bench: setup  ## measure the numbers, print the table, draw the plots in docs/ (
 
 test-real: setup  ## the same suites and more on kube-apiserver and Argo CD themselves, built once into a cache
 	@$(BIN)/python -m local.real build
-	@REAL_PARTS=1 $(BIN)/python -m pytest -rs tests/real
-	@$(BIN)/python -m local.real run -- $(BIN)/python -m pytest -rs tests/contract/test_kubernetes.py tests/contract/test_kubernetes_kubectl.py
+	@REAL_PARTS=1 $(BIN)/python -m local.real run $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -rs \
+	  tests/real tests/contract/test_kubernetes.py tests/contract/test_kubernetes_kubectl.py tests/contract/test_pubsub.py \
+	  tests/chain/test_pubsub_emulator.py
 
 simulate: setup  ## 100,000 life cycles of clusters on a simulated world, with all that can go wrong
 	@$(BIN)/python -m tests.simulation --lives 100000 --sweeps 10000 --jobs $(JOBS)

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import yaml
+
 from local import environment, gateway
 from local.certificates import Authority
 from local.eventarc import Eventarc, Knob
@@ -288,6 +290,11 @@ class Cloud:
                 for manifest in (role_, _binding("RoleBinding", meta, "Role", meta["name"], user)):
                     await _settled(central.put(manifest))
 
+        if isinstance(central, Cluster):
+            return
+        for manifest in _policy(self.namespace, self.listeners["connectgateway"].address):
+            await central.put(manifest)
+
     def _make_functions(self, log: Path) -> None:
         source = self.config.source
         if not source.is_file():
@@ -474,6 +481,13 @@ class Cloud:
         self.fleet.attach(name, location, labels, project=FLEET)
         return full
 
+    def forget(self, membership: str) -> None:
+        """Let an attached cluster cease to be, with its membership."""
+        self.fleet.detach(membership)
+        self.members.pop(membership, None)
+        self._host.remove(_key(membership))
+        self._kubeconfig_is_due()
+
     async def admit(self, membership: str, users: Iterable[str] | None = None) -> None:
         """Do what a person does with `gcloud container fleet memberships generate-gateway-rbac --apply`.
 
@@ -633,6 +647,23 @@ class Cloud:
         self._contexts = environment.write_kubeconfig(
             self.directory / "kubeconfig", self.directory / "ca.pem", contexts, self._contexts
         )
+
+
+def _policy(namespace: str, gateway_address: str) -> list[Json]:
+    """The admission policy that is deployed, for our names, and for our gateway instead of Google's."""
+    google = "([a-z0-9-]+-)?connectgateway[.]googleapis[.]com"
+    text = (ROOT / "infra" / "argocd" / "base" / "registrar-policy.yaml").read_text()
+    domain = service_account("", FLEET).removeprefix("@")
+    for old, new in {
+        "'DOMAIN'": f"'{domain}'",
+        "'NUMBER'": f"'{NUMBERS[FLEET]}'",
+        "'argocd'": f"'{namespace}'",
+        google: gateway_address.replace(".", "[.]"),
+    }.items():
+        if old not in text:
+            raise StartError(f"the admission policy in infra/argocd has no {old} any more")
+        text = text.replace(old, new)
+    return [item for item in yaml.safe_load_all(text) if item]
 
 
 def _key(name: str) -> str:

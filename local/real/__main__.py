@@ -27,7 +27,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         if options.command == "run":
-            return asyncio.run(_run(options.line))
+            return asyncio.run(_run(options.line[options.line[:1] == ["--"] :]))
         for part in [build.PARTS[name] for name in options.parts] or build.PARTS.values():
             before = build.built(part)
             home = build.build(part)

@@ -97,7 +97,8 @@ class Refusal:
 
     @property
     def fields(self) -> list[str]:
-        return [cause["field"] for cause in self.status["details"]["causes"]]
+        """The fields at fault, each once: kube-apiserver may validate one several times, and tells of it as often."""
+        return list(dict.fromkeys(cause["field"] for cause in self.status["details"]["causes"]))
 
 
 @contextmanager
@@ -224,6 +225,9 @@ class TestCreate:
         assert answer.status_code == 201
         assert "colour" not in answer.json()
         assert 'unknown field \\"colour\\"' in answer.headers["Warning"]
+        again = raw(server, "POST", f"/api/v1/namespaces/{namespace}/secrets", json=secret("a", colour="blue"))
+        assert again.status_code == 409
+        assert 'unknown field \\"colour\\"' in again.headers["Warning"]
 
     def test_an_unknown_field_is_refused_where_the_client_is_strict(self, server: Server, namespace: str) -> None:
         path = f"/api/v1/namespaces/{namespace}/secrets?fieldValidation=Strict"
@@ -399,7 +403,23 @@ class TestReplace:
 
     def test_an_absent_role_is_created(self, rbac: Api, namespace: str) -> None:
         rbac.replace_namespaced_role("a", namespace, role("a"))
-        assert names(rbac.list_namespaced_role(namespace)) == ["a"]
+        rbac.replace_namespaced_role("b", namespace, role("b") | {"metadata": {"name": "b", "resourceVersion": "1"}})
+        assert names(rbac.list_namespaced_role(namespace)) == ["a", "b"]
+
+    def test_a_role_says_that_it_has_no_rules(self, server: Server, namespace: str) -> None:
+        path = f"/apis/{RBAC}/v1/namespaces/{namespace}/roles"
+        assert raw(server, "POST", path, json={"metadata": {"name": "a"}}).json()["rules"] is None
+        assert raw(server, "GET", f"{path}/a").json()["rules"] is None
+
+    def test_a_service_account_of_the_same_namespace_needs_none_in_a_role_binding(
+        self, rbac: Api, namespace: str
+    ) -> None:
+        here = binding("a", "a", "", "Role") | {"subjects": [{"kind": "ServiceAccount", "name": "robot"}]}
+        rbac.create_namespaced_role_binding(namespace, here)
+        everywhere = binding(f"{namespace}-a", "view", "", "ClusterRole") | {"subjects": here["subjects"]}
+        with refused(422, "Invalid") as refusal:
+            rbac.create_cluster_role_binding(everywhere)
+        assert refusal.fields == ["subjects[0].namespace"]
 
     def test_nothing_changes_when_nothing_differs(self, core: Api, namespace: str) -> None:
         made = core.create_namespaced_secret(namespace, secret("a", data={"x": "eA=="}))
@@ -481,6 +501,12 @@ class TestPatch:
         ]
         patched = core.patch_namespaced_secret("a", namespace, operations, _content_type=JSON_PATCH)
         assert (patched.metadata.labels, patched.data) == ({"x/y": "3"}, {"k": "eA=="})
+
+    def test_a_json_patch_replaces_what_is_not_there(self, core: Api, namespace: str) -> None:
+        core.create_namespaced_secret(namespace, secret("a"))
+        operations = [{"op": "replace", "path": "/metadata/labels", "value": {"x": "1"}}]
+        patched = core.patch_namespaced_secret("a", namespace, operations, _content_type=JSON_PATCH)
+        assert patched.metadata.labels == {"x": "1"}
 
     @pytest.mark.parametrize(
         "wrong",
@@ -571,6 +597,12 @@ class TestDelete:
         core.create_namespaced_secret(namespace, secret("a"))
         core.delete_namespaced_secret("a", namespace, dry_run="All")
         assert names(core.list_namespaced_secret(namespace)) == ["a"]
+
+    def test_options_in_a_body_are_all_there_are(self, server: Server, core: Api, namespace: str) -> None:
+        core.create_namespaced_secret(namespace, secret("a"))
+        path = f"/api/v1/namespaces/{namespace}/secrets/a?dryRun=All"
+        assert raw(server, "DELETE", path, json={}).status_code == 200
+        assert names(core.list_namespaced_secret(namespace)) == []
 
     def test_a_collection_is_deleted_by_selector(self, core: Api, namespace: str) -> None:
         for name in ("a", "b", "c"):
