@@ -121,6 +121,12 @@ def _up_options(up: argparse.ArgumentParser) -> None:
         help="real: a kube-apiserver per cluster (python -m local.real build; some 300 MB each)",
     )
     up.add_argument("--spare", type=int, default=1, help="real servers that wait for the next cluster")
+    up.add_argument(
+        "--argocd",
+        choices=["none", "real"],
+        default="none",
+        help="real: Argo CD 3.2 beside it, with the fleet's stories of infra/argocd (needs --kube real)",
+    )
     up.add_argument("--selector", default="", help="label selector of the clusters to take in (CLUSTER_SELECTOR)")
     up.add_argument("--label-keys", default="", help="labels to take over (LABEL_KEYS)")
     up.add_argument(

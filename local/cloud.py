@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from local.functions import Child
     from local.iam import Iam
+    from local.real.argocd import ArgoCD
     from local.real.kubernetes import ControlPlanes, RealCluster
 
 Json = dict[str, Any]
@@ -74,6 +75,7 @@ class Config:
     pubsub: Literal["embedded", "emulator"] = "embedded"
     kube: Literal["embedded", "real"] = "embedded"
     spare: int = 1  # real servers that wait for the next cluster
+    argocd: Literal["none", "real"] = "none"
     create_seconds: float = 1.0
     delete_seconds: float = 1.0
     update_seconds: float = 0.2
@@ -107,6 +109,7 @@ class Cloud:
         self.broker: Broker | None = None
         self._pubsub: Broker | sdk.Emulator
         self._planes: ControlPlanes | None = None
+        self._argocd: ArgoCD | None = None
         self._contexts: set[str] = set()
         self._due: asyncio.TimerHandle | None = None
         self._open = False
@@ -143,6 +146,7 @@ class Cloud:
         pubsub, *_ = await asyncio.gather(self._start_pubsub(log), self._start_listeners(), self._start_planes())
         self.pubsub_address = f"{HOST}:{pubsub}"
         await self._make_central()
+        await self._start_argocd()
         then(self._stop_functions)
         self._make_functions(log)
         if self.broker is not None:  # before the functions stop, pushes do
@@ -254,6 +258,34 @@ class Cloud:
         self._planes.on_death = lambda child, code: self._tell_death(child.name, code, child.log)
         self._running.push_async_callback(self._planes.stop)
         await self._planes.start()
+
+    async def _start_argocd(self) -> None:
+        if self.config.argocd == "none":
+            return
+        central = self.members[CENTRAL_CLUSTER]
+        if isinstance(central, Cluster):
+            raise StartError(
+                "--argocd real needs --kube real: Argo CD asks more of Kubernetes than the embedded one has"
+            )
+        from local.real.argocd import ArgoCD
+
+        given = {
+            "GCE_METADATA_HOST": self.listeners["metadata argocd"].address,
+            "SSL_CERT_FILE": str(self.directory / "ca.pem"),
+        }
+        argocd = self._argocd = ArgoCD(self.directory / "argocd", central, self.namespace, given)
+        argocd.on_death = lambda child, code: self._tell_death(child.name, code, child.log)
+        self._running.push_async_callback(argocd.stop)
+        values = {
+            "fleet-project": FLEET,
+            "fleet-project-number": str(NUMBERS[FLEET]),
+            "functions-domain": service_account("", FLEET).removeprefix("@"),
+            "argocd-identity": service_account("argocd", FLEET),
+            "central-membership": CENTRAL_MEMBERSHIP,
+            "apps-project": APPS,
+            "revision": "main",
+        }
+        await argocd.start(ROOT / "infra" / "argocd", values, {"example-apps": APPS})
 
     async def _start_pubsub(self, log: Path) -> int:
         port = self.config.ports.get("pubsub-grpc", 0)

@@ -89,6 +89,7 @@ class ArgoCD:
             "--disable-tls",
         ]
         kubeconfig = self._kubeconfig()
+        self._given["KUBECONFIG"] = str(kubeconfig)
         controller = self._program("argocd-application-controller")
         controller.arguments = [
             *shared,

@@ -58,7 +58,7 @@ class Part:
     def flags(self) -> str:
         """The linker's flags: a server says which version it is."""
         if self.name != "kube-apiserver":
-            return f"-s -w -X {self.module}/common.version=v{self.version}"
+            return f"-s -w -X {self.module}/common.version={self.version}"
         major, minor, _ = self.version.split(".")
         stamp = f"gitVersion=v{self.version} gitMajor={major} gitMinor={minor} gitTreeState=clean"
         return "-s -w " + " ".join(f"-X k8s.io/component-base/version.{one}" for one in stamp.split())

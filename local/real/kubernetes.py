@@ -290,7 +290,7 @@ class RealCluster:
         """Ask the API as administrator."""
         await self.ready()
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {"Authorization": f"Bearer {self.admin_token}", "Content-Type": kind}
+        headers = {"Authorization": f"Bearer {self.admin_token}", "Content-Type": kind, "Accept-Encoding": "identity"}
         data = None if body is None else json.dumps(body)
         async with self._planes.session.request(
             method, self.url + path, data=data, headers=headers, ssl=self._planes.trusted
