@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local.control import LocalCloud
+from local.iam import account_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,7 +212,7 @@ def table(cloud: LocalCloud, story: Story) -> str:
         )
     lines += ["", "How long it took (creating, deleting: a second each):"]
     lines += [f"  {what:<44}{seconds:5.2f} s" for what, seconds in story.times]
-    own = [call for call in cloud.calls() if call["caller"].partition("@")[0] in _functions(cloud)]
+    own = [call for call in cloud.calls() if call["caller"].partition("@")[0] in _identities(cloud)]
     counted = Counter(
         (APIS[call["api"]], "reads" if call["method"] == "GET" else "writes") for call in own if call["api"] in APIS
     )
@@ -220,8 +221,8 @@ def table(cloud: LocalCloud, story: Story) -> str:
     return "\n".join(lines)
 
 
-def _functions(cloud: LocalCloud) -> set[str]:
-    return set(cloud.state()["functions"])
+def _identities(cloud: LocalCloud) -> set[str]:
+    return {account_id(function) for function in cloud.state()["functions"]}
 
 
 def main() -> int:

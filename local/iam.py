@@ -49,9 +49,14 @@ class Iam:
         return email is not None and (email in self.owners or permission in self.grants.get(email, {}).get(project, ()))
 
 
+def account_id(function: str) -> str:
+    """Return the id of a function's service account, as Terraform names it: Google takes 6 to 30 characters."""
+    return function if len(function) > 5 else f"fleet-{function}"
+
+
 def service_account(name: str, project: str) -> str:
-    """Return the e-mail of the service account `name` of `project`."""
-    return f"{name}@{project}.iam.gserviceaccount.com"
+    """Return the e-mail of the service account of a function (or of Argo CD, Eventarc, Pub/Sub) in `project`."""
+    return f"{account_id(name)}@{project}.iam.gserviceaccount.com"
 
 
 def shipped_roles() -> dict[str, dict[str, list[str]]]:

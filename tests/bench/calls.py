@@ -85,7 +85,7 @@ def _sweeps(chain: Chain, counts: dict[str, Counter[str]]) -> list[Row]:
         since = time.time()
         chain.publish("sweep", {})
         chain.wait_quiet()
-        costs.append([call for call in outside(chain, since) if call["caller"].startswith("sweep@")])
+        costs.append([call for call in outside(chain, since) if call["caller"].startswith("fleet-sweep@")])
     more, writes = len(costs[1]) - len(costs[0]), sum(call["method"] != "GET" for calls in costs for call in calls)
     counts["sweep of 12 projects"] = Counter(call["api"] for call in costs[1])
     return [

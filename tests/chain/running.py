@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.control import LocalCloud
 from local.environment import FOUND_BY, control_url
+from local.iam import service_account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +70,7 @@ def fresh(name: str) -> str:
 
 
 def email(function: str) -> str:
-    return f"{function}@{FLEET}.iam.gserviceaccount.com"
+    return service_account(function, FLEET)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from google.auth import identity_pool
 
+from local.iam import account_id
 from tests.infra import argocd
 from tests.infra.argocd import ROOT, TREE, VALUES, by_id, one, render
 
@@ -281,7 +282,7 @@ def test_every_function_has_the_verbs_of_the_one_file_of_permissions(function: s
     binding = objects["RoleBinding", "argocd", name]
     assert binding["roleRef"]["name"] == name
     assert [(subject["kind"], subject["name"]) for subject in binding["subjects"]] == [
-        ("User", f"{function}@{VALUES['functions-domain']}")
+        ("User", f"{account_id(function)}@{VALUES['functions-domain']}")
     ]
 
 
@@ -294,7 +295,7 @@ def test_nothing_else_speaks_of_the_functions(gke: list[Object]) -> None:
 def test_the_bootstrap_is_what_gcloud_writes(tree: Path, tmp_path: Path) -> None:
     if shutil.which("gcloud") is None:
         pytest.skip("gcloud is not installed: the bootstrap is not compared with generate-gateway-rbac")
-    users = [f"{function}@{VALUES['functions-domain']}" for function in ("grant-rbac", "revoke-rbac")]
+    users = [f"{account_id(function)}@{VALUES['functions-domain']}" for function in ("grant-rbac", "revoke-rbac")]
     command = ["gcloud", "container", "fleet", "memberships", "generate-gateway-rbac", f"--users={','.join(users)}"]
     command += ["--role=clusterrole/cluster-admin", f"--project={VALUES['fleet-project']}"]
     environment = {

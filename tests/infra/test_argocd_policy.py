@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from local.iam import account_id
 from shared import cluster_secret
 from shared.cluster_secret import CONFIG, ClusterSecret
 from tests.infra import argocd
@@ -405,7 +406,7 @@ def test_refused(case: str, decide: Callable[..., list[str]]) -> None:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_function_is_confined(function: str, decide: Callable[..., list[str]]) -> None:
-    user = f"{function}@{VALUES['functions-domain']}"
+    user = f"{account_id(function)}@{VALUES['functions-domain']}"
     assert decide(user, "DELETE", None, changed(OURS, labels={MARK: None}))
 
 
@@ -418,7 +419,7 @@ def test_no_function_binds_a_role_in_the_central_cluster(function: str, decide: 
         "roleRef": {"kind": "ClusterRole", "name": "cluster-admin"},
     }
     resource = ("rbac.authorization.k8s.io", "clusterrolebindings")
-    user = f"{function}@{VALUES['functions-domain']}"
+    user = f"{account_id(function)}@{VALUES['functions-domain']}"
     assert decide(user, "CREATE", binding, None, namespace="", resource=resource)
     assert decide("you@example.com", "CREATE", binding, None, namespace="", resource=resource) == []
 
@@ -439,7 +440,7 @@ def test_the_policy_names_every_function_and_our_configuration(policy: Object) -
     """Without an evaluator these hold at least."""
     spec = policy["spec"]
     named = re.findall(r"'([a-z-]+)'", spec["matchConditions"][1]["expression"])
-    assert sorted(set(named)) == sorted(FUNCTIONS)
+    assert sorted(set(named)) == sorted(map(account_id, FUNCTIONS))
     (configs,) = [item["expression"] for item in spec["variables"] if item["name"] == "configs"]
     assert yaml.safe_load(configs) == [CONFIG, BY_ARGOCD]
     assert cluster_secret._same_config(BY_ARGOCD)
