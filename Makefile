@@ -29,6 +29,9 @@ demo: setup  ## run the story: clusters come, change and go, and Argo CD's list 
 test: setup  ## run every test that needs nothing to be built
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -rs
 
+kills: setup  ## 200 times kill -9 of a random function while clusters come and go
+	@KILLS=200 $(BIN)/python -m pytest tests/chain/test_kills.py
+
 bench: setup  ## measure the numbers, print the table, draw the plots in docs/ (8 minutes; --quick: one)
 	@$(BIN)/python -m tests.bench
 
