@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from shared import decisions
 from shared.decisions import Found, Move
 from shared.errors import PermanentError, RetryableError, TakenError
-from shared.facts import Cluster, Membership
+from shared.facts import Cluster, Membership, State, state_of_cluster
 from shared.messages import Next, Outcome, Request
 from shared.outcomes import without_acting
 from shared.reading import read_cluster, read_subject
@@ -73,6 +73,8 @@ def _delete_earlier(cluster: Cluster, found: Membership, services: Services) -> 
     looks like an earlier one's. So both are read again, the membership directly before it is deleted.
     """
     again = read_cluster(cluster.name, services)
+    if state_of_cluster(again, services.settings, services.central_cluster) is not State.WANTED:
+        raise RetryableError(f"{cluster.name} is not alive and wanted any more: looked at again")
     now = services.fleet.membership(found.name)
     same = (
         isinstance(again, Cluster) and again.id == cluster.id and now is not None and now.unique_id == found.unique_id

@@ -73,3 +73,25 @@ def test_an_earlier_clusters_secret_is_held_and_stays_so_while_the_later_one_is_
     world.change(BLUE, status="RUNNING")
     world.sweep()
     assert HELD not in noted(world)
+
+
+def test_a_cluster_that_is_going_by_the_second_look_is_not_registered_in_an_earlier_ones_place() -> None:
+    world = World()
+    world.create(BLUE)
+    world.publish("register-membership", {"cluster": str(BLUE)})
+    world.settle()
+    world.delete(BLUE)
+    world.create(BLUE)
+    seen: list[str] = []
+
+    def going(phase: str, call: str) -> None:
+        if phase == "after" and call.startswith("container get") and not seen:
+            seen.append(call)
+            world.change(BLUE, status="STOPPING")
+
+    world.touch = going
+    uid = world.memberships[BLUE.membership("demo-fleet")].unique_id
+    world.publish("register-membership", {"cluster": str(BLUE)})
+    world.settle()
+    assert seen
+    assert world.memberships[BLUE.membership("demo-fleet")].unique_id == uid
