@@ -264,7 +264,12 @@ class Simulation(World):
             # Any latency will do, as long as it stays the same when a run is told with less in it.
             seconds = 0.02 + (zlib.crc32(call.encode()) % 97) / 200
             kind = noise.kind if noise else ""
-            self.pause(seconds + noise.amount if noise and kind == "stalled" else seconds)
+            stall = noise.amount if noise and kind == "stalled" else 0.0
+            if self.events_are_enough:
+                # A delivery that outlives its ack deadline is answered for by its twin, and nobody delivers it again: what
+                # it leaves undone is for a sweep to see. (Deployed, the time-out of a function is shorter.)
+                stall = min(stall, max(0.0, context.started + ACK_DEADLINE - 60 - self.t))
+            self.pause(seconds + stall)
             context.stale = noise.amount if noise and kind == "stale answer" and not self.events_are_enough else 0.0
             context.denied = kind == "denied"
             if kind == "failed":
