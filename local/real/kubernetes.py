@@ -108,7 +108,11 @@ class ControlPlanes:
             "--unsafe-no-fsync",  # nothing here outlives the run
         ]
         self.etcd.on_death = self.on_death
-        self.session = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(sock_connect=10))
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),  # a controller holds a watch for every kind of every cluster
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(sock_connect=10),
+        )
         await asyncio.gather(self._webhook.start(), self.etcd.start(self.directory))
         self._fill()
 
