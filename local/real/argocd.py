@@ -98,6 +98,7 @@ class ArgoCD:
             f"--repo-server={repo.address}",
             "--repo-server-plaintext",
             f"--metrics-port={controller.port}",
+            "--self-heal-backoff-cap-seconds=2",  # minutes otherwise, when one cluster is changed time and again
         ]
         sets = self._program("argocd-applicationset-controller")
         sets.arguments = [
