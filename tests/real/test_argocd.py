@@ -95,7 +95,12 @@ def synced(cloud: Chain, story: str, cluster: str, where: Callable[[Json], bool]
 
 
 def roll_out(cloud: Chain, cluster: str) -> None:
-    """Do what the controllers of a cluster with nodes do: say that Deployments and their budgets are as they should be."""
+    """Do what a cluster's controllers do: report Deployments and budgets as they should be, and collect what was pruned."""
+    _, found = cloud.kubernetes(cluster, "GET", "/api/v1/configmaps")
+    for one in found["items"]:
+        if one["metadata"].get("finalizers") == ["foregroundDeletion"]:
+            path = f"/api/v1/namespaces/{one['metadata']['namespace']}/configmaps/{one['metadata']['name']}"
+            cloud.kubernetes(cluster, "PATCH", path, {"metadata": {"finalizers": None}}, content_type=MERGE)
     _, found = cloud.kubernetes(cluster, "GET", "/apis/apps/v1/deployments")
     for one in found["items"]:
         count, generation = one["spec"]["replicas"], one["metadata"]["generation"]
@@ -138,6 +143,7 @@ def commit(cloud: Chain, path: str, change: Callable[[str], str]) -> None:
 
 def hello(cloud: Chain, cluster: str, namespace: str = "hello") -> str:
     """What the sample application's page says in a cluster."""
+    roll_out(cloud, cluster)
     _, found = cloud.kubernetes(cluster, "GET", f"/api/v1/namespaces/{namespace}/configmaps")
     pages: list[str] = [
         one["data"]["index.html"] for one in found["items"] if one["metadata"]["name"].startswith("hello-")
