@@ -279,7 +279,7 @@ class Cloud:
         values = {
             "fleet-project": FLEET,
             "fleet-project-number": str(NUMBERS[FLEET]),
-            "functions-domain": service_account("", FLEET).removeprefix("@"),
+            "functions-domain": service_account("argocd", FLEET).partition("@")[2],
             "argocd-identity": service_account("argocd", FLEET),
             "central-membership": CENTRAL_MEMBERSHIP,
             "apps-project": APPS,
@@ -685,7 +685,7 @@ def _policy(namespace: str, gateway_address: str) -> list[Json]:
     """The admission policy that is deployed, for our names, and for our gateway instead of Google's."""
     google = "([a-z0-9-]+-)?connectgateway[.]googleapis[.]com"
     text = (ROOT / "infra" / "argocd" / "base" / "registrar-policy.yaml").read_text()
-    domain = service_account("", FLEET).removeprefix("@")
+    domain = service_account("argocd", FLEET).partition("@")[2]
     for old, new in {
         "'DOMAIN'": f"'{domain}'",
         "'NUMBER'": f"'{NUMBERS[FLEET]}'",
