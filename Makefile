@@ -32,6 +32,9 @@ test: setup  ## run every test that needs nothing to be built
 kills: setup  ## 200 times kill -9 of a random function while clusters come and go
 	@KILLS=200 $(BIN)/python -m pytest tests/chain/test_kills.py
 
+matrix: setup  ## every outside call of every step, gone wrong once in every way, as a table
+	@$(BIN)/python -m tests.chain.matrix
+
 bench: setup  ## measure the numbers, print the table, draw the plots in docs/ (8 minutes; --quick: one)
 	@$(BIN)/python -m tests.bench
 
