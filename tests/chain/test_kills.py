@@ -19,7 +19,7 @@ def test_functions_killed_at_random_under_load_lose_nothing_and_double_nothing(c
     living: list[str] = []
     gone: list[str] = []
     for _ in range(KILLS):
-        living.append(cloud.create_cluster(fresh("killed"), labels={"env": "prod"}, seconds=chance.choice((0, 0.2))))
+        living.append(cloud.create_cluster(fresh("shot"), labels={"env": "prod"}, seconds=chance.choice((0, 0.2))))
         if len(living) > 4:
             settled = [cluster for cluster in living if cloud.state()["clusters"][cluster]["status"] == "RUNNING"]
             for cluster in chance.sample(settled, min(1, len(settled))):
@@ -35,10 +35,10 @@ def test_functions_killed_at_random_under_load_lose_nothing_and_double_nothing(c
     mine = [
         one
         for one in cloud.secrets()
-        if "/clusters/killed-" in (one["annotations"] or {}).get("fleet-registrar/cluster", "")
+        if "/clusters/shot-" in (one["annotations"] or {}).get("fleet-registrar/cluster", "")
     ]
     assert len(mine) == len(living) == len({one["labels"]["fleet-registrar/cluster-hash"] for one in mine})
     for cluster in living:
         assert cloud.membership(cluster)
         assert cloud.binding(cluster)
-    assert not cloud.dead_letters("/clusters/killed-")
+    assert not cloud.dead_letters("/clusters/shot-")
