@@ -34,11 +34,7 @@ def run(asked: Request, services: Services) -> Outcome:
     if isinstance(subject.cluster, Cluster):
         membership = membership_of(subject.cluster, subject.asked.membership, services)
     assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is wanted has one
-    url = membership.name.gateway_url(
-        services.settings.fleet_project_number,
-        gke=membership.cluster is not None,
-        override=services.settings.connectgateway_endpoint,
-    )
+    url = services.settings.gateway_url(membership.name, gke=membership.cluster is not None)
     try:
         did = _granted(url, services, attached=membership.cluster is None)
     except RefusedError as error:

@@ -58,6 +58,10 @@ def _for_membership(asked: Request, services: Services) -> Outcome:
         return _hand_to_cluster(
             Request(secret.cluster, asked.membership, leave=asked.leave), f"Secret {secret.name} names it"
         )
+    if secret is None and asked.membership and services.fleet.membership(asked.membership) is None:
+        # There is nothing to remove, so nothing to prove: the proof reads the location's whole list, once for each deletion.
+        reason = f"the fleet answers 404 for {asked.membership}, and no Secret of ours names it"
+        return Outcome(Move.NOTHING.value, reason)
     subject = read_subject(asked, services, has_secret=secret is not None)
     if subject.asked.cluster is not None:
         return _hand_to_cluster(subject.asked, "the membership names it")

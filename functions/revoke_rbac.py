@@ -53,9 +53,7 @@ def _revoked(subject: Subject, services: Services) -> str:
     if membership is None:
         return "no membership leads to the cluster: its binding lets nobody in"
     settings, attached = services.settings, membership.cluster is None
-    url = membership.name.gateway_url(
-        settings.fleet_project_number, gke=not attached, override=settings.connectgateway_endpoint
-    )
+    url = settings.gateway_url(membership.name, gke=not attached)
     did = []
     for wanted in rbac.objects(settings, attached=attached):
         name, collection = wanted["metadata"]["name"], rbac.collection(wanted)

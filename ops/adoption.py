@@ -119,9 +119,7 @@ def _matched(secret: ClusterSecret, seen: Survey, settings: Settings, *, change_
     name, known_by = _meant(secret, seen, settings)
     request, gke = _wanted(name, seen, settings)
     assert request.membership is not None  # noqa: S101 - _wanted gives both names
-    server = request.membership.gateway_url(
-        settings.fleet_project_number, gke=gke, override=settings.connectgateway_endpoint
-    )
+    server = settings.gateway_url(request.membership, gke=gke)
     stands = secret.data.get("server", "").rstrip("/")
     notes = []
     if stands != server:

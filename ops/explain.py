@@ -82,9 +82,7 @@ def _read(name: Name, seen: Survey, services: Services) -> tuple[Cluster | Gone 
 def _access(membership: Membership, services: Services) -> Access:
     """Look, through the gateway, whether Argo CD's identity is let in."""
     settings, attached = services.settings, membership.cluster is None
-    url = membership.name.gateway_url(
-        settings.fleet_project_number, gke=not attached, override=settings.connectgateway_endpoint
-    )
+    url = settings.gateway_url(membership.name, gke=not attached)
     lines: list[str] = []
     stands = True
     for wanted in rbac.objects(settings, attached=attached):

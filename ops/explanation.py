@@ -246,11 +246,7 @@ def _in_the_way(evidence: Evidence) -> list[ClusterSecret]:
     name: str = evidence.name.secret_name
     server = ""
     if membership is not None:
-        server = membership.name.gateway_url(
-            evidence.settings.fleet_project_number,
-            gke=membership.cluster is not None,
-            override=evidence.settings.connectgateway_endpoint,
-        )
+        server = evidence.settings.gateway_url(membership.name, gke=membership.cluster is not None)
     names = {name} | {secret.data.get("name", name) for secret in evidence.secrets}
     same = known(evidence.seen, evidence.settings).get(evidence.name, [])
     return [

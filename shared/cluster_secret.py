@@ -214,9 +214,7 @@ def plan(
     """
     source = label_rules.translate(cluster.labels if cluster else membership.labels, settings.label_keys)
     fixed = _fixed_labels(cluster, membership)
-    server = membership.name.gateway_url(
-        settings.fleet_project_number, gke=membership.cluster is not None, override=settings.connectgateway_endpoint
-    )
+    server = settings.gateway_url(membership.name, gke=membership.cluster is not None)
     facts = _annotations(cluster, membership, settings)
     if existing is None:
         if not granted:

@@ -91,11 +91,7 @@ class Services:
     @functools.cached_property
     def central_url(self) -> str:
         """The central cluster's address through the gateway."""
-        return self.settings.central_membership.gateway_url(
-            self.settings.fleet_project_number,
-            gke=self.central_cluster is not None,
-            override=self.settings.connectgateway_endpoint,
-        )
+        return self.settings.gateway_url(self.settings.central_membership, gke=self.central_cluster is not None)
 
     @functools.cached_property
     def bus(self) -> Bus:

@@ -76,6 +76,10 @@ class Settings:
         """Project number → id, as far as the numbers are known."""
         return {self.fleet_project_number: self.fleet_project}
 
+    def gateway_url(self, membership: MembershipName, *, gke: bool) -> str:
+        """Return the address of a member of our fleet; `gke`: its endpoint is a GKE cluster."""
+        return membership.gateway_url(self.fleet_project_number, gke=gke, override=self.connectgateway_endpoint)
+
 
 class _Reader:
     """Reads one variable after another and collects the faults."""

@@ -126,6 +126,16 @@ def test_a_404_that_the_list_contradicts_proves_nothing(cloud: Chain) -> None:
     assert cloud.everything() == before
 
 
+def test_a_membership_that_is_not_there_and_that_no_secret_names_takes_no_list_to_be_left_alone(cloud: Chain) -> None:
+    """Each deletion of a GKE cluster brings such a message, and the list is as long as the fleet is large."""
+    membership = f"projects/{FLEET}/locations/{REGION}/memberships/{fresh('never')}"
+    since = time.time()
+    cloud.publish("remove-secret", {"membership": membership})
+    cloud.said("remove-secret", membership, "no Secret of ours names it")
+    reads = [one["path"] for one in cloud.calls(since) if one["caller"] == email("remove-secret")]
+    assert [path for path in reads if "/memberships" in path] == [f"/v1/{membership}"]
+
+
 def test_a_list_that_lacks_zones_proves_nothing(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", f"{REGION}-c", APPS)
     secret = cloud.manifest(cluster)
