@@ -23,8 +23,9 @@ $(STAMP): requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
 	@touch $@
 
-demo: setup  ## run the story: clusters come, change and go, and Argo CD's list follows
-	@$(BIN)/python -m local demo
+demo: setup  ## run the story: clusters come, change and go, and Argo CD's list follows (ARGOCD=real: and Argo CD itself)
+	@$(if $(filter real,$(KUBE) $(ARGOCD)),$(BIN)/python -m local.real build $(if $(filter real,$(ARGOCD)),,kube-apiserver))
+	@$(BIN)/python -m local demo $(if $(KUBE),--kube $(KUBE)) $(if $(ARGOCD),--argocd $(ARGOCD))
 
 test: setup  ## run every test that needs nothing to be built
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -rs
@@ -41,8 +42,10 @@ bench: setup  ## measure the numbers, print the table, draw the plots in docs/ (
 test-real: setup  ## the same suites and more on kube-apiserver and Argo CD themselves, built once into a cache
 	@$(BIN)/python -m local.real build
 	@REAL_PARTS=1 $(BIN)/python -m local.real run $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -rs \
-	  tests/real tests/contract/test_kubernetes.py tests/contract/test_kubernetes_kubectl.py tests/contract/test_pubsub.py \
-	  tests/chain/test_pubsub_emulator.py
+	  tests/real/test_kubernetes_differential.py tests/contract/test_kubernetes.py tests/contract/test_kubernetes_kubectl.py \
+	  tests/contract/test_pubsub.py tests/chain/test_pubsub_emulator.py
+	@REAL_PARTS=1 CHAIN_KUBE=real $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -rs \
+	  tests/chain tests/real --ignore tests/real/test_kubernetes_differential.py
 
 simulate: setup  ## 100,000 life cycles of clusters on a simulated world, with all that can go wrong
 	@$(BIN)/python -m tests.simulation --lives 100000 --sweeps 10000 --jobs $(JOBS)

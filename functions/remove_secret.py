@@ -60,8 +60,9 @@ def _for_membership(asked: Request, services: Services) -> Outcome:
         )
     if secret is None and asked.membership and services.fleet.membership(asked.membership) is None:
         # There is nothing to remove, so nothing to prove: the proof reads the location's whole list, once for each deletion.
-        reason = f"the fleet answers 404 for {asked.membership}, and no Secret of ours names it"
-        return Outcome(Move.NOTHING.value, reason)
+        return Outcome(
+            Move.NOTHING.value, f"the fleet answers 404 for {asked.membership}, and no Secret of ours names it"
+        )
     subject = read_subject(asked, services, has_secret=secret is not None)
     if subject.asked.cluster is not None:
         return _hand_to_cluster(subject.asked, "the membership names it")

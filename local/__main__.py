@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         return one
 
     _up_options(command("up", _up, "start everything, write .local/env, run until Ctrl-C"))
-    command("demo", _demo, "tell the story: clusters come, change and go, and Argo CD's list follows")
+    _parts(command("demo", _demo, "tell the story: clusters come, change and go, and Argo CD's list follows"))
     status = command("status", _status, "show clusters, memberships, Secrets, queues, functions, faults and events")
     status.add_argument("--json", action="store_true", help="all of it, as JSON")
 
@@ -112,21 +112,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _up_options(up: argparse.ArgumentParser) -> None:
-    up.add_argument("--pubsub", choices=["embedded", "emulator"], default="embedded", help="emulator: the Cloud SDK's")
-    up.add_argument(
+def _parts(one: argparse.ArgumentParser) -> None:
+    """What can be had embedded, or as itself."""
+    one.add_argument(
         "--kube",
         choices=["embedded", "real"],
         default="embedded",
         help="real: a kube-apiserver per cluster (python -m local.real build; some 300 MB each)",
     )
-    up.add_argument("--spare", type=int, default=1, help="real servers that wait for the next cluster")
-    up.add_argument(
+    one.add_argument(
         "--argocd",
         choices=["none", "real"],
         default="none",
         help="real: Argo CD 3.2 beside it, with the fleet's stories of infra/argocd (needs --kube real)",
     )
+
+
+def _up_options(up: argparse.ArgumentParser) -> None:
+    up.add_argument("--pubsub", choices=["embedded", "emulator"], default="embedded", help="emulator: the Cloud SDK's")
+    _parts(up)
+    up.add_argument("--spare", type=int, default=1, help="real servers that wait for the next cluster")
     up.add_argument("--selector", default="", help="label selector of the clusters to take in (CLUSTER_SELECTOR)")
     up.add_argument("--label-keys", default="", help="labels to take over (LABEL_KEYS)")
     up.add_argument(
@@ -216,10 +221,10 @@ def _up(options: argparse.Namespace) -> int:
         return 1
 
 
-def _demo(_options: argparse.Namespace) -> int:
+def _demo(options: argparse.Namespace) -> int:
     from local import demo
 
-    return demo.main()
+    return demo.main(options)
 
 
 def _tell(endpoints: dict[str, str], directory: Path) -> None:

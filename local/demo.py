@@ -2,7 +2,8 @@
 
 Everything is real but Google Cloud: the functions run under functions-framework with the official clients, and the story
 only does what people do (create, label, delete, publish) and looks at what stands afterwards. The sweep, which Cloud
-Scheduler would wake, is woken by a publish.
+Scheduler would wake, is woken by a publish. With `--argocd real` Argo CD itself is at the end: what it says of its
+Applications is waited for as well.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ from local.control import LocalCloud
 from local.iam import account_id
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
 ARGOCD = "argocd@demo-fleet.iam.gserviceaccount.com"
 EVERYTHING = "/api/v1/namespaces"  # something that only a person or thing with rights may list
+CENTRAL = "projects/demo-fleet/locations/europe-west1/clusters/central"
+APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
+ARGOCD_SECONDS = 120.0  # at its own pace: it looks at a cluster that it has just heard of for the first time
 APIS = {"container": "GKE", "gkehub": "fleet", "connectgateway": "gateway"}
 
 
@@ -77,9 +82,10 @@ def _short(text: str) -> str:
 class Story:
     """The chapters, in order. Each asserts on what stands, and fails with what it waited for."""
 
-    def __init__(self, cloud: LocalCloud, teller: Teller) -> None:
+    def __init__(self, cloud: LocalCloud, teller: Teller, *, argocd: bool) -> None:
         self.cloud = cloud
         self.say = teller.say
+        self.argocd = argocd
         self.times: list[tuple[str, float]] = []
 
     def chapters(self) -> list[tuple[str, Callable[[], None]]]:
@@ -99,7 +105,7 @@ class Story:
         """The first cluster; the granting step is kept from its gateway for a moment, to look before and after."""
         cloud = self.cloud
         fault = cloud.add_fault("status", api="connectgateway", caller="grant-rbac@*", status=503, times=0)
-        self.shop = cloud.create_cluster("shop", labels={"env": "prod", "tier": "web"})
+        self.shop = cloud.create_cluster("shop", labels=self._baseline(env="prod", tier="web"))
         membership = cloud.wait_for(lambda: self._membership(self.shop), what="a membership for shop") or ""
         status, answer = cloud.through_gateway(ARGOCD, membership, "GET", EVERYTHING)
         self._check(status == 403, f"before the grant Argo CD's identity is refused (got {status})")
@@ -112,12 +118,14 @@ class Story:
 
     def zonal(self) -> None:
         """Its audit entries come by a log sink."""
-        self.batch = self.cloud.create_cluster("batch", "europe-west1-b", "demo-apps", {"env": "dev"})
+        self.batch = self.cloud.create_cluster("batch", "europe-west1-b", "demo-apps", self._baseline(env="dev"))
         self._appears(self.batch)
 
     def autopilot(self) -> None:
         """The membership that GKE made is used, and stays GKE's."""
-        self.lab = self.cloud.create_cluster("lab", labels={"env": "dev"}, autopilot=True, fleet="demo-fleet")
+        self.lab = self.cloud.create_cluster(
+            "lab", labels=self._baseline(env="dev"), autopilot=True, fleet="demo-fleet"
+        )
         secret = self._appears(self.lab)
         self._check(
             secret["annotations"]["fleet-registrar/membership"].endswith("/memberships/lab"),
@@ -126,18 +134,19 @@ class Story:
 
     def attached(self) -> None:
         """A person has let our identities in, by one gcloud command."""
-        self.edge = self.cloud.attach("edge", labels={"env": "prod"}, admit=True)
+        self.edge = self.cloud.attach("edge", labels=self._baseline(env="prod"), admit=True)
         self._appears(self.edge)
 
     def label(self) -> None:
         """A label change at the source reaches the Secret, and with it every ApplicationSet."""
-        self.cloud.set_labels(self.shop, {"env": "staging", "tier": "web"})
+        self.cloud.set_labels(self.shop, {"env": "staging", "tier": "web", "baseline": "hardened"})
         self._timed("shop: env=staging", lambda: self._secret(self.shop)["labels"].get("env") == "staging")
+        self._synced("isolation", self._secret(self.shop))
 
     def unselected(self) -> None:
         """An event never lets a living cluster leave: the sweep holds it, and removes it when it was held long enough."""
         cloud = self.cloud
-        membership = self._membership(self.lab) or ""
+        membership, before = self._membership(self.lab) or "", self._secret(self.lab)
         cloud.set_labels(self.lab, {})
         cloud.wait_quiet()
         self._check(cloud.secret(self.lab) is not None, "the event alone removes nothing")
@@ -152,14 +161,17 @@ class Story:
 
         self._timed("lab is out of Argo CD's list", swept)
         cloud.wait_quiet()
+        self._let_go("guardrails", before)
         status, _ = cloud.through_gateway(ARGOCD, membership, "GET", EVERYTHING)
         self._check(status == 403, f"after leaving Argo CD's identity is refused again (got {status})")
         self.say("Argo CD's identity is refused by the cluster again; the cluster keeps its membership")
 
     def deleted(self) -> None:
         """Held while it is going, removed when GKE proves it gone, and its membership with it."""
+        before = self._secret(self.batch)
         self.cloud.delete_cluster(self.batch)
         self._timed("batch is gone", lambda: self.cloud.secret(self.batch) is None)
+        self._let_go("guardrails", before)
         self.cloud.wait_for(lambda: self._membership(self.batch) is None, what="the membership of batch to go")
 
     def poison(self) -> None:
@@ -176,7 +188,26 @@ class Story:
     def _appears(self, cluster: str) -> dict[str, Any]:
         name = cluster.rpartition("/")[2]
         self._timed(f"{name} is in Argo CD's list", lambda: self.cloud.secret(cluster) is not None)
-        return self._secret(cluster)
+        secret = self._secret(cluster)
+        self._synced("guardrails", secret)
+        return secret
+
+    def _baseline(self, **labels: str) -> dict[str, str]:
+        """The labels, and the one by which `infra/argocd/fleet/baseline.yaml` gives a cluster the platform's tooling."""
+        return labels | {"baseline": "standard"}
+
+    def _synced(self, component: str, secret: dict[str, Any]) -> None:
+        """Where Argo CD is there: it has brought a component of the baseline to the cluster, by its own status."""
+        if self.argocd:
+            name = _application(component, secret)
+            well = ("Synced", "Healthy")
+            self._timed(f"Argo CD: {name} is {' and '.join(well)}", lambda: applications(self.cloud).get(name) == well)
+
+    def _let_go(self, component: str, secret: dict[str, Any]) -> None:
+        """Where Argo CD is there: it has let go of a cluster that it does not know any more, and nothing is stuck."""
+        if self.argocd:
+            name = _application(component, secret)
+            self._timed(f"Argo CD: {name} is no more", lambda: name not in applications(self.cloud))
 
     def _secret(self, cluster: str) -> dict[str, Any]:
         found = self.cloud.secret(cluster)
@@ -192,13 +223,29 @@ class Story:
 
     def _timed(self, what: str, condition: Callable[[], bool]) -> None:
         began = time.monotonic()
-        self.cloud.wait_for(condition, what=what)
+        self.cloud.wait_for(condition, ARGOCD_SECONDS if self.argocd else 30.0, what)
         self.times.append((what, time.monotonic() - began))
         self.say(what)
 
     def _check(self, holds: bool, what: str) -> None:
         if not holds:
             raise AssertionError(f"expected: {what}")
+
+
+def applications(cloud: LocalCloud) -> dict[str, tuple[str, str]]:
+    """Argo CD's Applications on the fleet's clusters, and what it says of them: sync and health."""
+    _, found = cloud.kubernetes(CENTRAL, "GET", APPLICATIONS)
+    told = {one["metadata"]["name"]: one.get("status", {}) for one in found["items"]}
+    return {
+        name: (status.get("sync", {}).get("status", ""), status.get("health", {}).get("status", ""))
+        for name, status in sorted(told.items())
+        if name != "fleet"
+    }
+
+
+def _application(component: str, secret: dict[str, Any]) -> str:
+    """The name that `infra/argocd/fleet/baseline.yaml` gives an Application."""
+    return f"baseline-{component}-{secret['data.name']}"
 
 
 def table(cloud: LocalCloud, story: Story) -> str:
@@ -210,8 +257,12 @@ def table(cloud: LocalCloud, story: Story) -> str:
         lines.append(
             f"  {secret['data.name']:<44}{labels['fleet-registrar/kind']:<16}{labels.get('env', ''):<10}…/{server}"
         )
+    if story.argocd:
+        lines += ["", "Argo CD's Applications, by its own status:"]
+        lines += [f"  {name:<60}{', '.join(told)}" for name, told in applications(cloud).items()]
+    wide = max(len(what) for what, _ in story.times) + 2
     lines += ["", "How long it took (creating, deleting: a second each):"]
-    lines += [f"  {what:<44}{seconds:5.2f} s" for what, seconds in story.times]
+    lines += [f"  {what:<{wide}}{seconds:6.2f} s" for what, seconds in story.times]
     own = [call for call in cloud.calls() if call["caller"].partition("@")[0] in _identities(cloud)]
     counted = Counter(
         (APIS[call["api"]], "reads" if call["method"] == "GET" else "writes") for call in own if call["api"] in APIS
@@ -225,8 +276,9 @@ def _identities(cloud: LocalCloud) -> set[str]:
     return {account_id(function) for function in cloud.state()["functions"]}
 
 
-def main() -> int:
+def main(options: argparse.Namespace) -> int:
     """Start a cloud, tell the story, stop the cloud. Returns 0, or 1 after saying which chapter failed."""
+    argocd = options.argocd == "real"
     with tempfile.TemporaryDirectory(prefix="fleet-registrar-") as directory:
         command = [
             sys.executable,
@@ -243,6 +295,10 @@ def main() -> int:
             "0.3",
             "--retry-max",
             "2",
+            "--kube",
+            "real" if argocd else options.kube,
+            "--argocd",
+            options.argocd,
         ]
         print("starting the local cloud …", flush=True)
         log = Path(directory) / "up.log"
@@ -252,15 +308,15 @@ def main() -> int:
             if (cloud := _ready(up, Path(directory))) is None:
                 print(f"the local cloud did not start:\n{log.read_text()[-3000:]}")
                 return 1
-            return _tell(cloud)
+            return _tell(cloud, argocd=argocd)
         finally:
             up.send_signal(signal.SIGTERM)
             up.wait(timeout=30)
 
 
-def _tell(cloud: LocalCloud) -> int:
+def _tell(cloud: LocalCloud, *, argocd: bool) -> int:
     teller = Teller(cloud)
-    story = Story(cloud, teller)
+    story = Story(cloud, teller, argocd=argocd)
     chapters = story.chapters()
     try:
         for number, (name, tell) in enumerate(chapters, 1):

@@ -28,7 +28,9 @@ def main() -> int:
     try:
         if options.command == "run":
             return asyncio.run(_run(options.line[options.line[:1] == ["--"] :]))
-        for part in [build.PARTS[name] for name in options.parts] or build.PARTS.values():
+        parts = [build.PARTS[name] for name in options.parts] or list(build.PARTS.values())
+        build.require(*parts)  # before minutes are spent on the first
+        for part in parts:
             before = build.built(part)
             home = build.build(part)
             if before:

@@ -93,21 +93,17 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fleet-registrar"
 
 
-def missing(part: Part) -> list[str]:
-    """What this machine lacks to build and run a part, in words for people."""
-    lacks = [_CALLED[program] for program in part.programs if shutil.which(program) is None]
-    if built(part):
-        return lacks
-    found = _go_version()
-    if found is None or _number(found) < _number(part.go):
-        lacks.append(f"Go {part.go} or newer (https://go.dev/dl{'' if found is None else f'; here is {found}'})")
-    return lacks
-
-
-def require(part: Part) -> None:
-    """Say what is missing, if anything is."""
-    if lacks := missing(part):
-        raise MissingError(f"a real {part.name} needs what is not here: {', '.join(lacks)}")
+def require(*parts: Part) -> None:
+    """Say what this machine lacks to build and run the parts, if anything: all of it at once, in words for people."""
+    lacks = [_CALLED[program] for part in parts for program in part.programs if shutil.which(program) is None]
+    if oldest := max((_number(part.go) for part in parts if not built(part)), default=None):
+        found = _go_version()
+        if found is None or _number(found) < oldest:
+            wanted = ".".join(map(str, oldest))
+            lacks.append(f"Go {wanted} or newer (https://go.dev/dl{'' if found is None else f'; here is {found}'})")
+    if lacks:
+        names = " and ".join(part.name for part in parts)
+        raise MissingError(f"a real {names} needs what is not here: {', '.join(lacks)}")
 
 
 def built(part: Part) -> bool:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
+KUBE = os.environ.get("CHAIN_KUBE", "embedded")  # real: a kube-apiserver for each cluster
 FLEET, APPS, OTHER, REGION = "demo-fleet", "demo-apps", "demo-other", "europe-west1"
 NUMBER = "100000000001"
 CENTRAL = f"projects/{FLEET}/locations/{REGION}/clusters/central"
@@ -278,7 +279,8 @@ def _named(secrets: list[Json]) -> set[str]:
 def running(directory: Path, *options: str) -> Iterator[Chain]:
     """Run `python -m local up` until the block ends; then SIGTERM must end it well. Later options win."""
     told = directory / "up.log"
-    command = [sys.executable, "-m", "local", "up", "--directory", str(directory / "cloud"), *QUICK, *RETRIES, *options]
+    command = [sys.executable, "-m", "local", "up", "--directory", str(directory / "cloud"), *QUICK, *RETRIES]
+    command += ["--kube", KUBE, *options]
     with (
         told.open("wb") as log,
         subprocess.Popen(

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
 
 REASON = "left out: needs kube-apiserver and Argo CD built (make test-real)"
 
@@ -14,3 +19,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "tests/real/" in str(item.path.as_posix()):
                 item.add_marker(pytest.mark.skip(reason=REASON))
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """List every deviation that the differential test has met."""
+    told: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            told[name] += int(value) if isinstance(value, int) else 0
+    if writes := told.pop("writes", 0):
+        terminalreporter.section("random writes on both servers")
+        terminalreporter.line(f"{writes} writes; of them answered or stored otherwise by the embedded server:")
+        for deviation, count in told.most_common():
+            terminalreporter.line(f"{count:6} {deviation}")
+        terminalreporter.line("       none" if not told else "")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local.real import build
-from tests.chain.running import APPS, ARGOCD, CENTRAL, FLEET, MERGE, REGION, SECRETS, Chain, decoded, fresh, running
+from tests.chain.running import APPS, ARGOCD, CENTRAL, FLEET, MERGE, SECRETS, Chain, decoded, fresh, running
 from tests.chain.test_leaving import ask
 
 if TYPE_CHECKING:
@@ -267,43 +267,16 @@ def test_a_lost_agents_cluster_is_looked_at_anew_when_it_is_back(cloud: Chain) -
     synced(cloud, "baseline-guardrails", edge)
 
 
-def test_argocds_own_parser_reads_what_was_written(cloud: Chain) -> None:
-    odd = {"env": "-prod-", "team_": "a_b", "x" * 63: "y" * 63, "argocd": "yes", "wave": ""}
-    cluster = cloud.onboard("odd", labels=odd)
-    manifest = cloud.manifest(cluster)
-    told = subprocess.run(
-        [build.program(build.ARGOCD, "argocd-read-secret")],
-        input=json.dumps(manifest).encode(),
-        capture_output=True,
-        check=True,
-        timeout=30,
-    )
-    read = json.loads(told.stdout)
-    data = decoded(manifest)
-    assert (read["name"], read["server"]) == (name_of(cluster), data["server"])
-    labels = {key: value for key, value in manifest["metadata"]["labels"].items() if "secret-type" not in key}
-    assert {key: value for key, value in read["labels"].items() if "secret-type" not in key} == labels
-    assert labels["fleet-registrar/location"] == REGION
-    assert read["annotations"]["fleet-registrar/cluster"] == cluster
-    assert read["config"]["execProviderConfig"] == {
-        "command": "argocd-k8s-auth",
-        "args": ["gcp"],
-        "apiVersion": "client.authentication.k8s.io/v1beta1",
-    }
-    assert read["config"]["tlsClientConfig"] == {"insecure": False}
-    assert not read.get("project")
-    assert "shard" not in read or read["shard"] is None
-
-
 def test_what_argocd_rewrites_loses_nothing_and_our_next_write_changes_nothing(cloud: Chain) -> None:
-    cluster = cloud.onboard("blue", labels={"baseline": "standard"})
+    odd = {"team_": "a_b", "-x": "-y-", "x" * 63: "y" * 63, "empty": ""}
+    cluster = cloud.onboard("blue", labels={"baseline": "standard"} | odd)
     synced(cloud, "baseline-guardrails", cluster)
     people = {
         "metadata": {
             "labels": {"argocd.argoproj.io/auto-label-cluster-info": "true", "theirs": "1"},
             "annotations": {"theirs": "2"},
         },
-        "stringData": {"shard": "0"},
+        "stringData": {"shard": "0", "project": "baseline"},
     }
     name = cloud.manifest(cluster)["metadata"]["name"]
     assert cloud.kubernetes(CENTRAL, "PATCH", f"{SECRETS}/{name}", people, content_type=MERGE)[0] == 200

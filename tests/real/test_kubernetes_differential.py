@@ -20,7 +20,7 @@ from local.kubernetes.cluster import Cluster
 from tests.contract.kubernetes_server import Server, served, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Json = dict[str, Any]
 
@@ -285,7 +285,9 @@ def side(server: Server, name: str) -> Iterator[Side]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_both_answer_alike_and_hold_the_same_afterwards(real: Server, embedded: Server, seed: int) -> None:
+def test_both_answer_alike_and_hold_the_same_afterwards(
+    real: Server, embedded: Server, seed: int, record_property: Callable[[str, object], None]
+) -> None:
     deviations: Counter[str] = Counter()
     examples: dict[str, str] = {}
     with side(real, f"diff{seed}") as one, side(embedded, f"diff{seed}") as other:
@@ -303,6 +305,9 @@ def test_both_answer_alike_and_hold_the_same_afterwards(real: Server, embedded: 
                 one.resync(write)
                 other.resync(write)
         assert one.everything() == other.everything() or deviations
+    record_property("writes", WRITES)
+    for what, count in deviations.items():
+        record_property(f"{what} ({KNOWN[what]})" if what in KNOWN else what, count)
     told = "\n".join(f"{count} times {what}\n  {examples[what]}" for what, count in deviations.most_common())
     assert not set(deviations) - set(KNOWN), told
 

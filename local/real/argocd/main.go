@@ -1,12 +1,15 @@
 // The parts of Argo CD that make and sync Applications, in one program, built from its published Go module.
 //
 // Like the program of Argo CD's own images it is called by several names; `kustomize`, which its repo server runs, is one
-// more. `argocd-read-secret` is ours: it reads a cluster Secret (JSON) by Argo CD's parser and prints what that makes of it.
+// more. `argocd-read-secret` is ours: it reads cluster Secrets (JSON, one after the other) by Argo CD's parser and prints what
+// that makes of each, one a line.
 package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -50,15 +53,23 @@ func readSecret() *cobra.Command {
 		Use:          "argocd-read-secret",
 		SilenceUsage: true,
 		RunE: func(command *cobra.Command, _ []string) error {
-			var secret corev1.Secret
-			if err := json.NewDecoder(command.InOrStdin()).Decode(&secret); err != nil {
-				return err
+			secrets := json.NewDecoder(command.InOrStdin())
+			clusters := json.NewEncoder(command.OutOrStdout())
+			for {
+				var secret corev1.Secret
+				if err := secrets.Decode(&secret); errors.Is(err, io.EOF) {
+					return nil
+				} else if err != nil {
+					return err
+				}
+				cluster, err := db.SecretToCluster(&secret)
+				if err != nil {
+					return err
+				}
+				if err := clusters.Encode(cluster); err != nil {
+					return err
+				}
 			}
-			cluster, err := db.SecretToCluster(&secret)
-			if err != nil {
-				return err
-			}
-			return json.NewEncoder(command.OutOrStdout()).Encode(cluster)
 		},
 	}
 }
