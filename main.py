@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import functions_framework
 
-from shared import entry
+from shared import entry, imports
 
 if TYPE_CHECKING:
     from cloudevents.http import CloudEvent
+
+imports.lighten()
 
 
 @functions_framework.cloud_event

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound, RetryError
 from google.api_core.future.polling import DEFAULT_POLLING
 from google.auth.exceptions import GoogleAuthError
+from google.cloud import gkehub_v1
 from requests.exceptions import RequestException
 
-from shared import imports
 from shared.errors import FaultError, PermanentError, RetryableError, TakenError, fault
 from shared.facts import MANAGED_BY, Cluster, Membership
 from shared.resources import ClusterName, MembershipName, NameFault
-
-with imports.without("aiohttp"):  # its asynchronous transport, which is not used here
-    from google.cloud import gkehub_v1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,6 +1,7 @@
-"""A Kubernetes API through Connect Gateway, by the official client's plain requests: thin verbs, no decisions.
+"""A Kubernetes API through Connect Gateway, by the official client's own REST layer: thin verbs, no decisions.
 
-The client's typed API classes cost most of a second to import (docs/decisions/0003) and are not needed for these kinds.
+Its typed API classes cost most of a second to import, its `ApiClient` with pydantic 100 ms more (docs/decisions/0003), and
+neither is needed for these kinds.
 Every write carries a precondition; there is no server-side apply: a stale writer must lose.
 """
 
@@ -13,8 +14,9 @@ from urllib.parse import quote, urlencode
 import urllib3
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request as TokenRequest
-from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.configuration import Configuration
 from kubernetes.client.exceptions import ApiException
+from kubernetes.client.rest import RESTClientObject
 
 from shared.errors import ConflictError, RefusedError, RetryableError, fault
 
@@ -35,7 +37,7 @@ class Gateway:
     def __init__(self, credentials: Credentials) -> None:
         configuration = Configuration()
         configuration.retries = False  # redelivery is what retries
-        self._client = ApiClient(configuration)
+        self._client = RESTClientObject(configuration)
         self._credentials = credentials
 
     @property
@@ -97,7 +99,7 @@ class Gateway:
             headers = {"Authorization": f"Bearer {self._credentials.token}", "Accept": "application/json"}
             if body is not None:
                 headers["Content-Type"] = content
-            response = self._client.call_api(method, url, headers, body, _request_timeout=TIMEOUT_SECONDS)
+            response = self._client.request(method, url, headers, body, _request_timeout=TIMEOUT_SECONDS)
             raw = response.read()
         except (urllib3.exceptions.HTTPError, ApiException, GoogleAuthError) as error:
             raise RetryableError(f"{what}: no answer: {error}") from error

@@ -1,27 +1,63 @@
-"""Keeps optional packages out of the official clients' imports: a cold start pays for every one (docs/decisions/0007)."""
+"""Lighter imports of the official clients, for a function's process: a cold start is mostly imports (docs/decisions/0007).
+
+The clients import much for what a function never does: signing with a key, reading a kubeconfig, streaming, asynchronous
+transports. `main.py` asks for this once, before anything else is imported; no other process does.
+"""
 
 from __future__ import annotations
 
+import gc
+import importlib.util
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from importlib.machinery import PathFinder
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+# Loaded when first touched, which is never: importing them is all that the clients do with them.
+LAZY: Final = frozenset(
+    {
+        # Signing, and with it cryptography: a function's identity is the metadata server's, it holds no key (google-auth).
+        "google.auth.crypt",
+        "google.auth.iam",
+        "google.auth.jwt",
+        # A person's second factor (google-auth).
+        "google.oauth2.reauth",
+        # Kubeconfigs, watches, exec and port-forward, and with them yaml, oauthlib, websocket (kubernetes).
+        "kubernetes.config",
+        "kubernetes.dynamic",
+        "kubernetes.informer",
+        "kubernetes.leaderelection",
+        "kubernetes.stream",
+        "kubernetes.watch",
+        "yaml",
+    }
+)
+# As if not installed: google-api-core takes it for an extra (`async_rest`); it is here because kubernetes requires it.
+ABSENT: Final = frozenset({"aiohttp"})
+# The clients are some 70,000 objects that stay: by Python's default (700) the collector would look through them a hundred times.
+COLLECT_AFTER: Final = 50_000
 
 
-@contextmanager
-def without(package: str) -> Iterator[None]:
-    """Import as if an optional package were not installed; one that is loaded already stays.
+class Lighter:
+    """Finds what is LAZY as modules that load themselves (importlib.util.LazyLoader), and what is ABSENT not at all."""
 
-    `None` in `sys.modules` makes an import raise ModuleNotFoundError
-    (https://docs.python.org/3/reference/import.html#the-module-cache).
-    """
-    if package in sys.modules:
-        yield
-        return
-    sys.modules[package] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[package]
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Return how to load a module; None: as always. https://docs.python.org/3/reference/import.html#the-meta-path."""
+        if name in ABSENT:
+            raise ModuleNotFoundError(f"{name} is kept out of a function's cold start", name=name)
+        found = PathFinder.find_spec(name, path, target) if name in LAZY else None
+        if found is not None and found.loader is not None:
+            found.loader = importlib.util.LazyLoader(found.loader)
+        return found
+
+
+def lighten() -> None:
+    """Import lightly from here on, in this process; modules that are loaded already stay."""
+    if Lighter not in sys.meta_path:
+        sys.meta_path.insert(0, Lighter)
+    gc.set_threshold(COLLECT_AFTER)

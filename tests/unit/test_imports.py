@@ -1,4 +1,4 @@
-"""Optional packages stay out of the official clients' imports, and come back afterwards."""
+"""A function's process imports what it uses, and leaves out what the official clients import for others."""
 
 from __future__ import annotations
 
@@ -8,29 +8,52 @@ from pathlib import Path
 
 import pytest
 
+from shared.imports import ABSENT, LAZY
+
 ROOT = Path(__file__).parents[2]
+CLIENTS = "import main, google.auth, google.auth.transport.requests, shared.fleet, shared.gateway, shared.bus"
 
 
-def test_a_function_starts_without_the_asynchronous_transport() -> None:
-    program = "import sys, shared.fleet, shared.gateway, shared.bus; print('aiohttp' in sys.modules); import aiohttp"
-    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (told.stdout.strip(), told.stderr) == ("False", "")
+def told(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert not done.stderr
+    return done.stdout.strip()
 
 
-def test_a_package_that_is_loaded_already_stays() -> None:
-    from shared import imports
+@pytest.mark.parametrize(
+    "package",
+    [
+        "aiohttp",
+        "cryptography",
+        "dateutil",
+        "oauthlib",
+        "pydantic",
+        "websocket",
+        "yaml.loader",
+        "kubernetes.client.models",
+    ],
+)
+def test_a_function_starts_without(package: str) -> None:
+    assert told(f"import sys; {CLIENTS}; print({package!r} in sys.modules)") == "False"
 
-    with imports.without("json"):
-        import json
-    assert sys.modules["json"] is json
+
+def test_other_processes_import_as_always() -> None:
+    assert (
+        told(
+            "import sys, shared.fleet, shared.gateway; print('cryptography' in sys.modules, 'yaml.loader' in sys.modules)"
+        )
+        == "True True"
+    )
 
 
-def test_a_package_comes_back_after_a_failed_import(monkeypatch: pytest.MonkeyPatch) -> None:
-    from shared import imports
+@pytest.mark.parametrize("name", sorted(LAZY))
+def test_what_is_left_for_later_is_there_when_it_is_touched_after_all(name: str) -> None:
+    touch = f"import importlib, main; found = importlib.import_module({name!r}); print(found.__doc__ is None, len(dir(found)) > 10)"
+    plain = touch.replace(", main", "")
+    assert told(touch) == told(plain)
 
-    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
-    with pytest.raises(ModuleNotFoundError), imports.without("colorsys"):
-        import colorsys
-    import colorsys
 
-    assert colorsys
+@pytest.mark.parametrize("name", sorted(ABSENT))
+def test_what_is_absent_is_told_like_a_package_that_is_not_installed(name: str) -> None:
+    program = f"import main\ntry:\n  import {name}\nexcept ModuleNotFoundError as error:\n  print(error.name)"
+    assert told(program) == name
