@@ -1,66 +1,60 @@
-"""The fleet API (`gkehub` v1) through its official client, over REST: thin verbs, no decisions."""
+"""The fleet API (`gkehub` v1): memberships read by google-auth's session, made and deleted by the official client."""
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
+import functools
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
-from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound, RetryError
-from google.api_core.future.polling import DEFAULT_POLLING
-from google.auth.exceptions import GoogleAuthError
-from google.cloud import gkehub_v1
-from requests.exceptions import RequestException
-
-from shared.errors import FaultError, PermanentError, RetryableError, TakenError, fault
-from shared.facts import MANAGED_BY, Cluster, Membership
+from shared import rest
+from shared.errors import RetryableError
+from shared.facts import Membership
 from shared.resources import ClusterName, MembershipName, NameFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from google.auth.credentials import Credentials
+    from google.auth.transport.requests import AuthorizedSession
 
-TIMEOUT_SECONDS = 20
-# Registering takes 10 s to a minute on Google's side; a push is cut at its ack deadline.
-OPERATION_SECONDS = 45
-# Without a page size the fleet's list is one answer, however long (gkehub v1, ListMembershipsRequest).
-PAGE = 500
+    from shared.facts import Cluster
+    from shared.registration import Registration
+
+# What a sweep asks for: pages, for without a size the list is one answer, however long (gkehub v1, ListMembershipsRequest),
+# and of each membership what it reads, a partial response as in `gke`. A proof takes the whole answer as it comes.
+LISTED = {
+    "pageSize": "500",
+    "fields": "resources(name,uniqueId,state/code,labels,endpoint/gkeCluster,lastConnectionTime),unreachable,nextPageToken",
+}
 
 
 class Fleet:
     """Reads, makes and deletes memberships. `endpoint` is '' for Google's own."""
 
-    def __init__(self, credentials: Credentials, endpoint: str, numbers: Mapping[str, str]) -> None:
-        options = {"api_endpoint": endpoint.rstrip("/")} if endpoint else None
-        self._client = gkehub_v1.GkeHubClient(credentials=credentials, transport="rest", client_options=options)
+    def __init__(self, session: AuthorizedSession, endpoint: str, numbers: Mapping[str, str]) -> None:
+        self._session = session
+        self._endpoint = endpoint
+        self._base = f"{(endpoint or 'https://gkehub.googleapis.com').rstrip('/')}/v1"
         self._numbers = numbers
 
     def membership(self, name: MembershipName) -> Membership | None:
         """Return the membership; None is the fleet's 404, which alone proves nothing."""
-        found = _called(
-            f"reading {name}",
-            lambda: self._client.get_membership(name=str(name), timeout=TIMEOUT_SECONDS, retry=None),
-            missing_is_none=True,
-        )
-        return None if found is None else self._membership(found)
+        what = f"reading {name}"
+        found = rest.get(self._session, f"{self._base}/{name}", what, missing_is_none=True)
+        return None if found is None else self._membership(found, what)
 
     def in_list(self, name: MembershipName) -> bool:
         """Whether a complete list of the membership's location holds it. Raises RetryableError when it is not complete."""
         parent = f"projects/{name.project}/locations/{name.location}"
-
-        def read() -> bool:
-            pages = self._client.list_memberships(parent=parent, timeout=TIMEOUT_SECONDS, retry=None).pages
-            present = False
-            for page in pages:
-                if page.unreachable:
-                    raise RetryableError(
-                        f"the list of memberships of {parent} lacks {', '.join(page.unreachable)}: whether {name} is gone is not known"
-                    )
-                present = present or any(MembershipName.parse(m.name, self._numbers) == name for m in page.resources)
-            return present
-
-        return bool(_called(f"listing the memberships of {parent}", read))
+        what = f"listing the memberships of {parent}"
+        present = False
+        for page in self._pages(parent, {}, what):
+            if left_out := _texts(page, "unreachable", what):
+                raise RetryableError(
+                    f"the list of memberships of {parent} lacks {', '.join(left_out)}: whether {name} is gone is not known"
+                )
+            present = present or any(self._name(found, what) == name for found in _objects(page, "resources", what))
+        return present
 
     def list(self, project: str) -> tuple[list[Membership], frozenset[str]]:
         """Return all memberships of the fleet, and the locations that the answers leave out.
@@ -68,125 +62,96 @@ class Fleet:
         A membership that cannot be read makes its location incomplete: it must not stop the others.
         """
         parent = f"projects/{project}/locations/-"
-        asked = gkehub_v1.ListMembershipsRequest(parent=parent, page_size=PAGE)
-
-        def read() -> tuple[list[Membership], frozenset[str]]:
-            found: list[Membership] = []
-            left_out: set[str] = set()
-            for page in self._client.list_memberships(asked, timeout=TIMEOUT_SECONDS, retry=None).pages:
-                left_out |= {location.rpartition("/")[2] for location in page.unreachable}
-                for resource in page.resources:
-                    try:
-                        found.append(self._membership(resource))
-                    except (NameFault, RetryableError):
-                        left_out.add(resource.name.split("/")[3])
-            return found, frozenset(left_out)
-
-        listed: tuple[list[Membership], frozenset[str]] = _called(f"listing the memberships of {parent}", read)
-        return listed
+        what = f"listing the memberships of {parent}"
+        found: list[Membership] = []
+        left_out: set[str] = set()
+        for page in self._pages(parent, LISTED, what):
+            left_out |= {location.rpartition("/")[2] for location in _texts(page, "unreachable", what)}
+            for resource in _objects(page, "resources", what):
+                try:
+                    found.append(self._membership(resource, what))
+                except RetryableError:
+                    left_out.add(self._name(resource, what).location)
+        return found, frozenset(left_out)
 
     def create(self, name: MembershipName, cluster: Cluster) -> Membership:
-        """Register the cluster under this name, with our marks, and wait until that is done.
-
-        Raises TakenError when the id is taken. The operation's own error counts like an HTTP error: that the *cluster*
-        is taken already comes as its code 6 after a 200.
-        """
-        resource = gkehub_v1.Membership(
-            labels={"managed-by": MANAGED_BY, "fleet-registrar-cluster-id": cluster.id_label},
-            endpoint=gkehub_v1.MembershipEndpoint(gke_cluster=gkehub_v1.GkeCluster(resource_link=cluster.name.link)),
-        )
-        parent = f"projects/{name.project}/locations/{name.location}"
-        what = f"registering {cluster.name} as {name}"
-        try:
-            operation = _called(
-                what,
-                lambda: self._client.create_membership(
-                    parent=parent, membership_id=name.membership, resource=resource, timeout=TIMEOUT_SECONDS, retry=None
-                ),
-                taken=True,
-            )
-        except TakenError as error:
-            raise TakenError(f"{what}: the id is taken") from error
-        return self._membership(_finished(what, operation))
+        """Register the cluster under this name, with our marks, and wait. Raises TakenError when the id is taken."""
+        return self._membership(self._registration.create(name, cluster), f"registering {cluster.name} as {name}")
 
     def delete(self, name: MembershipName) -> bool:
         """Delete the membership and wait; False when it was gone already, which a 404 alone does not prove.
 
-        The API takes no precondition: read the owner directly before. Raises PermanentError when others have bound
-        something to it (a delete without `force` is refused then, gkehub v1 DeleteMembership).
+        The API takes no precondition: read the owner directly before.
         """
-        what = f"deleting {name}"
-        try:
-            operation = _called(
-                what,
-                lambda: self._client.delete_membership(name=str(name), timeout=TIMEOUT_SECONDS, retry=None),
-                missing_is_none=True,
+        if self._registration.delete(name):
+            return True
+        if self.in_list(name):
+            raise RetryableError(
+                f"deleting {name}: the fleet answers 404, and lists it: two answers that contradict each other"
             )
-            if operation is not None:
-                _finished(what, operation)
-            elif self.in_list(name):
-                raise RetryableError(
-                    f"{what}: the fleet answers 404, and lists it: two answers that contradict each other"
-                )
-        except FaultError as error:
-            if "FAILED_PRECONDITION" in str(error):
-                raise PermanentError(
-                    f"{error}: others have bound something to this membership, so it stays; unbind it and publish again"
-                ) from error
-            raise
-        return operation is not None
+        return False
 
-    def _membership(self, found: Any) -> Membership:
-        link = found.endpoint.gke_cluster.resource_link
+    @functools.cached_property
+    def _registration(self) -> Registration:
+        from shared.registration import Registration
+
+        return Registration(self._session.credentials, self._endpoint)
+
+    def _pages(self, parent: str, query: Mapping[str, str], what: str) -> Iterator[dict[str, Any]]:
+        """Give the pages of a list; a page is let go before the next is read."""
+        while True:
+            url = f"{self._base}/{parent}/memberships" + (f"?{urlencode(query, safe='(),/')}" if query else "")
+            page = rest.get(self._session, url, what) or {}
+            yield page
+            if not page.get("nextPageToken"):
+                return
+            query = {**query, "pageToken": str(page["nextPageToken"])}
+
+    def _name(self, found: dict[str, Any], what: str) -> MembershipName:
+        try:
+            return MembershipName.parse(found.get("name"), self._numbers)
+        except NameFault as error:
+            raise RetryableError(f"{what}: no usable answer from the fleet API: {error}") from error
+
+    def _membership(self, found: dict[str, Any], what: str) -> Membership:
+        """Raises RetryableError for an answer from which nothing may be concluded."""
+        name = self._name(found, what)
+        link = _within(found, "endpoint", "gkeCluster").get("resourceLink")
         try:
             cluster = ClusterName.parse(link, self._numbers) if link else None
-        except NameFault as error:
-            raise RetryableError(f"{found.name} has a resourceLink that cannot be read: {error}") from error
+            heard = found.get("lastConnectionTime")
+            connected = datetime.fromisoformat(str(heard)) if heard else None
+        except (NameFault, ValueError) as error:
+            raise RetryableError(f"{name} has a field that cannot be read: {error}") from error
         return Membership(
-            name=MembershipName.parse(found.name, self._numbers),
-            unique_id=found.unique_id,
-            state=getattr(found.state.code, "name", "UNKNOWN"),
-            labels=dict(found.labels),
+            name=name,
+            unique_id=str(found.get("uniqueId") or ""),
+            state=str(_within(found, "state").get("code") or "UNKNOWN"),
+            labels={str(key): str(value) for key, value in _within(found, "labels").items()},
             cluster=cluster,
-            last_connection=found.last_connection_time or None,
+            last_connection=connected,
         )
 
 
-def _finished(what: str, operation: Any) -> Any:
-    # A poll that is refused is told at once: the next delivery looks again.
-    polling = DEFAULT_POLLING.with_delay(initial=0.1, multiplier=1.6, maximum=5.0)
-    return _called(what, lambda: operation.result(timeout=OPERATION_SECONDS, polling=polling))
+def _within(found: dict[str, Any], *path: str) -> dict[str, Any]:
+    """Return an object inside an answer; an empty one where there is none."""
+    for key in path:
+        inside = found.get(key)
+        found = inside if isinstance(inside, dict) else {}
+    return found
 
 
-def _called(what: str, call: Callable[[], Any], *, missing_is_none: bool = False, taken: bool = False) -> Any:
-    """Make the call and translate what goes wrong into our two kinds of fault."""
-    try:
-        return call()
-    except NotFound as error:
-        if missing_is_none:
-            return None
-        raise _fault(what, error) from error
-    except Conflict as error:  # over gRPC its subclass AlreadyExists
-        if taken:
-            raise TakenError(str(error)) from error
-        raise _fault(what, error) from error
-    except GoogleAPICallError as error:
-        raise _fault(what, error) from error
-    except (RetryError, concurrent.futures.TimeoutError) as error:
-        raise RetryableError(
-            f"{what}: not finished within {OPERATION_SECONDS} s; the next delivery looks again"
-        ) from error
-    except (RequestException, GoogleAuthError, NameFault, ValueError) as error:
-        raise RetryableError(f"{what}: no usable answer from the fleet API: {error}") from error
+def _texts(page: dict[str, Any], key: str, what: str) -> list[str]:
+    return [str(one) for one in _listed(page, key, what)]
 
 
-def _fault(what: str, error: GoogleAPICallError) -> FaultError:
-    """Over REST the exception's class knows the HTTP status alone; the canonical code stands in the body.
+def _objects(page: dict[str, Any], key: str, what: str) -> list[dict[str, Any]]:
+    return [one if isinstance(one, dict) else {} for one in _listed(page, key, what)]
 
-    An operation's error has the operation for a response, and its gRPC code (google.rpc.Code) in its class.
-    """
-    status = error.grpc_status_code.name if error.grpc_status_code else ""
-    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-        status = error.response.json()["error"]["status"] if error.response is not None else status
-    code = int(error.code or 0)
-    return fault(code, status, error.message or "", what)
+
+def _listed(page: dict[str, Any], key: str, what: str) -> list[Any]:
+    """Return a list of an answer; proto JSON leaves an empty one out."""
+    found = page.get(key) or []
+    if not isinstance(found, list):
+        raise RetryableError(f"{what}: no usable answer from the fleet API: {key} is no list")
+    return found

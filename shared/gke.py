@@ -1,17 +1,11 @@
-"""The GKE API (`container` v1): one cluster, and the proof that it is gone. Thin verbs, no decisions.
-
-Carried by google-auth's session: the official client's import alone costs more than all our reads, and two GETs are all
-that is needed (docs/decisions/0003).
-"""
+"""The GKE API (`container` v1): one cluster, and the proof that it is gone. Thin verbs, no decisions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from google.auth.exceptions import GoogleAuthError
-from requests.exceptions import RequestException
-
-from shared.errors import RetryableError, fault
+from shared import rest
+from shared.errors import RetryableError
 from shared.facts import Cluster
 from shared.resources import ClusterName, MembershipName, NameFault
 
@@ -20,7 +14,6 @@ if TYPE_CHECKING:
 
     from google.auth.transport.requests import AuthorizedSession
 
-TIMEOUT_SECONDS = 20
 # What a sweep needs of the 10 kB or so that GKE tells of each cluster: the standard query parameter `fields`, a partial
 # response (discovery document of container v1; https://cloud.google.com/apis/docs/system-parameters).
 LISTED_FIELDS = "clusters(name,location,id,status,resourceLabels,fleet,autopilot/enabled),missingZones"
@@ -31,13 +24,13 @@ class Gke:
 
     def __init__(self, session: AuthorizedSession, endpoint: str, numbers: Mapping[str, str]) -> None:
         self._session = session
-        self._base = (endpoint or "https://container.googleapis.com").rstrip("/")
+        self._base = f"{(endpoint or 'https://container.googleapis.com').rstrip('/')}/v1"
         self._numbers = numbers
 
     def cluster(self, name: ClusterName) -> Cluster | None:
         """Return the cluster; None is GKE's 404, which alone proves nothing. Raises a fault for any other refusal."""
         what = f"reading {name}"
-        answer = self._get(str(name), what, missing_is_none=True)
+        answer = rest.get(self._session, f"{self._base}/{name}", what, missing_is_none=True)
         return None if answer is None else self._cluster(name, answer, what)
 
     def in_list(self, name: ClusterName) -> bool:
@@ -65,33 +58,11 @@ class Gke:
     def _listed(self, where: str, query: str = "") -> tuple[Sequence[dict[str, Any]], frozenset[str]]:
         """Return the clusters of a location and the zones that are missing; an empty list is `{}`, never no body."""
         what = f"listing the clusters of {where}"
-        answer = self._get(f"{where}/clusters{query}", what) or {}
+        answer = rest.get(self._session, f"{self._base}/{where}/clusters{query}", what) or {}
         clusters, missing = answer.get("clusters") or [], answer.get("missingZones") or []
         if not isinstance(clusters, list) or not isinstance(missing, list):
             raise RetryableError(f"{what}: no usable answer from the GKE API")
         return clusters, frozenset(map(str, missing))
-
-    def _get(self, path: str, what: str, *, missing_is_none: bool = False) -> dict[str, Any] | None:
-        """Return the answer's object. Only a 200 with a body is one: an empty body would pass for an empty list."""
-        try:
-            response = self._session.get(f"{self._base}/v1/{path}", timeout=TIMEOUT_SECONDS)
-        except (RequestException, GoogleAuthError) as error:
-            raise RetryableError(f"{what}: no answer from the GKE API: {error}") from error
-        if response.status_code == 404 and missing_is_none:
-            return None
-        try:
-            body = response.json()
-        except ValueError:
-            body = None
-        if not response.ok:
-            told = body.get("error") if isinstance(body, dict) else None
-            told = told if isinstance(told, dict) else {}
-            raise fault(response.status_code, str(told.get("status", "")), str(told.get("message", "")), what)
-        if not isinstance(body, dict):
-            raise RetryableError(
-                f"{what}: no usable answer from the GKE API ({response.status_code} without an object)"
-            )
-        return body
 
     def _cluster(self, name: ClusterName, answer: dict[str, Any], what: str) -> Cluster:
         """Raises RetryableError for an answer without `id` or `status`: nothing may be concluded from it."""

@@ -14,6 +14,7 @@ from shared.errors import RetryableError
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
+    from google.auth.transport.requests import AuthorizedSession
 
     from shared.bus import Bus
     from shared.central import Central
@@ -46,20 +47,25 @@ class Services:
         return found[0]
 
     @functools.cached_property
-    def gke(self) -> Gke:
-        """The GKE API."""
+    def session(self) -> AuthorizedSession:
+        """What reads Google's APIs."""
         from google.auth.transport.requests import AuthorizedSession
 
+        return AuthorizedSession(self.credentials)
+
+    @functools.cached_property
+    def gke(self) -> Gke:
+        """The GKE API."""
         from shared.gke import Gke
 
-        return Gke(AuthorizedSession(self.credentials), self.settings.container_endpoint, self.settings.numbers)
+        return Gke(self.session, self.settings.container_endpoint, self.settings.numbers)
 
     @functools.cached_property
     def fleet(self) -> Fleet:
         """The fleet API."""
         from shared.fleet import Fleet
 
-        return Fleet(self.credentials, self.settings.gkehub_endpoint, self.settings.numbers)
+        return Fleet(self.session, self.settings.gkehub_endpoint, self.settings.numbers)
 
     @functools.cached_property
     def gateway(self) -> Gateway:

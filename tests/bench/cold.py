@@ -35,12 +35,12 @@ SESSION, FLEET, KUBERNETES, PUBSUB = (
 CLIENTS = {
     "route_event": (PUBSUB,),
     "register_membership": (SESSION, FLEET, PUBSUB),
-    "grant_rbac": (SESSION, FLEET, KUBERNETES, PUBSUB),
-    "write_secret": (SESSION, FLEET, KUBERNETES, PUBSUB),
-    "remove_secret": (SESSION, FLEET, KUBERNETES, PUBSUB),
-    "revoke_rbac": (SESSION, FLEET, KUBERNETES, PUBSUB),
+    "grant_rbac": (SESSION, KUBERNETES, PUBSUB),
+    "write_secret": (SESSION, KUBERNETES, PUBSUB),
+    "remove_secret": (SESSION, KUBERNETES, PUBSUB),
+    "revoke_rbac": (SESSION, KUBERNETES, PUBSUB),
     "unregister_membership": (SESSION, FLEET, PUBSUB),
-    "sweep": (SESSION, FLEET, KUBERNETES),
+    "sweep": (SESSION, KUBERNETES),
 }
 OF_EMPTY, OF_CLIENTS = 2.5, 1.15
 

@@ -131,7 +131,9 @@ class Fleet:
         self.settings = settings.load(ENVIRONMENT | {"CLOUDSDK_API_ENDPOINT_OVERRIDES_CONNECTGATEWAY": f"{url}/"})
         self.asked: list[str] = []
         self.clusters: dict[str, list[Json]] = {project: [] for project in PROJECTS}
-        self.memberships: list[bytes] = [self._membership(self.settings.central_membership, None, {})]
+        # Whole, and (True) what is left of each by the fields that a sweep asks for.
+        self.memberships: dict[bool, list[bytes]] = {False: [], True: []}
+        self._add_membership(self.settings.central_membership, None, {})
         self.secrets: list[bytes] = []
         for number in range(clusters):
             name = ClusterName(PROJECTS[number % len(PROJECTS)], REGIONS[number % 7 % len(REGIONS)], f"c{number:06}")
@@ -159,13 +161,13 @@ class Fleet:
                 },
             }
         )
-        self.memberships.append(self._membership(membership, name, marks, member.unique_id))
+        self._add_membership(membership, name, marks, member.unique_id)
         if not lacks:
             self.secrets.append(_secret(cluster, member, self.settings, number))
 
-    def _membership(
+    def _add_membership(
         self, name: MembershipName, cluster: ClusterName | None, labels: dict[str, str], uid: str = "0"
-    ) -> bytes:
+    ) -> None:
         link = cluster or ClusterName(self.settings.fleet_project, name.location, "central")
         told = {
             "name": str(name),
@@ -198,7 +200,12 @@ class Fleet:
             },
             "clusterTier": "STANDARD",
         }
-        return json.dumps(told, indent=2).encode()
+        cut = {
+            **{key: told[key] for key in ("name", "uniqueId", "state", "labels")},
+            "endpoint": {"gkeCluster": {"resourceLink": link.link}},
+        }
+        self.memberships[False].append(json.dumps(told, indent=2).encode())
+        self.memberships[True].append(json.dumps(cut, indent=2).encode())
 
     def answer(self, path: str, query: dict[str, list[str]]) -> bytes:
         """The body for one GET."""
@@ -207,8 +214,9 @@ class Fleet:
             chosen = _chosen(query.get("fields", [""])[0])
             return b'{"clusters": [' + b",".join(_cluster(each, chosen) for each in self.clusters[parts[2]]) + b"]}"
         if parts[-1] == "memberships":
-            size = int(query.get("pageSize", ["0"])[0]) or len(self.memberships)  # unset: all (gkehub v1)
-            page, following = _page(self.memberships, size, query.get("pageToken", [""])[0])
+            found = self.memberships["fields" in query]
+            size = int(query.get("pageSize", ["0"])[0]) or len(found)  # unset: all (gkehub v1)
+            page, following = _page(found, size, query.get("pageToken", [""])[0])
             return b'{"resources": [' + page + b'], "nextPageToken": "' + following.encode() + b'"}'
         if parts[-1] == "secrets":
             foreign = "!=" in query["labelSelector"][0]
@@ -216,7 +224,7 @@ class Fleet:
             page, following = _page([] if foreign else self.secrets, limit, query.get("continue", [""])[0])
             meta = json.dumps({"resourceVersion": "1", **({"continue": following} if following else {})}).encode()
             return b'{"kind": "SecretList", "apiVersion": "v1", "metadata": ' + meta + b', "items": [' + page + b"]}"
-        return self.memberships[0]
+        return self.memberships[False][0]
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer as an ASGI application; `/asked` tells what was asked for, and forgets it."""

@@ -1,17 +1,19 @@
-"""The fields that the sweep's list of clusters is cut to, held against the official client's types.
+"""The fields that the sweep's lists are cut to, held against the official clients' types.
 
-The local GKE API answers in full whatever `fields` says, so nothing else would notice a name that Google does not know.
+The local APIs answer in full whatever `fields` says, so nothing else would notice a name that Google does not know.
 """
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-from google.cloud import container_v1
+from google.cloud import container_v1, gkehub_v1
 from google.protobuf.json_format import MessageToDict
 
+from shared import fleet
 from shared.gke import LISTED_FIELDS, Gke
 
 FLEET = "//gkehub.googleapis.com/projects/1/locations/europe-west1/memberships/blue"
@@ -33,18 +35,59 @@ FULL = container_v1.ListClustersResponse(
 )
 
 
-def listed(answer: dict[str, Any]) -> Any:
+def answering(answer: dict[str, Any]) -> Any:
     response = SimpleNamespace(status_code=200, ok=True, json=lambda: answer)
-    session: Any = SimpleNamespace(get=lambda *_args, **_more: response)
-    return Gke(session, "", {"1": "my-fleet"}).list("team-a")
+    return SimpleNamespace(get=lambda *_args, **_more: response)
+
+
+def listed(answer: dict[str, Any]) -> Any:
+    return Gke(answering(answer), "", {"1": "my-fleet"}).list("team-a")
+
+
+def cut_to(whole: dict[str, Any], inside: str) -> dict[str, Any]:
+    """What is left of an object by the fields inside the parentheses."""
+    paths = [path.split("/") for path in inside.split(",")]
+    return {top: {down[0]: whole[top][down[0]]} if down else whole[top] for top, *down in paths}
 
 
 def test_a_list_that_is_cut_to_the_fields_says_all_that_a_sweep_reads() -> None:
     full = MessageToDict(container_v1.ListClustersResponse.pb(FULL))
     inside = re.search(r"clusters\(([^)]*)\)", LISTED_FIELDS)
     assert inside
-    paths = [path.split("/") for path in inside[1].split(",")]
-    cluster = full["clusters"][0]
-    cut = {top: {down[0]: cluster[top][down[0]]} if down else cluster[top] for top, *down in paths}
+    cut = cut_to(full["clusters"][0], inside[1])
     assert set(re.sub(r"\(.*\)", "", LISTED_FIELDS).split(",")) == {"clusters", "missingZones"} == set(full)
     assert listed(full | {"clusters": [cut]}) == listed(full)
+
+
+MEMBERS = gkehub_v1.ListMembershipsResponse(
+    resources=[
+        gkehub_v1.Membership(
+            name="projects/my-fleet/locations/global/memberships/edge",
+            unique_id="4711",
+            state={"code": "READY"},
+            labels={"env": "prod"},
+            endpoint={
+                "gke_cluster": {"resource_link": "//container.googleapis.com/projects/p/locations/l/clusters/c"},
+                "kubernetes_metadata": {"node_count": 3},
+            },
+            last_connection_time=datetime(2026, 11, 24, 9, 0, 0, 123456, tzinfo=UTC),
+            description="not read",
+        )
+    ],
+    unreachable=["us-east1"],
+)
+
+
+def test_a_list_of_memberships_that_is_cut_says_all_that_a_sweep_reads() -> None:
+    full = MessageToDict(gkehub_v1.ListMembershipsResponse.pb(MEMBERS))
+    fields = fleet.LISTED["fields"]
+    inside = re.search(r"resources\(([^)]*)\)", fields)
+    assert inside
+    cut = cut_to(full["resources"][0], inside[1])
+    assert set(re.sub(r"\(.*\)", "", fields).split(",")) == {"resources", "unreachable", "nextPageToken"}
+    found = [
+        fleet.Fleet(answering(full | {"resources": [one]}), "", {"1": "my-fleet"}).list("my-fleet")
+        for one in (cut, full["resources"][0])
+    ]
+    assert found[0] == found[1]
+    assert found[0][0][0].last_connection == MEMBERS.resources[0].last_connection_time
