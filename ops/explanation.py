@@ -235,8 +235,8 @@ def _differing(secret: ClusterSecret, evidence: Evidence) -> list[str]:
         lines.append(f"differs in {', '.join(changed)}")
     if plan.needs_grant:
         lines.append("its grant is not proven, or it is held")
-    if gone := cluster_secret.gone_keys(secret, cluster, membership, settings):
-        lines.append(f"carries label keys that are gone at the source: {', '.join(sorted(gone))}")
+    if plan.gone:
+        lines.append(f"carries label keys that are gone at the source: {', '.join(sorted(plan.gone))}")
     return [*lines, *plan.warnings]
 
 

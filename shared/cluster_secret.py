@@ -174,7 +174,8 @@ class ClusterSecret:
 class Plan:
     """What to write, for the cluster at `server`: `create` a whole manifest, or `patch` with a merge patch, or neither.
 
-    `needs_grant` means that something else differs too, which may only be written once the access is proven.
+    `needs_grant` means that something else differs too, which may only be written once the access is proven. `gone` are
+    the label keys that we took over and that are gone at the source: a sweep may let them go.
     """
 
     server: str
@@ -182,6 +183,7 @@ class Plan:
     patch: Object | None = None
     needs_grant: bool = False
     warnings: tuple[str, ...] = ()
+    gone: frozenset[str] = frozenset()
 
 
 def timestamp(time: datetime) -> str:
@@ -235,6 +237,7 @@ def plan(
         }
         return Plan(server, create=manifest, warnings=source.warnings)
 
+    gone = existing.written_keys - set(source.labels) - source.kept
     needs_grant = (
         not existing.is_of(cluster, membership)
         or existing.annotations.get(GRANT) != settings.grant
@@ -242,8 +245,8 @@ def plan(
     )
     if needs_grant and not granted and not existing.is_of(cluster, membership):
         # Everything we could write speaks of a later cluster than the Secret does: all of it waits for the proof.
-        return Plan(server, needs_grant=True, warnings=source.warnings)
-    labels, keys_now = _label_changes(existing, source, drop)
+        return Plan(server, needs_grant=True, warnings=source.warnings, gone=gone)
+    labels, keys_now = _label_changes(existing, source, gone & drop)
     annotations: dict[str, str | None] = {LABEL_KEYS: _joined(keys_now), **facts, **_agent(existing, membership, now)}
     if granted:
         annotations |= _lifted(existing)
@@ -262,14 +265,7 @@ def plan(
     if "name" not in existing.data:
         data["name"] = _encoded(cluster.name.secret_name if cluster else membership.name.secret_name)
     patch = _patch(existing, body, data)
-    return Plan(server, patch=patch, needs_grant=needs_grant and not granted, warnings=source.warnings)
-
-
-def gone_keys(
-    existing: ClusterSecret, cluster: Cluster | None, membership: Membership, settings: Settings
-) -> frozenset[str]:
-    """Return the label keys that we took over and that are gone at the source: a sweep may let them go."""
-    return _gone(existing, label_rules.translate(cluster.labels if cluster else membership.labels, settings.label_keys))
+    return Plan(server, patch=patch, needs_grant=needs_grant and not granted, warnings=source.warnings, gone=gone)
 
 
 def hold(existing: ClusterSecret, reason: Reason, now: datetime) -> Object | None:
@@ -333,7 +329,7 @@ def _agent(existing: ClusterSecret | None, membership: Membership, now: datetime
 
 
 def _label_changes(
-    existing: ClusterSecret, source: label_rules.Translated, drop: frozenset[str]
+    existing: ClusterSecret, source: label_rules.Translated, dropped: frozenset[str]
 ) -> tuple[dict[str, str | None], frozenset[str]]:
     """Return the labels to set (None: to remove) and the keys that are ours afterwards.
 
@@ -343,13 +339,8 @@ def _label_changes(
     wanted: dict[str, str | None] = {
         key: value for key, value in source.labels.items() if key in ours or existing.labels.get(key, value) == value
     }
-    dropped = _gone(existing, source) & drop
     keys = frozenset(wanted) | (ours - dropped)
     return {**wanted, **dict.fromkeys(dropped)}, keys
-
-
-def _gone(existing: ClusterSecret, source: label_rules.Translated) -> frozenset[str]:
-    return existing.written_keys - set(source.labels) - source.kept
 
 
 def _differing(standing: Mapping[str, str], wanted: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -366,6 +357,8 @@ def _patch(existing: ClusterSecret, meta: Object, data: Object) -> Object | None
 
 def _same_config(text: str) -> bool:
     """Compare by meaning: Argo CD re-serialises the configuration, with empty fields, when a person edits a cluster."""
+    if text == CONFIG:
+        return True
     try:
         return bool(_essence(json.loads(text)) == _essence(json.loads(CONFIG)))
     except (ValueError, RecursionError):

@@ -6,6 +6,7 @@ valid without losing letters is, the rest is refused by name, so that the caller
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ class Translated:
     warnings: tuple[str, ...]
 
 
+@functools.lru_cache(4096)  # a sweep asks for the same few keys and values of thousands of clusters
 def valid_value(text: str) -> str | None:
     """Return the text as a valid label value, or None: `:` becomes `-`, the ends are trimmed, the length is cut to 63."""
     value = text.replace(":", "-").strip("-_.")[:63].rstrip("-_.")
@@ -36,6 +38,7 @@ def valid_value(text: str) -> str | None:
     return value if _NAME.fullmatch(value) else None
 
 
+@functools.lru_cache(4096)
 def valid_key(text: str) -> str | None:
     """Return the text as a valid label key (`[prefix/]name`), or None."""
     prefix, slash, name = text.rpartition("/")

@@ -292,18 +292,19 @@ class Comparison:
         wanted = cluster_secret.plan(
             secret, cluster, membership, self.settings, granted=False, drop=frozenset(), now=self.now
         )
-        gone = cluster_secret.gone_keys(secret, cluster, membership, self.settings)
         lost = membership.agent_lost(self.now)
         if wanted.needs_grant and not lost:
             yield _ask("mend", "grant-rbac", both, "its grant must be proven anew, or its hold lifted")
         if wanted.patch is not None:
             yield _ask("mend", "write-secret", both, "its Secret differs")
-        if gone:
-            request = Request(both.cluster, both.membership, drop_labels=gone)
-            yield _ask("drop", "write-secret", request, f"label keys are gone at the source: {', '.join(sorted(gone))}")
+        if wanted.gone:
+            request = Request(both.cluster, both.membership, drop_labels=wanted.gone)
+            yield _ask(
+                "drop", "write-secret", request, f"label keys are gone at the source: {', '.join(sorted(wanted.gone))}"
+            )
         if lost:
             yield Report(str(membership.name), "its agent is lost: not READY, or not heard of for 30 minutes")
-        elif not (wanted.needs_grant or wanted.patch or gone):
+        elif not (wanted.needs_grant or wanted.patch or wanted.gone):
             self.unchanged.append(both)
 
     def _going(self, both: Request, secret: ClusterSecret) -> Iterator[Ask | Report]:
