@@ -1,7 +1,7 @@
 """Real clusters: one etcd, and a kube-apiserver for each cluster that has its own part of it.
 
 There is no controller manager, no scheduler and no node: namespaces do not finish being deleted, service accounts get no
-tokens, nothing runs. What GKE's IAM authoriser does is asked of us by kube-apiserver's authorisation webhook
+tokens, nothing runs. Only the rules of `view`, `edit` and `admin` are put together, as a controller does. What GKE's IAM authoriser does is asked of us by kube-apiserver's authorisation webhook
 (https://kubernetes.io/docs/reference/access-authn-authz/webhook/).
 """
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+RBAC = "rbac.authorization.k8s.io/v1"
 # Linux ends a process with its parent when asked (prctl PR_SET_PDEATHSIG = 1).
 _WITH_PARENT = (
     "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, 15); "
@@ -238,10 +239,28 @@ class Server:
             with contextlib.suppress(aiohttp.ClientError):
                 async with planes.session.get(f"{self.url}/readyz", ssl=planes.trusted) as answer:
                     if answer.status == 200:
-                        return
+                        break
             if self._program.pid is None or asyncio.get_running_loop().time() > deadline:
                 raise StartError(f"{self._program.name} is not ready; the end of its log:\n{self._program.tail()}")
             await asyncio.sleep(0.05)
+        for role in ("view", "edit", "admin"):  # each is a part of the next
+            await self._aggregate(role)
+
+    async def _aggregate(self, role: str) -> None:
+        """Do what the controller manager does: put together the rules of a ClusterRole that is made of others."""
+        selector = {"labelSelector": f"{RBAC.partition('/')[0]}/aggregate-to-{role}=true"}
+        url = f"{self.url}/apis/{RBAC}/clusterroles"
+        headers = {"Authorization": f"Bearer {self.admin_token}"}
+        async with self._planes.session.get(url, params=selector, headers=headers, ssl=self._planes.trusted) as answer:
+            parts = (await answer.json())["items"]
+        rules = [rule for part in parts for rule in part["rules"] or []]
+        headers["Content-Type"] = "application/merge-patch+json"
+        body = json.dumps({"rules": rules})
+        async with self._planes.session.patch(
+            f"{url}/{role}", data=body, headers=headers, ssl=self._planes.trusted
+        ) as answer:
+            if answer.status != 200:
+                raise StartError(f"{self._program.name} has no ClusterRole {role}: {await answer.text()}")
 
 
 class RealCluster:
@@ -285,7 +304,7 @@ class RealCluster:
 
     async def objects(self, plural: str, namespace: str | None = None) -> list[Json]:
         """Return the objects of a kind of the core or the RBAC group."""
-        base = "/apis/rbac.authorization.k8s.io/v1" if "role" in plural else "/api/v1"
+        base = f"/apis/{RBAC}" if "role" in plural else "/api/v1"
         _, found = await self.call("GET", f"{base}{f'/namespaces/{namespace}' if namespace else ''}/{plural}")
         items: list[Json] = found["items"]
         return items

@@ -281,6 +281,13 @@ def test_the_shipped_roles_are_what_a_whole_life_asks_for_one_permission_after_t
     green = cloud.create_cluster(name, labels=lives.WANTED)
     grown.until(lambda: cloud.dead_letters(green), "a foreign Secret")
 
+    # An attached cluster leaves the fleet: that it is gone from there is proven by a list.
+    edge = cloud.attach(fresh("edge"), admit=True, labels=lives.WANTED)
+    grown.until(lambda: edge in names(), "an attached cluster")
+    cloud.detach(edge)
+    grown.until(lambda: cloud.held(edge) == "left-fleet", "an attached cluster that has left the fleet")
+    cloud.kubernetes(CENTRAL, "DELETE", f"{SECRETS}/{cloud.manifest(edge)['metadata']['name']}")
+
     # A sweep looks at all of it, and at everything that Argo CD's list names.
     if "sweep" in GROWN:
         cloud.publish("sweep", {})

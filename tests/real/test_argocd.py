@@ -268,7 +268,7 @@ def test_a_lost_agents_cluster_is_looked_at_anew_when_it_is_back(cloud: Chain) -
 
 
 def test_what_argocd_rewrites_loses_nothing_and_our_next_write_changes_nothing(cloud: Chain) -> None:
-    odd = {"team_": "a_b", "-x": "-y-", "x" * 63: "y" * 63, "empty": ""}
+    odd = {"team_": "a_b", "x-": "-y-", "x" * 63: "y" * 63, "empty": ""}
     cluster = cloud.onboard("blue", labels={"baseline": "standard"} | odd)
     synced(cloud, "baseline-guardrails", cluster)
     people = {
