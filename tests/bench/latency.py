@@ -1,4 +1,4 @@
-"""RUNNING → Secret, one cluster after another: each hop, beside the same calls in series in one warm process, and polling."""
+"""RUNNING → Secret, one cluster after another and under load: each hop, beside the same calls in series in one warm process, and polling."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 import statistics
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from tests.bench.cloud import ONBOARDING, ROOT, TEAMS, environment, ways
+from tests.bench.cloud import ONBOARDING, ROOT, TEAMS, Way, environment, ways
 from tests.bench.table import Noise, Row, spread
 
 if TYPE_CHECKING:
@@ -61,10 +62,35 @@ def measured(chain: Chain, home: Path, clusters: int, noise: Noise) -> tuple[lis
             middle / polled,
         ),
     ]
-    for step, seconds in hops.items():
+    loaded = _under_load(chain, clusters // 2, middle, noise)
+    rows.append(
+        Row(
+            f"latency: RUNNING -> Secret, {len(loaded)} under load",
+            f"{spread([way.whole for way in loaded])} (median/p90/max)",
+            f"a new cluster every {middle * 1000:,.0f} ms, whether or not the last one is done; in turn: {middle * 1000:,.0f} ms",
+            statistics.median(way.whole for way in loaded) / middle,
+            f"<= {HOLD_SECONDS:g} s",
+            statistics.median(way.whole for way in loaded) <= HOLD_SECONDS,
+        )
+    )
+    for place, (step, seconds) in enumerate(hops.items()):
         part = statistics.median(seconds) / middle
-        rows.append(Row(f"latency: hop {step}", spread(seconds), f"{part:.0%} of the whole, with its delivery"))
+        under_load = spread([way.hops[place] for way in loaded])
+        rows.append(Row(f"latency: hop {step}", spread(seconds), f"{part:.0%} of the whole; under load {under_load}"))
     return rows, {**hops, "whole": whole, "bare": bare}
+
+
+def _under_load(chain: Chain, clusters: int, interval: float, noise: Noise) -> list[Way]:
+    """Clusters come at a steady pace, as fast as one after another would: the ways of all of them."""
+    names = []
+    began = time.monotonic()
+    for number in range(clusters):
+        while (left := began + number * interval - time.monotonic()) > 0:
+            time.sleep(left)
+        names.append(chain.create_cluster(f"load-{number}", project=TEAMS[number % len(TEAMS)], labels={"env": "prod"}))
+    chain.wait_quiet()
+    noise.sample()
+    return ways(chain, names)
 
 
 @contextmanager

@@ -70,8 +70,8 @@ CALLS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "is going": {"remove-secret": (LIST, CLUSTER, f"PATCH {SECRET}")},
     "is deleted": {
-        # … and the last two for the event of the membership's deletion
-        "remove-secret": (LIST, CLUSTER, CLUSTERS, f"DELETE {SECRET}", MEMBERSHIP, "GET */memberships"),
+        # … and the last for the event of the membership's deletion
+        "remove-secret": (LIST, CLUSTER, CLUSTERS, f"DELETE {SECRET}", MEMBERSHIP),
         "revoke-rbac": (LIST, CLUSTER, CLUSTERS),
         "unregister-membership": (MEMBERSHIP, CLUSTER, CLUSTERS, UNREGISTER, f"{MEMBERSHIP}#1", OPERATION),
         PUBLISHING: _publish("remove-secret", "revoke-rbac", "unregister-membership", "cluster-offboarded"),
