@@ -251,7 +251,7 @@ def _application(component: str, secret: dict[str, Any]) -> str:
 def table(cloud: LocalCloud, story: Story) -> str:
     """Argo CD's list, the times, and the calls that it took, by API."""
     lines = ["", "Argo CD's list of clusters:", f"  {'NAME':<44}{'KIND':<16}{'ENV':<10}SERVER"]
-    clusters = [secret for secret in cloud.secrets() if "data.name" in secret]  # Argo CD keeps a Secret of its own there
+    clusters = [secret for secret in cloud.secrets() if "data.name" in secret]  # Argo CD has a Secret of its own there
     for secret in sorted(clusters, key=lambda secret: str(secret["data.name"])):
         labels = secret["labels"]
         server = secret["data.server"].partition("/v1/")[2]

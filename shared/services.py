@@ -51,7 +51,10 @@ class Services:
         """What reads Google's APIs."""
         from google.auth.transport.requests import AuthorizedSession
 
-        return AuthorizedSession(self.credentials)
+        session = AuthorizedSession(self.credentials)
+        # Where a session has no `auth`, requests looks into ~/.netrc at each call, and an entry there replaces our token.
+        session.auth = lambda request: request
+        return session
 
     @functools.cached_property
     def gke(self) -> Gke:

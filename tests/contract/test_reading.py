@@ -16,10 +16,13 @@ from shared.facts import Cluster, Membership
 from shared.fleet import Fleet
 from shared.gke import Gke
 from shared.resources import ClusterName, MembershipName
+from shared.services import Services
 from tests.contract.google_cloud import APPS, FLEET, FLEET_NUMBER, Cloud, served, until
+from tests.unit.given import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NUMBERS = {FLEET_NUMBER: FLEET}
 REGION = "europe-west1"
@@ -157,3 +160,13 @@ def test_a_name_that_the_api_cannot_take_is_permanent(cloud: Cloud, fleet: Fleet
     blue = a_cluster(cloud, "blue")
     with pytest.raises(PermanentError, match="400 INVALID_ARGUMENT"):
         fleet.create(MembershipName(FLEET, REGION, "Not-An-Id"), Cluster(blue, "1" * 64, "RUNNING"))
+
+
+def test_a_netrc_does_not_replace_the_identity(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    services = Services(settings(CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER=f"{cloud.url('container')}/"))
+    services.credentials = Credentials(token=cloud.token)
+    assert services.gke.list(FLEET) == ([], frozenset())
