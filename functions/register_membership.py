@@ -76,10 +76,7 @@ def _delete_earlier(cluster: Cluster, found: Membership, services: Services) -> 
     if state_of_cluster(again, services.settings, services.central_cluster) is not State.WANTED:
         raise RetryableError(f"{cluster.name} is not alive and wanted any more: looked at again")
     now = services.fleet.membership(found.name)
-    same = (
-        isinstance(again, Cluster) and again.id == cluster.id and now is not None and now.unique_id == found.unique_id
-    )
-    if not same:
+    if not isinstance(again, Cluster) or again.id != cluster.id or not found.is_still(now):
         raise RetryableError(f"{cluster.name} or {found.name} was made anew meanwhile: looked at again")
     services.fleet.delete(found.name)
 

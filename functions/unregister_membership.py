@@ -73,6 +73,6 @@ def _delete(membership: Membership, services: Services) -> bool:
     now = read_membership(membership.name, services)
     if isinstance(now, Gone):
         return False
-    if now.unique_id != membership.unique_id:
+    if not membership.is_still(now):
         raise RetryableError(f"{membership.name} was made anew meanwhile: looked at again")
     return services.fleet.delete(membership.name)

@@ -514,8 +514,9 @@ class Cloud:
         return full
 
     def forget(self, membership: str) -> None:
-        """Let an attached cluster cease to be, with its membership."""
-        self.fleet.detach(membership)
+        """Let an attached cluster cease to be, with its membership if that is still there."""
+        if membership in self.fleet.memberships:
+            self.fleet.detach(membership)
         self.members.pop(membership, None)
         self._host.remove(_key(membership))
         self._kubeconfig_is_due()

@@ -235,7 +235,7 @@ class Story:
 def applications(cloud: LocalCloud) -> dict[str, tuple[str, str]]:
     """Argo CD's Applications on the fleet's clusters, and what it says of them: sync and health."""
     _, found = cloud.kubernetes(CENTRAL, "GET", APPLICATIONS)
-    told = {one["metadata"]["name"]: one.get("status", {}) for one in found["items"]}
+    told = {one["metadata"]["name"]: one.get("status", {}) for one in found.get("items", [])}
     return {
         name: (status.get("sync", {}).get("status", ""), status.get("health", {}).get("status", ""))
         for name, status in sorted(told.items())
@@ -312,7 +312,10 @@ def main(options: argparse.Namespace) -> int:
             return _tell(cloud, argocd=argocd)
         finally:
             up.send_signal(signal.SIGTERM)
-            up.wait(timeout=30)
+            try:
+                up.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                up.kill()
 
 
 def _tell(cloud: LocalCloud, *, argocd: bool) -> int:

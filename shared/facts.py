@@ -86,6 +86,10 @@ class Membership:
         """Whether we made it for an earlier cluster of that name: both ids must be known to say so."""
         return bool(self.cluster_id and cluster.id) and self.cluster_id != cluster.id_label
 
+    def is_still(self, now: Membership | None) -> bool:
+        """Whether what stands now is this very membership, and not one made anew: both ids must be known to say so."""
+        return now is not None and bool(now.unique_id) and now.unique_id == self.unique_id
+
     @property
     def is_usable(self) -> bool:
         """Whether the gateway can be expected to know it."""

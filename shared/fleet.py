@@ -49,11 +49,13 @@ class Fleet:
         what = f"listing the memberships of {parent}"
         present = False
         for page in self._pages(parent, {}, what):
-            if left_out := _texts(page, "unreachable", what):
+            if left_out := rest.listed(page, "unreachable", what, str):
                 raise RetryableError(
                     f"the list of memberships of {parent} lacks {', '.join(left_out)}: whether {name} is gone is not known"
                 )
-            present = present or any(self._name(found, what) == name for found in _objects(page, "resources", what))
+            present = present or any(
+                self._name(found, what) == name for found in rest.listed(page, "resources", what, dict)
+            )
         return present
 
     def list(self, project: str) -> tuple[list[Membership], frozenset[str]]:
@@ -66,12 +68,16 @@ class Fleet:
         found: list[Membership] = []
         left_out: set[str] = set()
         for page in self._pages(parent, LISTED, what):
-            left_out |= {location.rpartition("/")[2] for location in _texts(page, "unreachable", what)}
-            for resource in _objects(page, "resources", what):
+            left_out |= {location.rpartition("/")[2] for location in rest.listed(page, "unreachable", what, str)}
+            for resource in rest.listed(page, "resources", what, dict):
                 try:
                     found.append(self._membership(resource, what))
                 except RetryableError:
-                    left_out.add(self._name(resource, what).location)
+                    match str(resource.get("name")).split("/"):
+                        case [_, _, _, location, *_]:
+                            left_out.add(location)
+                        case _:
+                            raise
         return found, frozenset(left_out)
 
     def create(self, name: MembershipName, cluster: Cluster) -> Membership:
@@ -98,7 +104,7 @@ class Fleet:
         return Registration(self._session.credentials, self._endpoint)
 
     def _pages(self, parent: str, query: Mapping[str, str], what: str) -> Iterator[dict[str, Any]]:
-        """Give the pages of a list; a page is let go before the next is read."""
+        """Give the pages of a list, one after the other."""
         while True:
             url = f"{self._base}/{parent}/memberships" + (f"?{urlencode(query, safe='(),/')}" if query else "")
             page = rest.get(self._session, url, what) or {}
@@ -116,42 +122,26 @@ class Fleet:
     def _membership(self, found: dict[str, Any], what: str) -> Membership:
         """Raises RetryableError for an answer from which nothing may be concluded."""
         name = self._name(found, what)
-        link = _within(found, "endpoint", "gkeCluster").get("resourceLink")
+        endpoint = rest.part(found, "endpoint", what)
+        link, heard = rest.part(endpoint, "gkeCluster", what).get("resourceLink"), found.get("lastConnectionTime")
         try:
             cluster = ClusterName.parse(link, self._numbers) if link else None
-            heard = found.get("lastConnectionTime")
-            connected = datetime.fromisoformat(str(heard)) if heard else None
+            connected = _time(str(heard)) if heard else None
         except (NameFault, ValueError) as error:
             raise RetryableError(f"{name} has a field that cannot be read: {error}") from error
         return Membership(
             name=name,
             unique_id=str(found.get("uniqueId") or ""),
-            state=str(_within(found, "state").get("code") or "UNKNOWN"),
-            labels={str(key): str(value) for key, value in _within(found, "labels").items()},
+            state=str(rest.part(found, "state", what).get("code") or "UNKNOWN"),
+            labels=rest.texts(found, "labels", what),
             cluster=cluster,
             last_connection=connected,
         )
 
 
-def _within(found: dict[str, Any], *path: str) -> dict[str, Any]:
-    """Return an object inside an answer; an empty one where there is none."""
-    for key in path:
-        inside = found.get(key)
-        found = inside if isinstance(inside, dict) else {}
-    return found
-
-
-def _texts(page: dict[str, Any], key: str, what: str) -> list[str]:
-    return [str(one) for one in _listed(page, key, what)]
-
-
-def _objects(page: dict[str, Any], key: str, what: str) -> list[dict[str, Any]]:
-    return [one if isinstance(one, dict) else {} for one in _listed(page, key, what)]
-
-
-def _listed(page: dict[str, Any], key: str, what: str) -> list[Any]:
-    """Return a list of an answer; proto JSON leaves an empty one out."""
-    found = page.get(key) or []
-    if not isinstance(found, list):
-        raise RetryableError(f"{what}: no usable answer from the fleet API: {key} is no list")
+def _time(text: str) -> datetime:
+    """Parse an RFC 3339 time. Raises ValueError, also for one without a zone, which could not be compared."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
     return found

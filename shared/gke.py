@@ -59,16 +59,14 @@ class Gke:
         """Return the clusters of a location and the zones that are missing; an empty list is `{}`, never no body."""
         what = f"listing the clusters of {where}"
         answer = rest.get(self._session, f"{self._base}/{where}/clusters{query}", what) or {}
-        clusters, missing = answer.get("clusters") or [], answer.get("missingZones") or []
-        if not isinstance(clusters, list) or not isinstance(missing, list):
-            raise RetryableError(f"{what}: no usable answer from the GKE API")
-        return clusters, frozenset(map(str, missing))
+        missing = frozenset(rest.listed(answer, "missingZones", what, str))
+        return rest.listed(answer, "clusters", what, dict), missing
 
     def _cluster(self, name: ClusterName, answer: dict[str, Any], what: str) -> Cluster:
         """Raises RetryableError for an answer without `id` or `status`: nothing may be concluded from it."""
         if not answer.get("id") or not answer.get("status"):
             raise RetryableError(f"{what}: no usable answer from the GKE API: {name} comes without id or status")
-        fleet = answer.get("fleet") or {}
+        fleet = rest.part(answer, "fleet", what)
         project, said = str(fleet.get("project", "")), str(fleet.get("membership", ""))
         membership = None
         if said:
@@ -81,8 +79,8 @@ class Gke:
             name=name,
             id=str(answer["id"]),
             status=str(answer["status"]),
-            labels=answer.get("resourceLabels") or {},
+            labels=rest.texts(answer, "resourceLabels", what),
             fleet_project=project,
             membership=membership,
-            autopilot=bool((answer.get("autopilot") or {}).get("enabled")),
+            autopilot=bool(rest.part(answer, "autopilot", what).get("enabled")),
         )

@@ -1,11 +1,11 @@
-"""A GET of a Google API by google-auth's session: the answer's object, the API's 404, or a fault.
+"""A GET of a Google API by google-auth's session: the answer's object, the API's 404, or a fault; and what is inside an answer.
 
-Reading needs no more: an official client's import alone costs more than all the reads of a step (docs/decisions/0003).
+Reading needs no more, and an official client's import costs a cold start (docs/decisions/0003).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.auth.exceptions import GoogleAuthError
 from requests.exceptions import RequestException
@@ -14,6 +14,8 @@ from shared.errors import RetryableError, fault
 
 if TYPE_CHECKING:
     from google.auth.transport.requests import AuthorizedSession
+
+T = TypeVar("T")
 
 TIMEOUT_SECONDS = 20
 
@@ -31,12 +33,41 @@ def get(session: AuthorizedSession, url: str, what: str, *, missing_is_none: boo
         return None
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
-    if not response.ok:
+    if response.status_code != 200:
         told = body.get("error") if isinstance(body, dict) else None
         told = told if isinstance(told, dict) else {}
         raise fault(response.status_code, str(told.get("status", "")), str(told.get("message", "")), what)
     if not isinstance(body, dict):
-        raise RetryableError(f"{what}: no usable answer from the API ({response.status_code} without an object)")
+        raise RetryableError(f"{what}: no usable answer from the API (200 without an object)")
     return body
+
+
+def part(answer: dict[str, Any], key: str, what: str) -> dict[str, Any]:
+    """Return an object inside an answer; an empty one where there is none. Raises RetryableError where it is none."""
+    found = answer.get(key)
+    if found is not None and not isinstance(found, dict):
+        raise RetryableError(f"{what}: no usable answer from the API: {key} is no object")
+    return found or {}
+
+
+def texts(answer: dict[str, Any], key: str, what: str) -> dict[str, str]:
+    """Return a map of texts inside an answer, such as labels."""
+    found = part(answer, key, what)
+    if not all(isinstance(value, str) for value in found.values()):
+        raise RetryableError(f"{what}: no usable answer from the API: {key} holds what is no text")
+    return found
+
+
+def listed(answer: dict[str, Any], key: str, what: str, kind: type[T]) -> list[T]:
+    """Return a list inside an answer, of objects (dict) or texts (str); proto JSON leaves an empty one out.
+
+    Anything else proves nothing: it must not pass for an empty list.
+    """
+    found = answer.get(key)
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(isinstance(one, kind) for one in found):
+        raise RetryableError(f"{what}: no usable answer from the API: {key} is no list of what it should be")
+    return found

@@ -35,7 +35,7 @@ def main() -> int:
     noise = {part: Noise() for part in parts}
     hops: dict[str, list[float]] = {}
     sweeps: list[sweep.Swept] = []
-    if set(parts) - {"sweep"}:
+    if set(parts) - {"cold", "sweep"}:
         with tempfile.TemporaryDirectory() as directory, cloud(Path(directory)) as chain:
             home = Path(directory)
             alone = 0.1
@@ -50,10 +50,11 @@ def main() -> int:
             if "burst" in parts:
                 _tell("burst")
                 rows += burst.measured(chain, 100 if options.quick else 500, alone, noise["burst"])
-            if "cold" in parts:  # the last: it stops the functions
-                _tell("cold starts")
-                targets = ("register_membership", "write_secret") if options.quick else tuple(cold.CLIENTS)
-                rows += cold.measured(chain, home, 3 if options.quick else 5, targets, noise["cold"])
+    if "cold" in parts:
+        _tell("cold starts")
+        with tempfile.TemporaryDirectory() as directory, cloud(Path(directory)) as chain:  # its functions are stopped
+            targets = ("register_membership", "write_secret") if options.quick else tuple(cold.CLIENTS)
+            rows += cold.measured(chain, Path(directory), 3 if options.quick else 7, targets, noise["cold"])
     if "sweep" in parts:
         _tell("sweeps")
         if options.quick:

@@ -27,6 +27,8 @@ def measured(chain: Chain, home: Path, clusters: int, noise: Noise) -> tuple[lis
     """The rows, and the seconds of each hop. The two are measured by turns, so that both meet the same neighbours."""
     names: list[str] = []
     bare: list[float] = []
+    chain.onboarded(chain.create_cluster("one-warm", project=TEAMS[0]))
+    chain.wait_quiet()  # from here on every function is warm
     with _bare(chain, home) as process:
         for batch in range(10):
             for number in range(clusters // 10):

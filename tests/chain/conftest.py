@@ -6,11 +6,13 @@ run on kube-apiservers, with the admission policy of `infra/argocd/` in the cent
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.chain.running import CENTRAL, KUBE, Chain, running, tail
+from local.control import ControlError
+from tests.chain.running import KUBE, Chain, running, tail
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -69,10 +71,16 @@ def _end(cloud: Chain, members: set[str]) -> None:
     for name in members:
         if "/memberships/" in name:
             cloud.do("cloud", "forget", membership=name)
-        elif cloud.state()["clusters"][name]["status"] not in ("STOPPING", "PROVISIONING"):
-            cloud.delete_cluster(name)
-    clusters = {name for name in members if "/memberships/" not in name} - {CENTRAL}
-    cloud.wait_for(lambda: not clusters & set(cloud.state()["clusters"]), 60, "the clusters of the test gone")
+
+    def gone() -> bool:
+        there = {name: one["status"] for name, one in cloud.state()["clusters"].items() if name in members}
+        for name, status in there.items():
+            if status not in ("STOPPING", "PROVISIONING"):
+                with suppress(ControlError):  # it has gone meanwhile
+                    cloud.delete_cluster(name)
+        return not there
+
+    cloud.wait_for(gone, 60, "the clusters of the test gone")
     cloud.wait_quiet()
 
 

@@ -287,6 +287,7 @@ def test_the_shipped_roles_are_what_a_whole_life_asks_for_one_permission_after_t
     cloud.detach(edge)
     grown.until(lambda: cloud.held(edge) == "left-fleet", "an attached cluster that has left the fleet")
     cloud.kubernetes(CENTRAL, "DELETE", f"{SECRETS}/{cloud.manifest(edge)['metadata']['name']}")
+    cloud.do("cloud", "forget", membership=edge)
 
     # A sweep looks at all of it, and at everything that Argo CD's list names.
     if "sweep" in GROWN:

@@ -13,7 +13,7 @@ from google.oauth2.credentials import Credentials
 
 from shared.errors import PermanentError, RetryableError
 from shared.facts import Cluster, Membership
-from shared.fleet import Fleet
+from shared.fleet import LISTED, Fleet
 from shared.gke import Gke
 from shared.resources import ClusterName, MembershipName
 from shared.services import Services
@@ -135,14 +135,8 @@ def test_a_list_of_several_pages_is_read_to_its_end(
     names = [f"edge-{number}" for number in range(7)]
     for name in names:
         cloud.do(cloud.fleet.attach, name, "global", {}, project=FLEET)
-    monkeypatch.setitem(fleet_list(), "pageSize", "3")
+    monkeypatch.setitem(LISTED, "pageSize", "3")
     assert sorted(one.name.membership for one in fleet.list(FLEET)[0]) == names
-
-
-def fleet_list() -> dict[str, str]:
-    from shared import fleet
-
-    return fleet.LISTED
 
 
 def test_what_is_refused_is_told_with_its_code_and_is_no_answer(cloud: Cloud, fleet: Fleet, gke: Gke) -> None:

@@ -6,6 +6,7 @@ Several hundred clusters of every kind, with odd labels and with what people add
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import random
 import subprocess
@@ -41,7 +42,7 @@ def read(secrets: list[Json]) -> list[Json]:
 
 
 def written(chance: random.Random, number: int) -> Json:
-    """The Secret of some cluster: zonal, regional, Autopilot or attached; every other one with what people added."""
+    """The Secret of some cluster: zonal, regional, Autopilot or attached; some with what people added."""
     labels = {chance.choice(KEYS): chance.choice(VALUES) for _ in range(chance.randint(0, 6))}
     project, place = chance.choice(PROJECTS), chance.choice(PLACES)
     cluster = None
@@ -55,7 +56,7 @@ def written(chance: random.Random, number: int) -> Json:
     settings = dataclasses.replace(SETTINGS, connectgateway_endpoint=chance.choice(("", "https://127.0.0.1:8443/")))
     plan = cluster_secret.plan(None, cluster, membership, settings, granted=True, drop=frozenset(), now=NOW)
     assert plan.create is not None
-    if number % 2:
+    if chance.random() < 0.5:
         plan.create["data"] |= {key: b64encode(value.encode()).decode() for key, value in PEOPLE.items()}
     return plan.create
 
@@ -82,8 +83,20 @@ def test_names_server_labels_project_and_shard_are_read_as_they_were_meant() -> 
 
 
 def test_no_two_clusters_are_one_to_argocd() -> None:
-    """It tells clusters apart by server, and Applications name them by name."""
-    chance = random.Random(7)
-    found = read([written(chance, number) for number in range(600)])
+    """It tells clusters apart by server, and Applications name them by name: everywhere the same short names."""
+    members: list[tuple[ClusterName | None, MembershipName]] = []
+    for project, place, short in itertools.product(PROJECTS, PLACES, ("blue", "memberships")):
+        name = ClusterName(project, place, short)
+        members.append((name, name.membership("demo-fleet")))
+    members += [
+        (None, MembershipName("demo-fleet", place, short))
+        for place, short in itertools.product(("global", "europe-west1"), ("blue", "memberships"))
+    ]
+    secrets = []
+    for cluster, membership in members:
+        member = Membership(membership, "uid", "READY", {}, cluster)
+        found = Cluster(cluster, "1" * 64, "RUNNING") if cluster else None
+        plan = cluster_secret.plan(None, found, member, SETTINGS, granted=True, drop=frozenset(), now=NOW)
+        secrets.append(plan.create or {})
     for key in ("server", "name"):
-        assert len({cluster[key] for cluster in found}) == len(found)
+        assert len({cluster[key] for cluster in read(secrets)}) == len(members)
