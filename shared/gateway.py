@@ -1,7 +1,7 @@
 """A Kubernetes API through Connect Gateway, by the official client's own REST layer: thin verbs, no decisions.
 
-Its typed API classes cost most of a second to import, its `ApiClient` with pydantic 100 ms more (docs/decisions/0003), and
-neither is needed for these kinds.
+Its typed API classes and its `ApiClient` bring models and pydantic, which cost a cold start (docs/decisions/0003) and are not
+needed for these kinds.
 Every write carries a precondition; there is no server-side apply: a stale writer must lose.
 """
 

@@ -58,28 +58,33 @@ def measured(chain: Chain, home: Path, rounds: int, targets: tuple[str, ...], no
     living = chain.create_cluster("cold", project=TEAMS[0], labels={"env": "prod"})
     chain.onboarded(living)
     chain.wait_quiet()
-    gone = f"projects/{TEAMS[0]}/locations/europe-west1/clusters/never-was"
     names = {target: target.replace("_", "-") for target in targets}
     for name in names.values():
         chain.stop_function(name)  # what is measured has the machine, and the message, for itself
-    bodies = {
-        target: json.dumps(
-            {}
-            if target == "sweep"
-            else {"cluster": gone if target.startswith(("re", "un")) and target != "register_membership" else living}
-        )
-        for target in targets
-    }
+    chain.add_knob("lose", times=0)
     starts: dict[str, list[Starts]] = {target: [] for target in targets}
     for round_ in range(-1, rounds):
+        fresh = chain.create_cluster(f"cold-{round_ + 1}", project=TEAMS[0], labels={"env": "prod"})
+        chain.running(fresh)
         for target, name in names.items():
+            asked = living
+            if target == "register_membership":  # registers it
+                asked = fresh
+            elif target in ("remove_secret", "revoke_rbac", "unregister_membership"):  # the last of them unregisters it
+                if chain.state()["clusters"].get(fresh):
+                    chain.delete_cluster(fresh, seconds=0)
+                    chain.gone(fresh)
+                asked = fresh
+            body = json.dumps({} if target == "sweep" else {"cluster": asked})
             clients = {"BENCH_CLIENTS": ",".join(CLIENTS[target])}
             three = (
                 _function("empty", FLOORS, home, {}),
                 _function("clients", FLOORS, home, clients),
                 _function(target, ROOT / "main.py", home, environment(chain, name, home)),
             )
-            one = Starts(*(_answered(function, bodies[target], name) for function in three))
+            one = Starts(*(_answered(function, body, name) for function in three))
+            if target in ("register_membership", "unregister_membership"):  # what is measured is that it acts
+                assert bool(chain.membership(fresh)) is (target == "register_membership")
             if round_ >= 0:  # the first is not counted: it compiles, and fills the page cache
                 starts[target].append(one)
             noise.sample()
