@@ -33,7 +33,7 @@ def main() -> int:
     parts = tuple(options.only or PARTS)
     rows: list[Row] = []
     noise = {part: Noise() for part in parts}
-    hops: dict[str, list[float]] = {}
+    hops: latency.Hops | None = None
     sweeps: list[sweep.Swept] = []
     if set(parts) - {"cold", "sweep"}:
         with tempfile.TemporaryDirectory() as directory, cloud(Path(directory)) as chain:
@@ -45,7 +45,7 @@ def main() -> int:
             if "latency" in parts:
                 _tell("latency")
                 found, hops = latency.measured(chain, home, 50 if options.quick else 200, noise["latency"])
-                alone = statistics.median(hops["whole"])
+                alone = statistics.median(hops.whole)
                 rows += found
             if "burst" in parts:
                 _tell("burst")

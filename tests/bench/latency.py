@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from tests.bench.cloud import ONBOARDING, ROOT, TEAMS, Way, environment, ways
@@ -23,7 +24,17 @@ POLL_SECONDS = 10
 HOLD_SECONDS = 1.5
 
 
-def measured(chain: Chain, home: Path, clusters: int, noise: Noise) -> tuple[list[Row], dict[str, list[float]]]:
+@dataclass(frozen=True)
+class Hops:
+    """Seconds of each cluster: by step one after another and under load, the whole way, and the calls in series alone."""
+
+    alone: dict[str, list[float]]
+    under_load: dict[str, list[float]]
+    whole: list[float]
+    bare: list[float]
+
+
+def measured(chain: Chain, home: Path, clusters: int, noise: Noise) -> tuple[list[Row], Hops]:
     """The rows, and the seconds of each hop. The two are measured by turns, so that both meet the same neighbours."""
     names: list[str] = []
     bare: list[float] = []
@@ -75,11 +86,12 @@ def measured(chain: Chain, home: Path, clusters: int, noise: Noise) -> tuple[lis
             statistics.median(way.whole for way in loaded) <= HOLD_SECONDS,
         )
     )
-    for place, (step, seconds) in enumerate(hops.items()):
+    under_load = {step: [way.hops[place] for way in loaded] for place, step in enumerate(ONBOARDING)}
+    for step, seconds in hops.items():
         part = statistics.median(seconds) / middle
-        under_load = spread([way.hops[place] for way in loaded])
-        rows.append(Row(f"latency: hop {step}", spread(seconds), f"{part:.0%} of the whole; under load {under_load}"))
-    return rows, {**hops, "whole": whole, "bare": bare}
+        told = f"{part:.0%} of the whole; under load {spread(under_load[step])}"
+        rows.append(Row(f"latency: hop {step}", spread(seconds), told))
+    return rows, Hops(hops, under_load, whole, bare)
 
 
 def _under_load(chain: Chain, clusters: int, interval: float, noise: Noise) -> list[Way]:

@@ -12,13 +12,14 @@ from tests.bench.table import quantile
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.bench.latency import Hops
     from tests.bench.sweep import Swept
 
 WIDTH, HEIGHT = 760, 340
 COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2")
 
 
-def drawn(directory: Path, hops: dict[str, list[float]], sweeps: list[Swept]) -> list[Path]:
+def drawn(directory: Path, hops: Hops | None, sweeps: list[Swept]) -> list[Path]:
     """Write what there is something to draw for."""
     written = []
     for name, text in (("latency.svg", _latency(hops) if hops else ""), ("sweep.svg", _sweeps(sweeps))):
@@ -38,18 +39,18 @@ def _text(x: float, y: float, text: str, *, size: int = 12, anchor: str = "start
     return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _latency(hops: dict[str, list[float]]) -> str:
-    """One bar for the median, one for the slowest tenth, cut into hops; below, the bare calls."""
-    steps = [name for name in hops if name not in ("whole", "bare")]
+def _latency(hops: Hops) -> str:
+    """A bar for the median, for the slowest tenth and for the median under load, cut into hops; below, the bare calls."""
     bars = {
-        "median": {step: statistics.median(hops[step]) for step in steps},
-        "slowest tenth": {step: quantile(hops[step], 0.9) for step in steps},
-        "bare calls, median": {"bare": statistics.median(hops["bare"])},
+        "median": {step: statistics.median(seconds) for step, seconds in hops.alone.items()},
+        "slowest tenth": {step: quantile(seconds, 0.9) for step, seconds in hops.alone.items()},
+        "median under load": {step: statistics.median(seconds) for step, seconds in hops.under_load.items()},
+        "bare calls, median": {"bare": statistics.median(hops.bare)},
     }
     scale = 560 / max(sum(bar.values()) for bar in bars.values())
     parts = []
     for row, (name, bar) in enumerate(bars.items()):
-        x, y = 150.0, 60 + row * 60
+        x, y = 150.0, 50 + row * 48
         parts.append(_text(140, y + 22, name, anchor="end"))
         for place, (step, seconds) in enumerate(bar.items()):
             colour = "#9d9d9d" if step == "bare" else COLOURS[place]
@@ -57,12 +58,15 @@ def _latency(hops: dict[str, list[float]]) -> str:
             if seconds * scale > 34:
                 parts.append(_text(x + seconds * scale / 2, y + 21, f"{seconds * 1000:.0f} ms", anchor="middle"))
             x += seconds * scale
-    for place, step in enumerate(steps):
+    for place, step in enumerate(hops.alone):
         parts.append(f'<rect x="{150 + place * 150}" y="262" width="12" height="12" fill="{COLOURS[place]}"/>')
         parts.append(_text(168 + place * 150, 273, step))
-    count = len(hops["whole"])
-    parts.append(_text(150, 305, f"{count} clusters one after another on the local cloud; each hop with its delivery"))
-    return _svg(parts, "RUNNING to Secret: where the time goes")
+    loaded = len(next(iter(hops.under_load.values())))
+    told = (
+        f"{len(hops.whole)} clusters one after another; under load {loaded}, each at its time, the last one done or not"
+    )
+    parts.append(_text(150, 305, told))
+    return _svg(parts, "RUNNING to Secret: where the time goes; each hop with its delivery")
 
 
 def _sweeps(sweeps: list[Swept]) -> str:
