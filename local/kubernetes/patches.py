@@ -80,7 +80,9 @@ def json_patch(document: Any, operations: Any) -> Any:
             if kind in {"move", "copy"}:
                 value = copy.deepcopy(_read(document, operation["from"]))
             if kind == "test":
-                if _read(document, path) != value:
+                # kube-apiserver takes null for a key that its object lacks, against RFC 6902.
+                is_null = value is None and not _is_there(document, path)
+                if not is_null and _read(document, path) != value:
                     raise _failed(f"testing value {path} failed")
                 continue
             if kind == "remove" or (kind == "replace" and _is_there(document, path)):

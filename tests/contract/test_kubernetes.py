@@ -508,10 +508,19 @@ class TestPatch:
         patched = core.patch_namespaced_secret("a", namespace, operations, _content_type=JSON_PATCH)
         assert patched.metadata.labels == {"x": "1"}
 
+    def test_a_json_patch_finds_null_where_there_is_nothing(self, core: Api, namespace: str) -> None:
+        core.create_namespaced_secret(namespace, secret("a", metadata={"labels": {"x": "1"}}))
+        operations: list[dict[str, Any]] = [
+            {"op": "test", "path": path, "value": None} for path in ("/subjects", "/metadata/labels/y")
+        ]
+        patched = core.patch_namespaced_secret("a", namespace, operations, _content_type=JSON_PATCH)
+        assert patched.metadata.labels == {"x": "1"}
+
     @pytest.mark.parametrize(
         "wrong",
         [
             {"op": "test", "path": "/metadata/name", "value": "b"},
+            {"op": "test", "path": "/metadata/name", "value": None},
             {"op": "remove", "path": "/data/nothing"},
             {"op": "replace", "path": "/no/such/path", "value": 1},
         ],
