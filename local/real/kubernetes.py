@@ -248,19 +248,23 @@ class Server:
 
     async def _aggregate(self, role: str) -> None:
         """Do what the controller manager does: put together the rules of a ClusterRole that is made of others."""
-        selector = {"labelSelector": f"{RBAC.partition('/')[0]}/aggregate-to-{role}=true"}
-        url = f"{self.url}/apis/{RBAC}/clusterroles"
-        headers = {"Authorization": f"Bearer {self.admin_token}"}
-        async with self._planes.session.get(url, params=selector, headers=headers, ssl=self._planes.trusted) as answer:
-            parts = (await answer.json())["items"]
-        rules = [rule for part in parts for rule in part["rules"] or []]
-        headers["Content-Type"] = "application/merge-patch+json"
-        body = json.dumps({"rules": rules})
-        async with self._planes.session.patch(
-            f"{url}/{role}", data=body, headers=headers, ssl=self._planes.trusted
+        path = f"/apis/{RBAC}/clusterroles"
+        _, parts = await self.call("GET", f"{path}?labelSelector={RBAC.partition('/')[0]}/aggregate-to-{role}%3Dtrue")
+        rules = [rule for part in parts["items"] for rule in part["rules"] or []]
+        status, found = await self.call("PATCH", f"{path}/{role}", {"rules": rules})
+        if status != 200:
+            raise StartError(f"{self._program.name} has no ClusterRole {role}: {found}")
+
+    async def call(self, method: str, path: str, body: Json | None = None) -> tuple[int, Json]:
+        """Ask the API as administrator."""
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Authorization": f"Bearer {self.admin_token}", "Content-Type": kind, "Accept-Encoding": "identity"}
+        data = None if body is None else json.dumps(body)
+        async with self._planes.session.request(
+            method, URL(self.url + path, encoded=True), data=data, headers=headers, ssl=self._planes.trusted
         ) as answer:
-            if answer.status != 200:
-                raise StartError(f"{self._program.name} has no ClusterRole {role}: {await answer.text()}")
+            found: Json = json.loads(await answer.read())
+            return answer.status, found
 
 
 class RealCluster:
@@ -312,14 +316,7 @@ class RealCluster:
     async def call(self, method: str, path: str, body: Json | None = None) -> tuple[int, Json]:
         """Ask the API as administrator."""
         await self.ready()
-        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {"Authorization": f"Bearer {self.admin_token}", "Content-Type": kind, "Accept-Encoding": "identity"}
-        data = None if body is None else json.dumps(body)
-        async with self._planes.session.request(
-            method, self.url + path, data=data, headers=headers, ssl=self._planes.trusted
-        ) as answer:
-            found: Json = json.loads(await answer.read())
-            return answer.status, found
+        return await self._server.call(method, path, body)
 
     async def _path(self, manifest: Json) -> str:
         group = manifest["apiVersion"]
