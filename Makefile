@@ -9,7 +9,7 @@ SOURCES := main.py functions shared local ops tests
 # What the machine sets for its own tools must not leak into ours.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test bench lint types layers check lock clean
+.PHONY: help setup demo test kills matrix bench test-real simulate lint types layers check lock clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,3 +69,5 @@ lock: setup  ## pin the packages anew, with hashes (needs uv)
 
 clean:  ## remove what was made here
 	rm -rf $(VENV) .local .mypy_cache .ruff_cache .hypothesis
+
+include infra/terraform/targets.mk

@@ -1,4 +1,4 @@
-# What is done with infra/terraform; the Makefile includes this.
+# Targets for infra/terraform. The Makefile includes this file; run them from the root.
 TERRAFORM ?= terraform
 TF := $(TERRAFORM) -chdir=infra/terraform
 TF_INIT = $(TF) init -input=false $(if $(STATE_BUCKET),-backend-config=bucket=$(STATE_BUCKET),$(error say where the state is: make $@ STATE_BUCKET=…))
