@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from local import environment
 from local.control import ControlError, LocalCloud
-from local.eventarc import EFFECTS as EVENT_EFFECTS
-from local.faults import EFFECTS as FAULT_EFFECTS
+from local.google.eventarc import EFFECTS as EVENT_EFFECTS
+from local.google.faults import EFFECTS as FAULT_EFFECTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,8 +181,8 @@ def _find(options: argparse.Namespace) -> LocalCloud:
 def _up(options: argparse.Namespace) -> int:
     # Only this command needs the whole cloud: the others stay quick.
     from local.cloud import Cloud, Config
-    from local.functions import StartError
-    from local.pubsub.sdk import UnavailableError
+    from local.google.pubsub.sdk import UnavailableError
+    from local.processes import StartError
     from local.real.build import MissingError
 
     given = {f.name: getattr(options, f.name) for f in fields(Config) if getattr(options, f.name, None) is not None}

@@ -20,7 +20,7 @@ SKEW = dt.timedelta(hours=1)  # a laptop's clock may be set back while we run
 class Authority:
     """A certificate authority made on the spot; `pem` is what clients must trust."""
 
-    def __init__(self, name: str = "Fleet Registrar local authority") -> None:
+    def __init__(self, name: str = "local authority") -> None:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = ec.generate_private_key(ec.SECP256R1())
         usage = x509.KeyUsage(

@@ -18,34 +18,36 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from local import environment, gateway
+from local import environment
 from local.certificates import Authority
-from local.eventarc import Eventarc, Knob
-from local.faults import Calls, Fault, Faults, observed
-from local.fleet import Fleet, generate_credentials_routes
-from local.functions import TARGETS, Function, StartError, offered
-from local.gke import Gke
-from local.iam import service_account, shipped_roles, with_shipped_roles
+from local.functions import TARGETS, Function, offered
+from local.google import gateway
+from local.google.eventarc import Eventarc, Knob
+from local.google.faults import Calls, Fault, Faults, observed
+from local.google.fleet import Fleet, generate_credentials_routes
+from local.google.gke import Gke
+from local.google.metadata import identity_token, metadata_app
+from local.google.platform import Projects, platform_app
+from local.google.pubsub import sdk
+from local.google.pubsub.broker import Broker, DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
+from local.google.pubsub.observed import ObservedPublish
+from local.google.pubsub.rest import rest_app
+from local.google.pubsub.rpc import serve_grpc
+from local.google.wire import google_api
+from local.identities import service_account, shipped_roles, with_shipped_roles
 from local.kubernetes.authorization import User
 from local.kubernetes.cluster import Cluster
 from local.kubernetes.host import PREFIX, ClusterHost
 from local.listener import HOST, Listener
-from local.metadata import identity_token, metadata_app
-from local.platform import Projects, platform_app
-from local.pubsub import sdk
-from local.pubsub.broker import Broker, DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
-from local.pubsub.observed import ObservedPublish
-from local.pubsub.rest import rest_app
-from local.pubsub.rpc import serve_grpc
-from local.wire import google_api
+from local.processes import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from local.functions import Child
-    from local.iam import Iam
+    from local.google.iam import Iam
+    from local.processes import Child
     from local.real.argocd import ArgoCD
     from local.real.kubernetes import ControlPlanes, RealCluster
 

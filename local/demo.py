@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local.control import LocalCloud
-from local.iam import account_id
+from local.identities import account_id
 
 if TYPE_CHECKING:
     import argparse

@@ -7,18 +7,15 @@ it runs on. Left out: scaling (one process each, with gunicorn's threads) and th
 from __future__ import annotations
 
 import ast
-import asyncio
-import contextlib
 import os
-import signal
-import socket
 import sys
 from typing import TYPE_CHECKING
 
 from local.listener import HOST
+from local.processes import Child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 TARGETS = (
@@ -53,132 +50,6 @@ def offered(source: Path) -> list[str]:
             case _:
                 pass
     return [target for target in TARGETS if target in names]
-
-
-class StartError(RuntimeError):
-    """Something does not start; the message says what and why."""
-
-
-class Child:
-    """A process of ours: started in a session of its own, logged to a file, and missed when it ends by itself."""
-
-    def __init__(self, name: str, log: Path) -> None:
-        self.name = name
-        self.log = log
-        self.port = 0
-        self.on_death: Callable[[Child, int], None] = lambda _child, _code: None
-        self._process: asyncio.subprocess.Process | None = None
-        self._watch: asyncio.Task[None] | None = None
-        self._wanted = False
-        self._reserved: socket.socket | None = None
-        self._reserve()
-        self.url = f"http://{HOST}:{self.port}"
-
-    @property
-    def pid(self) -> int | None:
-        """The process's id while it runs."""
-        return self._process.pid if self._process is not None and self._process.returncode is None else None
-
-    def command(self) -> list[str]:
-        """What to run; a subclass says it."""
-        raise NotImplementedError
-
-    def environment(self) -> Mapping[str, str]:
-        """All that the process may see of the environment; a subclass says it."""
-        raise NotImplementedError
-
-    async def start(self, directory: Path, within: float = 60.0) -> None:
-        """Start, and return when its port is open."""
-        if self.pid is not None:
-            return
-        if self._reserved is not None:
-            self._reserved.close()
-            self._reserved = None
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self.command(),
-                cwd=directory,
-                env=self.environment(),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self._wanted = True
-        self._watch = asyncio.create_task(self._until_it_ends(self._process))
-        deadline = asyncio.get_running_loop().time() + within
-        while not await self._answers():
-            if self._process.returncode is not None or asyncio.get_running_loop().time() > deadline:
-                raise StartError(f"{self.name} did not start; the end of {self.log}:\n{self.tail()}")
-            await asyncio.sleep(0.02)
-
-    async def stop(self, within: float = 10.0) -> None:
-        """Ask it to end (SIGTERM lets requests in flight finish), then end it with its whole group."""
-        self._wanted = False
-        if self._process is None:
-            return
-        if self.pid is not None:
-            self._process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), within)
-        await self.kill()
-
-    async def kill(self) -> None:
-        """End it and its workers at once, as a crash would. Its port stays ours."""
-        self._wanted = False
-        if self._process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
-        if self._watch is not None:
-            await self._watch
-        self._process = None
-        while True:
-            try:
-                self._reserve()
-            except OSError:  # a worker that was killed with its master may hold the port for a moment longer
-                await asyncio.sleep(0.01)
-            else:
-                return
-
-    def tail(self, lines: int = 20) -> str:
-        """The last lines of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
-
-    def close(self) -> None:
-        """Let the port go, for good."""
-        self._release()
-
-    async def _until_it_ends(self, process: asyncio.subprocess.Process) -> None:
-        code = await process.wait()
-        if self._wanted:
-            self.on_death(self, code)
-
-    async def _answers(self) -> bool:
-        try:
-            _, writer = await asyncio.open_connection(HOST, self.port)
-        except OSError:
-            return False
-        writer.close()
-        return True
-
-    def _reserve(self) -> None:
-        """Hold the port while nothing runs: pushes are refused, and it is the same one after a restart."""
-        taken = socket.socket()
-        try:
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            taken.bind((HOST, self.port))
-        except OSError:
-            taken.close()
-            raise
-        self._reserved = taken
-        self.port = taken.getsockname()[1]
-
-    def _release(self) -> None:
-        if self._reserved is not None:
-            self._reserved.close()
-            self._reserved = None
 
 
 class Function(Child):

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.responses import JSONResponse
 
 from local.kubernetes.status import no_such_path
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
-
-    from local.kubernetes.cluster import Cluster
-    from local.real.kubernetes import RealCluster
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 PREFIX = "/clusters/"
+
+
+class Served(Protocol):
+    """What the host needs of a cluster: the embedded one has it, and so has a proxy to a kube-apiserver."""
+
+    name: str
+    admin_token: str
+
+    @property
+    def app(self) -> ASGIApp: ...
+
+    def close(self) -> None: ...
 
 
 class ClusterHost:
     """An ASGI application; clusters come and go while it serves."""
 
     def __init__(self) -> None:
-        self.clusters: dict[str, Cluster | RealCluster] = {}
+        self.clusters: dict[str, Served] = {}
 
-    def add(self, key: str, cluster: Cluster | RealCluster) -> str:
+    def add(self, key: str, cluster: Served) -> str:
         """Serve a cluster; return its path, to be put behind the listener's address."""
         self.clusters[key] = cluster
         return PREFIX + key

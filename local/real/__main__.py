@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from local.functions import StartError
 from local.listener import HOST
+from local.processes import StartError
 from local.real import build
 
 

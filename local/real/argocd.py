@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from local.functions import Child
+    from local.processes import Child
     from local.real.kubernetes import RealCluster
 
 Json = dict[str, Any]

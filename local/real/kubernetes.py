@@ -25,10 +25,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from yarl import URL
 
-from local.functions import Child, StartError
-from local.gateway import AGENT, AGENT_GROUPS
+from local.google.gateway import AGENT, AGENT_GROUPS
 from local.kubernetes.authorization import MASTERS, Attributes, User, iam_permission
 from local.listener import HOST, Listener
+from local.processes import Child, StartError
 from local.real import build
 
 if TYPE_CHECKING:

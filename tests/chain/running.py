@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.control import LocalCloud
 from local.environment import FOUND_BY, control_url
-from local.iam import service_account
+from local.identities import service_account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.iam import shipped_roles
+from local.identities import shipped_roles
 from tests.chain import lives
 from tests.chain.running import (
     APPS,

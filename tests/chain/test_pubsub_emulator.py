@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.pubsub import sdk
+from local.google.pubsub import sdk
 from tests.chain.running import APPS, REGION, STEPS, Chain, fresh, running
 
 if TYPE_CHECKING:

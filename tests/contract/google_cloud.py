@@ -21,12 +21,12 @@ from google.longrunning import operations_pb2
 from google.oauth2.credentials import Credentials
 from google.protobuf import json_format
 
-from local.faults import Calls, Faults, observed
-from local.fleet import Fleet, generate_credentials_routes
-from local.gke import Gke, full_name
-from local.iam import Iam
-from local.platform import Projects, platform_app
-from local.wire import google_api
+from local.google.faults import Calls, Faults, observed
+from local.google.fleet import Fleet, generate_credentials_routes
+from local.google.gke import Gke, full_name
+from local.google.iam import Iam
+from local.google.platform import Projects, platform_app
+from local.google.wire import google_api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

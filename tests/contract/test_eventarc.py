@@ -12,10 +12,10 @@ import pytest
 from google.events.cloud.audit_v1 import LogEntryData
 from google.events.cloud.gkehub_v1 import MembershipEventData
 
-from local.audit import AuditedCall, node_pool_entries
-from local.eventarc import Eventarc, Knob
 from local.functions import Function, offered
-from local.metadata import identity_token
+from local.google.audit import AuditedCall, node_pool_entries
+from local.google.eventarc import Eventarc, Knob
+from local.google.metadata import identity_token
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,7 +11,7 @@ from google.api_core import exceptions
 from google.cloud import container_v1
 from google.events.cloud.audit_v1 import LogEntryData
 
-from local.audit import event_data, node_pool_entries
+from local.google.audit import event_data, node_pool_entries
 from tests.contract.google_cloud import APPS, FLEET, FLEET_NUMBER, HOME, OWNER, Cloud, served, until
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pytest
 
 from local.control import LocalCloud
 from local.environment import NotRunningError
-from local.pubsub import sdk
+from local.google.pubsub import sdk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.iam import Iam
+from local.google.iam import Iam
+from local.google.metadata import metadata_app
 from local.listener import Listener
-from local.metadata import metadata_app
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,10 +11,10 @@ from google.api_core import exceptions
 from google.pubsub_v1 import PublisherClient, PubsubMessage
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
-from local.faults import Calls, Fault, Faults
-from local.pubsub.broker import Broker, Subscription
-from local.pubsub.observed import ObservedPublish
-from local.pubsub.rpc import serve_grpc
+from local.google.faults import Calls, Fault, Faults
+from local.google.pubsub.broker import Broker, Subscription
+from local.google.pubsub.observed import ObservedPublish
+from local.google.pubsub.rpc import serve_grpc
 from tests.contract.background import BackgroundLoop
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.cloud.pubsub_v1.types import BatchSettings
 from google.protobuf import field_mask_pb2
 
-from local.pubsub import sdk
-from local.pubsub.broker import Broker, PushConfig, RetryPolicy, Subscription
-from local.pubsub.rpc import serve_grpc
+from local.google.pubsub import sdk
+from local.google.pubsub.broker import Broker, PushConfig, RetryPolicy, Subscription
+from local.google.pubsub.rpc import serve_grpc
 from tests.contract.background import BackgroundLoop
 
 if TYPE_CHECKING:

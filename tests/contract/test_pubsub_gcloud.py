@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local.google.pubsub.broker import Broker
+from local.google.pubsub.rest import rest_app
 from local.listener import Listener
-from local.pubsub.broker import Broker
-from local.pubsub.rest import rest_app
 from tests.contract.background import BackgroundLoop
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from google.auth import identity_pool
 
-from local.iam import account_id
+from local.identities import account_id
 from tests.infra import argocd
 from tests.infra.argocd import ROOT, TREE, VALUES, by_id, one, render
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from local.iam import account_id
+from local.identities import account_id
 from shared import cluster_secret
 from shared.cluster_secret import CONFIG, ClusterSecret
 from tests.infra import argocd

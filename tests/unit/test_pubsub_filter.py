@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.pubsub.filters import FilterError, parse
+from local.google.pubsub.filters import FilterError, parse
 
 ATTRIBUTES = {
     "domain": "com",

@@ -8,14 +8,14 @@ from google.protobuf import json_format
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local.pubsub.service import METHODS, Method
-from local.wire import GoogleError, google_api, json_body
+from local.google.pubsub.service import METHODS, Method
+from local.google.wire import GoogleError, google_api, json_body
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
 
-    from local.pubsub.broker import Broker
+    from local.google.pubsub.broker import Broker
 
 
 def rest_app(broker: Broker) -> Starlette:

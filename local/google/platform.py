@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local.wire import GoogleError, google_api, json_body, require
+from local.google.wire import GoogleError, google_api, json_body, require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
 
-    from local.iam import Iam
+    from local.google.iam import Iam
 
 SERVICES = (
     "cloudresourcemanager.googleapis.com",

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from local.wire import GoogleError
+    from local.google.wire import GoogleError
 
 Json = dict[str, Any]
 

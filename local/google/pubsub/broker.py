@@ -16,9 +16,9 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from local.pubsub import filters
-from local.pubsub.push import push, timestamp, wrapped
-from local.wire import GoogleError
+from local.google.pubsub import filters
+from local.google.pubsub.push import push, timestamp, wrapped
+from local.google.wire import GoogleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping

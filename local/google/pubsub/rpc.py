@@ -9,13 +9,13 @@ import grpc
 import grpc.aio
 from google.pubsub_v1 import types
 
-from local.pubsub.service import METHODS, Method, received
-from local.wire import GoogleError
+from local.google.pubsub.service import METHODS, Method, received
+from local.google.wire import GoogleError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from local.pubsub.broker import Broker
+    from local.google.pubsub.broker import Broker
 
 _STREAM_BATCH = 100  # messages in one answer
 _STREAM_WAIT = 30.0  # seconds after which an empty answer shows whether the client is still there

@@ -23,7 +23,7 @@ from urllib.parse import unquote
 
 import aiohttp
 
-from local.audit import event_data
+from local.google.audit import event_data
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine

@@ -18,10 +18,10 @@ import aiohttp
 from google.protobuf import json_format
 from google.pubsub_v1 import types
 
-from local.pubsub.service import subscription_to
+from local.google.pubsub.service import subscription_to
 
 if TYPE_CHECKING:
-    from local.pubsub.broker import Subscription
+    from local.google.pubsub.broker import Subscription
 
 START_SECONDS = 30.0
 # A third of the memory of the JVM's defaults, and no slower at these sizes.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from local.wire import GoogleError
+from local.google.wire import GoogleError
 
 
 def _letter(character: str) -> bool:

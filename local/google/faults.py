@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from local.wire import google_error
+from local.google.wire import google_error
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from local.iam import Iam
+    from local.google.iam import Iam
 
 EFFECTS = ("status", "slow", "timeout", "drop")
 

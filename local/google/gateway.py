@@ -13,14 +13,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from local.wire import GoogleError, google_error
+from local.google.wire import GoogleError, google_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from local.iam import Iam
+    from local.google.iam import Iam
 
 AGENT = "system:serviceaccount:gke-connect:connect-agent-sa"
 AGENT_GROUPS = ["system:serviceaccounts", "system:serviceaccounts:gke-connect", "system:authenticated"]
@@ -116,6 +116,6 @@ def impersonating(scope: Scope, token: str) -> list[tuple[bytes, bytes]]:
 
 
 def _kubernetes_part(scope: Scope) -> bytes:
-    """Return the raw path behind the membership, still quoted: names such as `fleet-registrar%3Ayou` stay one segment."""
+    """Return the raw path behind the membership, still quoted: names such as `team%3Ayou` stay one segment."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     return b"/" + b"/".join(raw.split(b"/")[8:])

@@ -26,18 +26,18 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local import labels
-from local.audit import CODES, AuditedCall
-from local.wire import GoogleError, google_api, json_body, require
+from local.google import labels
+from local.google.audit import CODES, AuditedCall
+from local.google.wire import GoogleError, google_api, json_body, require
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from starlette.requests import Request
 
-    from local.fleet import Fleet
-    from local.iam import Iam
-    from local.platform import Projects
+    from local.google.fleet import Fleet
+    from local.google.iam import Iam
+    from local.google.platform import Projects
 
 Json = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Faults and the log of calls for publishing over gRPC, as `local.faults.observed` does it for the APIs over HTTP.
+"""Faults and the log of calls for publishing over gRPC, as `local.google.faults.observed` does it for the APIs over HTTP.
 
 A publish is matched as `POST /v1/projects/P/topics/T:publish`. Its caller is not known: the client libraries send no
 credentials to an emulator (PUBSUB_EMULATOR_HOST). Other methods pass unobserved: no function calls them.
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
-from local.faults import Call
-from local.wire import STATUS
+from local.google.faults import Call
+from local.google.wire import STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from local.faults import Calls, Faults
+    from local.google.faults import Calls, Faults
 
 
 class ObservedPublish(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
-    from local.iam import Iam
+    from local.google.iam import Iam
 
 # https://cloud.google.com/apis/design/errors: canonical codes by HTTP status (400 and 409 have more than one).
 STATUS = {

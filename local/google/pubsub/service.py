@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import empty_pb2, field_mask_pb2
 from google.pubsub_v1 import types
 
-from local.pubsub.broker import Broker, DeadLetterPolicy, Delivery, PushConfig, RetryPolicy, Subscription
-from local.wire import GoogleError
+from local.google.pubsub.broker import Broker, DeadLetterPolicy, Delivery, PushConfig, RetryPolicy, Subscription
+from local.google.wire import GoogleError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

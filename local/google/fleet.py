@@ -22,19 +22,19 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local import labels
-from local.audit import CODES
-from local.gke import ALIVE, LOCATION, VERSION, cluster_name, full_name, region
-from local.wire import GoogleError, google_api, json_body, require
+from local.google import labels
+from local.google.audit import CODES
+from local.google.gke import ALIVE, LOCATION, VERSION, cluster_name, full_name, region
+from local.google.wire import GoogleError, google_api, json_body, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import Request
 
-    from local.gke import Gke
-    from local.iam import Iam
-    from local.platform import Projects
+    from local.google.gke import Gke
+    from local.google.iam import Iam
+    from local.google.platform import Projects
 
 Json = dict[str, Any]
 

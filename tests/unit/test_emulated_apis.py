@@ -1,0 +1,31 @@
+"""The emulated APIs stay usable by others: no word of this product is in them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+EMULATED = ("local/google", "local/kubernetes")
+ROLES = json.loads((ROOT / "infra" / "roles.json").read_text())
+TOPICS = {topic for role in ROLES.values() for topic in role["publish"]}
+OTHERS = {"fleet registrar", "fleet-registrar", "audit-log-entries", "argo cd", "argo-cd", "demo-fleet", "demo-apps"}
+PUBSUB_SAYS = {"dead-letters"}
+
+
+def test_emulated_apis_have_no_word_of_the_product() -> None:
+    names = sorted({*ROLES, *TOPICS, *OTHERS} - PUBSUB_SAYS)
+    words = re.compile("|".join(rf"\b{name.replace('-', '[-_]')}\b" for name in names), re.IGNORECASE)
+    files = [path for folder in EMULATED for path in (ROOT / folder).rglob("*.py")]
+
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in files
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if words.search(line)
+    ]
+
+    assert len(files) > 30
+    assert "write-secret" in names
+    assert found == []
