@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from shared import decisions, rbac
+from shared.codes import Decision, ErrorCode
 from shared.decisions import Move
 from shared.errors import PermanentError, RefusedError, RetryableError
 from shared.facts import Cluster, Membership
@@ -45,11 +46,13 @@ def run(asked: Request, services: Services) -> Outcome:
     reason = (
         f"{services.settings.argocd_service_account} may use {subject.name} as {services.settings.argocd_cluster_role}"
     )
-    return Outcome(did, reason, (Next("write-secret", following),))
+    decision = Decision.GRANTED if did else Decision.UNCHANGED
+    message = f"{did or 'the binding is up to date'}: {reason}"
+    return Outcome(decision, subject.state, message, (Next("write-secret", following),))
 
 
 def _granted(url: str, services: Services, *, attached: bool) -> str:
-    """Make what is missing, prove that the access works, and say what was done."""
+    """Make what is missing, prove that the access works, and say what was done: '' for nothing."""
     settings = services.settings
     did = [_made(url, wanted, services) for wanted in rbac.objects(settings, attached=attached)]
     role = None
@@ -57,12 +60,12 @@ def _granted(url: str, services: Services, *, attached: bool) -> str:
         role = services.gateway.get(url, rbac.ROLES, settings.argocd_cluster_role)
         if role is None:
             raise RetryableError(
-                f"ClusterRole {settings.argocd_cluster_role} (ARGOCD_CLUSTER_ROLE) is not in the cluster at {url}"
+                f"ClusterRole {settings.argocd_cluster_role} (ARGOCD_CLUSTER_ROLE) is not in the cluster at {url}",
+                ErrorCode.NO_ROLE,
             )
     for review in rbac.reviews(settings, role, attached=attached):
         _prove(url, review, services)
-    done = [text for text in did if text]
-    return ", ".join(done) if done else "the binding stands"
+    return ", ".join(filter(None, did))
 
 
 def _made(url: str, wanted: Object, services: Services) -> str:
@@ -86,7 +89,8 @@ def _made(url: str, wanted: Object, services: Services) -> str:
         case _:
             raise PermanentError(
                 f"{wanted['kind']} {name} in the cluster at {url} does not carry our label: it is somebody else's and is left"
-                " alone. Rename or delete it, then publish again"
+                " alone. Rename or delete it, then publish again",
+                ErrorCode.UNMANAGED_BINDING,
             )
 
 
@@ -100,5 +104,6 @@ def _prove(url: str, review: Object, services: Services) -> None:
         if pause is not None:
             time.sleep(pause)
     raise RetryableError(
-        f"{spec['user']} may not yet {spec['resourceAttributes']} in the cluster at {url}: asked for 2 s"
+        f"{spec['user']} may not yet {spec['resourceAttributes']} in the cluster at {url}: asked for 2 s",
+        ErrorCode.ACCESS_UNPROVEN,
     )

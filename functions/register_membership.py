@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared import decisions
+from shared.codes import Decision, ErrorCode
 from shared.decisions import Found, Move
 from shared.errors import PermanentError, RetryableError, TakenError
 from shared.facts import Cluster, Membership, State, state_of_cluster
@@ -27,42 +28,46 @@ def run(asked: Request, services: Services) -> Outcome:
     if move is not Move.ONBOARD:
         return without_acting(move, subject, services.settings)
     if isinstance(subject.cluster, Cluster):
-        membership, did = _registered(subject.cluster, services)
+        membership, decision = _registered(subject.cluster, services)
         following = Request(subject.cluster.name, membership.name)
     else:
-        following, did = Request(membership=subject.asked.membership), "is in the fleet"
-    return Outcome(
-        f"{following.membership} {did}", f"{subject.name} is {subject.state.value}", (Next("grant-rbac", following),)
-    )
+        following, decision = Request(membership=subject.asked.membership), Decision.UNCHANGED
+    did = "was registered" if decision is Decision.REGISTERED else "is in the fleet"
+    message = f"{following.membership} {did}: {subject.name} is {subject.state.text}"
+    return Outcome(decision, subject.state, message, (Next("grant-rbac", following),))
 
 
-def _registered(cluster: Cluster, services: Services) -> tuple[Membership, str]:
-    """Return the cluster's membership, made if there was none, and what was done."""
+def _registered(cluster: Cluster, services: Services) -> tuple[Membership, Decision]:
+    """Return the cluster's membership, made if there was none, and whether it was made."""
     own = cluster.name.membership(services.settings.fleet_project)
     found = services.fleet.membership(cluster.membership) if cluster.membership else None
     if found is None:
         try:
-            return _ready(services.fleet.create(own, cluster), "was made")
+            return _ready(services.fleet.create(own, cluster)), Decision.REGISTERED
         except TakenError:
             found = services.fleet.membership(own)
             if found is None:
                 raise
     match decisions.membership_for(cluster, found):
         case Found.USE:
-            return found, "is in the fleet"
+            return found, Decision.UNCHANGED
         case Found.REPLACE:
             _delete_earlier(cluster, found, services)
-            return _ready(services.fleet.create(own, cluster), "was made anew")
+            return _ready(services.fleet.create(own, cluster)), Decision.REGISTERED
         case Found.IN_THE_WAY:
             raise PermanentError(
                 f"{found.name} is in the way of {cluster.name}: it names {found.cluster or 'no GKE cluster'} and is not ours;"
-                " it is left alone. Unregister it, then publish again"
+                " it is left alone. Unregister it, then publish again",
+                ErrorCode.UNMANAGED_MEMBERSHIP,
             )
         case Found.WAIT:
-            raise RetryableError(f"{found.name} of {cluster.name} is {found.state}: not ready yet")
+            raise RetryableError(
+                f"{found.name} of {cluster.name} is {found.state}: not ready yet", ErrorCode.MEMBERSHIP_NOT_READY
+            )
         case _:
             raise RetryableError(
-                f"{cluster.name} says that its membership is {found.name}, which names {found.cluster or 'no GKE cluster'}"
+                f"{cluster.name} says that its membership is {found.name}, which names {found.cluster or 'no GKE cluster'}",
+                ErrorCode.MEMBERSHIP_MISMATCH,
             )
 
 
@@ -74,14 +79,20 @@ def _delete_earlier(cluster: Cluster, found: Membership, services: Services) -> 
     """
     again = read_cluster(cluster.name, services)
     if state_of_cluster(again, services.settings, services.central_cluster) is not State.WANTED:
-        raise RetryableError(f"{cluster.name} is not alive and wanted any more: looked at again")
+        raise RetryableError(
+            f"{cluster.name} is not alive and wanted any more: looked at again", ErrorCode.NOT_SELECTED
+        )
     now = services.fleet.membership(found.name)
     if not isinstance(again, Cluster) or again.id != cluster.id or not found.is_still(now):
-        raise RetryableError(f"{cluster.name} or {found.name} was made anew meanwhile: looked at again")
+        raise RetryableError(
+            f"{cluster.name} or {found.name} was made anew meanwhile: looked at again", ErrorCode.RECREATED
+        )
     services.fleet.delete(found.name)
 
 
-def _ready(made: Membership, did: str) -> tuple[Membership, str]:
+def _ready(made: Membership) -> Membership:
     if not made.is_usable:
-        raise RetryableError(f"{made.name} {did} and is {made.state}: not ready yet")
-    return made, did
+        raise RetryableError(
+            f"{made.name} was registered and is {made.state}: not ready yet", ErrorCode.MEMBERSHIP_NOT_READY
+        )
+    return made

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shared import cluster_secret, decisions
 from shared.cluster_secret import CLUSTER_ID, MEMBERSHIP_UID
+from shared.codes import Decision, Finding
 from shared.decisions import Move
 from shared.facts import Cluster, Membership, State
 from shared.messages import Next, Outcome, Request
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from shared.services import Services
 
 _DOING = {
-    Move.HOLD: "held the Secret",
-    Move.LIFT: "lifted the hold",
-    Move.DELETE: "deleted the Secret",
-    Move.HAND_ON: "no Secret of ours is left",
+    Move.HOLD: (Decision.HELD, "held the Secret"),
+    Move.LIFT: (Decision.RELEASED, "lifted the hold"),
+    Move.DELETE: (Decision.DELETED, "deleted the Secret"),
+    Move.HAND_ON: (Decision.NO_SECRET, "no Secret of ours is left"),
 }
 
 
@@ -55,13 +56,12 @@ def _for_membership(asked: Request, services: Services) -> Outcome:
         return without_acting(Move.NOTHING, Subject(asked, State.CENTRAL), services.settings)
     secret = services.central.secret_of(None, asked.membership)
     if secret is not None and secret.cluster is not None:
-        return _hand_to_cluster(
-            Request(secret.cluster, asked.membership, leave=asked.leave), f"Secret {secret.name} names it"
-        )
+        request = Request(secret.cluster, asked.membership, leave=asked.leave)
+        return _hand_to_cluster(request, f"Secret {secret.name} names it")
     if secret is None and asked.membership and services.fleet.membership(asked.membership) is None:
         # There is nothing to remove, so nothing to prove: the proof reads the location's whole list, once for each deletion.
         return Outcome(
-            Move.NOTHING.value, f"the fleet answers 404 for {asked.membership}, and no Secret of ours names it"
+            Decision.NO_OP, State.GONE, f"the fleet answers 404 for {asked.membership}, and no Secret of ours names it"
         )
     subject = read_subject(asked, services, has_secret=secret is not None)
     if subject.asked.cluster is not None:
@@ -76,18 +76,19 @@ def _for_membership(asked: Request, services: Services) -> Outcome:
 
 
 def _hand_to_cluster(request: Request, reason: str) -> Outcome:
-    return Outcome(f"a message for {request.cluster}", reason, (Next("remove-secret", request),))
+    message = f"a message for {request.cluster}: {reason}"
+    return Outcome(Decision.FORWARDED, Finding.GKE_MEMBERSHIP, message, (Next("remove-secret", request),))
 
 
 def _act(move: Move, subject: Subject, secret: ClusterSecret | None, reason: Reason, services: Services) -> Outcome:
     """Carry the move out, with the version of the Secret that was read before what is true was read."""
     if move is Move.REPORT and secret is not None and secret.is_pinned:
-        return Outcome(
-            move.value, f"{subject.name}: its Secret {secret.name} is pinned ({cluster_secret.KEEP})", severity="ERROR"
-        )
+        message = f"{subject.name}: its Secret {secret.name} is pinned ({cluster_secret.KEEP})"
+        return Outcome(Decision.BLOCKED, Finding.PINNED, message, severity="ERROR")
     if move not in _DOING:
         return without_acting(move, subject, services.settings)
     said = why(subject, services.settings)
+    decision, did = _DOING[move]
     if secret is not None and move is Move.DELETE:
         services.central.delete(secret)
     elif secret is not None and move in (Move.HOLD, Move.LIFT):
@@ -95,8 +96,10 @@ def _act(move: Move, subject: Subject, secret: ClusterSecret | None, reason: Rea
             cluster_secret.hold(secret, reason, services.now()) if move is Move.HOLD else cluster_secret.lift(secret)
         )
         if patch is None:
-            return Outcome("the Secret is held already", said)
+            return Outcome(Decision.UNCHANGED, subject.state, f"the Secret is held already: {said}")
         services.central.patch(secret, patch)
-        return Outcome(f"{_DOING[move]} ({reason})" if move is Move.HOLD else _DOING[move], said)
+        why_held = f" ({reason})" if move is Move.HOLD else ""
+        return Outcome(decision, subject.state, f"{did}{why_held}: {said}")
     membership = subject.asked.membership or (secret.membership if secret else None)
-    return Outcome(_DOING[move], said, (Next("revoke-rbac", Request(subject.asked.cluster, membership)),))
+    following = (Next("revoke-rbac", Request(subject.asked.cluster, membership)),)
+    return Outcome(decision, subject.state, f"{did}: {said}", following)

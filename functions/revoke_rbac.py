@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared import decisions, rbac
+from shared.codes import Decision
 from shared.decisions import Move
 from shared.errors import RefusedError
 from shared.facts import Cluster, Membership
@@ -30,31 +31,34 @@ def run(asked: Request, services: Services) -> Outcome:
     move = decisions.revoke(subject.state, secret_left=secret is not None)
     if move not in (Move.REVOKE, Move.HAND_ON):
         if secret is not None and move is Move.NOTHING:
-            return Outcome(move.value, f"Secret {secret.name} of {subject.name} is still there")
+            message = f"nothing to do: Secret {secret.name} of {subject.name} is still there"
+            return Outcome(Decision.NO_OP, subject.state, message)
         return without_acting(move, subject, services.settings)
     reason = why(subject, services.settings)
     try:
-        did = _revoked(subject, services) if move is Move.REVOKE else "no cluster is left to revoke anything in"
+        decision, did = Decision.NO_BINDING, "no cluster is left to revoke anything in"
+        if move is Move.REVOKE:
+            decision, did = _revoked(subject, services)
     except RefusedError as error:
         if not isinstance(subject.membership, Membership):
             raise
         raise not_admitted(subject.membership, services.gateway.identity, error) from error
-    return Outcome(
-        did, reason, (Next("unregister-membership", Request(subject.asked.cluster, subject.asked.membership)),)
-    )
+    following = (Next("unregister-membership", Request(subject.asked.cluster, subject.asked.membership)),)
+    return Outcome(decision, subject.state, f"{did}: {reason}", following)
 
 
-def _revoked(subject: Subject, services: Services) -> str:
+def _revoked(subject: Subject, services: Services) -> tuple[Decision, str]:
     """Delete our objects, the binding first; what does not carry our label is left alone."""
     if isinstance(subject.cluster, Cluster):
         membership = find_membership(subject.cluster, subject.asked.membership, services)
     else:
         membership = subject.membership if isinstance(subject.membership, Membership) else None
     if membership is None:
-        return "no membership leads to the cluster: its binding lets nobody in"
+        return Decision.NO_BINDING, "no membership leads to the cluster: its binding lets nobody in"
     settings, attached = services.settings, membership.cluster is None
     url = settings.gateway_url(membership.name, gke=not attached)
     did = []
+    decision = Decision.NO_BINDING
     for wanted in rbac.objects(settings, attached=attached):
         name, collection = wanted["metadata"]["name"], rbac.collection(wanted)
         standing = services.gateway.get(url, collection, name)
@@ -65,4 +69,5 @@ def _revoked(subject: Subject, services: Services) -> str:
             continue
         services.gateway.delete(url, collection, name, rbac.version(standing))
         did.append(f"deleted {wanted['kind']} {name}")
-    return ", ".join(did) if did else "no binding of ours was left"
+        decision = Decision.REVOKED
+    return decision, ", ".join(did) if did else "no binding of ours was left"

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from shared import entry, events, logs
+from shared.codes import Decision, ErrorCode
 from shared.errors import PermanentError
 from shared.messages import AUDIT_LOG_ENTRIES, Message, json_object
 
@@ -43,8 +44,9 @@ def run(event: CloudEvent, message: Message, world: Services, trace: str) -> eve
         project=world.settings.pubsub_project,
         trace=trace,
         labels=labels,
-        decision=route.next.topic if route.next else "nothing",
-        reason=route.reason,
+        decision=Decision.ROUTED if route.next else Decision.IGNORED,
+        code=route.code,
+        next=[route.next.topic] if route.next else [],
     )
     return route
 
@@ -58,7 +60,9 @@ def _route(event: CloudEvent, message: Message, world: Services) -> events.Route
         return events.route_membership(
             kind.removeprefix(events.MEMBERSHIP), event.data, event.get_attributes(), numbers
         )
-    raise PermanentError(f"an event of type {kind[:120]!r} is none that route-event is woken by")
+    raise PermanentError(
+        f"an event of type {kind[:120]!r} is none that route-event is woken by", ErrorCode.INVALID_EVENT
+    )
 
 
 def _message(event: CloudEvent) -> Message:

@@ -11,6 +11,7 @@ import random
 from typing import TYPE_CHECKING
 
 from shared import entry, logs, messages, sweeping
+from shared.codes import Decision, ErrorCode
 from shared.errors import PermanentError
 from shared.inventory import read_inventory
 from shared.resources import ClusterName, NameFault
@@ -64,12 +65,13 @@ def parse(data: bytes, settings: Settings) -> Scope:
     ):
         raise PermanentError(
             'the message to sweep is wrong: it takes {}, {"project": ID}, {"cluster": NAME} or {"release": HASH};'
-            f" it has {', '.join(map(repr, body))[:200]}"
+            f" it has {', '.join(map(repr, body))[:200]}",
+            ErrorCode.INVALID_MESSAGE,
         )
     try:
         cluster = ClusterName.parse(body["cluster"], settings.numbers) if "cluster" in body else None
     except NameFault as error:
-        raise PermanentError(f"the message to sweep is wrong: {error}") from error
+        raise PermanentError(f"the message to sweep is wrong: {error}", ErrorCode.INVALID_MESSAGE) from error
     return Scope(body.get("project", ""), cluster, body.get("release", ""))
 
 
@@ -79,9 +81,10 @@ def _tell(plan: Plan, settings: Settings, trace: str) -> None:
     for ask in plan.asks:
         labels = logs.names(ask.next.request)
         text = f"asks {ask.next.topic} about {ask.subject}: {ask.reason}"
-        line("INFO", message=text, labels=labels, decision=ask.kind, reason=ask.reason)
+        line("INFO", message=text, labels=labels, decision=Decision.REQUESTED, code=ask.code, kind=ask.kind)
     for report in plan.reports[:MOST_REPORTS]:
-        line("WARNING", message=f"{report.subject}: {report.text}", decision="reported", reason=report.text)
+        text = f"{report.subject}: {report.text}"
+        line("WARNING", message=text, decision=Decision.REPORTED, code=report.code)
     if plan.braked:
         subjects = sorted({ask.subject for ask in plan.braked})
         release = f'gcloud pubsub topics publish sweep --message=\'{{"release":"{plan.hash}"}}\''
@@ -90,7 +93,7 @@ def _tell(plan: Plan, settings: Settings, trace: str) -> None:
             f" (MAX_REMOVALS); none of it is asked for. If it is right, release exactly this plan: {release}"
         )
         braked = [f"{ask.subject}: {ask.reason}" for ask in plan.braked]
-        line("CRITICAL", message=text, decision="braked", hash=plan.hash, reason=text, braked=braked[:1000])
+        line("CRITICAL", message=text, decision=Decision.LIMITED, hash=plan.hash, braked=braked[:1000])
     counts = ", ".join(f"{number} {kind}" for kind, number in sorted(plan.counts.items())) or "nothing"
     left = f"; {len(plan.reports)} reported" if plan.reports else ""
-    line("INFO", message=f"asked for {counts}{left}", decision="swept", reason=counts, asked=dict(plan.counts))
+    line("INFO", message=f"asked for {counts}{left}", decision=Decision.SWEPT, asked=dict(plan.counts))

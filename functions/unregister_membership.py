@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared import decisions
+from shared.codes import Decision, ErrorCode
 from shared.decisions import Move
 from shared.errors import RetryableError
 from shared.facts import Cluster, Gone, State
@@ -48,7 +49,9 @@ def run(asked: Request, services: Services) -> Outcome:
         else "no membership of ours was left for a cluster that is gone"
     )
     following = Request(subject.asked.cluster, subject.asked.membership)
-    return Outcome(did, why(subject, services.settings), (Next("cluster-offboarded", following, bool(deleted)),))
+    decision = Decision.UNREGISTERED if deleted else Decision.NO_MEMBERSHIP
+    message = f"{did}: {why(subject, services.settings)}"
+    return Outcome(decision, subject.state, message, (Next("cluster-offboarded", following, bool(deleted)),))
 
 
 def _read(asked: Request, services: Services) -> list[Membership]:
@@ -74,5 +77,5 @@ def _delete(membership: Membership, services: Services) -> bool:
     if isinstance(now, Gone):
         return False
     if not membership.is_still(now):
-        raise RetryableError(f"{membership.name} was made anew meanwhile: looked at again")
+        raise RetryableError(f"{membership.name} was made anew meanwhile: looked at again", ErrorCode.RECREATED)
     return services.fleet.delete(membership.name)

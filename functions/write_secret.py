@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shared import cluster_secret, decisions
 from shared.cluster_secret import CLUSTER_HASH, MARK, MEMBERSHIP_HASH
+from shared.codes import Decision, ErrorCode
 from shared.decisions import Move
 from shared.errors import ConflictError, PermanentError, RetryableError
 from shared.facts import Cluster, Membership, State
@@ -44,11 +45,13 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
     assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is wanted has one
     if cluster is None and secret is not None and secret.cluster is not None:
         raise RetryableError(
-            f"Secret {secret.name} speaks of {secret.cluster}, and {membership.name} of an attached cluster"
+            f"Secret {secret.name} speaks of {secret.cluster}, and {membership.name} of an attached cluster",
+            ErrorCode.MEMBERSHIP_MISMATCH,
         )
     if asked.granted and asked.granted != settings.grant:
         raise RetryableError(
-            f"granted is {asked.granted!r}, the settings say {settings.grant!r}: the grant must be made again"
+            f"granted is {asked.granted!r}, the settings say {settings.grant!r}: the grant must be made again",
+            ErrorCode.STALE_GRANT,
         )
     plan = cluster_secret.plan(
         secret, cluster, membership, settings, granted=bool(asked.granted), drop=asked.drop_labels, now=services.now()
@@ -61,18 +64,15 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
     elif plan.patch is not None and secret is not None:
         services.central.patch(secret, plan.patch)
     changed = plan.create is not None or plan.patch is not None
-    did = (
-        "created the Secret"
-        if plan.create
-        else "changed the Secret"
-        if plan.patch
-        else "the Secret stands as it should"
-    )
-    reason = "; ".join((f"{subject.name} is {subject.state.value}", *plan.warnings))
+    decision = Decision.CREATED if plan.create else Decision.UPDATED if plan.patch else Decision.UNCHANGED
+    did = "the Secret is up to date" if decision is Decision.UNCHANGED else f"{decision} the Secret"
+    reason = "; ".join((f"{subject.name} is {subject.state.text}", *plan.warnings))
     severity: Severity = "WARNING" if plan.warnings else "INFO"
     if plan.needs_grant:
-        return Outcome(f"{did}; the rest needs the grant", reason, (Next("grant-rbac", both),), severity)
-    return Outcome(did, reason, (Next("cluster-onboarded", both, changed),), severity)
+        message = f"{did}; the rest needs the grant: {reason}"
+        return Outcome(Decision.NEEDS_GRANT, subject.state, message, (Next("grant-rbac", both),), severity)
+    following = (Next("cluster-onboarded", both, changed),)
+    return Outcome(decision, subject.state, f"{did}: {reason}", following, severity)
 
 
 def _create(plan: Plan, services: Services) -> None:
@@ -84,7 +84,8 @@ def _create(plan: Plan, services: Services) -> None:
         if other.in_the_way_of(name, server):
             raise PermanentError(
                 f"Secret {other.name} is not ours and has the same server or name as {name}: Argo CD would take the two for"
-                " one. It is left alone; delete it, or take it over, then publish again"
+                " one. It is left alone; delete it, or take it over, then publish again",
+                ErrorCode.UNMANAGED_SECRET,
             )
     try:
         services.central.create(plan.create)
@@ -97,7 +98,8 @@ def _create(plan: Plan, services: Services) -> None:
             raise
         raise PermanentError(
             f"a Secret named {name} is there and does not carry our marks ({MARK}, {MEMBERSHIP_HASH}): it is left alone;"
-            " mend or delete it, then publish again"
+            " mend or delete it, then publish again",
+            ErrorCode.UNMANAGED_SECRET,
         ) from None
 
 

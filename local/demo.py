@@ -69,7 +69,7 @@ class Teller:
             lines.pop()
         self._seen[log] = self._seen.get(log, 0) + sum(map(len, lines))
         entries = [json.loads(line) for line in lines if line.startswith(b"{")]
-        return [entry for entry in entries if entry.get("decision") not in (None, "nothing")]
+        return [entry for entry in entries if entry.get("decision") not in (None, "ignored")]
 
 
 def _short(text: str) -> str:

@@ -219,7 +219,7 @@ def _wanted(name: Name, seen: Survey, settings: Settings) -> tuple[Request, bool
         if membership.cluster is None:
             state = state_of_attached(membership, settings)
             if state is not State.WANTED:
-                raise _NotOursError(f"{name} is {state.value} ({membership.state})")
+                raise _NotOursError(f"{name} is {state.text} ({membership.state})")
             if membership.agent_lost(seen.now):
                 raise _NotOursError(f"the agent of {name} is lost: run it again when it is back")
             return Request(membership=name), False
@@ -238,7 +238,7 @@ def _wanted(name: Name, seen: Survey, settings: Settings) -> tuple[Request, bool
         )
     state = state_of_cluster(cluster, settings, seen.central)
     if state is not State.WANTED:
-        raise _NotOursError(f"{cluster_name} is {state.value} ({cluster.status})")
+        raise _NotOursError(f"{cluster_name} is {state.text} ({cluster.status})")
     if found is not None and cluster.membership not in (None, found):
         raise _NotOursError(f"{cluster_name} says that its membership is {cluster.membership}, not {found}")
     return Request(cluster_name, found or cluster.membership or cluster_name.membership(settings.fleet_project)), True

@@ -77,5 +77,5 @@ def ask_all(asks: list[Ask], services: Services, a_minute: int, what: str) -> No
             services.bus.publish_object(ask.next.topic, ask.next.body(), attributes)
         except FaultError as error:
             told = f"{error}; {progress.done} of {len(asks)} were asked for: run it again, it asks for what is missing"
-            raise type(error)(told) from error
+            raise type(error)(told, error.code, error.status) from error
         progress.step()

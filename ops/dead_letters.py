@@ -18,6 +18,7 @@ from ops import letters
 from ops.letters import Letter, folded
 from ops.survey import connected
 from ops.terminal import WIDEST, MistakeError, ago, counted, one_line, table
+from shared.codes import ErrorCode
 from shared.errors import FaultError, PermanentError, RetryableError
 from shared.messages import DEAD_LETTERS
 from shared.resources import ClusterName, MembershipName, NameFault
@@ -121,7 +122,7 @@ class Mailbox:
         except NotFound as error:
             raise MistakeError(f"there is no subscription {self.path}: is PUBSUB_PROJECT right?") from error
         except (GoogleAPICallError, RetryError, GoogleAuthError) as error:
-            raise RetryableError(f"{what} at {self.path}: {error}") from error
+            raise RetryableError(f"{what} at {self.path}: {error}", ErrorCode.NO_ANSWER) from error
 
 
 def _client(services: Services) -> Any:
@@ -142,7 +143,9 @@ def _client(services: Services) -> Any:
     try:
         grpc.channel_ready_future(transport.grpc_channel).result(timeout=CALL_SECONDS)
     except grpc.FutureTimeoutError as error:
-        raise RetryableError(f"Pub/Sub does not answer at {emulator or client.api_endpoint}") from error
+        raise RetryableError(
+            f"Pub/Sub does not answer at {emulator or client.api_endpoint}", ErrorCode.NO_ANSWER
+        ) from error
     return client
 
 
@@ -208,6 +211,7 @@ def as_text(letter: Letter, settings: Settings) -> str:
         "cluster": ", ".join(letter.names) or "(cannot be told)",
         "step": letter.step,
         "topic": letter.topic or "none that a replay could go to",
+        "code": letter.code,
         "reason": letter.reason,
         "attempts": letter.attempts,
         "since": letter.published.isoformat(timespec="seconds") if letter.published else "",

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from shared import messages
+from shared.codes import ErrorCode
 from shared.errors import PermanentError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 # Every topic that a function answers; the subscription that pushes from it has the topic's name.
 REPLAYABLE: Final = frozenset({*messages.STEPS, "sweep", messages.AUDIT_LOG_ENTRIES})
-_OURS: Final = frozenset({"topic", "step", "reason", "cluster", "membership"})
+_OURS: Final = frozenset({"topic", "step", "code", "reason", "cluster", "membership"})
 # A replay is a person's: it may turn, and when it fails again it must come back here, not wait for a sweep.
 _LEFT_OUT: Final = _OURS | {"turned", "asked-by"}
 _SOURCE: Final = "CloudPubSubDeadLetterSource"
@@ -68,6 +69,11 @@ class Letter:
     def reason(self) -> str:
         """Why it is here."""
         return self.attributes["reason"] if self.is_ours else UNKNOWN
+
+    @property
+    def code(self) -> str:
+        """Why it is here, for programs; '' when the function has not said so."""
+        return self.attributes.get("code", "") if self.is_ours else ""
 
     @property
     def attempts(self) -> str:
@@ -141,7 +147,10 @@ def replay(letter: Letter, settings: Settings, repaired: bytes | None = None) ->
     topic, data = letter.topic, letter.data if repaired is None else repaired
     if not topic:
         said = letter.attributes.get("topic") or letter.attributes.get(f"{_SOURCE}Subscription") or letter.step
-        raise PermanentError(f"it came from {said!r}, which is no topic of ours: ask a step for the cluster instead")
+        raise PermanentError(
+            f"it came from {said!r}, which is no topic of ours: ask a step for the cluster instead",
+            ErrorCode.INVALID_MESSAGE,
+        )
     if topic in messages.STEPS:
         messages.parse(topic, data, settings)
     elif topic == "sweep":

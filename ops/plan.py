@@ -84,6 +84,7 @@ def as_json(plan: Plan, settings: Settings) -> dict[str, Any]:
         return [
             {
                 "kind": a.kind,
+                "code": a.code,
                 "topic": a.next.topic,
                 "message": a.next.body(),
                 "cluster": a.subject,
@@ -99,7 +100,7 @@ def as_json(plan: Plan, settings: Settings) -> dict[str, Any]:
         "allowed": plan.allowed,
         "hash": plan.hash,
         "release": release(plan, settings) if plan.braked else "",
-        "reports": [{"subject": report.subject, "text": report.text} for report in plan.reports],
+        "reports": [{"code": report.code, "subject": report.subject, "text": report.text} for report in plan.reports],
     }
 
 

@@ -16,6 +16,7 @@ from google.pubsub_v1.services.publisher import PublisherClient
 from google.pubsub_v1.services.publisher.transports.grpc import PublisherGrpcTransport
 from google.pubsub_v1.types import PubsubMessage
 
+from shared.codes import ErrorCode
 from shared.errors import PermanentError, RetryableError
 
 if TYPE_CHECKING:
@@ -50,9 +51,11 @@ class Bus:
                 retry=None,
             )
         except InvalidArgument as error:
-            raise PermanentError(f"publishing to {path}: Pub/Sub refuses the message: {error.message}") from error
+            raise PermanentError(
+                f"publishing to {path}: Pub/Sub refuses the message: {error.message}", ErrorCode.INVALID_REQUEST, 400
+            ) from error
         except (GoogleAPICallError, RetryError, GoogleAuthError) as error:
-            raise RetryableError(f"publishing to {path}: {error}") from error
+            raise RetryableError(f"publishing to {path}: {error}", ErrorCode.UNAVAILABLE) from error
 
     def publish_object(self, topic: str, body: Mapping[str, Any], attributes: Mapping[str, str]) -> None:
         """Publish a JSON object."""

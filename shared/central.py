@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shared.cluster_secret import SELECT_FOREIGN, SELECT_OURS, ClusterSecret, found_by
+from shared.codes import ErrorCode
 from shared.errors import PermanentError
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Central:
             names = ", ".join(sorted(secret.name for secret in found))
             raise PermanentError(
                 f"{cluster or membership} has {len(found)} Secrets of ours in the central cluster ({names}):"
-                " neither is touched; delete the wrong one and publish again"
+                " neither is touched; delete the wrong one and publish again",
+                ErrorCode.DUPLICATE_SECRETS,
             )
         return found[0] if found else None
 

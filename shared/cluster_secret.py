@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from shared import labels as label_rules
+from shared.codes import ErrorCode
 from shared.errors import PermanentError
 from shared.facts import MANAGED_BY, Cluster, Membership
 from shared.resources import ClusterName, MembershipName, NameFault
@@ -132,7 +133,8 @@ class ClusterSecret:
             return parse(self.annotations[key])
         except NameFault as error:
             raise PermanentError(
-                f"Secret {self.name}: its annotation {key} is spoilt ({error}); mend it by hand, or delete the Secret"
+                f"Secret {self.name}: its annotation {key} is spoilt ({error}); mend it by hand, or delete the Secret",
+                ErrorCode.INVALID_ANNOTATION,
             ) from error
 
     @property

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import flask
 
 from shared import logs, messages, settings
+from shared.codes import Decision, ErrorCode
 from shared.errors import FaultError, PermanentError, RetryableError
 from shared.messages import DEAD_LETTERS, TURN_AFTER, Message, Outcome, Request
 from shared.services import Services
@@ -44,7 +45,9 @@ def handle(
 ) -> Outcome | None:
     """Do one step for one message. Raises a fault; what this returns has been published."""
     if message.asked_by_sweep and message.age(world.now()) > messages.SWEEP_ASKS_AGAIN_AFTER:
-        raise PermanentError(f"a sweep asked for this {message.age(world.now())} ago: the next sweep asks again")
+        raise PermanentError(
+            f"a sweep asked for this {message.age(world.now())} ago: the next sweep asks again", ErrorCode.EXPIRED
+        )
     asked = messages.parse(step, message.data, world.settings)
     outcome = run(asked, world)
     attributes = {**message.attributes, "traceparent": trace}
@@ -57,8 +60,9 @@ def handle(
             and message.age(world.now()) < TURN_AFTER
         ):
             raise RetryableError(
-                f"{outcome.decision}: {outcome.reason}; this chain has turned before and would turn again to"
-                f" {following.topic}: looked at again later"
+                f"{outcome.message}; this chain has turned before and would turn again to {following.topic}:"
+                " looked at again later",
+                ErrorCode.REVERSED_TWICE,
             )
         world.bus.publish_object(following.topic, following.body(), carried.handed_on(step, following.topic))
     logs.outcome(outcome, step, asked, project=world.settings.pubsub_project, trace=trace, cause=attributes["cause"])
@@ -77,26 +81,19 @@ def answer(step: str, message: Message, do: Callable[[Services, str], Any]) -> N
             do(world, trace)
         except PermanentError as error:
             give_up(step, message, error, world)
-            logs.line("ERROR", step, str(error), project=project, trace=trace, labels=told, decision="given up")
+            decision = Decision.DROPPED if message.asked_by_sweep else Decision.DEAD_LETTERED
+            logs.failure("ERROR", step, error, project=project, trace=trace, labels=told, decision=decision)
         except RetryableError as error:
             if message.asked_by_sweep and message.age(world.now()) > messages.SWEEP_ASKS_AGAIN_AFTER:
-                logs.line(
-                    "ERROR",
-                    step,
-                    str(error),
-                    project=project,
-                    trace=trace,
-                    labels=told,
-                    decision="left to the next sweep",
-                )
+                logs.failure("ERROR", step, error, project=project, trace=trace, labels=told, decision=Decision.DROPPED)
                 return
             raise
     except FaultError as error:
-        logs.line("WARNING", step, str(error), project=project, trace=trace, labels=told, decision="delivered again")
+        logs.failure("WARNING", step, error, project=project, trace=trace, labels=told, decision=Decision.RETRY)
         flask.abort(503, description="not done yet: delivered again")
     except Exception as error:
-        text = f"not expected: {type(error).__name__}: {error}"[:900]
-        logs.line("ERROR", step, text, project=project, trace=trace, labels=told, decision="delivered again")
+        unexpected = RetryableError(f"not expected: {type(error).__name__}: {error}"[:900], ErrorCode.UNEXPECTED)
+        logs.failure("ERROR", step, unexpected, project=project, trace=trace, labels=told, decision=Decision.RETRY)
         raise
 
 
@@ -107,6 +104,7 @@ def give_up(step: str, message: Message, error: PermanentError, world: Services)
     own = {
         "topic": message.attributes.get("topic", "") if step == "route-event" else step,
         "step": step,
+        "code": error.code,
         "reason": messages.cut(str(error)),
         **_named(message),
     }

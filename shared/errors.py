@@ -6,9 +6,21 @@ are published to `dead-letters` with their reason and acknowledged. What is not 
 
 from __future__ import annotations
 
+from shared.codes import ErrorCode
+
 
 class FaultError(Exception):
-    """A step cannot be done. The message says what happened, to which object, and what to do."""
+    """A step cannot be done. The message says what happened, to which object, and what to do.
+
+    `code` is for programs; `status` is the HTTP status of the answer that it came from, 0 where it came from none.
+    """
+
+    default = ErrorCode.FAILED
+
+    def __init__(self, message: str, code: ErrorCode | None = None, status: int = 0) -> None:
+        super().__init__(message)
+        self.code = code or self.default
+        self.status = status
 
 
 class RetryableError(FaultError):
@@ -22,13 +34,30 @@ class PermanentError(FaultError):
 class TakenError(RetryableError):
     """A membership of that id is there already: look again."""
 
+    default = ErrorCode.ID_TAKEN
+
 
 class ConflictError(RetryableError):
     """409: something else has written meanwhile, or an object of that name is there. Look again."""
 
+    default = ErrorCode.CONFLICT
+
 
 class RefusedError(RetryableError):
     """The cluster itself (not the gateway) refuses our identity: a 403 that is a Kubernetes `Status`."""
+
+    default = ErrorCode.CLUSTER_DENIED
+
+
+_CODES = {
+    0: ErrorCode.NO_ANSWER,
+    400: ErrorCode.INVALID_REQUEST,
+    403: ErrorCode.DENIED,
+    404: ErrorCode.NOT_FOUND,
+    409: ErrorCode.CONFLICT,
+    422: ErrorCode.INVALID_REQUEST,
+    429: ErrorCode.RATE_LIMITED,
+}
 
 
 def fault(code: int, status: str, message: str, what: str) -> FaultError:
@@ -39,4 +68,5 @@ def fault(code: int, status: str, message: str, what: str) -> FaultError:
     text = f"{what}: {code or 'no answer'} {status} {message}".replace("  ", " ").strip()[:900]
     # 400 alone is ambiguous: INVALID_ARGUMENT stays wrong, FAILED_PRECONDITION may pass (https://google.aip.dev/193).
     permanent = code == 422 or (code == 400 and status == "INVALID_ARGUMENT")
-    return PermanentError(text) if permanent else RetryableError(text)
+    kind = PermanentError if permanent else RetryableError
+    return kind(text, _CODES.get(code, ErrorCode.UNAVAILABLE if code >= 500 else ErrorCode.API_ERROR), code)

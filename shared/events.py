@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.codes import ErrorCode, EventCode
 from shared.errors import PermanentError
 from shared.messages import Next, Request, cut
 from shared.resources import ClusterName, MembershipName, NameFault
@@ -21,6 +22,12 @@ AUDIT: Final = "google.cloud.audit.log.v1.written"
 MEMBERSHIP: Final = "google.cloud.gkehub.membership.v1."
 PUBSUB: Final = "google.cloud.pubsub.topic.v1.messagePublished"
 _GKE: Final = "container.googleapis.com"
+_CODES: Final[Mapping[str, EventCode]] = {
+    "CreateCluster": EventCode.CREATED,
+    "DeleteCluster": EventCode.DELETED,
+    "created": EventCode.CREATED,
+    "deleted": EventCode.DELETED,
+}
 _MEMBERSHIP_NAME = re.compile(r"projects/[^/\s]+/locations/[^/\s]+/memberships/[^/\s]+")
 
 
@@ -28,6 +35,7 @@ _MEMBERSHIP_NAME = re.compile(r"projects/[^/\s]+/locations/[^/\s]+/memberships/[
 class Route:
     """Where an event leads: to one request, or to nothing, and why. `cause` is for logs only."""
 
+    code: EventCode
     reason: str
     cause: str = ""
     next: Next | None = None
@@ -48,28 +56,29 @@ def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
         or kind != "gke_cluster"
         or method not in ("CreateCluster", "DeleteCluster", "UpdateCluster", "SetLabels")
     ):
-        return Route(f"not ours: {str(full_method)[:120]} of {str(service)[:120]}")
+        return Route(EventCode.UNRELATED, f"not ours: {str(full_method)[:120]} of {str(service)[:120]}")
     operation = _object(entry.get("operation"))
     failed = _code(_object(payload.get("status"))) != 0
     when = "finished" if operation.get("last") else "started" if operation else "refused" if failed else "done"
     said = f"{method} {when}" + (", failed" if failed and when == "finished" else "")
     if when == "refused":
-        return Route(f"{said}: nothing has changed")
+        return Route(EventCode.REFUSED, f"{said}: nothing has changed")
     if method == "CreateCluster" and (when != "finished" or failed):
-        return Route(
-            f"{said}: there is no cluster to register yet" if not failed else f"{said}: there is no cluster to register"
-        )
+        if failed:
+            return Route(EventCode.FAILED, f"{said}: there is no cluster to register")
+        return Route(EventCode.STARTED, f"{said}: there is no cluster to register yet")
     if method in ("UpdateCluster", "SetLabels") and when == "started":
-        return Route(f"{said}: the last entry of this operation is the one to act on")
+        return Route(EventCode.STARTED, f"{said}: the last entry of this operation is the one to act on")
     cluster = _cluster(entry, payload, numbers)
-    topic = "remove-secret" if method == "DeleteCluster" else "register-membership"
+    code = _CODES.get(method, EventCode.CHANGED)
+    topic = "remove-secret" if code is EventCode.DELETED else "register-membership"
     who = _object(payload.get("authenticationInfo")).get("principalEmail")
     cause = cut(
         " ".join(
             str(part) for part in (said, who and f"by {who}", operation.get("id") or entry.get("insertId")) if part
         )
     )
-    return Route(said, cause, Next(topic, Request(cluster=cluster)))
+    return Route(code, said, cause, Next(topic, Request(cluster=cluster)))
 
 
 def route_membership(kind: str, data: Any, attributes: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
@@ -80,13 +89,17 @@ def route_membership(kind: str, data: Any, attributes: Mapping[str, Any], number
     """
     payload = _object(_object(data).get("payload"))
     if kind in ("created", "updated") and _object(_object(payload.get("endpoint")).get("gkeCluster")):
-        return Route(f"membership {kind}, of a GKE cluster: its audit entries and the sweep carry it")
+        return Route(
+            EventCode.GKE_MEMBERSHIP, f"membership {kind}, of a GKE cluster: its audit entries and the sweep carry it"
+        )
     if kind not in ("created", "updated", "deleted"):
-        return Route(f"not ours: membership event of kind {kind[:60]!r}")
+        return Route(EventCode.UNRELATED, f"not ours: membership event of kind {kind[:60]!r}")
     membership = _membership(payload, attributes, numbers)
-    topic = "remove-secret" if kind == "deleted" else "register-membership"
+    code = _CODES.get(kind, EventCode.CHANGED)
+    topic = "remove-secret" if code is EventCode.DELETED else "register-membership"
     said = f"membership {kind}" + ("" if payload or kind == "deleted" else ", without a readable body")
-    return Route(said, cut(f"{said} {attributes.get('id', '')}".strip()), Next(topic, Request(membership=membership)))
+    cause = cut(f"{said} {attributes.get('id', '')}".strip())
+    return Route(code, said, cause, Next(topic, Request(membership=membership)))
 
 
 def _cluster(entry: Mapping[str, Any], payload: Mapping[str, Any], numbers: Mapping[str, str]) -> ClusterName:
@@ -98,7 +111,8 @@ def _cluster(entry: Mapping[str, Any], payload: Mapping[str, Any], numbers: Mapp
         return ClusterName.parse(name, numbers)
     except NameFault as error:
         raise PermanentError(
-            f"an audit entry ({payload.get('methodName')}) does not say which cluster: {error}"
+            f"an audit entry ({payload.get('methodName')}) does not say which cluster: {error}",
+            ErrorCode.INVALID_EVENT,
         ) from error
 
 
@@ -115,7 +129,7 @@ def _membership(
         except NameFault as error:
             faults.append(str(error))
     told = "; ".join(faults) or f"source {source[:120]!r}, subject {subject[:120]!r}"
-    raise PermanentError(f"a membership event does not say which membership: {told}")
+    raise PermanentError(f"a membership event does not say which membership: {told}", ErrorCode.INVALID_EVENT)
 
 
 def _code(status: Mapping[str, Any]) -> int:

@@ -32,18 +32,33 @@ class Gone(enum.Enum):
 GONE: Final = Gone.GONE
 
 
-class State(enum.Enum):
-    """The rows of the table of states (design, section 2)."""
+class State(enum.StrEnum):
+    """The rows of the table of states (design, section 2). The values are codes."""
 
-    WANTED = "alive, wanted"
-    NOT_WANTED = "alive, not wanted"
-    NOT_YET = "not yet there"
-    NO_STATE = "in no state to act on"
-    GOING = "going"
-    GONE = "gone"
-    NOT_SOURCE = "project not a source"
-    OTHER_FLEET = "wanted, but in another fleet"
-    CENTRAL = "the central cluster"
+    WANTED = "selected"
+    NOT_WANTED = "unselected"
+    NOT_YET = "provisioning"
+    NO_STATE = "unknown"
+    GOING = "deleting"
+    GONE = "deleted"
+    NOT_SOURCE = "not_source"
+    OTHER_FLEET = "other_fleet"
+    CENTRAL = "central"
+
+    @property
+    def text(self) -> str:
+        """The state in words."""
+        return _STATE_TEXTS.get(self, self.value)
+
+
+_STATE_TEXTS: Final[Mapping[State, str]] = {
+    State.WANTED: "running and selected",
+    State.NOT_WANTED: "running and not selected",
+    State.NO_STATE: "in an unknown state",
+    State.NOT_SOURCE: "not in a source project",
+    State.OTHER_FLEET: "selected, but in another fleet",
+    State.CENTRAL: "the central cluster",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from shared import rest
+from shared.codes import ErrorCode
 from shared.errors import RetryableError
 from shared.facts import Membership
 from shared.resources import ClusterName, MembershipName, NameFault
@@ -51,7 +52,8 @@ class Fleet:
         for page in self._pages(parent, {}, what):
             if left_out := rest.listed(page, "unreachable", what, str):
                 raise RetryableError(
-                    f"the list of memberships of {parent} lacks {', '.join(left_out)}: whether {name} is gone is not known"
+                    f"the list of memberships of {parent} lacks {', '.join(left_out)}: whether {name} is gone is not known",
+                    ErrorCode.INCOMPLETE_LIST,
                 )
             present = present or any(
                 self._name(found, what) == name for found in rest.listed(page, "resources", what, dict)
@@ -93,7 +95,8 @@ class Fleet:
             return True
         if self.in_list(name):
             raise RetryableError(
-                f"deleting {name}: the fleet answers 404, and lists it: two answers that contradict each other"
+                f"deleting {name}: the fleet answers 404, and lists it: two answers that contradict each other",
+                ErrorCode.CONTRADICTION,
             )
         return False
 
@@ -117,7 +120,9 @@ class Fleet:
         try:
             return MembershipName.parse(found.get("name"), self._numbers)
         except NameFault as error:
-            raise RetryableError(f"{what}: no usable answer from the fleet API: {error}") from error
+            raise RetryableError(
+                f"{what}: no usable answer from the fleet API: {error}", ErrorCode.UNUSABLE_ANSWER
+            ) from error
 
     def _membership(self, found: dict[str, Any], what: str) -> Membership:
         """Raises RetryableError for an answer from which nothing may be concluded."""
@@ -128,7 +133,9 @@ class Fleet:
             cluster = ClusterName.parse(link, self._numbers) if link else None
             connected = _time(str(heard)) if heard else None
         except (NameFault, ValueError) as error:
-            raise RetryableError(f"{name} has a field that cannot be read: {error}") from error
+            raise RetryableError(
+                f"{name} has a field that cannot be read: {error}", ErrorCode.UNUSABLE_ANSWER
+            ) from error
         return Membership(
             name=name,
             unique_id=str(found.get("uniqueId") or ""),

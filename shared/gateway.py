@@ -18,6 +18,7 @@ from kubernetes.client.configuration import Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import RESTClientObject
 
+from shared.codes import ErrorCode
 from shared.errors import ConflictError, RefusedError, RetryableError, fault
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Gateway:
             response = self._client.request(method, url, headers, body, _request_timeout=TIMEOUT_SECONDS)
             raw = response.read()
         except (urllib3.exceptions.HTTPError, ApiException, GoogleAuthError) as error:
-            raise RetryableError(f"{what}: no answer: {error}") from error
+            raise RetryableError(f"{what}: no answer: {error}", ErrorCode.NO_ANSWER) from error
         try:
             answer = json.loads(raw or b"{}")
         except ValueError:
@@ -118,11 +119,13 @@ class Gateway:
         message = str(told.get("message", ""))[:300] if isinstance(told, dict) else ""
         reason = str(told.get("reason") or told.get("status") or "") if isinstance(told, dict) else ""
         if status == 409:
-            raise ConflictError(f"{what}: 409 {reason} {message}")
+            raise ConflictError(f"{what}: 409 {reason} {message}", status=status)
         if status == 403 and by_cluster:
-            raise RefusedError(f"{what}: the cluster refuses {self.identity}: {message}")
+            raise RefusedError(f"{what}: the cluster refuses {self.identity}: {message}", status=status)
         if status == 404 and not by_cluster:
             raise RetryableError(
-                f"{what}: the gateway does not reach the cluster (404 {message}): its agent may be lost"
+                f"{what}: the gateway does not reach the cluster (404 {message}): its agent may be lost",
+                ErrorCode.UNREACHABLE,
+                status,
             )
         raise fault(status, "" if by_cluster else reason, message, what)

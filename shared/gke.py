@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shared import rest
+from shared.codes import ErrorCode
 from shared.errors import RetryableError
 from shared.facts import Cluster
 from shared.resources import ClusterName, MembershipName, NameFault
@@ -42,7 +43,10 @@ class Gke:
         clusters, missing = self._listed(where)
         if missing:
             lacks = ", ".join(sorted(missing))
-            raise RetryableError(f"the list of clusters of {where} lacks {lacks}: whether {name} is gone is not known")
+            raise RetryableError(
+                f"the list of clusters of {where} lacks {lacks}: whether {name} is gone is not known",
+                ErrorCode.INCOMPLETE_LIST,
+            )
         return any(cluster.get("name") == name.cluster for cluster in clusters)
 
     def list(self, project: str) -> tuple[list[Cluster], frozenset[str]]:
@@ -65,7 +69,10 @@ class Gke:
     def _cluster(self, name: ClusterName, answer: dict[str, Any], what: str) -> Cluster:
         """Raises RetryableError for an answer without `id` or `status`: nothing may be concluded from it."""
         if not answer.get("id") or not answer.get("status"):
-            raise RetryableError(f"{what}: no usable answer from the GKE API: {name} comes without id or status")
+            raise RetryableError(
+                f"{what}: no usable answer from the GKE API: {name} comes without id or status",
+                ErrorCode.UNUSABLE_ANSWER,
+            )
         fleet = rest.part(answer, "fleet", what)
         project, said = str(fleet.get("project", "")), str(fleet.get("membership", ""))
         membership = None

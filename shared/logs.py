@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from shared.codes import Decision
+    from shared.errors import FaultError
     from shared.messages import Outcome, Request
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
@@ -49,6 +51,13 @@ def line(
     sys.stdout.flush()
 
 
+def failure(severity: str, step: str, error: FaultError, *, decision: Decision, **fields: Any) -> None:
+    """Write the line of a step that failed."""
+    if error.status:
+        fields["status"] = error.status
+    line(severity, step, str(error), decision=decision, code=error.code, **fields)
+
+
 def names(request: Request | None) -> dict[str, str]:
     """The cluster and the membership that a request names, as labels."""
     if request is None:
@@ -62,11 +71,11 @@ def outcome(outcome: Outcome, step: str, request: Request, *, project: str, trac
     line(
         outcome.severity,
         step,
-        f"{outcome.decision}: {outcome.reason}",
+        outcome.message,
         project=project,
         trace=trace,
         labels={**names(request), "cause": cause},
         decision=outcome.decision,
-        reason=outcome.reason,
+        code=outcome.code,
         next=[message.topic for message in outcome.next],
     )

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from shared.codes import ErrorCode
 from shared.errors import PermanentError
 from shared.resources import ClusterName, MembershipName, NameFault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shared.codes import Decision, Finding
+    from shared.facts import State
     from shared.settings import Settings
 
 ONBOARDING: Final = ("register-membership", "grant-rbac", "write-secret")
@@ -102,9 +105,13 @@ def json_object(data: bytes, what: str) -> dict[str, Any]:
     try:
         body = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise PermanentError(f"{what} is not JSON: {error}; it begins with {data[:60]!r}") from error
+        raise PermanentError(
+            f"{what} is not JSON: {error}; it begins with {data[:60]!r}", ErrorCode.INVALID_MESSAGE
+        ) from error
     if not isinstance(body, dict):
-        raise PermanentError(f"{what} is JSON but not an object: it begins with {data[:60]!r}")
+        raise PermanentError(
+            f"{what} is JSON but not an object: it begins with {data[:60]!r}", ErrorCode.INVALID_MESSAGE
+        )
     return body
 
 
@@ -146,7 +153,9 @@ def parse(step: str, data: bytes, settings: Settings) -> Request:
         case _:
             faults.append("leave is neither hold nor remove")
     if faults:
-        raise PermanentError(f"the message to {step} is wrong: {'; '.join(faults)}. Example: {example}")
+        raise PermanentError(
+            f"the message to {step} is wrong: {'; '.join(faults)}. Example: {example}", ErrorCode.INVALID_MESSAGE
+        )
     return Request(cluster, membership, granted, frozenset(drop), leave)
 
 
@@ -166,9 +175,10 @@ class Next:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step decided and did, why, and what is to be published because of it."""
+    """What a step decided and did, why (`code` for programs, `message` for people), and what is published because of it."""
 
-    decision: str
-    reason: str
+    decision: Decision
+    code: State | Finding | ErrorCode
+    message: str
     next: tuple[Next, ...] = ()
     severity: Severity = "INFO"

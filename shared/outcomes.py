@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared import rbac
+from shared.codes import Decision, ErrorCode
 from shared.decisions import Move
 from shared.errors import PermanentError, RetryableError
 from shared.facts import Cluster, State
@@ -24,14 +25,16 @@ def without_acting(move: Move, subject: Subject, settings: Settings) -> Outcome:
     """Return the outcome of a move that touches nothing. Raises the faults that RAISE and PERMANENT stand for."""
     reason = why(subject, settings)
     if move is Move.RAISE:
-        raise RetryableError(f"{subject.name} is {subject.state.value}: {reason}")
+        raise RetryableError(reason, ErrorCode.NOT_READY)
     if move is Move.PERMANENT:
-        raise PermanentError(reason)
+        raise PermanentError(reason, ErrorCode.OTHER_FLEET)
     if move in _TURNS:
         following = Request(subject.asked.cluster, subject.asked.membership)
-        return Outcome(move.value, reason, (Next(_TURNS[move], following),))
+        topic = _TURNS[move]
+        return Outcome(Decision.REVERSED, subject.state, f"turned to {topic}: {reason}", (Next(topic, following),))
+    decision = Decision.BLOCKED if move is Move.REPORT else Decision.NO_OP
     severity: Severity = "ERROR" if move is Move.REPORT else "WARNING" if move is Move.WARN else "INFO"
-    return Outcome(move.value, reason, severity=severity)
+    return Outcome(decision, subject.state, f"nothing to do: {reason}", severity=severity)
 
 
 def why(subject: Subject, settings: Settings) -> str:
@@ -56,7 +59,7 @@ def why(subject: Subject, settings: Settings) -> str:
                 if isinstance(subject.cluster, Cluster)
                 else getattr(subject.membership, "state", "")
             )
-            return f"{name} is {subject.state.value} ({status})"
+            return f"{name} is {subject.state.text} ({status})"
 
 
 def not_admitted(membership: Membership, identity: str, error: RefusedError) -> PermanentError:
@@ -67,5 +70,6 @@ def not_admitted(membership: Membership, identity: str, error: RefusedError) -> 
     users = [identity.replace("revoke-rbac", "grant-rbac"), identity.replace("grant-rbac", "revoke-rbac")]
     command = rbac.admission_command(membership.name.membership, membership.name.project, users)
     return PermanentError(
-        f"attached cluster {membership.name} has not admitted our identities ({error}). Run once: {command} ; then publish again"
+        f"attached cluster {membership.name} has not admitted our identities ({error}). Run once: {command} ; then publish again",
+        ErrorCode.NOT_ADMITTED,
     )

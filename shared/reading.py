@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shared.codes import ErrorCode
 from shared.errors import RetryableError
 from shared.facts import GONE, Cluster, Gone, Membership, State, state_of_attached, state_of_cluster
 from shared.messages import Request
@@ -39,7 +40,9 @@ def read_cluster(name: ClusterName, services: Services) -> Cluster | Gone:
     if cluster is not None:
         return cluster
     if services.gke.in_list(name):
-        raise RetryableError(f"GKE answers 404 for {name}, and lists it: two answers that contradict each other")
+        raise RetryableError(
+            f"GKE answers 404 for {name}, and lists it: two answers that contradict each other", ErrorCode.CONTRADICTION
+        )
     return GONE
 
 
@@ -49,7 +52,10 @@ def read_membership(name: MembershipName, services: Services) -> Membership | Go
     if membership is not None:
         return membership
     if services.fleet.in_list(name):
-        raise RetryableError(f"the fleet answers 404 for {name}, and lists it: two answers that contradict each other")
+        raise RetryableError(
+            f"the fleet answers 404 for {name}, and lists it: two answers that contradict each other",
+            ErrorCode.CONTRADICTION,
+        )
     return GONE
 
 
@@ -94,7 +100,8 @@ def find_membership(cluster: Cluster, hint: MembershipName | None, services: Ser
         if name == cluster.membership:
             whose = found.cluster if found.cluster != cluster.name else "an earlier cluster of that name"
             raise RetryableError(
-                f"{cluster.name} says that its membership is {name}, which names {whose or 'no GKE cluster'}"
+                f"{cluster.name} says that its membership is {name}, which names {whose or 'no GKE cluster'}",
+                ErrorCode.MEMBERSHIP_MISMATCH,
             )
     return None
 
@@ -103,7 +110,12 @@ def membership_of(cluster: Cluster, hint: MembershipName | None, services: Servi
     """Return the cluster's membership, ready for use. Raises RetryableError when there is none, or not yet."""
     found = find_membership(cluster, hint, services)
     if found is None:
-        raise RetryableError(f"{cluster.name} has no membership in our fleet yet: register-membership makes it")
+        raise RetryableError(
+            f"{cluster.name} has no membership in our fleet yet: register-membership makes it",
+            ErrorCode.MEMBERSHIP_MISSING,
+        )
     if not found.is_usable:
-        raise RetryableError(f"{found.name} of {cluster.name} is {found.state}: not ready yet")
+        raise RetryableError(
+            f"{found.name} of {cluster.name} is {found.state}: not ready yet", ErrorCode.MEMBERSHIP_NOT_READY
+        )
     return found

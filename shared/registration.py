@@ -15,6 +15,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import gkehub_v1
 from requests.exceptions import RequestException
 
+from shared.codes import ErrorCode
 from shared.errors import FaultError, PermanentError, RetryableError, TakenError, fault
 from shared.facts import MANAGED_BY
 from shared.rest import TIMEOUT_SECONDS
@@ -84,7 +85,9 @@ class Registration:
         except FaultError as error:
             if "FAILED_PRECONDITION" in str(error):
                 raise PermanentError(
-                    f"{error}: others have bound something to this membership, so it stays; unbind it and publish again"
+                    f"{error}: others have bound something to this membership, so it stays; unbind it and publish again",
+                    ErrorCode.MEMBERSHIP_IN_USE,
+                    error.status,
                 ) from error
             raise
         return operation is not None
@@ -112,10 +115,13 @@ def _called(what: str, call: Callable[[], Any], *, missing_is_none: bool = False
         raise _fault(what, error) from error
     except (RetryError, concurrent.futures.TimeoutError) as error:
         raise RetryableError(
-            f"{what}: not finished within {OPERATION_SECONDS} s; the next delivery looks again"
+            f"{what}: not finished within {OPERATION_SECONDS} s; the next delivery looks again",
+            ErrorCode.TIMED_OUT,
         ) from error
     except (RequestException, GoogleAuthError, ValueError) as error:
-        raise RetryableError(f"{what}: no usable answer from the fleet API: {error}") from error
+        raise RetryableError(
+            f"{what}: no usable answer from the fleet API: {error}", ErrorCode.UNUSABLE_ANSWER
+        ) from error
 
 
 def _fault(what: str, error: GoogleAPICallError) -> FaultError:

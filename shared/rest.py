@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.auth.exceptions import GoogleAuthError
 from requests.exceptions import RequestException
 
+from shared.codes import ErrorCode
 from shared.errors import RetryableError, fault
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def get(session: AuthorizedSession, url: str, what: str, *, missing_is_none: boo
     try:
         response = session.get(url, timeout=TIMEOUT_SECONDS)
     except (RequestException, GoogleAuthError) as error:
-        raise RetryableError(f"{what}: no answer from the API: {error}") from error
+        raise RetryableError(f"{what}: no answer from the API: {error}", ErrorCode.NO_ANSWER) from error
     if response.status_code == 404 and missing_is_none:
         return None
     try:
@@ -40,7 +41,9 @@ def get(session: AuthorizedSession, url: str, what: str, *, missing_is_none: boo
         told = told if isinstance(told, dict) else {}
         raise fault(response.status_code, str(told.get("status", "")), str(told.get("message", "")), what)
     if not isinstance(body, dict):
-        raise RetryableError(f"{what}: no usable answer from the API (200 without an object)")
+        raise RetryableError(
+            f"{what}: no usable answer from the API (200 without an object)", ErrorCode.UNUSABLE_ANSWER
+        )
     return body
 
 
@@ -48,7 +51,7 @@ def part(answer: dict[str, Any], key: str, what: str) -> dict[str, Any]:
     """Return an object inside an answer; an empty one where there is none. Raises RetryableError where it is none."""
     found = answer.get(key)
     if found is not None and not isinstance(found, dict):
-        raise RetryableError(f"{what}: no usable answer from the API: {key} is no object")
+        raise RetryableError(f"{what}: no usable answer from the API: {key} is no object", ErrorCode.UNUSABLE_ANSWER)
     return found or {}
 
 
@@ -56,7 +59,9 @@ def texts(answer: dict[str, Any], key: str, what: str) -> dict[str, str]:
     """Return a map of texts inside an answer, such as labels."""
     found = part(answer, key, what)
     if not all(isinstance(value, str) for value in found.values()):
-        raise RetryableError(f"{what}: no usable answer from the API: {key} holds what is no text")
+        raise RetryableError(
+            f"{what}: no usable answer from the API: {key} holds what is no text", ErrorCode.UNUSABLE_ANSWER
+        )
     return found
 
 
@@ -69,5 +74,7 @@ def listed(answer: dict[str, Any], key: str, what: str, kind: type[T]) -> list[T
     if found is None:
         return []
     if not isinstance(found, list) or not all(isinstance(one, kind) for one in found):
-        raise RetryableError(f"{what}: no usable answer from the API: {key} is no list of what it should be")
+        raise RetryableError(
+            f"{what}: no usable answer from the API: {key} is no list of what it should be", ErrorCode.UNUSABLE_ANSWER
+        )
     return found

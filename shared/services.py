@@ -10,6 +10,7 @@ import functools
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from shared.codes import ErrorCode
 from shared.errors import RetryableError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Services:
         try:
             found: tuple[Credentials, str | None] = google.auth.default(scopes=SCOPES)
         except GoogleAuthError as error:
-            raise RetryableError(f"this function has no Google identity: {error}") from error
+            raise RetryableError(f"this function has no Google identity: {error}", ErrorCode.NO_IDENTITY) from error
         return found[0]
 
     @functools.cached_property
@@ -93,7 +94,8 @@ class Services:
         found = self.fleet.membership(self.settings.central_membership)
         if found is None:
             raise RetryableError(
-                f"CENTRAL_MEMBERSHIP {self.settings.central_membership} is not in the fleet: mend the setting, or register it"
+                f"CENTRAL_MEMBERSHIP {self.settings.central_membership} is not in the fleet: mend the setting, or register it",
+                ErrorCode.NO_CENTRAL_MEMBERSHIP,
             )
         return found.cluster
 

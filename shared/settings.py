@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from shared.codes import ErrorCode
 from shared.errors import RetryableError
 from shared.resources import MembershipName, NameFault
 from shared.selector import Selector, SelectorFault
@@ -29,6 +30,8 @@ _ENDPOINT = re.compile(r"https?://[^\s/]+(?:/[^\s]*)?")
 
 class SettingsError(RetryableError):
     """Settings are missing or wrong; the message lists every fault with an example."""
+
+    default = ErrorCode.INVALID_SETTINGS
 
 
 @dataclass(frozen=True, slots=True)

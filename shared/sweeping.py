@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from shared import cluster_secret
+from shared.codes import Finding
 from shared.errors import PermanentError
 from shared.facts import Cluster, Membership, State, state_of_attached, state_of_cluster
 from shared.messages import Next, Request
@@ -74,6 +75,7 @@ class Ask:
     """One request to a step, and why."""
 
     kind: Kind
+    code: Finding
     next: Next
     reason: str
 
@@ -87,6 +89,7 @@ class Ask:
 class Report:
     """Something that a sweep sees and leaves alone: what, and why."""
 
+    code: Finding
     subject: str
     text: str
 
@@ -147,7 +150,7 @@ def plan(
         if scope.release == digest:
             return Plan(tuple(braked), tuple(reports), (), allowed, digest)
         told = f"is not the hash of what a sweep would hold or drop now ({digest or 'nothing'}): nothing is released"
-        return Plan((), (*reports, Report(scope.release, told)), (), allowed, digest)
+        return Plan((), (*reports, Report(Finding.STALE_RELEASE, scope.release, told)), (), allowed, digest)
     over = len({ask.subject for ask in braked}) > allowed
     if over:
         asks = [ask for ask in asks if ask.kind not in BRAKED]
@@ -155,7 +158,7 @@ def plan(
     shuffled = chance.sample(inside, len(inside))
     chosen = sorted(shuffled, key=lambda ask: ask.kind != "mend")[: settings.sweep_requests]
     turns = (
-        Ask("check", Next("grant-rbac", request), "its binding is looked at in turn")
+        Ask("check", Finding.PERIODIC_CHECK, Next("grant-rbac", request), "its binding is looked at in turn")
         for request in comparison.unchanged
         if scope.holds(request, settings.fleet_project) and chance.random() < 1 / CHECK_ONE_IN
     )
@@ -182,14 +185,16 @@ class Comparison:
             try:
                 cluster, membership = secret.cluster, secret.membership
             except PermanentError as error:
-                yield Report(secret.name, str(error))
+                yield Report(Finding.INVALID_SECRET, secret.name, str(error))
                 continue
             if cluster is not None:
                 of_clusters[cluster].append(secret)
             elif membership is not None:
                 of_memberships[membership].append(secret)
             else:
-                yield Report(secret.name, "carries our mark but names no cluster: mend or delete it")
+                yield Report(
+                    Finding.INVALID_SECRET, secret.name, "carries our mark but names no cluster: mend or delete it"
+                )
         yield from self._left_out()
         yield from self._clashes()
         for name in sorted({*inventory.clusters, *of_clusters}):
@@ -202,7 +207,11 @@ class Comparison:
     def _one(self, name: ClusterName | MembershipName, secrets: list[ClusterSecret]) -> Iterator[Ask | Report]:
         if len(secrets) > 1:
             names = ", ".join(sorted(secret.name for secret in secrets))
-            yield Report(str(name), f"has {len(secrets)} Secrets of ours ({names}): delete the wrong one")
+            yield Report(
+                Finding.DUPLICATE_SECRETS,
+                str(name),
+                f"has {len(secrets)} Secrets of ours ({names}): delete the wrong one",
+            )
             return
         secret = secrets[0] if secrets else None
         yield from self._of_cluster(name, secret) if isinstance(name, ClusterName) else self._of_attached(name, secret)
@@ -212,11 +221,18 @@ class Comparison:
         both = Request(name, secret.membership if secret else None)
         if cluster is None:
             if not self.inventory.knows(name):
-                yield Report(str(name), "is not listed, by a list that is not complete there: its Secret stays")
+                text = "is not listed, by a list that is not complete there: its Secret stays"
+                yield Report(Finding.INCOMPLETE_LIST, str(name), text)
             elif secret is not None and secret.is_pinned:
-                yield Report(str(name), "is not listed any more, and its Secret is pinned")
+                yield Report(Finding.PINNED, str(name), "is not listed any more, and its Secret is pinned")
             else:
-                yield _ask("remove", "remove-secret", both, "a Secret of a cluster that is not listed any more")
+                yield _ask(
+                    "remove",
+                    Finding.NOT_LISTED,
+                    "remove-secret",
+                    both,
+                    "a Secret of a cluster that is not listed any more",
+                )
             return
         match state_of_cluster(cluster, self.settings, self.central):
             case State.WANTED:
@@ -227,11 +243,11 @@ class Comparison:
                 yield from self._going(both, secret)
             case State.NO_STATE if secret is not None and self._held_wrongly(cluster, secret):
                 text = f"is {cluster.status}, and its Secret is held for going, or an earlier cluster's and not held"
-                yield _ask("mend", "remove-secret", both, text)
+                yield _ask("mend", Finding.HOLD_DIFFERS, "remove-secret", both, text)
             case State.NO_STATE:
-                yield Report(str(name), f"is {cluster.status}: in no state to act on")
+                yield Report(Finding.UNKNOWN_STATE, str(name), f"is {cluster.status}: in no state to act on")
             case State.OTHER_FLEET:
-                yield Report(str(name), f"is wanted, but in the fleet of {cluster.fleet_project}")
+                yield Report(Finding.OTHER_FLEET, str(name), f"is wanted, but in the fleet of {cluster.fleet_project}")
             case _:
                 return
 
@@ -247,13 +263,21 @@ class Comparison:
         said = cluster.membership or name.membership(self.settings.fleet_project)
         membership = self.inventory.memberships.get(said)
         if membership is None and not self.inventory.knows_membership(said):
-            yield Report(str(name), f"{said} is in a location that the fleet's list lacks")
+            yield Report(Finding.INCOMPLETE_LIST, str(name), f"{said} is in a location that the fleet's list lacks")
         elif membership is None or membership.cluster != name or membership.is_of_earlier(cluster):
-            yield _ask("mend", "register-membership", Request(name), "has no membership of its own in the fleet")
+            yield _ask(
+                "mend",
+                Finding.NOT_REGISTERED,
+                "register-membership",
+                Request(name),
+                "has no membership of its own in the fleet",
+            )
         elif not membership.is_usable:
-            yield Report(str(name), f"{membership.name} is {membership.state}: nothing can be asked for yet")
+            text = f"{membership.name} is {membership.state}: nothing can be asked for yet"
+            yield Report(Finding.MEMBERSHIP_NOT_READY, str(name), text)
         elif secret is None or not secret.is_of(cluster, membership):
-            yield _ask("mend", "register-membership", Request(name, membership.name), "has no Secret of its own")
+            request = Request(name, membership.name)
+            yield _ask("mend", Finding.NO_SECRET, "register-membership", request, "has no Secret of its own")
         else:
             yield from self._differing(Request(name, membership.name), secret, cluster, membership)
 
@@ -262,7 +286,8 @@ class Comparison:
         both = Request(None, name)
         if membership is None or membership.cluster is not None:
             if secret is not None and not self.inventory.knows_membership(name):
-                yield Report(str(name), "is not listed, by a list that is not complete there: its Secret stays")
+                text = "is not listed, by a list that is not complete there: its Secret stays"
+                yield Report(Finding.INCOMPLETE_LIST, str(name), text)
             elif secret is not None:
                 yield from self._leaving(both, secret, "left-fleet", "has left the fleet")
             return
@@ -270,9 +295,9 @@ class Comparison:
             case State.WANTED if secret is not None and secret.is_of(None, membership):
                 yield from self._differing(both, secret, None, membership)
             case State.WANTED if membership.agent_lost(self.now):
-                yield Report(str(name), "its agent is lost: nothing can be asked for now")
+                yield Report(Finding.AGENT_LOST, str(name), "its agent is lost: nothing can be asked for now")
             case State.WANTED:
-                yield _ask("mend", "register-membership", both, "has no Secret of its own")
+                yield _ask("mend", Finding.NO_SECRET, "register-membership", both, "has no Secret of its own")
             case State.NOT_WANTED if secret is not None:
                 # `remove_secret` takes the Secret of an earlier membership of that name for one that has left the fleet.
                 left = secret.was_written_for_another(cluster_secret.MEMBERSHIP_UID, membership.unique_id)
@@ -281,7 +306,7 @@ class Comparison:
             case State.GOING if secret is not None:
                 yield from self._going(both, secret)
             case State.NO_STATE:
-                yield Report(str(name), f"is {membership.state}: in no state to act on")
+                yield Report(Finding.UNKNOWN_STATE, str(name), f"is {membership.state}: in no state to act on")
             case _:
                 return
 
@@ -294,24 +319,25 @@ class Comparison:
         )
         lost = membership.agent_lost(self.now)
         if wanted.needs_grant and not lost:
-            yield _ask("mend", "grant-rbac", both, "its grant must be proven anew, or its hold lifted")
+            text = "its grant must be proven anew, or its hold lifted"
+            yield _ask("mend", Finding.GRANT_DIFFERS, "grant-rbac", both, text)
         if wanted.patch is not None:
-            yield _ask("mend", "write-secret", both, "its Secret differs")
+            yield _ask("mend", Finding.SECRET_DIFFERS, "write-secret", both, "its Secret differs")
         if wanted.gone:
             request = Request(both.cluster, both.membership, drop_labels=wanted.gone)
-            yield _ask(
-                "drop", "write-secret", request, f"label keys are gone at the source: {', '.join(sorted(wanted.gone))}"
-            )
+            text = f"label keys are gone at the source: {', '.join(sorted(wanted.gone))}"
+            yield _ask("drop", Finding.LABELS_GONE, "write-secret", request, text)
         if lost:
-            yield Report(str(membership.name), "its agent is lost: not READY, or not heard of for 30 minutes")
+            text = "its agent is lost: not READY, or not heard of for 30 minutes"
+            yield Report(Finding.AGENT_LOST, str(membership.name), text)
         elif not (wanted.needs_grant or wanted.patch or wanted.gone):
             self.unchanged.append(both)
 
     def _going(self, both: Request, secret: ClusterSecret) -> Iterator[Ask | Report]:
         if secret.is_pinned:
-            yield Report(_name(both), "is going, and its Secret is pinned")
+            yield Report(Finding.PINNED, _name(both), "is going, and its Secret is pinned")
         elif secret.hold is None or secret.hold.reason != "going":
-            yield _ask("mend", "remove-secret", both, "is going, and its Secret is not held for that")
+            yield _ask("mend", Finding.DELETING, "remove-secret", both, "is going, and its Secret is not held for that")
 
     def _leaving(
         self, both: Request, secret: ClusterSecret, reason: Literal["not-wanted", "left-fleet"], text: str
@@ -319,22 +345,28 @@ class Comparison:
         """Two looks: hold first; remove what has been held for that reason for `HOLD`."""
         standing = secret.hold
         if secret.is_pinned:
-            yield Report(_name(both), f"{text}, and its Secret is pinned")
+            yield Report(Finding.PINNED, _name(both), f"{text}, and its Secret is pinned")
         elif standing is None or standing.reason != reason:
-            yield _ask("hold", "remove-secret", Request(both.cluster, both.membership, leave="hold"), text)
+            code = Finding.LEFT_FLEET if reason == "left-fleet" else Finding.UNSELECTED
+            request = Request(both.cluster, both.membership, leave="hold")
+            yield _ask("hold", code, "remove-secret", request, text)
         elif self.now - standing.since >= self.settings.hold:
             request = Request(both.cluster, both.membership, leave="remove")
-            yield _ask("remove", "remove-secret", request, f"{text}, and was held for it since {standing.since}")
+            why = f"{text}, and was held for it since {standing.since}"
+            yield _ask("remove", Finding.HELD_LONG_ENOUGH, "remove-secret", request, why)
 
     def _left_out(self) -> Iterator[Report]:
         """What the lists leave out, and what follows."""
         for project, why in sorted(self.inventory.unread.items()):
-            yield Report(f"projects/{project}", f"could not be read, so nothing of it is removed: {why}")
+            text = f"could not be read, so nothing of it is removed: {why}"
+            yield Report(Finding.UNREAD_PROJECT, f"projects/{project}", text)
         for project, zones in sorted(self.inventory.missing_zones.items()):
-            yield Report(f"projects/{project}", f"the list lacks {', '.join(sorted(zones))}: nothing there is removed")
+            text = f"the list lacks {', '.join(sorted(zones))}: nothing there is removed"
+            yield Report(Finding.INCOMPLETE_LIST, f"projects/{project}", text)
         if self.inventory.unreachable:
             lacks = ", ".join(sorted(self.inventory.unreachable))
-            yield Report("the fleet", f"the list of memberships lacks {lacks}: nothing there is removed")
+            text = f"the list of memberships lacks {lacks}: nothing there is removed"
+            yield Report(Finding.INCOMPLETE_LIST, "the fleet", text)
 
     def _clashes(self) -> Iterator[Report]:
         """Somebody else's Secrets that Argo CD would take for ours."""
@@ -344,6 +376,7 @@ class Comparison:
             ours = names.get(other.data.get("name", "")) or servers.get(other.data.get("server", "").rstrip("/"))
             if ours:
                 yield Report(
+                    Finding.CLASHING_SECRET,
                     other.name,
                     f"is not ours and has the same name or server as our {ours}: Argo CD takes the two for one",
                 )
@@ -356,9 +389,8 @@ class Comparison:
                 continue
             if name.project in self.settings.source_projects and self.inventory.knows(name):
                 both = Request(name, membership.name)
-                yield _ask(
-                    "remove", "unregister-membership", both, "our membership of a cluster that is not listed any more"
-                )
+                text = "our membership of a cluster that is not listed any more"
+                yield _ask("remove", Finding.ORPHANED_MEMBERSHIP, "unregister-membership", both, text)
 
 
 def plan_hash(asks: list[Ask]) -> str:
@@ -367,8 +399,8 @@ def plan_hash(asks: list[Ask]) -> str:
     return hashlib.sha256("\n".join(bodies).encode()).hexdigest()[:16]
 
 
-def _ask(kind: Kind, topic: str, request: Request, reason: str) -> Ask:
-    return Ask(kind, Next(topic, request), reason)
+def _ask(kind: Kind, code: Finding, topic: str, request: Request, reason: str) -> Ask:
+    return Ask(kind, code, Next(topic, request), reason)
 
 
 def _name(both: Request) -> str:

@@ -48,7 +48,7 @@ resource "google_monitoring_alert_policy" "brake" {
     display_name = "a sweep would let more clusters go than MAX_REMOVALS"
 
     condition_matched_log {
-      filter = "${local.functions_logs} severity=CRITICAL jsonPayload.decision=\"braked\""
+      filter = "${local.functions_logs} severity=CRITICAL jsonPayload.decision=\"limited\""
     }
   }
 

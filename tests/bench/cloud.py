@@ -93,12 +93,12 @@ def events(chain: Chain, method: str) -> dict[str, float]:
     return found
 
 
-def done(chain: Chain, function: str, text: str = "") -> dict[str, float]:
-    """When a function first told of each cluster, in lines whose decision holds `text`."""
+def done(chain: Chain, function: str, decision: str = "") -> dict[str, float]:
+    """When a function first told of each cluster, in lines with this decision."""
     found: dict[str, float] = {}
     for line in chain.lines(function):
         cluster = line["logging.googleapis.com/labels"].get("cluster")
-        if cluster and text in line.get("decision", ""):
+        if cluster and decision in ("", line["decision"]):
             found.setdefault(cluster, datetime.fromisoformat(line["time"]).timestamp())
     return found
 
@@ -106,6 +106,6 @@ def done(chain: Chain, function: str, text: str = "") -> dict[str, float]:
 def ways(chain: Chain, clusters: list[str]) -> list[Way]:
     """The ways of clusters that have arrived."""
     ran = events(chain, "CreateCluster.finished")
-    told = [done(chain, "route-event", "register-membership")]
+    told = [done(chain, "route-event", "routed")]
     told += [done(chain, step) for step in ONBOARDING[1:]]
     return [Way(ran[name], tuple(each[name] for each in told)) for name in clusters]

@@ -86,6 +86,10 @@ class Letter:
         return self.attributes.get("reason", "")
 
     @property
+    def code(self) -> str:
+        return self.attributes.get("code", "")
+
+    @property
     def body(self) -> Json:
         body: Json = json.loads(self.data)
         return body
@@ -224,18 +228,17 @@ class Chain(LocalCloud):
         """The lines that a function has logged about `text`."""
         return [json.loads(line) for line in self.log(function).splitlines() if text in line and line.startswith("{")]
 
-    def said(self, function: str, *texts: str, severity: str = "") -> Json:
-        """Wait for a log line that holds all the texts."""
+    def said(self, function: str, *texts: str, **fields: str | int) -> Json:
+        """Wait for a log line with these fields (`decision`, `code`, `severity`, …) that holds all the texts: names, causes."""
 
         def found() -> list[Json]:
-            lines = self.lines(function, texts[0])
             return [
                 line
-                for line in lines
-                if severity in ("", line["severity"]) and all(text in json.dumps(line) for text in texts)
+                for line in self.lines(function, *texts[:1])
+                if fields.items() <= line.items() and all(text in json.dumps(line) for text in texts)
             ]
 
-        return self.wait_for(found, 30, f"{function} saying {texts}")[-1]
+        return self.wait_for(found, 30, f"{function} saying {texts} {fields}")[-1]
 
     def logs(self) -> dict[str, str]:
         """All that the functions have logged, by file."""
@@ -316,9 +319,7 @@ def tail(text: str, lines: int = 12) -> str:
 def _short(line: str) -> str:
     try:
         told = json.loads(line)
-        return (
-            f"{told['time'][14:23]} {told['severity']} {told.get('decision')}: {told.get('reason') or told['message']}"
-        )
+        return f"{told['time'][14:23]} {told['severity']} {told['decision']} {told.get('code')}: {told['message']}"
     except (ValueError, KeyError, TypeError):
         return line
 

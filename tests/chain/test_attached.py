@@ -13,6 +13,7 @@ def test_one_that_has_not_admitted_us_is_dead_lettered_with_the_one_command_and_
 ) -> None:
     edge = cloud.attach(fresh("edge"), labels={"env": "edge"})
     letter = cloud.dead_letter(edge, "grant-rbac")
+    assert letter.code == "not_admitted"
     assert edge in letter.reason
     assert letter.reason.count("gcloud container fleet memberships generate-gateway-rbac") == 1
     for identity in (email("grant-rbac"), email("revoke-rbac")):
@@ -88,9 +89,9 @@ def test_while_the_agent_is_lost_nothing_is_granted_and_nothing_is_deleted(cloud
     before = cloud.everything()
     cloud.disconnect(edge)
     cloud.publish("grant-rbac", {"membership": edge})
-    cloud.said("grant-rbac", edge, "agent may be lost", severity="WARNING")
+    cloud.said("grant-rbac", edge, decision="retry", code="unreachable")
     cloud.publish("remove-secret", {"membership": edge})
-    cloud.said("remove-secret", edge, "turn to register-membership")
+    cloud.said("remove-secret", edge, decision="reversed")
     assert cloud.everything() == before
     cloud.reconnect(edge)
     cloud.wait_quiet()

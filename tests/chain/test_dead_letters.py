@@ -83,20 +83,20 @@ def test_a_key_of_another_step_or_of_a_wrong_type_is_a_fault(cloud: Chain, kind:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    "data",
     [
-        (b"poison", "not JSON"),
-        (b"[]", "not an object"),
-        (b'{"all": true}', "'all'"),
-        (b'{"cluster": 7}', "it has 'cluster'"),
-        (b'{"cluster": "blue"}', "not a cluster's name"),
-        (b'{"project": "demo-fleet", "release": "x"}', "it has 'project', 'release'"),
+        b"poison",
+        b"[]",
+        b'{"all": true}',
+        b'{"cluster": 7}',
+        b'{"cluster": "blue"}',
+        b'{"project": "demo-fleet", "release": "x"}',
     ],
 )
-def test_poison_to_the_sweep_is_dead_lettered_with_its_reason(cloud: Chain, data: bytes, said: str) -> None:
+def test_poison_to_the_sweep_is_dead_lettered_with_its_reason(cloud: Chain, data: bytes) -> None:
     cause = f"sweep poisoned by {data.hex()}"
     cloud.publish("sweep", data, {"cause": cause})
-    assert said in cloud.dead_letter(cause, "sweep").reason
+    assert cloud.dead_letter(cause, "sweep").code == "invalid_message"
 
 
 def test_all_faults_of_a_message_are_told_at_once_with_an_example(cloud: Chain) -> None:
@@ -129,7 +129,7 @@ def test_ten_megabytes_of_junk_are_dead_lettered_whole(cloud: Chain) -> None:
     cloud.publish("register-membership", junk, {"cause": "junk"})
     letter = cloud.dead_letter("'junk'", "register-membership")
     assert letter.data == junk
-    assert "not JSON" in letter.reason
+    assert letter.code == "invalid_message"
     cloud.letters.clear()
 
 
@@ -160,8 +160,8 @@ def test_what_fails_for_too_long_is_dead_lettered_by_pubsub_and_a_replay_is_done
 def test_a_dead_letter_that_cannot_be_published_is_not_forgotten(cloud: Chain) -> None:
     cloud.add_fault("status", api="pubsub", call="POST */topics/dead-letters:publish", status=503, times=2)
     cloud.publish("revoke-rbac", b"poison", {"cause": "stubborn"})
-    cloud.said("revoke-rbac", "publishing to", "stubborn", severity="WARNING")
-    assert "not JSON" in cloud.dead_letter("'stubborn'", "revoke-rbac").reason
+    cloud.said("revoke-rbac", "stubborn", decision="retry", code="unavailable")
+    assert cloud.dead_letter("'stubborn'", "revoke-rbac").code == "invalid_message"
 
 
 def test_attributes_that_pubsub_would_refuse_or_that_are_ours_do_not_keep_a_letter_from_its_place(cloud: Chain) -> None:
@@ -170,7 +170,7 @@ def test_attributes_that_pubsub_would_refuse_or_that_are_ours_do_not_keep_a_lett
     cloud.publish("unregister-membership", b"poison-of-attributes", odd)
     letter = cloud.dead_letter("poison-of-attributes", "unregister-membership")
     assert letter.attributes["topic"] == "unregister-membership"
-    assert "not JSON" in letter.reason
+    assert letter.code == "invalid_message"
     assert letter.attributes["data"] == "x"
 
 
@@ -178,7 +178,7 @@ def test_attributes_that_pubsub_would_refuse_or_that_are_ours_do_not_keep_a_lett
 def test_what_a_sweep_asked_for_is_not_dead_lettered(cloud: Chain, topic: str) -> None:
     cause = f"swept {topic}"
     cloud.publish(topic, b"poison", {"cause": cause, "asked-by": "sweep"})
-    assert "not JSON" in cloud.said(topic, cause, severity="ERROR")["message"]
+    cloud.said(topic, cause, decision="dropped", code="invalid_message", severity="ERROR")
     cloud.wait_quiet()
     assert not cloud.dead_letters(f"'{cause}'")
 
@@ -232,29 +232,29 @@ def test_an_event_in_structured_mode_is_taken_too(cloud: Chain) -> None:
 
 
 @pytest.mark.parametrize(
-    ("id_", "body", "said"),
+    ("id_", "body", "code"),
     [
-        ("broken", b'{"protoPayload": ', "not JSON"),
-        ("a-list", b"[]", "not an object"),
-        ("no-cluster", json.dumps(entry()).encode(), "does not say which cluster"),
+        ("broken", b'{"protoPayload": ', "invalid_message"),
+        ("a-list", b"[]", "invalid_message"),
+        ("no-cluster", json.dumps(entry()).encode(), "invalid_event"),
         (
             "a-node-pool",
             json.dumps(entry(resourceName="projects/p-1/zones/z-a1/clusters/c/nodePools/n")).encode(),
-            "does not say which cluster",
+            "invalid_event",
         ),
     ],
 )
-def test_an_event_that_cannot_be_read_is_dead_lettered(cloud: Chain, id_: str, body: bytes, said: str) -> None:
+def test_an_event_that_cannot_be_read_is_dead_lettered(cloud: Chain, id_: str, body: bytes, code: str) -> None:
     assert sent(cloud, body, binary(id_)) == 200
     letter = cloud.dead_letter(f"'{id_}'", "route-event")
-    assert said in letter.reason
+    assert letter.code == code
     assert json.loads(letter.data) == json.loads(body) if id_ != "broken" else letter.data == body
     assert letter.attributes["topic"] == "audit-log-entries"
 
 
 def test_an_event_of_a_kind_that_nobody_expects_is_dead_lettered(cloud: Chain) -> None:
     assert sent(cloud, b"{}", binary("odd-kind", "google.cloud.storage.object.v1.finalized")) == 200
-    assert "none that route-event is woken by" in cloud.dead_letter("'odd-kind'", "route-event").reason
+    assert cloud.dead_letter("'odd-kind'", "route-event").code == "invalid_event"
 
 
 def test_something_that_is_no_event_at_all_is_refused(cloud: Chain) -> None:
@@ -264,7 +264,7 @@ def test_something_that_is_no_event_at_all_is_refused(cloud: Chain) -> None:
 def test_an_entry_of_a_sink_that_cannot_be_read_is_dead_lettered_and_repaired_it_is_done(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     cloud.publish("audit-log-entries", b"not an entry", {"cause": "a bad sink"})
-    assert "not JSON" in cloud.dead_letter("'a bad sink'", "route-event").reason
+    assert cloud.dead_letter("'a bad sink'", "route-event").code == "invalid_message"
     cloud.add_knob("lose", event=f"DeleteCluster.* {cluster}", times=0)
     cloud.delete_cluster(cluster, seconds=0)
     cloud.gone(cluster)

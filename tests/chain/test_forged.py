@@ -120,7 +120,7 @@ def test_what_only_one_step_may_say_changes_nothing_when_somebody_else_says_it(c
 def test_a_grant_of_another_role_is_not_believed(cloud: Chain, world: World) -> None:
     before = cloud.everything()
     cloud.publish("write-secret", {"cluster": world.blue, "granted": f"view {ARGOCD}"}, {"cause": "forged role"})
-    cloud.said("write-secret", "forged role", "must be made again", severity="WARNING")
+    cloud.said("write-secret", "forged role", decision="retry", code="stale_grant")
     assert cloud.everything() == before
 
 
@@ -137,7 +137,7 @@ def test_a_cluster_whose_membership_names_another_is_not_onboarded(cloud: Chain)
         for step in STEPS:
             cloud.publish(step, {"cluster": liar})
         for step in ("register-membership", "grant-rbac", "write-secret"):
-            cloud.said(step, liar, "says that its membership is", severity="WARNING")
+            cloud.said(step, liar, decision="retry", code="membership_mismatch")
         assert cloud.everything() == before
     finally:
         cloud.set("gke", "stale", {})
@@ -150,7 +150,7 @@ def test_a_cluster_that_claims_to_be_the_central_one_by_its_membership_is_not_ta
     cloud.running(liar)
     before = cloud.everything()
     cloud.publish("register-membership", {"cluster": liar, "membership": CENTRAL_MEMBERSHIP})
-    cloud.said("register-membership", liar, "no source project")
+    cloud.said("register-membership", liar, decision="no_op", code="not_source")
     cloud.wait_quiet()
     assert cloud.everything() == before
 
@@ -181,6 +181,6 @@ def test_a_message_that_has_turned_and_would_turn_again_waits(cloud: Chain) -> N
     cluster = cloud.onboard("blue")
     before = cloud.everything()
     cloud.publish("remove-secret", {"cluster": cluster}, {"turned": "true"})
-    cloud.said("remove-secret", cluster, "has turned before", severity="WARNING")
+    cloud.said("remove-secret", cluster, decision="retry", code="reversed_twice")
     assert cloud.everything() == before
     assert not cloud.quiet()  # it is not lost: it is looked at again

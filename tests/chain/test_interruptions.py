@@ -89,8 +89,8 @@ def test_the_gateway_down_and_back(cloud: Chain) -> None:
     down = cloud.add_fault("status", api="connectgateway", status=503, times=0)
     cluster = cloud.create_cluster(fresh("blue"))
     cloud.delete_cluster(held_up)
-    cloud.said("grant-rbac", cluster, "503", severity="WARNING")
-    cloud.said("remove-secret", held_up, "503", severity="WARNING")
+    cloud.said("grant-rbac", cluster, decision="retry", status=503)
+    cloud.said("remove-secret", held_up, decision="retry", status=503)
     assert cloud.secret(held_up) is not None
     cloud.remove_faults(down["id"])
     cloud.onboarded(cluster)

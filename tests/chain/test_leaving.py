@@ -31,7 +31,7 @@ def ask(cloud: Chain, cluster: str, leave: str) -> None:
 
 def deselected(cloud: Chain, cluster: str) -> None:
     cloud.set_labels(cluster, {})
-    cloud.said("register-membership", cluster, "not wanted")
+    cloud.said("register-membership", cluster, code="unselected")
     cloud.wait_quiet()
 
 
@@ -45,7 +45,7 @@ def held_long_enough(cloud: Chain, cluster: str) -> None:
 def test_what_the_selector_does_not_match_is_left_alone(cloud: Chain) -> None:
     before = cloud.everything()
     cluster = cloud.create_cluster(fresh("other"), labels={"argocd": "no"})
-    cloud.said("register-membership", cluster, "not wanted")
+    cloud.said("register-membership", cluster, code="unselected")
     cloud.wait_quiet()
     after = cloud.everything()
     assert (after["secrets"], after["memberships"]) == (before["secrets"], before["memberships"])
@@ -54,7 +54,7 @@ def test_what_the_selector_does_not_match_is_left_alone(cloud: Chain) -> None:
 
 def test_a_cluster_that_gets_the_label_appears(cloud: Chain) -> None:
     cluster = cloud.create_cluster(fresh("late"))
-    cloud.said("register-membership", cluster, "not wanted")
+    cloud.said("register-membership", cluster, code="unselected")
     cloud.set_labels(cluster, WANTED)
     cloud.onboarded(cluster)
 
@@ -101,7 +101,7 @@ def test_nothing_is_removed_that_was_not_held_for_long_enough_for_that_reason(cl
     cluster = cloud.onboard("blue", labels=WANTED)
     deselected(cloud, cluster)
     ask(cloud, cluster, "remove")
-    cloud.said("remove-secret", cluster, "nothing to do")
+    cloud.said("remove-secret", cluster, decision="no_op")
     cloud.wait_quiet()
     assert cluster in cloud.listed()
     long_ago = {"annotations": {f"{MARK}held": "going 2020-01-01T00:00:00Z skip-reconcile=ours"}}
@@ -119,7 +119,7 @@ def test_a_wanted_cluster_does_not_leave_whatever_is_asked(cloud: Chain) -> None
     before = cloud.everything()
     for leave in ("hold", "remove"):
         ask(cloud, cluster, leave)
-    cloud.said("remove-secret", cluster, "turn to register-membership")
+    cloud.said("remove-secret", cluster, decision="reversed")
     cloud.wait_quiet()
     assert cloud.everything() == before
 
@@ -170,7 +170,7 @@ def test_an_attached_cluster_that_is_not_wanted_leaves_like_any_other(cloud: Cha
     edge = cloud.attach(fresh("edge"), labels=WANTED, admit=True)
     cloud.onboarded(edge)
     cloud.do("fleet", "patch", name=edge, asked={"labels": {}}, paths=["labels"])
-    cloud.said("register-membership", edge, "not wanted")
+    cloud.said("register-membership", edge, code="unselected")
     held_long_enough(cloud, edge)
     ask(cloud, edge, "remove")
     cloud.wait_for(lambda: cloud.secret(edge) is None)

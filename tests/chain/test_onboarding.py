@@ -159,7 +159,7 @@ def test_an_onboarded_cluster_asked_for_again_is_not_written_to(cloud: Chain) ->
     cluster = cloud.onboard("blue", labels={"env": "prod"})
     before, since = cloud.everything(), time.time()
     cloud.publish("register-membership", {"cluster": cluster}, {"cause": cluster})
-    cloud.said("write-secret", "the Secret stands as it should", cluster)
+    cloud.said("write-secret", cluster, decision="unchanged")
     cloud.wait_quiet()
     assert cloud.everything() == before
     writes = {call for call in counted(cloud, since) if " GET " not in call}
@@ -213,7 +213,7 @@ def test_labels_with_every_odd_character_end_valid_and_what_cannot_is_said(cloud
     cluster = cloud.onboard("odd", labels=odd)
     labels = {key: value for key, value in cloud.labels(cluster).items() if "/" not in key}
     assert labels == {"a": "plain", "b": "wins", "c": "begins", "e" * 63: "v" * 63, "f": ""}
-    told = cloud.said("write-secret", "created the Secret", cluster, severity="WARNING")["reason"]
+    told = cloud.said("write-secret", cluster, decision="created", severity="WARNING")["message"]
     for key in ("straße", "größe", "日本", "-_-", "'b-'"):
         assert key in told
 
@@ -264,7 +264,7 @@ def test_no_credential_stands_in_a_secret_or_in_a_log(cloud: Chain) -> None:
         assert "execProviderConfig" not in text, name
 
 
-def test_each_line_of_the_log_says_which_cluster_step_cause_decision_and_reason(cloud: Chain) -> None:
+def test_each_line_of_the_log_says_which_cluster_step_cause_decision_and_code(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     traces = set()
     for step in ("route-event", "register-membership", "grant-rbac", "write-secret"):
@@ -273,6 +273,7 @@ def test_each_line_of_the_log_says_which_cluster_step_cause_decision_and_reason(
         assert (line["severity"], line["step"], labels["cluster"], labels["step"]) == ("INFO", step, cluster, step)
         assert "CreateCluster finished" in labels["cause"]
         assert line["decision"]
-        assert line["reason"]
+        assert line["code"]
+        assert line["message"]
         traces.add(line["logging.googleapis.com/trace"])
     assert len(traces) == 1

@@ -143,7 +143,7 @@ def test_a_backfill_takes_in_all_clusters_whose_events_were_lost(cloud: Chain) -
     assert "6 of 6 clusters asked for" in answer.stderr
     cloud.onboarded(*clusters)
     cloud.wait_quiet()
-    [line] = [line for line in cloud.lines("register-membership", clusters[0]) if line["decision"] != "delivered again"]
+    [line] = [line for line in cloud.lines("register-membership", clusters[0]) if line["decision"] != "retry"]
     assert line["logging.googleapis.com/labels"]["cause"].startswith("backfill by ")
     assert succeeds(cloud, "backfill") == "Every wanted cluster that can be asked for has its Secret.\n"
 
@@ -197,7 +197,7 @@ def test_a_poison_message_is_listed_shown_repaired_and_gone(cloud: Chain) -> Non
     [blue] = unseen(cloud, "poison")
     poison = f'{{"cluster":"{blue}"'.encode()
     cloud.publish("register-membership", poison, {"cause": "a typo", "turned": "true"})
-    cloud.said("register-membership", "is not JSON")
+    cloud.said("register-membership", code="invalid_message")
     listed = succeeds(cloud, "dead-letters", "list")
     id_ = id_of(listed, "is not JSON")
     shown = succeeds(cloud, "dead-letters", "show", id_)
@@ -210,7 +210,7 @@ def test_a_poison_message_is_listed_shown_repaired_and_gone(cloud: Chain) -> Non
     assert "Replayed 1 letter." in succeeds(cloud, "dead-letters", "replay", id_, "--body", f'{{"cluster":"{blue}"}}')
     cloud.onboarded(blue)
     assert succeeds(cloud, "dead-letters", "list").startswith("No dead letters")
-    [line] = [line for line in cloud.lines("register-membership", blue) if "alive, wanted" in line["reason"]]
+    [line] = [line for line in cloud.lines("register-membership", blue) if line["code"] == "selected"]
     assert line["logging.googleapis.com/labels"]["cause"] == "a typo"
 
 
@@ -239,7 +239,7 @@ def test_letters_whose_attempts_are_used_up_fold_and_are_replayed_by_their_reaso
 def test_a_letter_leaves_only_when_its_replay_was_published(cloud: Chain) -> None:
     [blue] = unseen(cloud, "kept")
     cloud.publish("register-membership", {"cluster": blue, "colour": "red"})
-    cloud.said("register-membership", "unknown keys")
+    cloud.said("register-membership", blue, code="invalid_message")
     id_ = id_of(succeeds(cloud, "dead-letters", "list"), "unknown keys")
     cloud.add_fault("status", api="pubsub", call="POST */topics/register-membership:publish", status=503, times=1)
     repaired = ["--body", f'{{"cluster":"{blue}"}}']
@@ -256,7 +256,7 @@ def test_looking_and_dry_runs_write_and_publish_nothing(cloud: Chain) -> None:
     server = cloud.do("cloud", "gateway_url", membership=_registered(cloud, clusters[1]))
     by_hand(cloud, "legacy-look", server, "prod-look")
     cloud.publish("register-membership", {"membership": "edge"})
-    cloud.said("register-membership", "is not a membership")
+    cloud.said("register-membership", decision="dead_lettered", code="invalid_message")
     cloud.wait_quiet()
     letter = id_of(succeeds(cloud, "dead-letters", "list"), "is not a membership")
     before, queues, since = cloud.everything(), _published(cloud), time.time()

@@ -155,7 +155,7 @@ def test_a_late_deletion_of_an_earlier_namesake_changes_nothing(cloud: Chain) ->
     cloud.wait_quiet()
     before = cloud.everything()
     cloud.release()
-    cloud.said("remove-secret", cluster, "turn to register-membership")
+    cloud.said("remove-secret", cluster, decision="reversed")
     cloud.wait_quiet()
     assert cloud.everything() == before
     assert cloud.manifest(cluster)["metadata"]["uid"] == uid  # in place: no ApplicationSet has seen it go

@@ -69,7 +69,7 @@ def test_all_faults_are_told_at_once_nothing_is_acknowledged_and_mending_them_is
         for step in STEPS:
             cloud.publish(step, {"cluster": cluster})
         for function in FUNCTIONS:
-            message = cloud.said(function, "the settings are wrong", severity="WARNING")["message"]
+            message = cloud.said(function, decision="retry", code="invalid_settings")["message"]
             for setting, value in WRONG.items():
                 assert f"{setting} is not set" in message or f"{setting}={value!r}: " in message, setting
             assert message.count("example: ") == len(WRONG)
@@ -85,7 +85,7 @@ def test_a_central_membership_that_is_not_there_is_told_and_waited_for(cloud: Ch
     elsewhere = CENTRAL_MEMBERSHIP.replace("/central", "/elsewhere")
     with deployed(cloud, ("write-secret",), {"CENTRAL_MEMBERSHIP": elsewhere}, RIGHT):
         cluster = cloud.create_cluster(fresh("blue"))
-        cloud.said("write-secret", elsewhere, cluster, "is not in the fleet", severity="WARNING")
+        cloud.said("write-secret", elsewhere, cluster, code="no_central_membership")
     cloud.onboarded(cluster)
 
 
@@ -118,7 +118,7 @@ def test_a_role_that_the_cluster_does_not_know_is_waited_for(cloud: Chain) -> No
     role = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
     with deployed(cloud, functions, {"ARGOCD_CLUSTER_ROLE": "deployer"}, {"ARGOCD_CLUSTER_ROLE": ""}):
         cluster = cloud.create_cluster(fresh("blue"))
-        cloud.said("grant-rbac", cluster, "deployer", severity="WARNING")
+        cloud.said("grant-rbac", cluster, "deployer", code="no_role")
         rules = [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]}]
         made = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "deployer"}}
         cloud.kubernetes(cluster, "POST", role, made | {"rules": rules})
@@ -130,8 +130,8 @@ def test_a_project_that_is_a_source_no_longer_keeps_what_it_has_until_a_sweep(cl
     before = cloud.everything()
     with deployed(cloud, ("register-membership", "write-secret"), {"SOURCE_PROJECTS": FLEET}, RIGHT):
         cloud.set_labels(cluster, {"env": "prod"})
-        cloud.said("register-membership", cluster, "no source project")
+        cloud.said("register-membership", cluster, code="not_source")
         cloud.publish("write-secret", {"cluster": cluster})
-        cloud.said("write-secret", cluster, "nothing to do")
+        cloud.said("write-secret", cluster, decision="no_op")
         cloud.wait_quiet()
         assert cloud.everything() == before

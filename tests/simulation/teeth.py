@@ -15,6 +15,7 @@ from functions import remove_secret, unregister_membership, write_secret
 from shared import cluster_secret, decisions, entry, rbac, reading, sweeping
 from shared.central import Central
 from shared.cluster_secret import ClusterSecret
+from shared.codes import Decision
 from shared.decisions import Found, Move
 from shared.facts import GONE, Membership, State
 from tests.simulation.happenings import by_events_alone
@@ -28,12 +29,7 @@ if TYPE_CHECKING:
 
 Change = tuple[Any, str, Any]
 ROUGH = 0.08
-NOTHING_LEFT = (
-    "no Secret of ours is left",
-    "the binding stands",
-    "no binding of ours was left",
-    "no cluster is left to revoke anything in",
-)
+NOTHING_LEFT = (Decision.NO_SECRET, Decision.UNCHANGED, Decision.NO_BINDING)
 
 
 @dataclass(frozen=True)

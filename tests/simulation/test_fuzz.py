@@ -104,7 +104,7 @@ def test_every_mutated_message_has_an_outcome_or_a_fault() -> None:
             except FaultError as error:
                 said = str(error)
             else:
-                said = found.reason if isinstance(found, Outcome) else "a plan"
+                said = found.message if isinstance(found, Outcome) else "a plan"
                 assert isinstance(found, Outcome | Plan), f"seed {seed}"
             assert said, f"seed {seed}"
 

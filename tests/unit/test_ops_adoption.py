@@ -10,7 +10,7 @@ import pytest
 
 from ops.adoption import PLUGIN, Adoption, Left, known, matched, membership_at
 from shared import cluster_secret
-from shared.facts import Cluster, Membership
+from shared.facts import Cluster, Membership, State
 from shared.resources import MembershipName
 from tests.unit.given import (
     BLUE,
@@ -145,10 +145,10 @@ def test_what_is_not_ours_is_left_with_the_reason(foreign: ClusterSecret, told: 
 @pytest.mark.parametrize(
     ("cluster", "told"),
     [
-        (replace(BLUE, status="STOPPING"), "going"),
-        (replace(BLUE, status="ERROR"), "in no state to act on"),
-        (replace(BLUE, labels={}), "alive, not wanted"),
-        (replace(BLUE, fleet_project="demo-other"), "another fleet"),
+        (replace(BLUE, status="STOPPING"), State.GOING.text),
+        (replace(BLUE, status="ERROR"), State.NO_STATE.text),
+        (replace(BLUE, labels={}), State.NOT_WANTED.text),
+        (replace(BLUE, fleet_project="demo-other"), State.OTHER_FLEET.text),
         (replace(BLUE, membership=MembershipName("demo-fleet", "global", "z")), "says that its membership is"),
     ],
 )

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from shared import logs
+from shared.codes import Decision
 from shared.decisions import Move
 from shared.errors import PermanentError, RetryableError
 from shared.facts import GONE, State
@@ -54,11 +55,19 @@ def test_every_state_has_a_reason_that_names_the_cluster(state: State, cluster: 
 
 def test_a_decision_is_one_json_line(capsys: pytest.CaptureFixture[str]) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    logs.outcome(Outcome("held", "it is going"), "remove-secret", ASKED, project="p", trace=trace, cause="é \ud800\n")
+    logs.outcome(
+        Outcome(Decision.HELD, State.GOING, "it is going"),
+        "remove-secret",
+        ASKED,
+        project="p",
+        trace=trace,
+        cause="é \ud800\n",
+    )
     written = capsys.readouterr().out
     entry = json.loads(written)
     assert written.count("\n") == 1
-    assert (entry["severity"], entry["message"], entry["step"]) == ("INFO", "held: it is going", "remove-secret")
+    assert (entry["severity"], entry["message"], entry["step"]) == ("INFO", "it is going", "remove-secret")
+    assert (entry["decision"], entry["code"]) == ("held", "deleting")
     assert entry["logging.googleapis.com/trace"] == "projects/p/traces/0af7651916cd43dd8448eb211c80319c"
     assert entry["logging.googleapis.com/labels"] == {
         "step": "remove-secret",

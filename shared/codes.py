@@ -1,0 +1,142 @@
+"""Codes that programs read: in logs, dead letters, alerts, metrics and tests. Sentences may change, codes may not.
+
+A log line carries `decision` (what was done) and `code` (why), beside the `message` for people.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Decision(enum.StrEnum):
+    """What a function did with a message, an event or a difference."""
+
+    # Every step
+    NO_OP = "no_op"
+    BLOCKED = "blocked"  # nothing was changed, and a person should look
+    UNCHANGED = "unchanged"  # the object is as it should be
+    REVERSED = "reversed"  # the chain turned from onboarding to offboarding or back
+    RETRY = "retry"
+    DEAD_LETTERED = "dead_lettered"
+    DROPPED = "dropped"  # a sweep's request failed: the next sweep asks again
+    # route-event
+    ROUTED = "routed"
+    IGNORED = "ignored"
+    # Onboarding
+    REGISTERED = "registered"
+    GRANTED = "granted"
+    CREATED = "created"
+    UPDATED = "updated"
+    NEEDS_GRANT = "needs_grant"
+    # Offboarding
+    FORWARDED = "forwarded"  # a membership's message became its cluster's
+    HELD = "held"
+    RELEASED = "released"
+    DELETED = "deleted"
+    NO_SECRET = "no_secret"  # noqa: S105 - the next step is due
+    REVOKED = "revoked"
+    NO_BINDING = "no_binding"
+    UNREGISTERED = "unregistered"
+    NO_MEMBERSHIP = "no_membership"
+    # sweep
+    REQUESTED = "requested"
+    REPORTED = "reported"
+    LIMITED = "limited"  # more removals than MAX_REMOVALS allows: none of them was requested
+    SWEPT = "swept"
+
+
+class EventCode(enum.StrEnum):
+    """What an event reports, and so why it leads to a request or to nothing."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    DELETED = "deleted"
+    REFUSED = "refused"
+    FAILED = "failed"
+    STARTED = "started"
+    UNRELATED = "unrelated"
+    GKE_MEMBERSHIP = "gke_membership"  # the cluster's own audit entries report it
+
+
+class ErrorCode(enum.StrEnum):
+    """Why a function failed. `decision` says whether the message is retried or dead-lettered."""
+
+    FAILED = "failed"
+    UNEXPECTED = "unexpected"  # an exception that no code of ours raises
+    # Messages and events
+    INVALID_MESSAGE = "invalid_message"
+    INVALID_EVENT = "invalid_event"
+    EXPIRED = "expired"  # a sweep's request that is too old: a later sweep asks again
+    REVERSED_TWICE = "reversed_twice"  # the chain would turn again within a minute
+    # Configuration
+    INVALID_SETTINGS = "invalid_settings"
+    NO_IDENTITY = "no_identity"
+    NO_CENTRAL_MEMBERSHIP = "no_central_membership"
+    NO_ROLE = "no_role"  # ARGOCD_CLUSTER_ROLE is not in the cluster
+    # Answers of APIs
+    NO_ANSWER = "no_answer"
+    UNUSABLE_ANSWER = "unusable_answer"
+    INVALID_REQUEST = "invalid_request"
+    DENIED = "denied"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+    API_ERROR = "api_error"  # any other refusal: `status` has the HTTP status
+    INCOMPLETE_LIST = "incomplete_list"
+    CONTRADICTION = "contradiction"  # two answers that cannot both be true
+    TIMED_OUT = "timed_out"
+    # Memberships
+    ID_TAKEN = "id_taken"
+    MEMBERSHIP_IN_USE = "membership_in_use"
+    MEMBERSHIP_MISMATCH = "membership_mismatch"  # cluster and membership do not name each other
+    MEMBERSHIP_MISSING = "membership_missing"
+    MEMBERSHIP_NOT_READY = "membership_not_ready"
+    UNMANAGED_MEMBERSHIP = "unmanaged_membership"
+    RECREATED = "recreated"  # cluster or membership is another one than the one that was read
+    # Clusters
+    NOT_READY = "not_ready"
+    NOT_SELECTED = "not_selected"
+    OTHER_FLEET = "other_fleet"
+    UNREACHABLE = "unreachable"  # the gateway does not reach the cluster
+    CLUSTER_DENIED = "cluster_denied"  # the cluster, not the gateway, refuses our identity
+    NOT_ADMITTED = "not_admitted"  # a person must let us into an attached cluster
+    ACCESS_UNPROVEN = "access_unproven"
+    UNMANAGED_BINDING = "unmanaged_binding"
+    # Secrets
+    STALE_GRANT = "stale_grant"
+    UNMANAGED_SECRET = "unmanaged_secret"  # noqa: S105
+    DUPLICATE_SECRETS = "duplicate_secrets"
+    INVALID_ANNOTATION = "invalid_annotation"
+
+
+class Finding(enum.StrEnum):
+    """What a sweep sees, and either asks a step to mend or reports."""
+
+    # Requests
+    NOT_REGISTERED = "not_registered"
+    NO_SECRET = "no_secret"  # noqa: S105
+    GRANT_DIFFERS = "grant_differs"
+    SECRET_DIFFERS = "secret_differs"  # noqa: S105
+    LABELS_GONE = "labels_gone"
+    UNSELECTED = "unselected"
+    LEFT_FLEET = "left_fleet"
+    HELD_LONG_ENOUGH = "held_long_enough"
+    DELETING = "deleting"
+    HOLD_DIFFERS = "hold_differs"
+    NOT_LISTED = "not_listed"
+    ORPHANED_MEMBERSHIP = "orphaned_membership"
+    PERIODIC_CHECK = "periodic_check"
+    GKE_MEMBERSHIP = "gke_membership"  # the message names the membership of a GKE cluster
+    # Reports
+    PINNED = "pinned"
+    UNKNOWN_STATE = "unknown_state"
+    OTHER_FLEET = "other_fleet"
+    MEMBERSHIP_NOT_READY = "membership_not_ready"
+    AGENT_LOST = "agent_lost"
+    INCOMPLETE_LIST = "incomplete_list"
+    UNREAD_PROJECT = "unread_project"
+    INVALID_SECRET = "invalid_secret"  # noqa: S105
+    DUPLICATE_SECRETS = "duplicate_secrets"
+    CLASHING_SECRET = "clashing_secret"  # noqa: S105
+    STALE_RELEASE = "stale_release"
