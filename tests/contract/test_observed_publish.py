@@ -12,7 +12,8 @@ from google.pubsub_v1 import PublisherClient, PubsubMessage
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
 from local.google.faults import Calls, Fault, Faults
-from local.google.pubsub.broker import Broker, Subscription
+from local.google.pubsub.broker import Broker
+from local.google.pubsub.model import Subscription
 from local.google.pubsub.observed import ObservedPublish
 from local.google.pubsub.rpc import serve_grpc
 from tests.contract.background import BackgroundLoop

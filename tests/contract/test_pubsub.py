@@ -24,7 +24,8 @@ from google.cloud.pubsub_v1.types import BatchSettings
 from google.protobuf import field_mask_pb2
 
 from local.google.pubsub import sdk
-from local.google.pubsub.broker import Broker, PushConfig, RetryPolicy, Subscription
+from local.google.pubsub.broker import Broker
+from local.google.pubsub.model import PushConfig, RetryPolicy, Subscription
 from local.google.pubsub.rpc import serve_grpc
 from tests.contract.background import BackgroundLoop
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
-    from local.google.pubsub.broker import Message, PushConfig
+    from local.google.pubsub.model import Message, PushConfig
 
 # https://cloud.google.com/pubsub/docs/push#receive_push lists these five; anything else is a refusal.
 ACKNOWLEDGING = frozenset({102, 200, 201, 202, 204})

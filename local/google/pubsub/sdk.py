@@ -21,7 +21,7 @@ from google.pubsub_v1 import types
 from local.google.pubsub.service import subscription_to
 
 if TYPE_CHECKING:
-    from local.google.pubsub.broker import Subscription
+    from local.google.pubsub.model import Subscription
 
 START_SECONDS = 30.0
 # A third of the memory of the JVM's defaults, and no slower at these sizes.

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import empty_pb2, field_mask_pb2
 from google.pubsub_v1 import types
 
-from local.google.pubsub.broker import Broker, DeadLetterPolicy, Delivery, PushConfig, RetryPolicy, Subscription
+from local.google.pubsub.model import DeadLetterPolicy, Delivery, PushConfig, RetryPolicy, Subscription
 from local.google.wire import GoogleError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from local.google.pubsub.broker import Broker
 
 PULL_WAIT = 3.0  # seconds that a pull waits for a first message
 PAGE = 1000
