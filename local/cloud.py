@@ -24,12 +24,16 @@ from local.functions import TARGETS, Function, offered
 from local.google import gateway
 from local.google.eventarc import Eventarc, Knob
 from local.google.faults import Calls, Fault, Faults, observed
-from local.google.fleet import Fleet, generate_credentials_routes
-from local.google.gke import Gke
+from local.google.fleet.api import fleet_app
+from local.google.fleet.credentials import generate_credentials_routes
+from local.google.fleet.state import Fleet
+from local.google.gke.api import gke_app
+from local.google.gke.state import Gke
 from local.google.metadata import identity_token, metadata_app
 from local.google.platform import Projects, platform_app
 from local.google.pubsub import sdk
-from local.google.pubsub.broker import Broker, DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
+from local.google.pubsub.broker import Broker
+from local.google.pubsub.model import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
 from local.google.pubsub.observed import ObservedPublish
 from local.google.pubsub.rest import rest_app
 from local.google.pubsub.rpc import serve_grpc
@@ -193,7 +197,6 @@ class Cloud:
     def _compose(self) -> None:
         config = self.config
         self.gke = Gke(
-            self.iam,
             self.projects,
             emit_audit=self._audit,
             create_seconds=config.create_seconds,
@@ -206,19 +209,18 @@ class Cloud:
                 self.authority.pem.decode(),
             ),
         )
-        container = self._listen("container", self.gke.app)
+        container = self._listen("container", gke_app(self.gke, self.iam))
         self.fleet = Fleet(
-            self.iam,
             self.projects,
             self.gke,
             emit_membership=self._membership,
             operation_seconds=config.membership_seconds,
             container_host=container.address,
         )
-        self._listen("gkehub", self.fleet.app)
+        self._listen("gkehub", fleet_app(self.fleet, self.iam))
         self._listen("platform", platform_app(self.iam, self.projects))
         credentials = google_api(
-            generate_credentials_routes(self.fleet, self._gateway_url, ca_pem=self.authority.pem.decode())
+            generate_credentials_routes(self.fleet, self.iam, self._gateway_url, ca_pem=self.authority.pem.decode())
         )
         way = gateway.gateway_app(self.iam, FLEET, NUMBERS[FLEET], self._member, credentials)
         self._listen("connectgateway", way, secure=True)

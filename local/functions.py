@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from local.listener import HOST
-from local.processes import Child
+from local.processes import WITH_PARENT, Child
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +27,6 @@ TARGETS = (
     "revoke_rbac",
     "unregister_membership",
     "sweep",
-)
-
-# Linux ends a process with its parent when asked (prctl PR_SET_PDEATHSIG = 1): nothing outlives a killed `local up`.
-_WITH_PARENT = (
-    "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, 15); "
-    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
 
 
@@ -63,7 +57,7 @@ class Function(Child):
 
     def command(self) -> list[str]:
         """`python -m functions_framework …`: with `-m`, Python finds the packages beside main.py."""
-        python = [sys.executable, "-S", "-E", "-c", _WITH_PARENT, "-m", "functions_framework"]
+        python = [sys.executable, "-S", "-E", "-c", WITH_PARENT, sys.executable, "-m", "functions_framework"]
         signature = ["--signature-type", "cloudevent"]
         return [
             *python,

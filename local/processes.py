@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# Linux ends a process with its parent when asked (prctl PR_SET_PDEATHSIG = 1): nothing outlives a killed `local up`.
+WITH_PARENT = (
+    "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, 15); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
 class StartError(RuntimeError):
     """Something does not start; the message says what and why."""
 

@@ -13,28 +13,13 @@ import uuid
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from local.google.wire import GoogleError
+from local.google.wire import CODES, GoogleError
 
 Json = dict[str, Any]
 
 SERVICE = "container.googleapis.com"
-# google/rpc/code.proto
-CODES = {
-    "CANCELLED": 1,
-    "INVALID_ARGUMENT": 3,
-    "NOT_FOUND": 5,
-    "ALREADY_EXISTS": 6,
-    "PERMISSION_DENIED": 7,
-    "RESOURCE_EXHAUSTED": 8,
-    "FAILED_PRECONDITION": 9,
-    "ABORTED": 10,
-    "UNIMPLEMENTED": 12,
-    "INTERNAL": 13,
-    "UNAVAILABLE": 14,
-}
 PERMISSIONS = {"CreateCluster": "container.clusters.create", "DeleteCluster": "container.clusters.delete"}
 REQUESTS = {"SetLabels": "SetLabelsRequest"}
 

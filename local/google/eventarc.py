@@ -15,7 +15,7 @@ import json
 import random
 import time
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,11 @@ from urllib.parse import unquote
 import aiohttp
 
 from local.google.audit import event_data
+from local.google.rules import Rule, Rules
+from local.google.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Coroutine
+    from collections.abc import Awaitable, Callable, Collection
 
 AUDIT = "google.cloud.audit.log.v1.written"
 MEMBERSHIP = "google.cloud.gkehub.membership.v1."
@@ -37,23 +39,18 @@ DAY = 24 * 3600.0
 
 
 @dataclass
-class Knob:
+class Knob(Rule):
     """One thing to happen to events. `event` is a shell pattern, matched with an event's name.
 
     Names are like `CreateCluster.finished projects/P/locations/L/clusters/C` (or `.started`, `.refused`, `.done` for what
     has no operation) and `membership.created projects/F/locations/L/memberships/M`. `repeat` sends an event `copies` times
-    in all, `delay` waits `seconds`, `hold` keeps it until it is released. The first `skip` matching events pass; then
-    `times` events are hit (0: all).
+    in all, `delay` waits `seconds`, `hold` keeps it until it is released.
     """
 
     effect: str
     event: str = "*"
     copies: int = 5
     seconds: float = 5.0
-    skip: int = 0
-    times: int = 1
-    id: str = ""
-    hits: int = 0
 
     def __post_init__(self) -> None:
         if self.effect not in EFFECTS:
@@ -94,10 +91,10 @@ class Eventarc:
     first_wait: float = 1.0
     longest_wait: float = 60.0
     kept: float = DAY
-    knobs: list[Knob] = field(default_factory=list)
+    knobs: Rules[Knob] = field(default_factory=lambda: Rules("e"))
     log: deque[Event] = field(default_factory=lambda: deque(maxlen=100_000))
     _held: list[Event] = field(default_factory=list)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _tasks: Tasks = field(default_factory=Tasks)
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _session: aiohttp.ClientSession | None = None
 
@@ -151,13 +148,11 @@ class Eventarc:
 
     def add(self, knob: Knob) -> Knob:
         """Take a knob in and give it an id."""
-        knob.id = f"e{next(self._ids)}"
-        self.knobs.append(knob)
-        return knob
+        return self.knobs.add(knob)
 
     def remove(self, id_: str | None = None) -> None:
         """Remove one knob, or all of them. What is held stays so until it is released."""
-        self.knobs = [knob for knob in self.knobs if id_ is not None and knob.id != id_]
+        self.knobs.remove(id_)
 
     def release(self, order: list[int] | None = None) -> list[str]:
         """Let held events go, one after the other was answered; `order` lists places among those held (default: as they came).
@@ -174,7 +169,7 @@ class Eventarc:
 
         for event in going:
             event.state = "waiting"
-        self._spawn(one_by_one())
+        self._tasks.start(one_by_one())
         return [event.name for event in going]
 
     def held(self) -> list[str]:
@@ -188,7 +183,7 @@ class Eventarc:
     def as_json(self) -> dict[str, Any]:
         """The knobs, the held events and the last hundred events."""
         return {
-            "knobs": [asdict(knob) for knob in self.knobs],
+            "knobs": self.knobs.as_json(),
             "held": self.held(),
             "waiting": self.waiting(),
             "log": [event.as_json() for event in list(self.log)[-100:]],
@@ -200,32 +195,25 @@ class Eventarc:
 
     async def close(self) -> None:
         """Stop: what was not delivered is forgotten, like everything else here."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         if self._session is not None:
             await self._session.close()
 
     def _take(self, event: Event) -> None:
         self.log.append(event)
-        knob = next((knob for knob in self.knobs if _hit(knob, event.name)), None)
+        knob = self.knobs.acting(lambda knob: fnmatchcase(event.name, knob.event))
         if knob is None:
-            self._spawn(self._send(event))
+            self._tasks.start(self._send(event))
         elif knob.effect == "lose":
             event.state = "lost"
         elif knob.effect == "hold":
             event.state = "held"
             self._held.append(event)
         elif knob.effect == "delay":
-            self._spawn(self._send(event, after=knob.seconds))
+            self._tasks.start(self._send(event, after=knob.seconds))
         else:
             for _ in range(knob.copies):
-                self._spawn(self._send(event))
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+                self._tasks.start(self._send(event))
 
     async def _send(self, event: Event, after: float = 0.0) -> None:
         await asyncio.sleep(after)
@@ -272,13 +260,6 @@ def _phase(entry: dict[str, Any]) -> str:
     if operation.get("first"):
         return "started"
     return "refused" if entry["protoPayload"].get("status", {}).get("code") else "done"
-
-
-def _hit(knob: Knob, name: str) -> bool:
-    if not fnmatchcase(name, knob.event):
-        return False
-    knob.hits += 1
-    return knob.hits > knob.skip and (knob.times == 0 or knob.hits <= knob.skip + knob.times)
 
 
 def _now() -> str:

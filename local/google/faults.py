@@ -6,13 +6,13 @@ One `Faults` and one `Calls` are shared by all the APIs. `observed` wraps an ASG
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from local.google.rules import Rule, Rules
 from local.google.wire import google_error
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ EFFECTS = ("status", "slow", "timeout", "drop")
 
 
 @dataclass
-class Fault:
+class Fault(Rule):
     """One thing to go wrong. `api`, `call` and `caller` are shell patterns; `call` is matched with `GET /v1/projects/…`.
 
     Effects: `status` answers with `status` and does nothing; `slow` waits `seconds`, then works; `timeout` never
     answers (it holds the call for `seconds`, then cuts it); `drop` does what was asked and cuts the line before the
-    answer. The first `skip` matching calls pass; then `times` calls are hit (0: all, until the fault is removed).
+    answer.
     """
 
     effect: str
@@ -39,10 +39,6 @@ class Fault:
     status: int = 503
     message: str = "a fault that was asked for"
     seconds: float = 300.0
-    skip: int = 0
-    times: int = 1
-    id: str = ""
-    hits: int = 0
 
     def __post_init__(self) -> None:
         if self.effect not in EFFECTS:
@@ -50,37 +46,18 @@ class Fault:
 
 
 @dataclass
-class Faults:
+class Faults(Rules[Fault]):
     """The faults asked for, in order; the first that matches acts."""
 
-    rules: list[Fault] = field(default_factory=list)
-    _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-
-    def add(self, fault: Fault) -> Fault:
-        """Take a fault in and give it an id."""
-        fault.id = f"f{next(self._ids)}"
-        self.rules.append(fault)
-        return fault
-
-    def remove(self, id_: str | None = None) -> None:
-        """Remove one fault, or all of them."""
-        self.rules = [rule for rule in self.rules if id_ is not None and rule.id != id_]
+    prefix: str = "f"
 
     def hit(self, api: str, call: str, caller: str | None) -> Fault | None:
         """Return the fault that this call meets, and count it."""
-        for rule in self.rules:
-            if not (
+        return self.acting(
+            lambda rule: (
                 fnmatchcase(api, rule.api) and fnmatchcase(call, rule.call) and fnmatchcase(caller or "", rule.caller)
-            ):
-                continue
-            rule.hits += 1
-            if rule.hits > rule.skip and (rule.times == 0 or rule.hits <= rule.skip + rule.times):
-                return rule
-        return None
-
-    def as_json(self) -> list[dict[str, Any]]:
-        """All faults with how often each was met."""
-        return [asdict(rule) for rule in self.rules]
+            )
+        )
 
 
 @dataclass(frozen=True)

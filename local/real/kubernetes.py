@@ -26,9 +26,10 @@ from starlette.routing import Route
 from yarl import URL
 
 from local.google.gateway import AGENT, AGENT_GROUPS
+from local.google.tasks import Tasks
 from local.kubernetes.authorization import MASTERS, Attributes, User, iam_permission
 from local.listener import HOST, Listener
-from local.processes import Child, StartError
+from local.processes import WITH_PARENT, Child, StartError
 from local.real import build
 
 if TYPE_CHECKING:
@@ -41,11 +42,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 RBAC = "rbac.authorization.k8s.io/v1"
-# Linux ends a process with its parent when asked (prctl PR_SET_PDEATHSIG = 1).
-_WITH_PARENT = (
-    "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, 15); "
-    "os.execv(sys.argv[1], sys.argv[1:])"
-)
 _OF_ONE_HOP = {b"host", b"connection", b"content-length", b"transfer-encoding", b"upgrade", b"te"}
 
 
@@ -60,7 +56,7 @@ class Program(Child):
         self.variables = dict(variables or {})
 
     def command(self) -> list[str]:
-        return [sys.executable, "-S", "-E", "-c", _WITH_PARENT, self.path, *self.arguments]
+        return [sys.executable, "-S", "-E", "-c", WITH_PARENT, self.path, *self.arguments]
 
     def environment(self) -> Mapping[str, str]:
         return {
@@ -82,7 +78,7 @@ class ControlPlanes:
         self._waiting: list[Server] = []
         self._servers: dict[str, Server] = {}
         self._numbers = itertools.count(1)
-        self._ends: set[asyncio.Task[None]] = set()
+        self._ends = Tasks()
         self._webhook = Listener(Starlette(routes=[Route("/{server}", self._review, methods=["POST"])]))
 
     async def start(self) -> None:
@@ -122,7 +118,7 @@ class ControlPlanes:
         servers = [*self._waiting, *self._servers.values()]
         self._servers.clear()
         await asyncio.gather(*(server.end() for server in servers))
-        await asyncio.gather(*self._ends)
+        await self._ends.finish()
         if hasattr(self, "session"):
             await self.session.close()
             await self.etcd.kill()
@@ -142,9 +138,7 @@ class ControlPlanes:
     def end(self, server: Server) -> None:
         """End a cluster's server, in a moment."""
         if self._servers.pop(server.name, None) is not None:
-            task = asyncio.get_running_loop().create_task(server.end())
-            self._ends.add(task)
-            task.add_done_callback(self._ends.discard)
+            self._ends.start(server.end())
 
     def _fill(self) -> None:
         while len(self._waiting) < self._spare:

@@ -22,8 +22,12 @@ from google.oauth2.credentials import Credentials
 from google.protobuf import json_format
 
 from local.google.faults import Calls, Faults, observed
-from local.google.fleet import Fleet, generate_credentials_routes
-from local.google.gke import Gke, full_name
+from local.google.fleet.api import fleet_app
+from local.google.fleet.credentials import generate_credentials_routes
+from local.google.fleet.state import Fleet
+from local.google.gke.api import gke_app
+from local.google.gke.names import full_name
+from local.google.gke.state import Gke
 from local.google.iam import Iam
 from local.google.platform import Projects, platform_app
 from local.google.wire import google_api
@@ -151,8 +155,8 @@ def served() -> Iterator[Cloud]:
     projects = Projects({FLEET: int(FLEET_NUMBER), APPS: 100000000002})
     audit: list[dict[str, Any]] = []
     events: list[tuple[str, dict[str, Any]]] = []
-    gke = Gke(iam, projects, emit_audit=audit.append)
-    fleet = Fleet(iam, projects, gke, emit_membership=lambda kind, membership: events.append((kind, membership)))
+    gke = Gke(projects, emit_audit=audit.append)
+    fleet = Fleet(projects, gke, emit_membership=lambda kind, membership: events.append((kind, membership)))
     cloud = Cloud(iam, projects, gke, fleet, iam.token_for(OWNER), loop, audit, events)
     gke.on_cluster_running = lambda cluster: cloud.running.append(full_name(cluster))
     gke.on_cluster_gone = lambda cluster: cloud.gone.append(full_name(cluster))
@@ -162,10 +166,10 @@ def served() -> Iterator[Cloud]:
         return f"https://127.0.0.1:1/v1/{membership['name']}"
 
     apps: dict[str, ASGIApp] = {
-        "container": gke.app,
-        "gkehub": fleet.app,
+        "container": gke_app(gke, iam),
+        "gkehub": fleet_app(fleet, iam),
         "platform": platform_app(iam, projects),
-        "gateway": google_api(generate_credentials_routes(fleet, gateway_url, ca_pem=AUTHORITY)),
+        "gateway": google_api(generate_credentials_routes(fleet, iam, gateway_url, ca_pem=AUTHORITY)),
     }
     servers, tasks = [], []
     for api, app in apps.items():

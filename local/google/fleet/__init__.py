@@ -1,0 +1,1 @@
+"""The fleet API: memberships, the state of every fleet, the routes."""

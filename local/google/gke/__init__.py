@@ -1,0 +1,1 @@
+"""The GKE API: names, the state of all clusters, and the routes."""
