@@ -9,7 +9,7 @@ SOURCES := main.py functions shared local ops tests
 # What the machine sets for its own tools must not leak into ours.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test kills matrix bench test-real simulate lint types layers check lock clean
+.PHONY: help setup demo test kills matrix bench test-real simulate lint types layers docs check lock clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ types: setup  ## mypy, strict
 
 layers: setup  ## the core imports no client, the functions know nothing of the local cloud
 	@$(BIN)/lint-imports --no-cache
+
+docs: setup  ## the documentation: language, and tables that repeat the code
+	@$(BIN)/python -m pytest tests/docs
 
 check: lint types layers test  ## all of it
 

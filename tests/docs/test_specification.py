@@ -1,0 +1,172 @@
+"""docs/architecture.md and the pages beside it, compared with the code that they specify."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.docs.language import ROOT, sources
+from tests.unit import test_decisions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+OBJECTS = (ROOT / "docs/objects.md").read_text()
+CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
+PERMISSIONS = (ROOT / "docs/permissions.md").read_text()
+ROLES = json.loads((ROOT / "infra/roles.json").read_text())
+SHARED = "\n".join((ROOT / path).read_text() for path in sources("shared/**/*.py"))
+
+# The words of the state table, as the code names them.
+STATES = {
+    "selected": "WANTED",
+    "unselected": "NOT_WANTED",
+    "provisioning": "NOT_YET",
+    "unknown": "NO_STATE",
+    "deleting": "GOING",
+    "deleted": "GONE",
+    "no source": "NOT_SOURCE",
+    "other fleet": "OTHER_FLEET",
+    "central": "CENTRAL",
+}
+STEPS = {
+    "register": "register",
+    "grant": "grant",
+    "write": "write",
+    "write, Secret": "write+S",
+    "write, pinned": "write+pin",
+    "remove": "remove",
+    "remove, membership": "remove+M",
+    "remove, Secret": "remove+S",
+    "remove, earlier": "remove+E",
+    "remove, pinned": "remove+pin",
+    "remove, pinned earlier": "remove+pinE",
+    "revoke": "revoke",
+    "revoke, Secret": "revoke+S",
+    "unregister": "unregister",
+}
+ACTIONS = {
+    "ONBOARD": "act",
+    "WRITE": "act",
+    "REVOKE": "act",
+    "UNREGISTER": "act",
+    "NOTHING": "\N{EN DASH}",
+    "WARN": "warn",
+    "REPORT": "report",
+    "RAISE": "retry",
+    "PERMANENT": "dead-letter",
+    "HOLD": "hold",
+    "DELETE": "delete",
+    "HAND_ON": "continue",
+    "TO_REGISTER": "→ register",
+    "TO_REMOVE": "→ remove",
+}
+
+
+def rows(text: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, its head first."""
+    below = f"\n{text}".partition(f"\n{heading}\n")[2]
+    found = re.search(r"(?:^\|.*\n)+", below, re.MULTILINE)
+    lines = found[0].splitlines() if found else []
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|---")]
+
+
+def test_the_state_table_is_what_the_steps_do() -> None:
+    head, *body = rows(ARCHITECTURE, "### State table")
+    written = {
+        (STEPS[row[0]], STATES[state]): cell for row in body for state, cell in zip(head[1:], row[1:], strict=True)
+    }
+    assert written == {
+        (step, state.name): ACTIONS[move.name] for step, state, move in test_decisions.cells(test_decisions.TABLE)
+    }
+
+
+def edges() -> Iterator[tuple[str, str]]:
+    """The arrows of the diagram between functions and topics; every line must be one that this test understands."""
+    found = re.search(r"```mermaid\nflowchart LR\n(.*?)```", ARCHITECTURE, re.DOTALL)
+    assert found is not None
+    node = r"([a-z-]+)(?:\[[\w ,]+\]|\(\[[\w-]+\]\))?"
+    for line in found[1].splitlines():
+        arrow = re.fullmatch(rf"  {node} (?:-->|-\.->)(?:\|[\w-]+\|)? {node}", line)
+        assert arrow is not None, line
+        yield arrow[1], arrow[2]
+
+
+def test_the_diagram_shows_every_topic_that_a_function_may_publish_to() -> None:
+    steps = set(ROLES) - {"sweep", "argocd"}
+    allowed = {(name, topic) for name in steps for topic in ROLES[name]["publish"] if topic != "dead-letters"}
+    assert {(source, target) for source, target in edges() if source in steps} == allowed
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    promises = rows(ARCHITECTURE, "## Promises")[1:]
+    assert [row[0] for row in promises] == [str(number) for number in range(1, 10)]
+    for number, _, proofs in promises:
+        named = re.findall(r"`([\w/.]+)::(\w+)`", proofs)
+        assert named, number
+        for path, function in named:
+            tree = ast.parse((ROOT / path).read_text())
+            assert function in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, function
+
+
+def test_the_map_of_the_code_names_every_folder() -> None:
+    named = {row[0].strip("`").rstrip("/") for row in rows(ARCHITECTURE, "## Map of the code")[1:]}
+    top = {path.name for path in ROOT.iterdir() if path.is_dir() and not _is_ignored(path.name)}
+    packages = {
+        path.parent.relative_to(ROOT).as_posix()
+        for folder in ("functions", "shared", "ops", "local")
+        for path in (ROOT / folder).rglob("__init__.py")
+    }
+    assert top | packages <= named
+
+
+def _is_ignored(name: str) -> bool:
+    return name in (".git", ".venv", ".local") or name.endswith("_cache") or name in {"__pycache__", ".hypothesis"}
+
+
+def test_every_label_and_annotation_is_documented() -> None:
+    written = {f"fleet-registrar/{name}" for name in re.findall(r"\{PREFIX\}([a-z-]+)", SHARED)}
+    documented = set(re.findall(r"`(fleet-registrar/[a-z-]+)", OBJECTS))
+    assert written
+    assert written == documented
+
+
+def test_every_setting_is_documented() -> None:
+    read = set(re.findall(r"reader\.read\(\s*f?\"(?:\{prefix\})?([A-Z_]+)\"", SHARED))
+    prefix = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
+    documented = {name.removeprefix(prefix) for name in re.findall(r"^\| `([A-Z_]+)`", CONFIGURATION, re.MULTILINE)}
+    assert read
+    assert read == documented
+
+
+@pytest.mark.parametrize("name", sorted(ROLES))
+def test_a_functions_permissions_are_documented(name: str) -> None:
+    row = next(row for row in rows(PERMISSIONS, "# Permissions")[1:] if row[0].startswith(f"`{name}`"))
+    _, fleet, source, secrets = row
+    assert _verbs(fleet) == _granted(ROLES[name]["fleet"], {"gateway": "gateway", "memberships": "memberships"})
+    assert _verbs(source) == _granted(
+        ROLES[name]["source"],
+        {
+            "clusters": "clusters",
+            "clusterRoleBindings": "ClusterRoleBindings",
+            "clusterRoles": "ClusterRoles",
+            "subjectAccessReviews": "access reviews",
+        },
+    )
+    assert set(re.findall(r"[a-z]+", secrets)) == set(ROLES[name]["secrets"])
+
+
+def _verbs(cell: str) -> set[tuple[str, str]]:
+    parts = [part.partition(": ") for part in cell.split("; ") if ": " in part]
+    return {(resource, verb) for resource, _, verbs in parts for verb in verbs.split(", ")}
+
+
+def _granted(permissions: list[str], names: dict[str, str]) -> set[tuple[str, str]]:
+    """Permissions as (resource, verb); reading operations goes without saying."""
+    parts = [permission.split(".") for permission in permissions if ".operations." not in permission]
+    return {(names[resource], verb) for _, resource, verb in parts}
