@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+CODES = (ROOT / "docs/codes.md").read_text()
 OBJECTS = (ROOT / "docs/objects.md").read_text()
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
 PERMISSIONS = (ROOT / "docs/permissions.md").read_text()
@@ -121,6 +122,7 @@ def test_the_map_of_the_code_names_every_folder() -> None:
         path.parent.relative_to(ROOT).as_posix()
         for folder in ("functions", "shared", "ops", "local")
         for path in (ROOT / folder).rglob("__init__.py")
+        if len(path.relative_to(ROOT).parts) <= 3
     }
     assert top | packages <= named
 
@@ -142,6 +144,38 @@ def test_every_setting_is_documented() -> None:
     documented = {name.removeprefix(prefix) for name in re.findall(r"^\| `([A-Z_]+)`", CONFIGURATION, re.MULTILINE)}
     assert read
     assert read == documented
+
+
+@pytest.mark.parametrize(
+    ("name", "heading"),
+    [
+        ("Decision", "## Decisions"),
+        ("EventCode", "## Events"),
+        ("ErrorCode", "## Errors"),
+        ("Finding", "## Findings of a sweep"),
+    ],
+)
+def test_every_code_is_documented(name: str, heading: str) -> None:
+    assert {row[0].strip("`") for row in rows(CODES, heading)[1:]} == members(name)
+
+
+def test_every_state_is_documented() -> None:
+    listed = re.search(r"## States\n(.*?)\n## ", CODES, re.DOTALL)
+    assert listed is not None
+    assert set(re.findall(r"`([a-z_]+)`", listed[1])) - {"code"} == members("State")
+
+
+def members(name: str) -> set[str]:
+    """The values of an enum of strings that is defined somewhere in shared/."""
+    found = [
+        node
+        for path in sources("shared/**/*.py")
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.ClassDef) and node.name == name
+    ]
+    assert len(found) == 1, name
+    values = [line.value for line in found[0].body if isinstance(line, ast.Assign)]
+    return {str(value.value) for value in values if isinstance(value, ast.Constant)}
 
 
 @pytest.mark.parametrize("name", sorted(ROLES))
