@@ -1,4 +1,4 @@
-"""`make bench`: measures the numbers that the design holds, side by side with their floors, and prints one table.
+"""`make bench`: measures the numbers of docs/scale.md#measurements beside their bounds, and prints one table.
 
 Times are shown with what they are compared with and never fail the run: machines differ, and have neighbours. Counts,
 memory and losses do.

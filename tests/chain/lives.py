@@ -274,7 +274,7 @@ def made_anew(cloud: Chain, effect: str, **fault: Any) -> None:
 
 
 def membership_id(cluster: str) -> str:
-    """The id of the membership that the functions would make, by the rule in the design."""
+    """The id of the membership that the functions would make, by the rule of docs/objects.md#membership."""
     return f"{cluster.rpartition('/')[2]}-{hashlib.sha256(cluster.encode()).hexdigest()[:8]}"
 
 

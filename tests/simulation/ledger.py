@@ -1,4 +1,4 @@
-"""What really happened, and the promises of the design's section 3, checked at every write of a step.
+"""What really happened, and the promises of docs/architecture.md#promises, checked at every write of a step.
 
 The ledger knows the truth (which clusters live, since when a Secret is held, whose an object is) and what the step has
 been told in this very delivery. A write that neither justifies is a violation. What stands when all is quiet is judged

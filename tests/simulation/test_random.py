@@ -1,4 +1,4 @@
-"""Random lives on fresh seeds: every promise of the design's section 3, at every write, and all of it true in the end.
+"""Random lives on fresh seeds: every promise of docs/architecture.md#promises, at every write, and all of it true in the end.
 
 A failing seed is printed and told as a short story; `SIMULATION_SEED=… make test` tells exactly that run again.
 The long form is `make simulate`.

@@ -1,4 +1,4 @@
-"""The cluster Secret: what is written, and when nothing is (design, section 4)."""
+"""The cluster Secret: what is written, and when nothing is (docs/objects.md#cluster-secret)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of states (design, section 2), every row and every step, written out and compared with `decisions`."""
+"""The table of states, every row and every step, compared with `decisions` (docs/architecture.md#state-table)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which refusals are permanent (design, section 6)."""
+"""Which refusals are permanent (docs/architecture.md#errors)."""
 
 from __future__ import annotations
 

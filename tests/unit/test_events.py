@@ -1,4 +1,4 @@
-"""Events into requests: every row of the table of events (design, section 2).
+"""Events into requests: every row of the table of events (docs/architecture.md#events).
 
 The entries are composed in the shapes of recorded ones; nothing in them is a real cluster's.
 """

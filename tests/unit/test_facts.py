@@ -1,4 +1,4 @@
-"""Which row of the table of states a cluster is in (design, sections 1 and 2)."""
+"""The state of a cluster (docs/architecture.md#states)."""
 
 from __future__ import annotations
 

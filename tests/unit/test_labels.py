@@ -1,4 +1,4 @@
-"""Source labels made valid for Kubernetes (design, section 4)."""
+"""Source labels made valid for Kubernetes (docs/objects.md#labels)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages between the steps: bodies, attributes, turns (design, section 2)."""
+"""Messages between the steps: bodies, attributes, reversals (docs/architecture.md#messages)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lets Argo CD's identity into a cluster, and how it is proven (design, section 4)."""
+"""RBAC objects for Argo CD's identity, and the access reviews (docs/objects.md#rbac-objects-in-an-application-cluster)."""
 
 from __future__ import annotations
 

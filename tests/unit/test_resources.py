@@ -1,4 +1,4 @@
-"""Names of clusters and memberships, and what is derived from them (design, sections 2 and 4)."""
+"""Names of clusters and memberships, and what is derived from them (docs/architecture.md#messages)."""
 
 from __future__ import annotations
 

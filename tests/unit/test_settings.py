@@ -1,4 +1,4 @@
-"""Settings from the environment (design, section 5)."""
+"""Settings from the environment (docs/configuration.md)."""
 
 from __future__ import annotations
 
