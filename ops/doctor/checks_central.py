@@ -1,0 +1,248 @@
+"""Checks of the central cluster, of Argo CD in it, and of what our identities may do there. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from ops.doctor import commands
+from ops.doctor.codes import Code
+from ops.doctor.expected import ARGOCD_WORKLOADS
+from ops.doctor.findings import Check, Unread
+from ops.doctor.observed import at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ops.doctor.expected import Expected
+    from ops.doctor.findings import Finding
+    from ops.doctor.observed import Central, Fleet, Json
+
+POLICY: Final = "fleet-registrar"
+IDENTITY_ANNOTATION: Final = "iam.gke.io/gcp-service-account"
+CREDENTIALS_VARIABLE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
+OVERLAY: Final = "kubectl apply --server-side -k infra/argocd/registrar"
+GATEWAY_ADDED: Final = (2, 4)  # argocd-k8s-auth gcp
+HOLD_ADDED: Final = (3, 4)  # skip-reconcile on a cluster Secret
+VERBS: Final = ("get", "list", "watch", "create", "update", "patch", "delete")
+_VERSION = re.compile(r":v?(\d+)\.(\d+)(?:\.\d+)?")
+
+
+def check_central(expected: Expected, seen: Central) -> list[Finding]:
+    """The central cluster's membership is READY, and the gateway reaches the cluster."""
+    check = Check("central-cluster")
+    name = str(expected.settings.central_membership)
+    membership = check.known(seen.membership, name)
+    parts = expected.settings.central_membership
+    describe = commands.line(
+        *("gcloud", "container", "fleet", "memberships", "describe", parts.membership),
+        *(f"--location={parts.location}", f"--project={parts.project}"),
+    )
+    if membership is None and not isinstance(seen.membership, Unread):
+        list_all = commands.line("gcloud", "container", "fleet", "memberships", "list", f"--project={parts.project}")
+        check.fail(Code.CENTRAL_MISSING, name, "CENTRAL_MEMBERSHIP is not in the fleet", list_all)
+        return check.end(name, "")
+    if membership is not None and (state := at(membership, "state", "code")) != "READY":
+        check.fail(Code.CENTRAL_NOT_READY, name, f"is {state}", describe)
+    reached = seen.reached_as
+    if isinstance(reached, Unread) and reached.denied:
+        check.unknown(name, reached.why, reached.fix)
+    elif isinstance(reached, Unread):
+        check.fail(Code.GATEWAY_UNREACHABLE, name, reached.why, reached.fix or describe)
+    return check.end(name, f"READY, and reached through the gateway as {reached}")
+
+
+def check_argocd(expected: Expected, seen: Central) -> list[Finding]:
+    """Argo CD is in its namespace, and knows the gateway's credentials and the hold."""
+    check = Check("argocd-version")
+    namespace = expected.settings.argocd_namespace
+    found = check.known(seen.namespace, namespace)
+    if found is None and not isinstance(seen.namespace, Unread):
+        told = "this namespace does not exist in the central cluster (ARGOCD_NAMESPACE)"
+        check.fail(Code.NAMESPACE_MISSING, namespace, told, "kubectl get namespaces")
+        return check.end(namespace, "")
+    controllers = check.known(seen.controllers, namespace)
+    if controllers is None:
+        return check.end(namespace, "")
+    if not controllers:
+        told = "no argocd-application-controller is in this namespace"
+        fix = "kubectl get statefulsets,deployments --all-namespaces -l app.kubernetes.io/part-of=argocd"
+        check.fail(Code.CONTROLLER_MISSING, namespace, told, fix)
+        return check.end(namespace, "")
+    image = next((image for one in controllers for image in _images(one)), "")
+    version = _VERSION.search(image)
+    upgrade = "https://argo-cd.readthedocs.io/en/stable/operator-manual/upgrading/overview/"
+    if version is None:
+        check.unknown(namespace, f"the image {image} has no version in its tag", "", Code.ARGOCD_VERSION_UNKNOWN)
+        return check.end(namespace, "")
+    number = int(version[1]), int(version[2])
+    told = f"{number[0]}.{number[1]}"
+    if number < GATEWAY_ADDED:
+        check.fail(Code.ARGOCD_TOO_OLD, told, "has no `argocd-k8s-auth gcp`: upgrade Argo CD", f"open {upgrade}")
+    elif number < HOLD_ADDED:
+        held = "ignores skip-reconcile on clusters: a held cluster is still changed; upgrade to 3.4 or newer"
+        check.warn(Code.ARGOCD_NO_HOLD, told, held, f"open {upgrade}")
+    return check.end(namespace, f"Argo CD {told} knows the gateway's credentials and the hold")
+
+
+def check_sharding(expected: Expected, seen: Central, fleet: Fleet) -> list[Finding]:
+    """The sharding of Argo CD's controller leaves no cluster without an owner."""
+    check = Check("argocd-sharding")
+    namespace = expected.settings.argocd_namespace
+    controllers = check.known(seen.controllers, namespace)
+    parameters = check.known(seen.parameters, namespace)
+    if not controllers:
+        return check.end(namespace, "no application controller: see argocd-version")
+    controller = controllers[0]
+    name = str(at(controller, "metadata", "name"))
+    replicas = at(controller, "spec", "replicas")
+    replicas = replicas if isinstance(replicas, int) else 1
+    variables = _variables(controller)
+    told = variables.get("ARGOCD_CONTROLLER_REPLICAS")
+    if told is not None and told != str(replicas):
+        fix = commands.line(
+            *("kubectl", "-n", namespace, "set", "env", f"{_kind(controller)}/{name}"),
+            f"ARGOCD_CONTROLLER_REPLICAS={replicas}",
+        )
+        check.fail(
+            Code.SHARDING_REPLICAS_DIFFER, name, f"has {replicas} replicas and ARGOCD_CONTROLLER_REPLICAS={told}", fix
+        )
+    algorithm = variables.get("ARGOCD_CONTROLLER_SHARDING_ALGORITHM") or str(
+        at(parameters, "data", "controller.sharding.algorithm") or "legacy"
+    )
+    secrets = fleet.secrets if not isinstance(fleet.secrets, Unread) else ()
+    without = sum(1 for _, shard in secrets if not shard)
+    if algorithm != "legacy" and replicas > 1 and (without or not secrets):
+        fix = commands.line(
+            *("kubectl", "-n", namespace, "patch", "configmap", "argocd-cmd-params-cm", "--type=merge"),
+            *("--patch", '{"data":{"controller.sharding.algorithm":"legacy"}}'),
+        )
+        effect = f"{algorithm} moves clusters between replicas at each registration, or leaves them without one"
+        check.warn(Code.SHARDING_MOVES_CLUSTERS, name, f"{effect}; {without} Secrets have no shard", fix)
+    for secret, shard in secrets:
+        if shard and not (shard.isdigit() and int(shard) < max(replicas, 1)):
+            effect = "no replica owns the cluster" if shard.startswith("-") else "Argo CD falls back to another shard"
+            fix = commands.line("kubectl", "-n", namespace, "get", "secret", secret, "-o", "jsonpath={.data.shard}")
+            check.warn(
+                Code.SHARD_OUT_OF_RANGE, secret, f"its shard {shard} is not one of 0 to {replicas - 1}: {effect}", fix
+            )
+    return check.end(name, f"{algorithm}, {replicas} replica{'s' if replicas != 1 else ''}")
+
+
+def check_argocd_identity(expected: Expected, seen: Central) -> list[Finding]:
+    """Exactly `argocd-application-controller` and `argocd-server` have Argo CD's Google identity."""
+    check = Check("argocd-identity")
+    namespace = expected.settings.argocd_namespace
+    email = expected.settings.argocd_service_account
+    accounts = check.known(seen.service_accounts, namespace)
+    if accounts is None:
+        return check.end(namespace, "")
+    if seen.impersonation:  # a central cluster outside GKE: the pods bring their credentials as a file
+        controllers = check.known(seen.controllers, namespace) or ()
+        for one in controllers:
+            if CREDENTIALS_VARIABLE not in _variables(one):
+                told = f"has no {CREDENTIALS_VARIABLE}: outside GKE Argo CD gets its token by it"
+                name = str(at(one, "metadata", "name"))
+                check.fail(Code.ARGOCD_IDENTITY_MISSING, name, told, OVERLAY)
+        return check.end(namespace, f"the controller's credentials lead to {email}")
+    annotated = {
+        str(at(one, "metadata", "name")): str(at(one, "metadata", "annotations", IDENTITY_ANNOTATION) or "")
+        for one in accounts
+    }
+    for name in ARGOCD_WORKLOADS:
+        fix = commands.line(
+            *("kubectl", "-n", namespace, "annotate", "--overwrite", "serviceaccount", name),
+            f"{IDENTITY_ANNOTATION}={email}",
+        )
+        has = annotated.get(name)
+        if not has:
+            told = f"has no annotation {IDENTITY_ANNOTATION}" if has == "" else "does not exist"
+            check.fail(Code.ARGOCD_IDENTITY_MISSING, name, f"{told}: Argo CD reaches no cluster", fix)
+        elif has != email:
+            check.fail(Code.ARGOCD_IDENTITY_WRONG, name, f"has {has}, ARGOCD_SERVICE_ACCOUNT is {email}", fix)
+    for name, has in sorted(annotated.items()):
+        if has == email and name not in ARGOCD_WORKLOADS:
+            told = "has Argo CD's Google identity too, and needs none"
+            fix = commands.line("kubectl", "-n", namespace, "get", "serviceaccount", name, "-o", "yaml")
+            check.warn(Code.ARGOCD_IDENTITY_SHARED, name, told, fix)
+    return check.end(namespace, f"{email} on {' and '.join(ARGOCD_WORKLOADS)} alone")
+
+
+def check_access(expected: Expected, seen: Central) -> list[Finding]:
+    """Each identity has exactly its verbs on Secrets of Argo CD's namespace, and none elsewhere."""
+    check = Check("secrets-access")
+    namespace = expected.settings.argocd_namespace
+    for name in expected.functions:
+        granted = set(expected.roles[name]["secrets"])
+        missing: list[str] = []
+        extra: list[str] = []
+        for (identity, verb, where), allowed in sorted(seen.access.items()):
+            if identity != name:
+                continue
+            may = check.known(allowed, f"{name} {verb}")
+            wanted = verb in granted and where == namespace
+            if may is False and wanted:
+                missing.append(verb)
+            if may is True and not wanted:
+                extra.append(verb if where else f"{verb} in all namespaces")
+        can = commands.line(*("kubectl", "auth", "can-i", "--list", "-n", namespace, f"--as={expected.account(name)}"))
+        if missing:
+            told = f"may not {', '.join(missing)} Secrets in {namespace}"
+            check.fail(Code.SECRETS_VERB_MISSING, name, told, OVERLAY)
+        if extra:
+            check.warn(Code.SECRETS_VERB_EXTRA, name, f"may {', '.join(extra)} Secrets, and needs not", can)
+        if granted and name in seen.impersonation and check.known(seen.impersonation[name], name) is False:
+            told = "the Connect agent may not impersonate it, so every call is refused"
+            check.fail(Code.IMPERSONATION_MISSING, name, told, OVERLAY)
+    return check.end(namespace, "each function has its verbs on Secrets, and no more")
+
+
+def check_policy(_: Expected, seen: Central) -> list[Finding]:
+    """The admission policy is enforced: it refuses wrong Secrets of our identities, and accepts a right one."""
+    check = Check("admission-policy")
+    policy = check.known(seen.policy, POLICY)
+    if policy is None and not isinstance(seen.policy, Unread):
+        told = "this ValidatingAdmissionPolicy does not exist: the functions' identities may write any Secret"
+        check.fail(Code.POLICY_MISSING, POLICY, told, OVERLAY)
+        return check.end(POLICY, "")
+    bindings = check.known(seen.policy_bindings, POLICY)
+    if policy is None or bindings is None:
+        return check.end(POLICY, "")
+    ours = [one for one in bindings if at(one, "spec", "policyName") == POLICY]
+    if not any("Deny" in (at(one, "spec", "validationActions") or []) for one in ours):
+        told = "no binding denies by it" if ours else "has no binding"
+        check.fail(Code.POLICY_NOT_ENFORCED, POLICY, told, OVERLAY)
+    elif at(policy, "spec", "failurePolicy") not in (None, "Fail"):
+        check.fail(Code.POLICY_NOT_ENFORCED, POLICY, "its failurePolicy is not Fail", OVERLAY)
+    for attempt, answer in sorted(seen.wrong_secrets.items()):
+        tried = check.known(answer, attempt)
+        if tried is not None and tried.accepted:
+            check.fail(Code.POLICY_ACCEPTS_WRONG, attempt, "was accepted (dry run), and must be refused", OVERLAY)
+    right = check.known(seen.right_secret, "a right Secret")
+    if right is not None and not right.accepted:
+        told = f"write-secret's own Secret is refused (dry run): {right.message}"
+        check.fail(Code.POLICY_REFUSES_RIGHT, POLICY, told, OVERLAY)
+    return check.end(POLICY, "refuses wrong Secrets of our identities, and accepts a right one (dry runs)")
+
+
+def _containers(workload: Json) -> Iterable[Json]:
+    found: Any = at(workload, "spec", "template", "spec", "containers")
+    return [one for one in found or [] if isinstance(one, dict)]
+
+
+def _images(workload: Json) -> list[str]:
+    return [str(one["image"]) for one in _containers(workload) if one.get("image")]
+
+
+def _variables(workload: Json) -> dict[str, str]:
+    """Environment variables with a value of their own; what comes from a ConfigMap is read there."""
+    return {
+        str(one["name"]): str(one.get("value", ""))
+        for container in _containers(workload)
+        for one in container.get("env") or []
+        if isinstance(one, dict) and "name" in one and ("value" in one or "valueFrom" not in one)
+    }
+
+
+def _kind(workload: Json) -> str:
+    return str(workload.get("kind") or "statefulset").lower()

@@ -1,0 +1,283 @@
+"""Checks of the functions and of what wakes them: triggers, sinks, the schedule. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from ops.doctor import commands
+from ops.doctor.checks_google import may_publish, roles_of
+from ops.doctor.codes import Code
+from ops.doctor.expected import (
+    AUDIT_EVENT,
+    AUDIT_LOG_ENTRIES,
+    AUDIT_METHODS,
+    MEMBERSHIP_EVENTS,
+    ROUTER,
+    SINK,
+    SINK_FILTER,
+    SWEEP,
+)
+from ops.doctor.findings import Check, Unread
+from ops.doctor.observed import at, short
+from ops.terminal import ago
+from shared import settings as settings_module
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from ops.doctor.expected import Expected
+    from ops.doctor.findings import Finding
+    from ops.doctor.observed import Delivery, Google, Json
+
+# A build variable that Terraform sets to the bundle's hash: Google copies the source, so its address tells nothing.
+BUNDLE: Final = "BUNDLE"
+INVOKERS: Final = ("roles/run.servicesInvoker", "roles/run.invoker")
+INVOKE: Final = "run.routes.invoke"
+PUBLIC: Final = ("allUsers", "allAuthenticatedUsers")
+SWEEP_LATE: Final = timedelta(hours=1)
+
+
+def check_functions(expected: Expected, seen: Delivery) -> list[Finding]:
+    """Every function is ACTIVE, runs as its own identity, and takes internal calls alone."""
+    check = Check("functions")
+    functions = check.known(seen.functions, expected.project)
+    for name in expected.functions if functions is not None else ():
+        found = (functions or {}).get(name)
+        if found is None:
+            check.fail(Code.FUNCTION_MISSING, name, "is not deployed", commands.TERRAFORM)
+            continue
+        region = region_of(found)
+        describe = commands.line(
+            *("gcloud", "functions", "describe", name, "--gen2"), f"--region={region}", f"--project={expected.project}"
+        )
+        if (state := found.get("state")) != "ACTIVE":
+            messages = "; ".join(str(at(one, "message")) for one in found.get("stateMessages") or [])
+            told = f"is {state}" + (f": {messages}" if messages else "")
+            check.fail(Code.FUNCTION_NOT_ACTIVE, name, told, describe)
+        account = at(found, "serviceConfig", "serviceAccountEmail")
+        if account != expected.account(name):
+            told = f"runs as {account}, not as {expected.account(name)}"
+            check.fail(Code.FUNCTION_IDENTITY_WRONG, name, told, commands.TERRAFORM)
+        if (ingress := at(found, "serviceConfig", "ingressSettings")) != "ALLOW_INTERNAL_ONLY":
+            told = f"takes calls from outside the project ({ingress})"
+            check.warn(Code.FUNCTION_OPEN, name, told, commands.TERRAFORM)
+    return check.end("", f"{len(expected.functions)} ACTIVE, each with its own identity")
+
+
+def check_code(expected: Expected, seen: Delivery) -> list[Finding]:
+    """All functions run the same code."""
+    check = Check("code")
+    functions = check.known(seen.functions, expected.project)
+    if functions is None:
+        return check.end("", "")
+    found = {name: at(functions[name], "buildConfig", "environmentVariables", BUNDLE) for name in functions}
+    if not any(found.values()):
+        check.unknown("", f"no function has the build variable {BUNDLE}, which tells its code", commands.TERRAFORM)
+        return check.end("", "")
+    hashes = sorted({str(each) for each in found.values()})
+    if len(hashes) > 1:
+        most = max(hashes, key=lambda one: sum(str(each) == one for each in found.values()))
+        others = sorted(name for name, each in found.items() if str(each) != most)
+        told = f"run other code than the rest ({most[:12]}): a failed build, or an upgrade that broke off"
+        check.fail(Code.CODE_DIFFERS, ", ".join(others), told, commands.TERRAFORM)
+    return check.end("", f"all run bundle {hashes[0][:12]}")
+
+
+def check_settings(expected: Expected, seen: Delivery, environment: Mapping[str, str]) -> list[Finding]:
+    """Every function has valid settings, the same as the operator's."""
+    check = Check("function-settings")
+    functions = check.known(seen.functions, expected.project)
+    for name, found in sorted((functions or {}).items()):
+        theirs = {str(key): str(value) for key, value in (_variables(found) or {}).items()}
+        try:
+            parsed = settings_module.load(theirs)
+        except settings_module.SettingsError as error:
+            check.fail(Code.SETTINGS_FAULTY, name, str(error), commands.TERRAFORM)
+            continue
+        differ = sorted(
+            field.name.upper()
+            for field in fields(parsed)
+            if not field.name.endswith("endpoint")
+            and field.name != "pubsub_emulator"
+            and getattr(parsed, field.name) != getattr(expected.settings, field.name)
+        )
+        if differ:
+            names = {one: one for one in differ} | {"SELECTOR": "CLUSTER_SELECTOR"}
+            told = ", ".join(
+                f"{names[one]} is {theirs.get(names[one], '(not set)')!r}, yours is {environment.get(names[one], '(not set)')!r}"
+                for one in differ
+            )
+            check.fail(Code.SETTINGS_DIFFER, name, told, commands.TERRAFORM)
+    return check.end("", "the same everywhere, and the same as yours")
+
+
+def check_invokers(expected: Expected, seen: Delivery, google: Google) -> list[Finding]:
+    """Pub/Sub's identity may call every function, Eventarc's route-event, and nobody from the internet any."""
+    check = Check("invokers")
+    functions = check.known(seen.functions, expected.project)
+    of_project = google.policies.get(expected.project)
+    for name in expected.functions if functions is not None else ():
+        if name not in (functions or {}):
+            continue  # reported by `functions`
+        policy = check.known(seen.invokers.get(name, Unread("was not read")), name)
+        if policy is None:
+            continue
+        region = region_of((functions or {})[name])
+        callers = [expected.push_account] + ([expected.trigger_account] if name == ROUTER else [])
+        for account in callers:
+            member = f"serviceAccount:{account}"
+            given = roles_of(policy, member) | (
+                roles_of(of_project, member) if isinstance(of_project, tuple) else set()
+            )
+            known = [google.roles.get(role) for role in given]
+            if not given & set(INVOKERS) and not any(INVOKE in one for one in known if isinstance(one, frozenset)):
+                fix = commands.grant_invoker(expected.project, region, name, member)
+                check.fail(Code.INVOKER_MISSING, name, f"{account} may not call it", fix)
+        if any(roles_of(policy, member) for member in PUBLIC):
+            list_policy = commands.line(
+                *("gcloud", "run", "services", "get-iam-policy", name),
+                *(f"--region={region}", f"--project={expected.project}"),
+            )
+            check.fail(Code.PUBLIC_INVOKER, name, "anyone may call it", list_policy)
+    return check.end("", "Pub/Sub and Eventarc may call the functions, nobody else may")
+
+
+def check_triggers(expected: Expected, seen: Delivery) -> list[Finding]:
+    """An Eventarc trigger for every method and every membership event calls route-event."""
+    check = Check("triggers")
+    triggers = check.known(seen.triggers, expected.project)
+    if triggers is None:
+        return check.end("", "")
+    wanted: list[tuple[str, str]] = [(AUDIT_EVENT, method) for method in AUDIT_METHODS]
+    if expected.settings.fleet_project == expected.project:  # a trigger sees its own project's events
+        wanted += [(event, "") for event in MEMBERSHIP_EVENTS]
+    for event, method in wanted:
+        what = method or event
+        matching = [one for one in triggers if _filters(one).items() >= _wanted_filters(event, method).items()]
+        if not matching:
+            check.fail(Code.TRIGGER_MISSING, what, "has no trigger", commands.TERRAFORM)
+            continue
+        faults = [_trigger_fault(expected, one, is_audit=bool(method)) for one in matching]
+        if all(faults):
+            check.fail(Code.TRIGGER_WRONG, short(matching[0].get("name")), faults[0], commands.TERRAFORM)
+    return check.end("", f"{len(wanted)} events reach {ROUTER}")
+
+
+def check_sinks(expected: Expected, seen: Delivery, google: Google) -> list[Finding]:
+    """Every source project exports GKE's audit entries to our topic, and its sink's writer may publish."""
+    check = Check("sinks")
+    destination = _destination(expected)
+    for project in sorted(expected.settings.source_projects):
+        sinks = check.known(seen.sinks.get(project, Unread("was not read")), project)
+        if sinks is None:
+            continue
+        ours = [one for one in sinks if short(one.get("name")) == SINK or one.get("destination") == destination]
+        if not ours:
+            check.fail(Code.SINK_MISSING, project, f"has no sink {SINK}", commands.TERRAFORM)
+            continue
+        faults = [_sink_fault(expected, project, one, seen, google) for one in ours]
+        if all(faults):
+            code, told, fix = next(fault for fault in faults if fault)
+            check.fail(code, f"{short(ours[0].get('name'))} in {project}", told, fix)
+    number = len(expected.settings.source_projects)
+    return check.end("", f"{number} source projects export their entries to {AUDIT_LOG_ENTRIES}")
+
+
+def check_schedule(expected: Expected, seen: Delivery, now: datetime) -> list[Finding]:
+    """The schedule publishes to the sweep's topic, and a sweep ended lately."""
+    check = Check("sweep")
+    jobs = check.known(seen.jobs, expected.project)
+    paused = False
+    if jobs is not None:
+        ours = [one for one in jobs if at(one, "pubsubTarget", "topicName") == expected.topic(SWEEP)]
+        named = [one for one in jobs if short(one.get("name")) == SWEEP]
+        if not ours:
+            told = "publishes to another topic" if named else "no schedule publishes to topic sweep"
+            code = Code.JOB_WRONG if named else Code.JOB_MISSING
+            check.fail(code, SWEEP, told, commands.TERRAFORM)
+        elif all(one.get("state") != "ENABLED" for one in ours):
+            paused = True
+            location = str(ours[0].get("name", "")).split("/")[3:4]
+            resume = commands.line(
+                *("gcloud", "scheduler", "jobs", "resume", short(ours[0].get("name"))),
+                *(f"--location={''.join(location)}", f"--project={expected.project}"),
+            )
+            told = f"the schedule is {ours[0].get('state')}: look at `python -m ops plan`, then resume it"
+            check.warn(Code.JOB_PAUSED, SWEEP, told, resume)
+        elif not any(at(one, "pubsubTarget", "data") for one in ours):
+            check.fail(Code.JOB_WRONG, SWEEP, "publishes without a body, which is refused", commands.TERRAFORM)
+    last = check.known(seen.last_sweep, SWEEP)
+    is_late = last is None or now - last > SWEEP_LATE
+    if not isinstance(seen.last_sweep, Unread) and is_late and not paused:
+        told = "no sweep ended in the last day" if last is None else f"the last sweep ended {ago(last, now)}"
+        check.warn(Code.NO_SWEEP, SWEEP, told, commands.publish(expected.project, SWEEP, "{}"))
+    return check.end(SWEEP, f"scheduled; the last one ended {ago(last, now)}" if last else "scheduled")
+
+
+def region_of(function: Json) -> str:
+    """Return a function's region."""
+    return "".join(str(function.get("name", "")).split("/")[3:4])
+
+
+def _variables(function: Json) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = at(function, "serviceConfig", "environmentVariables")
+    return found
+
+
+def _filters(trigger: Json) -> dict[str, str]:
+    return {str(at(one, "attribute")): str(at(one, "value")) for one in trigger.get("eventFilters") or []}
+
+
+def _wanted_filters(event: str, method: str) -> dict[str, str]:
+    audit = {"serviceName": "container.googleapis.com", "methodName": method}
+    return {"type": event} | (audit if method else {})
+
+
+def _trigger_fault(expected: Expected, trigger: Json, *, is_audit: bool) -> str:
+    """Return what is wrong with a trigger, '' where nothing is."""
+    service = short(at(trigger, "destination", "cloudRun", "service") or at(trigger, "destination", "cloudFunction"))
+    location = "".join(str(trigger.get("name", "")).split("/")[3:4])
+    if service != ROUTER:
+        return f"calls {service or 'nothing'}, not {ROUTER}"
+    if trigger.get("serviceAccount") != expected.trigger_account:
+        return f"calls as {trigger.get('serviceAccount')}, not as {expected.trigger_account}"
+    if is_audit and location != "global":
+        return f"is in {location}: audit entries of all regions arrive in global alone"
+    if trigger.get("eventDataContentType") == "application/protobuf":
+        return "delivers protobuf, which a Python function gets as bytes"
+    return ""
+
+
+def _sink_fault(
+    expected: Expected, project: str, sink: Json, seen: Delivery, google: Google
+) -> tuple[Code, str, str] | None:
+    """Return what is wrong with a sink: code, message, fix."""
+    name, destination = short(sink.get("name")), _destination(expected)
+    if sink.get("disabled"):
+        fix = commands.line("gcloud", "logging", "sinks", "update", name, f"--project={project}", "--no-disabled")
+        return Code.SINK_DISABLED, "is disabled", fix
+    if sink.get("destination") != destination:
+        return Code.SINK_DESTINATION, f"writes to {sink.get('destination')}", commands.TERRAFORM
+    if _words(sink.get("filter")) != _words("\n".join(SINK_FILTER)):
+        return Code.SINK_FILTER, f"selects other entries: {sink.get('filter')}", commands.TERRAFORM
+    writer = str(sink.get("writerIdentity", ""))
+    policy = seen.topic_policies.get(AUDIT_LOG_ENTRIES)
+    if isinstance(policy, tuple) and not may_publish(
+        writer, policy, google.policies.get(expected.project), google.roles
+    ):
+        fix = commands.grant_topic(expected.project, AUDIT_LOG_ENTRIES, writer)
+        return Code.SINK_CANNOT_PUBLISH, f"{writer} may not publish: entries are lost", fix
+    return None
+
+
+def _destination(expected: Expected) -> str:
+    return f"pubsub.googleapis.com/{expected.topic(AUDIT_LOG_ENTRIES)}"
+
+
+def _words(text: object) -> list[str]:
+    """Blanks and a written AND mean the same as a new line."""
+    return [word for word in re.split(r"\s+", str(text or "")) if word and word != "AND"]

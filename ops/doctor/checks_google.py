@@ -1,0 +1,304 @@
+"""Checks of projects, APIs, identities and their permissions. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ops.doctor import commands
+from ops.doctor.codes import Code
+from ops.doctor.expected import ARGOCD, ARGOCD_WORKLOADS, BUILD_ROLES
+from ops.doctor.findings import Check, Unread
+from ops.doctor.observed import at
+from ops.terminal import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ops.doctor.expected import Expected
+    from ops.doctor.findings import Finding, Read
+    from ops.doctor.observed import Bindings, Google
+
+PUBLISH: Final = "pubsub.topics.publish"
+
+
+def check_operator(_: Expected, seen: Google) -> list[Finding]:
+    """The operator is logged in, and calls are billed to a project."""
+    check = Check("operator")
+    operator = check.known(seen.operator, "")
+    if operator is None:
+        return check.end("", "")
+    who = operator.email or "your identity"
+    if operator.needs_quota_project and not operator.quota_project:
+        check.warn(
+            Code.NO_QUOTA_PROJECT,
+            who,
+            "your application default credentials have no quota project, so some APIs answer 403",
+            "gcloud auth application-default set-quota-project $PROJECT",
+        )
+    billed = f", quota project {operator.quota_project}" if operator.quota_project else ""
+    return check.end(who, f"logged in{billed}")
+
+
+def check_projects(expected: Expected, seen: Google) -> list[Finding]:
+    """The projects are active, and the fleet project has the number of the settings."""
+    check = Check("projects")
+    settings = expected.settings
+    for project in expected.projects:
+        found = check.known(seen.projects.get(project, Unread("was not read")), project)
+        if found is None:
+            if not isinstance(seen.projects.get(project), Unread):
+                check.fail(
+                    Code.PROJECT_NOT_ACTIVE,
+                    project,
+                    "this project does not exist, or your identity may not see it",
+                    commands.line("gcloud", "projects", "describe", project),
+                )
+            continue
+        if (state := found.get("lifecycleState", "ACTIVE")) != "ACTIVE":
+            check.fail(
+                Code.PROJECT_NOT_ACTIVE,
+                project,
+                f"the project is {state}: take it out of SOURCE_PROJECTS, or restore it within 30 days",
+                commands.line("gcloud", "projects", "undelete", project),
+            )
+        number = str(found.get("projectNumber", ""))
+        if project == settings.fleet_project and number != settings.fleet_project_number:
+            check.fail(
+                Code.PROJECT_NUMBER_WRONG,
+                project,
+                f"its number is {number}, FLEET_PROJECT_NUMBER is {settings.fleet_project_number}",
+                commands.TERRAFORM,
+            )
+    return check.end("", f"{counted(len(expected.projects), 'project')} active, the fleet's number is right")
+
+
+def check_apis(expected: Expected, seen: Google) -> list[Finding]:
+    """Every API that a project needs is enabled."""
+    check = Check("apis")
+    for project in expected.projects:
+        enabled = check.known(seen.services.get(project, Unread("was not read")), project)
+        for api in sorted(expected.apis(project) - enabled) if enabled is not None else ():
+            check.fail(Code.API_DISABLED, f"{api} in {project}", "not enabled", commands.enable(api, project))
+    needed = sum(len(expected.apis(project)) for project in expected.projects)
+    return check.end("", f"{needed} enabled in {counted(len(expected.projects), 'project')}")
+
+
+def check_accounts(expected: Expected, seen: Google) -> list[Finding]:
+    """Every service account exists and is enabled."""
+    check = Check("service-accounts")
+    names = [expected.account(name) for name in sorted(expected.roles)]
+    names += [expected.push_account, expected.trigger_account, expected.build_account]
+    accounts = check.known(seen.accounts, expected.project)
+    for email in names if accounts is not None else ():
+        found = (accounts or {}).get(email)
+        if found is None and not email.endswith(f"@{expected.project}.iam.gserviceaccount.com"):
+            continue  # Argo CD's identity may be in another project
+        if found is None:
+            check.fail(Code.ACCOUNT_MISSING, email, "does not exist", commands.TERRAFORM)
+        elif found.get("disabled"):
+            check.fail(
+                Code.ACCOUNT_DISABLED,
+                email,
+                "is disabled",
+                commands.line("gcloud", "iam", "service-accounts", "enable", email, f"--project={expected.project}"),
+            )
+    return check.end("", f"{len(names)} exist and are enabled")
+
+
+def check_permissions(expected: Expected, seen: Google) -> list[Finding]:
+    """Each identity has exactly its permissions of `infra/roles.json` on the fleet and source projects."""
+    check = Check("permissions")
+    number = 0
+    for name in sorted(expected.roles):
+        for project in expected.projects:
+            needed = expected.permissions(name, project)
+            policy = check.known(seen.policies.get(project, Unread("was not read")), project)
+            if policy is None:
+                continue
+            number += len(needed)
+            held = _held(check, expected.account(name), policy, seen.roles)
+            if held is None:
+                continue
+            if missing := needed - held:
+                role = f"fleet_registrar.{name.replace('-', '_')}"
+                check.fail(
+                    Code.PERMISSION_MISSING,
+                    f"{expected.account(name)} on {project}",
+                    f"lacks {', '.join(sorted(missing))} (custom role {role})",
+                    commands.TERRAFORM,
+                )
+            if (extra := held - needed) and not _is_wanted_terminal(name, extra):
+                some = sorted(extra)
+                told = ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
+                check.warn(
+                    Code.PERMISSION_EXTRA,
+                    f"{expected.account(name)} on {project}",
+                    f"has more than it needs: {told}",
+                    commands.line(
+                        *("gcloud", "projects", "get-iam-policy", project, "--flatten=bindings"),
+                        f"--filter=bindings.members:{expected.account(name)}",
+                    ),
+                )
+    return check.end("", f"{number} of infra/roles.json are granted, and no more")
+
+
+def check_publishers(expected: Expected, seen: Google, topic_policies: Mapping[str, Read[Bindings]]) -> list[Finding]:
+    """Each identity may publish to the topics of `infra/roles.json`."""
+    check = Check("publishers")
+    number = 0
+    for name, role in sorted(expected.roles.items()):
+        member = f"serviceAccount:{expected.account(name)}"
+        for topic in role["publish"]:
+            number += 1
+            policy = check.known(topic_policies.get(topic, Unread("was not read")), topic)
+            if policy is None or may_publish(member, policy, seen.policies.get(expected.project), seen.roles):
+                continue
+            check.fail(
+                Code.PUBLISHER_MISSING,
+                f"{name} to topic {topic}",
+                "may not publish",
+                commands.grant_topic(expected.project, topic, member),
+            )
+    return check.end("", f"{number} grants on topics are there")
+
+
+def check_agents(expected: Expected, seen: Google) -> list[Finding]:
+    """Google's service agents hold their roles: they mint tokens, deliver events and register clusters."""
+    check = Check("service-agents")
+    settings = expected.settings
+    wanted = [
+        (expected.project, f"gcp-sa-{service}", f"roles/{service}.serviceAgent")
+        for service in ("pubsub", "eventarc", "cloudscheduler")
+    ]
+    fleet = sorted({settings.fleet_project, *settings.source_projects})
+    wanted += [(project, "gcp-sa-gkehub", "roles/gkehub.serviceAgent") for project in fleet]
+    for project, agent, role in wanted:
+        owner = settings.fleet_project if agent == "gcp-sa-gkehub" else expected.project
+        number = project_number(expected, seen, owner)
+        policy = check.known(seen.policies.get(project, Unread("was not read")), project)
+        if policy is None or number is None:
+            continue
+        member = f"serviceAccount:service-{number}@{agent}.iam.gserviceaccount.com"
+        if agent == "gcp-sa-pubsub" and holds(
+            seen.account_policies.get(expected.push_account), member, "roles/iam.serviceAccountTokenCreator"
+        ):
+            continue  # enough to mint the tokens of pushes
+        if not holds(policy, member, role):
+            check.fail(
+                Code.AGENT_ROLE_MISSING,
+                f"{agent} on {project}",
+                f"lacks {role}",
+                commands.grant_project(project, member, role),
+            )
+    return check.end("", f"{len(wanted)} roles are there")
+
+
+def check_builder(expected: Expected, seen: Google) -> list[Finding]:
+    """The build identity may read sources, write images and log: without that no deployment succeeds."""
+    check = Check("build-identity")
+    member = f"serviceAccount:{expected.build_account}"
+    policy = check.known(seen.policies.get(expected.project, Unread("was not read")), expected.project)
+    for role in BUILD_ROLES if policy is not None else ():
+        # A condition that narrows it to the sources' bucket is right here.
+        if not holds(policy, member, role, conditional=True):
+            check.fail(Code.BUILD_ROLE_MISSING, expected.build_account, f"lacks {role}", commands.TERRAFORM)
+    return check.end(expected.build_account, "may read sources, write images and log")
+
+
+def check_workload_identity(expected: Expected, seen: Google, pool: Read[str], *, is_gke: Read[bool]) -> list[Finding]:
+    """Exactly Argo CD's two service accounts may act as its Google identity."""
+    check = Check("argocd-workload-identity")
+    settings = expected.settings
+    email = settings.argocd_service_account
+    gke = check.known(is_gke, email)
+    if gke is None:
+        return check.end(email, "")
+    known = pool if isinstance(pool, str) and pool else f"{settings.fleet_project}.svc.id.goog"
+    policy = check.known(seen.account_policies.get(email, Unread("was not read")), email)
+    if policy is None:
+        return check.end(email, "")
+    right = {f"serviceAccount:{known}[{settings.argocd_namespace}/{name}]": name for name in ARGOCD_WORKLOADS}
+    found = {
+        member
+        for binding in policy
+        if binding.get("role") == "roles/iam.workloadIdentityUser"
+        for member in binding.get("members", [])
+    }
+    for member, name in right.items():
+        if member not in found:
+            check.fail(
+                Code.WORKLOAD_IDENTITY_MISSING,
+                name,
+                f"may not act as {email}: Argo CD gets no token",
+                commands.grant_account(email, member, "roles/iam.workloadIdentityUser"),
+            )
+    mine = tuple(f"[{settings.argocd_namespace}/{name}]" for name in ARGOCD_WORKLOADS)
+    for member in sorted(one for one in found - right.keys() if not one.endswith(mine)):
+        check.warn(
+            Code.WORKLOAD_IDENTITY_EXTRA,
+            member,
+            f"may act as {email} too, and so reach every cluster",
+            commands.line("gcloud", "iam", "service-accounts", "get-iam-policy", email, f"--project={_home(email)}"),
+        )
+    return check.end(email, "is used by Argo CD's two service accounts alone")
+
+
+# What policies say
+
+
+def holds(policy: Read[Bindings] | None, member: str, role: str, *, conditional: bool = False) -> bool:
+    """Whether a policy gives a role to a member; a binding with a condition counts only with `conditional`."""
+    return isinstance(policy, tuple) and any(
+        binding.get("role") == role
+        and member in (binding.get("members") or [])
+        and (conditional or not binding.get("condition"))
+        for binding in policy
+    )
+
+
+def roles_of(policy: Iterable[dict[str, Any]], member: str) -> set[str]:
+    """Return the roles that a policy gives to a member without a condition."""
+    return {
+        str(binding.get("role"))
+        for binding in policy
+        if member in (binding.get("members") or []) and not binding.get("condition")
+    }
+
+
+def may_publish(
+    member: str, policy: Bindings, of_project: Read[Bindings] | None, roles: Mapping[str, Read[frozenset[str]]]
+) -> bool:
+    """Whether a member may publish, by the topic's policy or its project's."""
+    given = roles_of(policy, member) | (roles_of(of_project, member) if isinstance(of_project, tuple) else set())
+    known = [roles.get(role) for role in given]
+    return "roles/pubsub.publisher" in given or any(PUBLISH in found for found in known if isinstance(found, frozenset))
+
+
+def project_number(expected: Expected, seen: Google, project: str) -> str | None:
+    """Return a project's number, where it is known."""
+    if project == expected.settings.fleet_project:
+        return expected.settings.fleet_project_number
+    number = at(seen.projects.get(project), "projectNumber")
+    return None if number is None else str(number)
+
+
+def _held(
+    check: Check, email: str, policy: Bindings, roles: Mapping[str, Read[frozenset[str]]]
+) -> frozenset[str] | None:
+    """Return the permissions that an identity holds by a policy; None where one of its roles could not be read."""
+    held: set[str] = set()
+    for role in roles_of(policy, f"serviceAccount:{email}"):
+        permissions = check.known(roles.get(role, Unread(f"role {role} was not read")), role)
+        if permissions is None:
+            return None
+        held |= permissions
+    return frozenset(held)
+
+
+def _is_wanted_terminal(name: str, extra: frozenset[str]) -> bool:
+    """Argo CD's terminal needs roles/gkehub.gatewayAdmin, which holds nothing but the gateway's verbs and a few reads."""
+    return name == ARGOCD and all(one.startswith(("gkehub.", "resourcemanager.", "serviceusage.")) for one in extra)
+
+
+def _home(email: str) -> str:
+    return email.partition("@")[2].partition(".")[0]

@@ -1,0 +1,223 @@
+"""Checks of topics, push subscriptions and dead letters. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ops.doctor import commands
+from ops.doctor.checks_google import may_publish, project_number, roles_of
+from ops.doctor.codes import Code
+from ops.doctor.expected import DEAD_LETTERS, FEWEST_ATTEMPTS, subscription_of
+from ops.doctor.findings import Check, Unread
+from ops.doctor.observed import at, short
+
+if TYPE_CHECKING:
+    from ops.doctor.expected import Expected
+    from ops.doctor.findings import Finding
+    from ops.doctor.observed import Delivery, Google, Json
+
+SUBSCRIBER = "roles/pubsub.subscriber"
+CONSUME = "pubsub.subscriptions.consume"
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step's function and subscription. `uri` and `timeout` (seconds) are the function's, '' and 0 where they are unknown."""
+
+    function: str
+    name: str
+    uri: str
+    timeout: int
+
+
+def check_topics(expected: Expected, seen: Delivery) -> list[Finding]:
+    """Every topic exists."""
+    check = Check("topics")
+    topics = check.known(seen.topics, expected.project)
+    for name in expected.topics if topics is not None else ():
+        if expected.topic(name) not in (topics or ()):
+            create = commands.line("gcloud", "pubsub", "topics", "create", name, f"--project={expected.project}")
+            check.fail(Code.TOPIC_MISSING, name, "does not exist", create)
+    return check.end("", f"{len(expected.topics)} exist")
+
+
+def check_subscriptions(expected: Expected, seen: Delivery) -> list[Finding]:
+    """Each step's subscription pushes to its function with the right token, retries, and gives up to the dead letters."""
+    check = Check("subscriptions")
+    subscriptions = check.known(seen.subscriptions, expected.project)
+    for function in expected.functions if subscriptions is not None else ():
+        step = _step(function, seen)
+        found = (subscriptions or {}).get(step.name)
+        if found is None:
+            check.fail(Code.SUBSCRIPTION_MISSING, step.name, "does not exist: messages are lost", commands.TERRAFORM)
+        else:
+            _topic(check, expected, step.name, found)
+            _push(check, expected, step, found)
+            _delivery(check, expected, step, found)
+    return check.end("", f"{len(expected.functions)} push to their functions with the right token")
+
+
+def check_dead_letters(expected: Expected, seen: Delivery, google: Google) -> list[Finding]:
+    """What is given up reaches the dead letters, and stays there until an operator pulls it."""
+    check = Check("dead-letters")
+    found = check.known(seen.subscriptions, expected.project)
+    if found is not None:
+        _letters(check, expected, found.get(DEAD_LETTERS))
+    number = project_number(expected, google, expected.project)
+    policy = check.known(seen.topic_policies.get(DEAD_LETTERS, Unread("was not read")), f"topic {DEAD_LETTERS}")
+    if number is None:
+        check.unknown(expected.project, "the project's number was not read")
+        return check.end("", "")
+    agent = f"serviceAccount:service-{number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+    project_policy = google.policies.get(expected.project)
+    if policy is not None and not may_publish(agent, policy, project_policy, google.roles):
+        check.fail(
+            Code.AGENT_CANNOT_PUBLISH_LETTERS,
+            f"topic {DEAD_LETTERS}",
+            "Pub/Sub's service agent may not publish: what fails too often is delivered for ever",
+            commands.grant_topic(expected.project, DEAD_LETTERS, agent),
+        )
+    for function in expected.functions:
+        name = subscription_of(function)
+        own = check.known(seen.subscription_policies.get(name, Unread("was not read")), name)
+        if own is None:
+            continue
+        given = roles_of(own, agent) | (roles_of(project_policy, agent) if isinstance(project_policy, tuple) else set())
+        known = [google.roles.get(role) for role in given]
+        if SUBSCRIBER not in given and not any(CONSUME in each for each in known if isinstance(each, frozenset)):
+            check.fail(
+                Code.AGENT_CANNOT_ACKNOWLEDGE,
+                f"subscription {name}",
+                "Pub/Sub's service agent may not acknowledge: what fails too often is delivered for ever",
+                commands.grant_subscription(expected.project, name, agent),
+            )
+    return check.end("", f"subscription {DEAD_LETTERS} keeps them, and Pub/Sub's agent has its grants")
+
+
+def _letters(check: Check, expected: Expected, found: Json | None) -> None:
+    project = expected.project
+    if found is None:
+        create = commands.line(
+            *("gcloud", "pubsub", "subscriptions", "create", DEAD_LETTERS, f"--topic={DEAD_LETTERS}"),
+            *(f"--project={project}", "--ack-deadline=60", "--message-retention-duration=7d"),
+            "--expiration-period=never",
+        )
+        check.fail(Code.SUBSCRIPTION_MISSING, DEAD_LETTERS, "does not exist: dead letters are lost", create)
+        return
+    _topic(check, expected, DEAD_LETTERS, found)
+    if at(found, "pushConfig", "pushEndpoint"):
+        check.fail(
+            Code.LETTERS_ARE_PUSHED,
+            DEAD_LETTERS,
+            "pushes; `ops dead-letters` cannot pull from it",
+            commands.TERRAFORM,
+        )
+    if found.get("deadLetterPolicy") or found.get("filter"):
+        which = "a dead-letter policy" if found.get("deadLetterPolicy") else "a filter"
+        fix = commands.update_subscription(project, DEAD_LETTERS, "--clear-dead-letter-policy")
+        check.warn(
+            Code.LETTERS_ARE_LOST,
+            DEAD_LETTERS,
+            f"has {which}, so letters leave it by themselves",
+            fix if found.get("deadLetterPolicy") else commands.TERRAFORM,
+        )
+    _expires(check, project, DEAD_LETTERS, found)
+
+
+def _topic(check: Check, expected: Expected, name: str, found: Json) -> None:
+    topic = str(found.get("topic", ""))
+    if topic == "_deleted-topic_" or found.get("detached"):
+        check.fail(Code.SUBSCRIPTION_DETACHED, name, "its topic was deleted or it is detached", commands.TERRAFORM)
+    elif topic != expected.topic(name):
+        check.fail(Code.WRONG_TOPIC, name, f"reads topic {short(topic)}, not {name}", commands.TERRAFORM)
+
+
+def _push(check: Check, expected: Expected, step: _Step, found: Json) -> None:
+    name, uri = step.name, step.uri
+    endpoint = str(at(found, "pushConfig", "pushEndpoint") or "").rstrip("/")
+    if not endpoint:
+        check.warn(
+            Code.PAUSED,
+            name,
+            "is paused: messages wait, and are lost after the retention time",
+            commands.resume(step.function),
+        )
+        return
+    if uri and endpoint != uri:
+        check.fail(
+            Code.WRONG_ENDPOINT, name, f"pushes to {endpoint}, the function is {uri}", commands.resume(step.function)
+        )
+    token = at(found, "pushConfig", "oidcToken")
+    if not token:
+        check.fail(Code.NO_OIDC, name, "pushes without a token: Cloud Run refuses them", commands.resume(step.function))
+        return
+    account = at(token, "serviceAccountEmail")
+    if account != expected.push_account:
+        check.fail(
+            Code.WRONG_OIDC_ACCOUNT,
+            name,
+            f"pushes as {account}, not as {expected.push_account}",
+            commands.resume(step.function),
+        )
+    # An empty audience is the endpoint.
+    audience = str(at(token, "audience") or endpoint).rstrip("/")
+    if audience not in {endpoint, uri}:
+        check.fail(
+            Code.WRONG_AUDIENCE,
+            name,
+            f"its token is for {audience}, not for the function",
+            commands.resume(step.function),
+        )
+
+
+def _delivery(check: Check, expected: Expected, step: _Step, found: Json) -> None:
+    project, name, timeout = expected.project, step.name, step.timeout
+    if not found.get("retryPolicy"):
+        fix = commands.update_subscription(project, name, "--min-retry-delay=10s", "--max-retry-delay=600s")
+        check.fail(Code.NO_RETRY, name, "retries at once: its attempts are used up within seconds", fix)
+    deadline = _number(found.get("ackDeadlineSeconds"), 10)
+    if deadline <= timeout:
+        check.warn(
+            Code.ACK_TOO_SHORT,
+            name,
+            f"delivers again after {deadline} s while the function may run {timeout} s",
+            commands.update_subscription(project, name, f"--ack-deadline={min(timeout + 60, 600)}"),
+        )
+    policy = found.get("deadLetterPolicy")
+    letters = ("--dead-letter-topic=" + DEAD_LETTERS, "--max-delivery-attempts=20")
+    fix = commands.update_subscription(project, name, f"--dead-letter-topic-project={project}", *letters)
+    if not policy:
+        check.fail(Code.NO_DEAD_LETTER_POLICY, name, "has no dead-letter policy: it retries for ever", fix)
+    elif at(policy, "deadLetterTopic") != expected.topic(DEAD_LETTERS):
+        told = f"gives up to {at(policy, 'deadLetterTopic')}, not to topic {DEAD_LETTERS}"
+        check.fail(Code.WRONG_DEAD_LETTER_TOPIC, name, told, fix)
+    elif (attempts := _number(at(policy, "maxDeliveryAttempts"), 5)) < FEWEST_ATTEMPTS:
+        check.warn(
+            Code.ATTEMPTS_TOO_FEW, name, f"gives up after {attempts} attempts; new grants take minutes to work", fix
+        )
+    _expires(check, project, name, found)
+
+
+def _expires(check: Check, project: str, name: str, found: Json) -> None:
+    """Pub/Sub leaves `expirationPolicy` out for its default of 31 days; an empty policy means never."""
+    policy = found.get("expirationPolicy")
+    if policy is None or at(policy, "ttl"):
+        ttl = at(policy, "ttl") or "2678400s"
+        check.warn(
+            Code.EXPIRES,
+            name,
+            f"expires when it is idle for {ttl}",
+            commands.update_subscription(project, name, "--expiration-period=never"),
+        )
+
+
+def _step(function: str, seen: Delivery) -> _Step:
+    found = None if isinstance(seen.functions, Unread) else seen.functions.get(function)
+    config = at(found, "serviceConfig")
+    uri = str(at(config, "uri") or "").rstrip("/")
+    return _Step(function, subscription_of(function), uri, _number(at(config, "timeoutSeconds"), 0))
+
+
+def _number(value: Any, fallback: int) -> int:
+    return int(value) if str(value).isdigit() else fallback

@@ -1,0 +1,121 @@
+"""What a check found, how a person reads it, and the exit code. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+from ops.doctor.codes import Code
+from ops.terminal import counted, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+T = TypeVar("T")
+
+
+class Status(StrEnum):
+    """How a check ended. UNKNOWN: it could not be read, so nothing is concluded."""
+
+    PASS = "pass"  # noqa: S105 - a word of ours
+    WARN = "warn"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+ALL_PASS: Final = 0
+FAILURES: Final = 1
+WARNINGS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. `fix` is a command, empty for a pass; `code` is empty for a pass."""
+
+    check: str
+    status: Status
+    subject: str
+    message: str
+    fix: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A value that could not be read: why, and the command that helps. `denied`: the operator may not read it."""
+
+    why: str
+    fix: str = ""
+    denied: bool = False
+
+
+Read: TypeAlias = T | Unread
+
+
+@dataclass(slots=True)
+class Check:
+    """Collects the findings of one check; `end` gives one pass where there are none."""
+
+    name: str
+    findings: list[Finding] = field(default_factory=list)
+
+    def fail(self, code: Code, subject: str, message: str, fix: str) -> None:
+        """Add a failure: something does not work, or is open that must be closed."""
+        self.findings.append(Finding(self.name, Status.FAIL, subject, message, fix, code))
+
+    def warn(self, code: Code, subject: str, message: str, fix: str) -> None:
+        """Add a warning: it works, and an operator should look at it."""
+        self.findings.append(Finding(self.name, Status.WARN, subject, message, fix, code))
+
+    def unknown(self, subject: str, why: str, fix: str = "", code: Code = Code.UNREAD) -> None:
+        """Add what could not be read. The same reason is reported once per check."""
+        found = Finding(self.name, Status.UNKNOWN, subject, why, fix, code)
+        if not any(each.status is Status.UNKNOWN and each.message == why for each in self.findings):
+            self.findings.append(found)
+
+    def known(self, value: Read[T], subject: str) -> T | None:
+        """Return the value; report an unread one and return None."""
+        if isinstance(value, Unread):
+            self.unknown(subject, value.why, value.fix)
+            return None
+        return value
+
+    def end(self, subject: str, passed: str) -> list[Finding]:
+        """Return the findings, or one pass."""
+        return self.findings or [Finding(self.name, Status.PASS, subject, passed)]
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """Return 1 where anything failed, 2 where anything is a warning or unknown, else 0."""
+    found = {finding.status for finding in findings}
+    if Status.FAIL in found:
+        return FAILURES
+    return WARNINGS if found & {Status.WARN, Status.UNKNOWN} else ALL_PASS
+
+
+def as_text(findings: Sequence[Finding], seconds: float) -> str:
+    """Return one line per finding, its fix below it, and the counts."""
+    width = max((len(finding.check) for finding in findings), default=0)
+    lines = []
+    for finding in findings:
+        subject = f"{finding.subject}: " if finding.subject else ""
+        lines.append(f"{finding.status:<7}  {finding.check:<{width}}  {one_line(subject + finding.message)}")
+        if finding.fix:
+            lines.append(f"{'':7}  {'':{width}}  fix: {finding.fix}")
+    counts = Counter(finding.status for finding in findings)
+    told = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
+    lines.append(f"{counted(len({finding.check for finding in findings}), 'check')} in {seconds:.1f} s: {told}.")
+    return "\n".join(lines)
+
+
+def as_json(findings: Sequence[Finding], seconds: float) -> dict[str, Any]:
+    """Return the report as programs read it."""
+    counts = Counter(finding.status for finding in findings)
+    return {
+        "exitCode": exit_code(findings),
+        "seconds": round(seconds, 3),
+        "counts": {status.value: counts[status] for status in Status},
+        "findings": [asdict(finding) for finding in findings],
+    }
