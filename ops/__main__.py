@@ -117,6 +117,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     _rate(adopt)
 
+    doctor = command(
+        commands,
+        "doctor",
+        _doctor,
+        "check the whole deployment and show the command that mends each fault; writes nothing; exit code 0: all checks pass,"
+        " 2: warnings, or something could not be read, 1: failures",
+        "python -m ops doctor",
+    )
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+    doctor.add_argument(
+        "--canary",
+        metavar="CLUSTER",
+        default="",
+        help=f"also publish one redundant request for this cluster and follow it through the logs: {_SHORT}",
+    )
+
+    for name, run, text in (
+        ("pause", _pause, "stop the pushes to a step; its messages wait"),
+        ("resume", _resume, "restore endpoint, identity and audience of a paused step's pushes"),
+    ):
+        step = command(commands, name, run, text, f"python -m ops {name} write-secret")
+        step.add_argument("step", metavar="STEP", help="a function's name, such as write-secret")
+
     dead = commands.add_parser(
         "dead-letters",
         help="list, show and replay what was given up",
@@ -184,6 +207,24 @@ def _adopt(options: argparse.Namespace) -> int:
     from ops import adopt
 
     return adopt.run(options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from ops.doctor import command
+
+    return command.run(options)
+
+
+def _pause(options: argparse.Namespace) -> int:
+    from ops import pause
+
+    return pause.run_pause(options)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from ops import pause
+
+    return pause.run_resume(options)
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -1,0 +1,202 @@
+"""Google's REST APIs and a cluster's Kubernetes API, by the operator's session: answers, refusals, pages.
+
+`ops doctor` sends POSTs that change nothing: IAM policies, log entries and access reviews. Its writes to a cluster are dry runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from google.auth.exceptions import GoogleAuthError
+from requests.exceptions import RequestException
+
+from ops.doctor import commands
+from ops.doctor.findings import Unread
+from ops.doctor.observed import at
+from ops.terminal import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeVar
+
+    from google.auth.transport.requests import AuthorizedSession
+
+    from ops.doctor.findings import Read
+    from ops.doctor.observed import Bindings, Json
+
+    T = TypeVar("T")
+
+TIMEOUT_SECONDS: Final = 20
+PAGES: Final = 50
+MESSAGE: Final = 300
+
+
+class RefusedError(Exception):
+    """An API's refusal. `status` is 0 where there was no answer; `disabled` names an API that is not enabled."""
+
+    def __init__(self, what: str, status: int, message: str, disabled: str = "", permission: str = "") -> None:
+        super().__init__(f"{what}: {status or 'no answer'} {one_line(message, MESSAGE)}".strip())
+        self.status = status
+        self.disabled = disabled
+        self.permission = permission
+
+
+class Api:
+    """Google's APIs. An endpoint is Google's own, or CLOUDSDK_API_ENDPOINT_OVERRIDES_<API>, as for gcloud."""
+
+    def __init__(self, session: AuthorizedSession, environment: Mapping[str, str]) -> None:
+        self._session = session
+        self._environment = environment
+
+    def get(self, api: str, path: str, **query: Any) -> Json:
+        """Return the answer to a GET. Raises RefusedError."""
+        suffix = f"?{urlencode(query, doseq=True)}" if query else ""
+        return self._object("GET", api, f"{path}{suffix}", None)
+
+    def post(self, api: str, path: str, body: Json) -> Json:
+        """Return the answer to a POST. Raises RefusedError."""
+        return self._object("POST", api, path, body)
+
+    def pages(self, api: str, path: str, key: str, **query: Any) -> list[Json]:
+        """Return the objects of all pages. Raises RefusedError, also where a page is not a list of objects."""
+        items: list[Json] = []
+        token = ""
+        for _ in range(PAGES):
+            answer = self.get(api, path, **query, **({"pageToken": token} if token else {}))
+            page = answer.get(key, [])
+            if not isinstance(page, list) or not all(isinstance(one, dict) for one in page):
+                raise RefusedError(f"{api} {path}", 200, f"{key} is not a list of objects")
+            items += page
+            token = str(answer.get("nextPageToken") or "")
+            if not token:
+                return items
+        raise RefusedError(f"{api} {path}", 200, f"more than {PAGES} pages")
+
+    def policy(self, api: str, path: str, *, post: bool) -> Bindings:
+        """Return the bindings of an IAM policy. Raises RefusedError."""
+        asked = {"options": {"requestedPolicyVersion": 3}}
+        answer = self.post(api, f"{path}:getIamPolicy", asked) if post else self.get(api, f"{path}:getIamPolicy")
+        found = answer.get("bindings") or []
+        return tuple(one for one in found if isinstance(one, dict))
+
+    def _endpoint(self, api: str) -> str:
+        override = self._environment.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}", "")
+        if not override and api == "pubsub" and (emulator := self._environment.get("PUBSUB_EMULATOR_HOST")):
+            override = f"http://{emulator}"
+        return (override or f"https://{api}.googleapis.com").rstrip("/")
+
+    def _object(self, method: str, api: str, path: str, body: Json | None) -> Json:
+        what = f"{api} {path.partition('?')[0]}"
+        status, answer = call(self._session, method, f"{self._endpoint(api)}/{path}", what, body)
+        if status != 200 or not isinstance(answer, dict):
+            raise refusal(what, status, answer)
+        return answer
+
+
+class Kubernetes:
+    """One cluster's Kubernetes API, through Connect Gateway."""
+
+    def __init__(self, session: AuthorizedSession, url: str) -> None:
+        self._session = session
+        self._url = url
+
+    def get(self, path: str, name: str = "") -> Json | None:
+        """Return an object or a list; None only where the cluster itself says that the object `name` does not exist."""
+        what = f"reading {path}"
+        status, answer = call(self._session, "GET", f"{self._url}/{path}", what, None)
+        if status == 404 and name and at(answer, "kind") == "Status" and at(answer, "details", "name") == name:
+            return None
+        if status != 200 or not isinstance(answer, dict):
+            raise refusal(what, status, answer)
+        return answer
+
+    def items(self, path: str) -> tuple[Json, ...]:
+        """Return the objects of a list. Raises RefusedError."""
+        found = (self.get(path) or {}).get("items")
+        if not isinstance(found, list):
+            raise RefusedError(f"reading {path}", 200, "items is not a list")
+        return tuple(one for one in found if isinstance(one, dict))
+
+    def review(self, kind: str, spec: Json, impersonate: str = "") -> Json:
+        """Return the status of an access review, which is never stored. Raises RefusedError."""
+        group = "authentication" if kind == "SelfSubjectReview" else "authorization"
+        body = {"apiVersion": f"{group}.k8s.io/v1", "kind": kind, **({"spec": spec} if spec else {})}
+        path = f"apis/{group}.k8s.io/v1/{kind.lower()}s"
+        status, answer = call(
+            self._session, "POST", f"{self._url}/{path}", f"asking a {kind}", body, _impersonating(impersonate)
+        )
+        if status not in {200, 201} or not isinstance(answer, dict):
+            raise refusal(f"asking a {kind}", status, answer)
+        found: Json = answer.get("status") or {}
+        return found
+
+    def dry_run(self, method: str, path: str, body: Json, impersonate: str) -> tuple[int, str]:
+        """Return the status and message of a write that the API server checks and does not carry out."""
+        headers = _impersonating(impersonate)
+        if method == "PATCH":
+            headers["Content-Type"] = "application/merge-patch+json"
+        what = f"trying {path}"
+        status, answer = call(self._session, method, f"{self._url}/{path}?dryRun=All", what, body, headers)
+        if status == 0 or status >= 500 or at(answer, "kind") is None:
+            raise refusal(what, status, answer)
+        return status, str(at(answer, "message") or "")
+
+
+def attempt(read: Callable[[], T], member: str) -> Read[T]:
+    """Return what was read, or why not; `member` is the operator as IAM names them, for the command that helps."""
+    try:
+        return read()
+    except RefusedError as error:
+        if error.disabled:
+            project, _, api = error.disabled.partition("/")
+            return Unread(str(error), commands.enable(api, project))
+        if error.status in {401, 403}:
+            return Unread(str(error), _reading_grant(str(error), member), denied=True)
+        return Unread(str(error))
+
+
+def call(  # noqa: PLR0917 - what an HTTP call is made of
+    session: AuthorizedSession,
+    method: str,
+    url: str,
+    what: str,
+    body: Json | None,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, Any]:
+    """Make one call; the body of the answer is JSON, or a text in `message`. Raises RefusedError without an answer."""
+    try:
+        response = session.request(method, url, json=body, headers=dict(headers or {}), timeout=TIMEOUT_SECONDS)
+    except (RequestException, GoogleAuthError) as error:
+        raise RefusedError(what, 0, str(error)) from error
+    try:
+        return response.status_code, response.json()
+    except (ValueError, RecursionError):
+        return response.status_code, {"message": response.text[:MESSAGE]}
+
+
+def refusal(what: str, status: int, answer: Any) -> RefusedError:
+    """Return the refusal that an answer says, Google's or Kubernetes'."""
+    error = at(answer, "error")
+    error = error if isinstance(error, dict) else answer
+    details = at(error, "details")
+    for detail in details if isinstance(details, list) else []:
+        if at(detail, "reason") == "SERVICE_DISABLED":
+            consumer = str(at(detail, "metadata", "consumer") or "").removeprefix("projects/")
+            return RefusedError(
+                what, status, str(at(error, "message")), f"{consumer}/{at(detail, 'metadata', 'service')}"
+            )
+    return RefusedError(what, status, str(at(error, "message") or ""))
+
+
+def _impersonating(user: str) -> dict[str, str]:
+    return {"Impersonate-User": user} if user else {}
+
+
+def _reading_grant(text: str, member: str) -> str:
+    """Return the command that lets the operator read: IAM policies have a role of their own."""
+    project = text.partition("projects/")[2].partition("/")[0].partition(":")[0].partition(" ")[0] or "$PROJECT"
+    role = "roles/iam.securityReviewer" if "getIamPolicy" in text or "/roles/" in text else "roles/viewer"
+    if text.startswith(("reading ", "asking ", "trying ")):  # a cluster's or the gateway's own refusal
+        return "gcloud container fleet memberships generate-gateway-rbac --help"
+    return commands.grant_project(project, member or "user:$EMAIL", role)

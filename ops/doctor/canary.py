@@ -1,0 +1,128 @@
+"""`ops doctor --canary CLUSTER`: publishes one redundant request and follows it through the log entries to its end.
+
+The chain reads everything and changes nothing where nothing differs. It proves what no list can: that pushes are let in, that
+each function reaches its APIs, and that its log entries arrive.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ops import survey
+from ops.doctor import commands
+from ops.doctor.api import Api, RefusedError
+from ops.doctor.codes import Code
+from ops.doctor.findings import Finding, Status
+from ops.doctor.observed import at
+from ops.doctor.reading_google import timestamp
+from ops.terminal import MistakeError
+from shared.codes import Decision
+from shared.errors import FaultError
+from shared.messages import Next, Request
+from shared.resources import ClusterName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ops.doctor.observed import Json
+    from shared.services import Services
+
+FIRST: Final = "register-membership"
+# A cold start of three functions and Cloud Logging's own delay; a retry comes after ten seconds at the earliest.
+WAIT_SECONDS: Final = 180.0
+POLL_SECONDS: Final = 1.0
+FAILED: Final = frozenset({Decision.DEAD_LETTERED, Decision.DROPPED, Decision.BLOCKED})
+ENDS: Final = frozenset({"cluster-events", "cluster-onboarded", "cluster-offboarded", "dead-letters"})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One log entry of a step."""
+
+    step: str
+    decision: str
+    code: str
+    message: str
+    next: tuple[str, ...]
+    time: str
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing follows: no further step, no retry."""
+        return self.decision != Decision.RETRY and not set(self.next) - ENDS
+
+
+def run(services: Services, environment: Mapping[str, str], cluster: str) -> list[Finding]:
+    """Publish one request for a cluster and follow it. Writes nothing else."""
+    try:
+        name = survey.find(cluster, survey.survey(services), dict(services.settings.numbers))
+        request = Request(cluster=name) if isinstance(name, ClusterName) else Request(membership=name)
+        cause = f"doctor canary {secrets.token_hex(6)}"
+        services.bus.publish_object(FIRST, Next(FIRST, request).body(), {"cause": cause})
+        lines = _follow(Api(services.session, environment), services.settings.pubsub_project, cause)
+    except (FaultError, RefusedError, MistakeError) as error:
+        return [Finding("canary", Status.UNKNOWN, cluster, str(error), "", Code.UNREAD)]
+    return verdict(str(name), lines, services.settings.pubsub_project, cause)
+
+
+def verdict(subject: str, lines: Sequence[Line], project: str, cause: str) -> list[Finding]:
+    """Say how the request ended. Pure."""
+    read = commands.line("gcloud", "logging", "read", f'labels.cause="{cause}"', f"--project={project}")
+    told = " → ".join(f"{one.step} {one.decision}" for one in lines)
+    last = next((one for one in reversed(lines) if one.is_last), None)
+    if last is None:
+        where = (
+            f"after {told}" if lines else f"before any log entry: {FIRST} was not called, or its log does not arrive"
+        )
+        message = f"not at its end {WAIT_SECONDS:.0f} s after it was published, {where}"
+        return [Finding("canary", Status.WARN, subject, message, read, Code.CANARY_LATE)]
+    if last.decision in FAILED:
+        message = f"ended in {last.step} with {last.decision} ({last.code}): {last.message}"
+        return [Finding("canary", Status.FAIL, subject, message, read, Code.CANARY_FAILED)]
+    seconds = _seconds(lines)
+    return [Finding("canary", Status.PASS, subject, f"{told}; {seconds:.1f} s from the first entry to the last")]
+
+
+def lines_of(entries: Sequence[Json]) -> list[Line]:
+    """Return what the steps decided, the earliest first. Entries of a request, without a decision, are left out."""
+    found = []
+    for entry in entries:
+        payload: Any = entry.get("jsonPayload") or {}
+        if not payload.get("decision"):
+            continue
+        following = payload.get("next")
+        found.append(
+            Line(
+                step=str(payload.get("step") or at(entry, "labels", "step") or ""),
+                decision=str(payload["decision"]),
+                code=str(payload.get("code") or ""),
+                message=str(payload.get("message") or ""),
+                next=tuple(map(str, following)) if isinstance(following, list) else (),
+                time=str(entry.get("timestamp") or ""),
+            )
+        )
+    return found
+
+
+def _follow(api: Api, project: str, cause: str) -> list[Line]:
+    """Read the entries of a cause until the last one is there, or the time is over."""
+    asked = {
+        "resourceNames": [f"projects/{project}"],
+        "filter": f'labels.cause="{cause}"',
+        "orderBy": "timestamp asc",
+        "pageSize": 100,
+    }
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        lines = lines_of(api.post("logging", "v2/entries:list", asked).get("entries") or [])
+        if any(one.is_last for one in lines) or time.monotonic() > deadline:
+            return lines
+        time.sleep(POLL_SECONDS)
+
+
+def _seconds(lines: Sequence[Line]) -> float:
+    times = [found for one in lines if (found := timestamp(one.time)) is not None]
+    return (max(times) - min(times)).total_seconds() if times else 0.0

@@ -1,0 +1,317 @@
+"""Reads the central cluster through the gateway, the fleet's lists and the quotas: the other two parts of `Observed`.
+
+What is tried is a server-side dry run, as each of our identities: the API server answers and stores nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from ops import adoption, survey
+from ops.doctor.api import RefusedError, attempt
+from ops.doctor.checks_central import POLICY, VERBS
+from ops.doctor.findings import Unread
+from ops.doctor.observed import Central, DryRun, Fleet, at
+from shared import cluster_secret
+from shared.errors import FaultError
+from shared.facts import Cluster, Membership
+from shared.resources import ClusterName, MembershipName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ops.doctor.api import Api, Kubernetes
+    from ops.doctor.expected import Expected
+    from ops.doctor.findings import Read
+    from ops.doctor.observed import Json
+    from ops.doctor.reading_google import Reader
+    from ops.survey import Survey
+    from shared.services import Services
+
+AGENT: Final = "system:serviceaccount:gke-connect:connect-agent-sa"
+ADMISSION: Final = "apis/admissionregistration.k8s.io/v1"
+CONTROLLER: Final = "labelSelector=app.kubernetes.io%2Fname%3Dargocd-application-controller"
+TRIED: Final = "fleet-registrar-doctor"
+# Documented defaults, where the quota API names no such limit (docs/deploy.md, Quotas).
+REGIONAL_MEMBERSHIPS: Final = 50
+GLOBAL_MEMBERSHIPS: Final = 250
+GATEWAY_REQUESTS: Final = 2400
+_EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class CentralReader:
+    """Reads the central cluster as the operator."""
+
+    def __init__(self, reader: Reader, cluster: Kubernetes, membership: Read[Json | None]) -> None:
+        self.reader = reader
+        self.expected = reader.expected
+        self.cluster = cluster
+        self.membership = membership
+
+    def read(self) -> Central:
+        """Read what `checks_central` compares."""
+        namespace = self.expected.settings.argocd_namespace
+        cluster = self.cluster
+        reached: Read[str] = attempt(lambda: self._user(""), self.reader.member)
+        if isinstance(reached, Unread):
+            return self._unreached(reached)
+        found = self.reader.together(
+            namespace=lambda: cluster.get(f"api/v1/namespaces/{namespace}", namespace),
+            controllers=self._controllers,
+            parameters=lambda: (
+                cluster.get(f"api/v1/namespaces/{namespace}/configmaps/argocd-cmd-params-cm", "argocd-cmd-params-cm")
+                or {}
+            ),
+            service_accounts=lambda: cluster.items(f"api/v1/namespaces/{namespace}/serviceaccounts"),
+            workload_pool=self._workload_pool,
+            policy=self._policy,
+            policy_bindings=lambda: cluster.items(f"{ADMISSION}/validatingadmissionpolicybindings"),
+        )
+        questions = [
+            (name, verb, where)
+            for name in self.expected.functions
+            for verb, where in [*((verb, namespace) for verb in VERBS), ("list", "")]
+        ]
+        access = self.reader.each(self._may, questions)
+        agents = [] if self._is_gke() else [n for n in self.expected.functions if self.expected.roles[n]["secrets"]]
+        impersonation = self.reader.each(self._agent_may, agents)
+        wrong, right = self._tried(namespace, found["policy"])
+        return Central(
+            membership=self.membership,
+            reached_as=reached,
+            **found,
+            access=access,
+            impersonation=impersonation,
+            wrong_secrets=wrong,
+            right_secret=right,
+        )
+
+    def _unreached(self, why: Unread) -> Central:
+        return Central(self.membership, why, why, why, why, why, "", {}, {}, why, why, {}, why)
+
+    def _is_gke(self) -> bool:
+        return bool(at(self.membership, "endpoint", "gkeCluster"))
+
+    def _user(self, impersonate: str) -> str:
+        """Return the user name that the cluster sees: a real attempt through the gateway."""
+        return str(at(self.cluster.review("SelfSubjectReview", {}, impersonate), "userInfo", "username") or "")
+
+    def _controllers(self) -> tuple[Json, ...]:
+        namespace = self.expected.settings.argocd_namespace
+        found: list[Json] = []
+        for kind, plural in (("StatefulSet", "statefulsets"), ("Deployment", "deployments")):
+            items = self.cluster.items(f"apis/apps/v1/namespaces/{namespace}/{plural}?{CONTROLLER}")
+            found += [{"kind": kind, **one} for one in items]
+        return tuple(found)
+
+    def _workload_pool(self) -> str:
+        link = str(at(self.membership, "endpoint", "gkeCluster", "resourceLink") or "")
+        if not link:
+            return ""
+        name = link.partition("googleapis.com/")[2]
+        found = self.reader.api.get("container", f"v1/{name}", fields="workloadIdentityConfig")
+        return str(at(found, "workloadIdentityConfig", "workloadPool") or "")
+
+    def _policy(self) -> Json | None:
+        try:
+            self.cluster.get(ADMISSION)
+        except RefusedError as error:
+            if error.status == 404:
+                raise RefusedError(
+                    "the central cluster serves no ValidatingAdmissionPolicy (Kubernetes 1.30 or newer does)", 404, ""
+                ) from error
+            raise
+        return self.cluster.get(f"{ADMISSION}/validatingadmissionpolicies/{POLICY}", POLICY)
+
+    def _may(self, question: tuple[str, str, str]) -> bool:
+        name, verb, namespace = question
+        about = {"verb": verb, "resource": "secrets", **({"namespace": namespace} if namespace else {})}
+        return self._allowed(self.expected.account(name), about)
+
+    def _agent_may(self, name: str) -> bool:
+        about = {"verb": "impersonate", "resource": "users", "name": self.expected.account(name)}
+        return self._allowed(AGENT, about)
+
+    def _allowed(self, user: str, about: Json) -> bool:
+        found = self.cluster.review("SubjectAccessReview", {"user": user, "resourceAttributes": about})
+        return bool(found.get("allowed"))
+
+    # Dry runs
+
+    def _tried(self, namespace: str, policy: Read[Json | None]) -> tuple[Mapping[str, Read[DryRun]], Read[DryRun]]:
+        """Try wrong Secrets and a right one, as our identities. Without a policy there is nothing to try."""
+        if isinstance(policy, Unread):
+            return {}, policy
+        if policy is None:
+            return {}, Unread("there is no admission policy to try")
+        path = f"api/v1/namespaces/{namespace}/secrets"
+        right = right_secret(self.expected, is_gke=self._is_gke())
+        unmarked = {**right, "metadata": {"name": TRIED, "namespace": namespace}}
+        elsewhere = {**right, "data": {**right["data"], "server": _encoded("https://elsewhere.example")}}
+        touched = {"metadata": {"annotations": {"fleet-registrar/doctor": "dry-run"}}}
+        attempts: dict[str, tuple[str, str, str, Json]] = {
+            "write-secret creates a Secret without our mark": ("write-secret", "POST", path, unmarked),
+            "write-secret creates a Secret with another server": ("write-secret", "POST", path, elsewhere),
+            "write-secret changes argocd-secret": ("write-secret", "PATCH", f"{path}/argocd-secret", touched),
+            "remove-secret changes argocd-secret": ("remove-secret", "PATCH", f"{path}/argocd-secret", touched),
+        }
+        wrong = self.reader.each(lambda one: self._try(*attempts[one]), attempts)
+        return wrong, attempt(partial(self._try, "write-secret", "POST", path, right), self.reader.member)
+
+    def _try(self, name: str, method: str, path: str, body: Json) -> DryRun:
+        user = self.expected.account(name)
+        if (seen := self._user(user)) != user:
+            raise RefusedError(
+                f"acting as {user}", 403, f"the cluster still sees {seen}: impersonation did not reach it"
+            )
+        status, message = self.cluster.dry_run(method, path, body, user)
+        return DryRun(200 <= status < 300, message)
+
+
+def right_secret(expected: Expected, *, is_gke: bool) -> Json:
+    """Return a Secret as write-secret makes it, for a cluster that does not exist."""
+    settings = expected.settings
+    member = MembershipName(settings.fleet_project, settings.central_membership.location, TRIED)
+    name = ClusterName(settings.fleet_project, member.location, TRIED) if is_gke else None
+    cluster = Cluster(name=name, id="0", status="RUNNING", labels={}) if name else None
+    membership = Membership(name=member, unique_id="0", state="READY", labels={}, cluster=name)
+    plan = cluster_secret.plan(None, cluster, membership, settings, granted=True, drop=frozenset(), now=_EPOCH)
+    made: Json = json.loads(json.dumps(plan.create))
+    made["metadata"]["namespace"] = settings.argocd_namespace
+    return made
+
+
+class FleetReader:
+    """Reads what a sweep reads, and the quotas."""
+
+    def __init__(self, reader: Reader, services: Services) -> None:
+        self.reader = reader
+        self.services = services
+        self.settings = services.settings
+
+    def read(self, now: datetime) -> Fleet:
+        """Read what `checks_fleet` compares."""
+        found = self.reader.together(
+            memberships=self._memberships,
+            membership_limits=self._membership_limits,
+            survey=self._survey,
+            gateway_peak=lambda: self._gateway_peak(now),
+            gateway_limit=self._gateway_limit,
+        )
+        seen: Read[Survey] = found.pop("survey")
+        if isinstance(seen, Unread):
+            return Fleet(**found, secrets=seen, unmanaged=seen, writers=seen)
+        unmanaged = {
+            secret.name: str(name)
+            for name, secrets in adoption.known(seen, self.settings).items()
+            for secret in secrets
+        }
+        writers = [
+            (secret.name, unmanaged.get(secret.name, ""), who)
+            for secret in seen.inventory.foreign
+            if (who := other_writer({**secret.labels, **secret.annotations}))
+        ]
+        kept = {name for name, _, _ in writers}  # reported once, with who writes it
+        return Fleet(
+            **found,
+            secrets=tuple((one.name, one.data.get("shard", "")) for one in seen.inventory.secrets),
+            unmanaged=tuple(sorted(pair for pair in unmanaged.items() if pair[0] not in kept)),
+            writers=tuple(sorted(writers)),
+        )
+
+    def _survey(self) -> Survey:
+        try:
+            return survey.survey(self.services)
+        except FaultError as error:
+            raise RefusedError("reading what a sweep reads", getattr(error, "status", 0), str(error)) from error
+
+    def _memberships(self) -> Mapping[str, int]:
+        parent = f"v1/projects/{self.settings.fleet_project}/locations/-"
+        found = self.reader.api.pages("gkehub", f"{parent}/memberships", "resources", pageSize=500)
+        return Counter(str(one.get("name", "")).split("/")[3] for one in found if one.get("name", "").count("/") == 5)
+
+    def _membership_limits(self) -> Mapping[str, int]:
+        limits = {"": REGIONAL_MEMBERSHIPS, "global": GLOBAL_MEMBERSHIPS}
+        for metric in self._quotas("gkehub"):
+            if "membership" not in f"{metric.get('metric')} {metric.get('displayName')}".lower():
+                continue
+            for limit in metric.get("consumerQuotaLimits") or []:
+                regional = "{region}" in str(limit.get("unit"))
+                for bucket in limit.get("quotaBuckets") or []:
+                    where = str(at(bucket, "dimensions", "region") or ("" if regional else "global"))
+                    if (number := _whole(bucket.get("effectiveLimit"))) is not None:
+                        limits[where] = number
+        return limits
+
+    def _gateway_limit(self) -> int:
+        found = [
+            number
+            for metric in self._quotas("connectgateway")
+            for limit in metric.get("consumerQuotaLimits") or []
+            if str(limit.get("unit")).startswith("1/min")
+            for bucket in limit.get("quotaBuckets") or []
+            if (number := _whole(bucket.get("effectiveLimit"))) is not None and number > 0
+        ]
+        return max(found, default=GATEWAY_REQUESTS)
+
+    def _quotas(self, service: str) -> list[Json]:
+        path = f"v1beta1/projects/{self.settings.fleet_project}/services/{service}.googleapis.com/consumerQuotaMetrics"
+        return self.reader.api.pages("serviceusage", path, "metrics")
+
+    def _gateway_peak(self, now: datetime) -> int:
+        """Return the most requests in one minute of the last hour, as Cloud Monitoring counts them."""
+        series = self.reader.api.get(
+            "monitoring",
+            f"v3/projects/{self.settings.fleet_project}/timeSeries",
+            **{
+                "filter": (
+                    'metric.type="serviceruntime.googleapis.com/api/request_count" AND resource.type="consumed_api"'
+                    ' AND resource.labels.service="connectgateway.googleapis.com"'
+                ),
+                "interval.startTime": (now - timedelta(hours=1)).isoformat(),
+                "interval.endTime": now.isoformat(),
+                "aggregation.alignmentPeriod": "60s",
+                "aggregation.perSeriesAligner": "ALIGN_SUM",
+                "aggregation.crossSeriesReducer": "REDUCE_SUM",
+            },
+        )
+        points = [
+            _whole(at(point, "value", "int64Value")) or 0
+            for one in series.get("timeSeries") or []
+            for point in one.get("points") or []
+        ]
+        return max(points, default=0)
+
+
+def other_writer(marks: Mapping[str, str]) -> str:
+    """Return who goes on writing a Secret of others, by the marks that the known tools leave; '' for nobody known."""
+    for mark, who in adoption.OWNED_BY.items():
+        if mark in marks:
+            return who
+    return "fleet-argocd-plugin" if adoption.PLUGIN in marks else ""
+
+
+def read_membership(api: Api, expected: Expected) -> Json | None:
+    """Return the central cluster's membership; None where the fleet has none of that name."""
+    try:
+        return api.get("gkehub", f"v1/{expected.settings.central_membership}")
+    except RefusedError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+def _whole(value: Any) -> int | None:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

@@ -1,0 +1,261 @@
+"""Reads projects, APIs, identities, topics, functions, triggers and sinks: the first two parts of `Observed`."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from ops.doctor.api import RefusedError, attempt
+from ops.doctor.checks_functions import region_of
+from ops.doctor.checks_google import roles_of
+from ops.doctor.expected import ARGOCD, SINK, SWEEP, subscription_of
+from ops.doctor.findings import Unread
+from ops.doctor.observed import Delivery, Google, Json, Operator, at, short
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from google.auth.credentials import Credentials
+
+    from ops.doctor.api import Api
+    from ops.doctor.expected import Expected
+    from ops.doctor.findings import Read
+    from ops.doctor.observed import Bindings
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+WIDTH: Final = 16  # calls at a time; each API allows hundreds of reads a minute
+LOOK_BACK: Final = timedelta(days=1)
+
+
+class Reader:
+    """Reads many things at a time; what cannot be read is `Unread`."""
+
+    def __init__(self, api: Api, expected: Expected, member: str) -> None:
+        self.api = api
+        self.expected = expected
+        self.member = member
+
+    def each(self, read: Callable[[K], T], keys: Iterable[K]) -> dict[K, Read[T]]:
+        """Return what was read for each key."""
+        several = list(keys)
+        with ThreadPoolExecutor(WIDTH) as pool:
+            found = pool.map(lambda key: attempt(partial(read, key), self.member), several)
+            return dict(zip(several, found, strict=True))
+
+    def together(self, **reads: Callable[[], Any]) -> dict[str, Any]:
+        """Return what each of several reads gave."""
+        return self.each(lambda name: reads[name](), reads)
+
+    # Projects and identities
+
+    def google(self, operator: Read[Operator], delivery: Delivery) -> Google:
+        """Read what `checks_google` compares. `delivery` says which roles the topics' and services' policies give."""
+        expected = self.expected
+        projects = expected.projects
+        found = self.together(
+            projects=lambda: self.each(self._project, projects),
+            services=lambda: self.each(self._services, projects),
+            policies=lambda: self.each(
+                lambda one: self.api.policy("cloudresourcemanager", f"v1/projects/{one}", post=True), projects
+            ),
+            accounts=self._accounts,
+            account_policies=lambda: self.each(self._account_policy, [expected.push_account, expected.account(ARGOCD)]),
+        )
+        policies: dict[str, Read[Bindings]] = found["policies"]
+        roles = self.each(self._permissions, self._roles(policies, delivery))
+        policies = self._with_inherited(policies, roles, found["projects"])
+        roles |= self.each(self._permissions, self._roles(policies, delivery) - roles.keys())
+        return Google(
+            operator,
+            found["projects"],
+            found["services"],
+            policies,
+            roles,
+            found["accounts"],
+            found["account_policies"],
+        )
+
+    def _project(self, project: str) -> Json | None:
+        try:
+            return self.api.get("cloudresourcemanager", f"v1/projects/{project}")
+        except RefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _services(self, project: str) -> frozenset[str]:
+        found = self.api.pages(
+            "serviceusage", f"v1/projects/{project}/services", "services", filter="state:ENABLED", pageSize=200
+        )
+        return frozenset(str(at(one, "config", "name") or short(one.get("name"))) for one in found)
+
+    def _accounts(self) -> Mapping[str, Json]:
+        found = self.api.pages("iam", f"v1/projects/{self.expected.project}/serviceAccounts", "accounts", pageSize=100)
+        return {str(one.get("email")): one for one in found}
+
+    def _account_policy(self, email: str) -> Bindings:
+        return self.api.policy("iam", f"v1/projects/-/serviceAccounts/{email}", post=True)
+
+    def _permissions(self, role: str) -> frozenset[str]:
+        return frozenset(self.api.get("iam", f"v1/{role}").get("includedPermissions") or [])
+
+    def _roles(self, policies: Mapping[str, Read[Bindings]], delivery: Delivery) -> set[str]:
+        """Return the roles that policies give to our identities and to Google's agents, but for those known by name."""
+        several = [*policies.values(), *delivery.topic_policies.values(), *delivery.invokers.values()]
+        names = {f"serviceAccount:{self.expected.account(name)}" for name in self.expected.roles}
+        names |= {f"serviceAccount:{self.expected.push_account}", f"serviceAccount:{self.expected.trigger_account}"}
+        known = {"roles/pubsub.publisher", "roles/run.servicesInvoker", "roles/run.invoker"}
+        found = {
+            role for policy in several if isinstance(policy, tuple) for name in names for role in roles_of(policy, name)
+        }
+        return found - known | self._also_on_projects(policies, names, known)
+
+    def _also_on_projects(self, policies: Mapping[str, Read[Bindings]], names: set[str], known: set[str]) -> set[str]:
+        """A role that is known by name counts as extra permissions where a project's policy gives it."""
+        several = [policy for policy in policies.values() if isinstance(policy, tuple)]
+        return {role for policy in several for name in names for role in roles_of(policy, name) & known}
+
+    def _with_inherited(
+        self,
+        policies: Mapping[str, Read[Bindings]],
+        roles: Mapping[str, Read[frozenset[str]]],
+        projects: Mapping[str, Any],
+    ) -> dict[str, Read[Bindings]]:
+        """Add what folders and the organisation give, to projects whose own policy gives too little."""
+        lacking = [
+            one for one in policies if self._lacks(one, policies[one], roles) and at(projects.get(one), "parent")
+        ]
+        inherited = self.each(self._inherited, lacking)
+        found = dict(policies)
+        for project, more in inherited.items():
+            own = policies[project]
+            found[project] = more if isinstance(more, Unread) or isinstance(own, Unread) else (*own, *more)
+        return found
+
+    def _lacks(self, project: str, policy: Read[Bindings], roles: Mapping[str, Read[frozenset[str]]]) -> bool:
+        if isinstance(policy, Unread):
+            return False
+        for name in self.expected.roles:
+            held: set[str] = set()
+            for role in roles_of(policy, f"serviceAccount:{self.expected.account(name)}"):
+                permissions = roles.get(role)
+                held |= permissions if isinstance(permissions, frozenset) else set()
+            if self.expected.permissions(name, project) - held:
+                return True
+        return False
+
+    def _ancestors(self, project: str) -> list[tuple[str, str]]:
+        """Return (`folders` or `organizations`, number) of what a project is below."""
+        answer = self.api.post("cloudresourcemanager", f"v1/projects/{project}:getAncestry", {})
+        found = [at(one, "resourceId") or {} for one in answer.get("ancestor") or []]
+        return [(f"{one['type']}s", str(one["id"])) for one in found if one.get("type") in {"folder", "organization"}]
+
+    def _inherited(self, project: str) -> Bindings:
+        found: list[Json] = []
+        for kind, number in self._ancestors(project):
+            version = "v2" if kind == "folders" else "v1"
+            found += self.api.policy("cloudresourcemanager", f"{version}/{kind}/{number}", post=True)
+        return tuple(found)
+
+    # What carries messages and events
+
+    def delivery(self, now: datetime) -> Delivery:
+        """Read what `checks_pubsub` and `checks_functions` compare."""
+        expected = self.expected
+        parent = f"v1/projects/{expected.project}"
+        subscriptions = [*map(subscription_of, expected.functions)]
+        found = self.together(
+            topics=lambda: frozenset(
+                str(one.get("name")) for one in self.api.pages("pubsub", f"{parent}/topics", "topics")
+            ),
+            topic_policies=lambda: self.each(
+                lambda one: self.api.policy("pubsub", f"{parent}/topics/{one}", post=False), expected.topics
+            ),
+            subscriptions=lambda: _by_name(self.api.pages("pubsub", f"{parent}/subscriptions", "subscriptions")),
+            subscription_policies=lambda: self.each(
+                lambda one: self.api.policy("pubsub", f"{parent}/subscriptions/{one}", post=False), subscriptions
+            ),
+            functions=self._functions,
+            triggers=lambda: tuple(self.api.pages("eventarc", f"{parent}/locations/-/triggers", "triggers")),
+            sinks=lambda: self.each(self._sinks, sorted(expected.settings.source_projects)),
+            last_sweep=lambda: self._last_sweep(now),
+        )
+        functions: Read[Mapping[str, Json]] = found["functions"]
+        regions: list[str] = []
+        invokers: dict[str, Read[Bindings]] = {}
+        jobs: Read[tuple[Json, ...]]
+        if isinstance(functions, Unread):
+            jobs = functions
+        else:
+            regions = sorted({region_of(one) for one in functions.values()})
+            known = functions
+            invokers = self.each(lambda one: self._invokers(known[one]), known)
+            jobs = attempt(lambda: self._jobs(regions), self.member)
+        return Delivery(**found, invokers=invokers, jobs=jobs)
+
+    def _functions(self) -> Mapping[str, Json]:
+        path = f"v2/projects/{self.expected.project}/locations/-/functions"
+        found = _by_name(self.api.pages("cloudfunctions", path, "functions"))
+        return {name: one for name, one in found.items() if name in self.expected.functions}
+
+    def _invokers(self, function: Json) -> Bindings:
+        service = str(at(function, "serviceConfig", "service") or "") or str(function["name"]).replace(
+            "/functions/", "/services/"
+        )
+        return self.api.policy("run", f"v1/{service}", post=False)
+
+    def _jobs(self, regions: Iterable[str]) -> tuple[Json, ...]:
+        several = (
+            self.api.pages("cloudscheduler", f"v1/projects/{self.expected.project}/locations/{region}/jobs", "jobs")
+            for region in regions
+        )
+        return tuple(job for jobs in several for job in jobs)
+
+    def _sinks(self, project: str) -> tuple[Json, ...]:
+        """Return a project's sinks; with those of its folders and organisation where it has none of ours."""
+        found = self.api.pages("logging", f"v2/projects/{project}/sinks", "sinks")
+        if any(short(one.get("name")) == SINK for one in found):
+            return tuple(found)
+        if at(self._project(project), "parent"):
+            for kind, number in self._ancestors(project):
+                above = self.api.pages("logging", f"v2/{kind}/{number}/sinks", "sinks")
+                found += [one for one in above if one.get("includeChildren")]
+        return tuple(found)
+
+    def _last_sweep(self, now: datetime) -> datetime | None:
+        asked = {
+            "resourceNames": [f"projects/{self.expected.project}"],
+            "filter": (
+                'resource.type="cloud_run_revision"'
+                f' resource.labels.service_name="{SWEEP}" jsonPayload.decision="swept"'
+                f' timestamp>="{(now - LOOK_BACK).isoformat()}"'
+            ),
+            "orderBy": "timestamp desc",
+            "pageSize": 1,
+        }
+        entries = self.api.post("logging", "v2/entries:list", asked).get("entries") or []
+        return timestamp(entries[0].get("timestamp")) if entries else None
+
+
+def operator_of(credentials: Credentials, email: str) -> Operator:
+    """Return who runs the check. Only a person's own credentials need a quota project."""
+    from google.oauth2.credentials import Credentials as Person
+
+    return Operator(email, isinstance(credentials, Person), str(getattr(credentials, "quota_project_id", "") or ""))
+
+
+def timestamp(text: object) -> datetime | None:
+    """Parse a time of an API; Python takes at most six digits of a second."""
+    whole, _, rest = str(text or "").rstrip("Z").partition(".")
+    try:
+        return datetime.fromisoformat(f"{whole}.{rest[:6]:0<6}+00:00" if rest else f"{whole}+00:00")
+    except ValueError:
+        return None
+
+
+def _by_name(items: Iterable[Json]) -> dict[str, Json]:
+    return {short(one.get("name")): one for one in items}

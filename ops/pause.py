@@ -1,0 +1,124 @@
+"""`ops pause STEP` and `ops resume STEP`: takes a step's push configuration away, and restores all of it.
+
+Nothing is remembered: the endpoint and the audience are the function's own address, and the identity has the name that
+Terraform gives it. So any operator can resume what another one paused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from ops.doctor import commands
+from ops.doctor.api import Api, RefusedError
+from ops.doctor.expected import Expected, subscription_of
+from ops.doctor.observed import at
+from ops.survey import connected
+from ops.terminal import MistakeError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ops.doctor.observed import Json
+
+
+def run_pause(options: argparse.Namespace) -> int:
+    """Stop the pushes to a step; its messages wait in the subscription."""
+    api, expected = _connected()
+    name = subscription_of(_step(options.step, expected))
+    before = _read(api, expected, name)
+    current = before.get("pushConfig") or {}
+    if not current.get("pushEndpoint"):
+        print(f"{options.step} is paused already. Resume it: {commands.resume(options.step)}")
+        return 0
+    desired = push_config(_uri(api, expected, options.step), expected)
+    _modify(api, expected, name, {})
+    print(f"Paused {options.step}: messages wait in subscription {name} for {_retention(before)}.")
+    print(f"Resume it: {commands.resume(options.step)}")
+    if not is_same(current, desired):
+        print(f"Its push configuration was not the deployed one. `resume` restores {json.dumps(desired)}.")
+        print(f"What it was: {restore(expected.project, name, current)}")
+    return 0
+
+
+def run_resume(options: argparse.Namespace) -> int:
+    """Restore endpoint, identity and audience of a step's pushes."""
+    api, expected = _connected()
+    name = subscription_of(_step(options.step, expected))
+    desired = push_config(_uri(api, expected, options.step), expected)
+    _modify(api, expected, name, desired)
+    if not is_same(_read(api, expected, name).get("pushConfig") or {}, desired):
+        raise MistakeError(f"subscription {name} does not show the push configuration that was written: run it again")
+    print(f"Resumed {options.step}: it pushes to {desired['pushEndpoint']} as {expected.push_account}.")
+    return 0
+
+
+def push_config(uri: str, expected: Expected) -> Json:
+    """Return the push configuration that Terraform deploys."""
+    return {"pushEndpoint": uri, "oidcToken": {"serviceAccountEmail": expected.push_account, "audience": uri}}
+
+
+def is_same(one: Json, other: Json) -> bool:
+    """Whether two push configurations push to one address with one token."""
+    return _essence(one) == _essence(other)
+
+
+def restore(project: str, name: str, config: Json) -> str:
+    """Return the command that restores a push configuration as it was."""
+    token = config.get("oidcToken") or {}
+    flags = [f"--push-endpoint={config.get('pushEndpoint')}"]
+    flags += [f"--push-auth-service-account={token['serviceAccountEmail']}"] if token.get("serviceAccountEmail") else []
+    flags += [f"--push-auth-token-audience={token['audience']}"] if token.get("audience") else []
+    return commands.line(
+        "gcloud", "pubsub", "subscriptions", "modify-push-config", name, f"--project={project}", *flags
+    )
+
+
+def _essence(config: Json) -> tuple[str, str, str]:
+    endpoint = str(config.get("pushEndpoint") or "").rstrip("/")
+    audience = str(at(config, "oidcToken", "audience") or endpoint).rstrip("/")
+    return endpoint, str(at(config, "oidcToken", "serviceAccountEmail") or ""), audience
+
+
+def _connected() -> tuple[Api, Expected]:
+    services = connected()
+    return Api(services.session, os.environ), Expected(services.settings)
+
+
+def _step(name: str, expected: Expected) -> str:
+    if name not in expected.functions:
+        raise MistakeError(f"{name!r} is not a step: {', '.join(expected.functions)}")
+    return name
+
+
+def _read(api: Api, expected: Expected, name: str) -> Json:
+    try:
+        return api.get("pubsub", f"v1/{expected.subscription(name)}")
+    except RefusedError as error:
+        raise MistakeError(f"Cannot read subscription {name}: {error}") from error
+
+
+def _modify(api: Api, expected: Expected, name: str, config: Json) -> None:
+    """Write a push configuration; an empty one stops the pushes."""
+    try:
+        api.post("pubsub", f"v1/{expected.subscription(name)}:modifyPushConfig", {"pushConfig": config})
+    except RefusedError as error:
+        raise MistakeError(f"Cannot change the push configuration of subscription {name}: {error}") from error
+
+
+def _uri(api: Api, expected: Expected, step: str) -> str:
+    """Return a function's address. Raises MistakeError where it is not deployed."""
+    try:
+        found = api.pages("cloudfunctions", f"v2/projects/{expected.project}/locations/-/functions", "functions")
+    except RefusedError as error:
+        raise MistakeError(f"Cannot read the address of function {step}: {error}") from error
+    uris = [at(one, "serviceConfig", "uri") for one in found if str(one.get("name", "")).endswith(f"/functions/{step}")]
+    if len(uris) != 1 or not uris[0]:
+        raise MistakeError(f"function {step} is not deployed once in {expected.project}: {commands.TERRAFORM}")
+    return str(uris[0])
+
+
+def _retention(subscription: Json) -> str:
+    seconds = str(subscription.get("messageRetentionDuration") or "604800s").removesuffix("s")
+    return f"{float(seconds) / 86400:g} days"

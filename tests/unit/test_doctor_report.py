@@ -1,0 +1,213 @@
+"""The report of doctor: exit codes, lines, the canary's verdict, what refusals mean, and the push configuration of a step."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ops import pause
+from ops.doctor import canary
+from ops.doctor.api import RefusedError, attempt, refusal
+from ops.doctor.codes import Code
+from ops.doctor.expected import Expected
+from ops.doctor.findings import Check, Finding, Status, Unread, as_json, as_text, exit_code
+from ops.doctor.reading_cluster import other_writer, right_secret
+from ops.doctor.reading_google import timestamp
+from tests.unit import given
+from tests.unit.deployment import EXPECTED, uri
+
+PASSED = Finding("apis", Status.PASS, "", "25 enabled")
+WARNED = Finding("sweep", Status.WARN, "sweep", "is PAUSED", "gcloud scheduler jobs resume sweep", Code.JOB_PAUSED)
+FAILED = Finding("topics", Status.FAIL, "sweep", "does not exist", "gcloud pubsub topics create sweep", "topic_missing")
+UNKNOWN = Finding("sinks", Status.UNKNOWN, "p", "403", "", Code.UNREAD)
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [((PASSED,), 0), ((PASSED, WARNED), 2), ((PASSED, UNKNOWN), 2), ((WARNED, FAILED, UNKNOWN), 1), ((), 0)],
+)
+def test_exit_code_is_of_the_worst_finding(found: tuple[Finding, ...], code: int) -> None:
+    assert exit_code(found) == code
+    assert as_json(found, 1.0)["exitCode"] == code
+
+
+def test_report_has_one_line_a_finding_and_its_fix_below() -> None:
+    lines = as_text([PASSED, FAILED], 1.24).splitlines()
+    assert [line.split()[0] for line in lines] == ["pass", "fail", "fix:", "2"]
+    assert lines[2].endswith("fix: gcloud pubsub topics create sweep")
+    assert lines[3] == "2 checks in 1.2 s: 1 pass, 1 fail."
+
+
+def test_message_of_an_api_cannot_move_the_cursor() -> None:
+    told = as_text([Finding("c", Status.FAIL, "s", "a\x1b[2Jb\nc", "")], 0)
+    assert "\x1b" not in told
+    assert len(told.splitlines()) == 2
+
+
+def test_report_as_json_is_whole() -> None:
+    told = json.loads(json.dumps(as_json([PASSED, WARNED], 1.0)))
+    assert told["counts"] == {"pass": 1, "warn": 1, "fail": 0, "unknown": 0}
+    assert told["findings"][1]["code"] == "schedule_paused"
+    assert told["findings"][1].keys() == {"check", "status", "subject", "message", "fix", "code"}
+
+
+def test_one_reason_is_unknown_once() -> None:
+    check = Check("permissions")
+    for project in ("a", "b"):
+        check.known(Unread("no answer"), project)
+    assert len(check.findings) == 1
+
+
+# The canary
+
+
+def entry(step: str, decision: str, *following: str, second: int = 0, **more: Any) -> dict[str, Any]:
+    payload = {"step": step, "decision": decision, "code": "selected", "message": "said", "next": [*following], **more}
+    return {"timestamp": f"2026-11-24T12:00:{second:02}.5Z", "jsonPayload": payload}
+
+
+CHAIN = [
+    entry("register-membership", "unchanged", "grant-rbac"),
+    entry("grant-rbac", "unchanged", "write-secret", second=1),
+]
+
+
+def judged(*entries: dict[str, Any]) -> Finding:
+    [found] = canary.verdict("blue", canary.lines_of(entries), "demo-fleet", "doctor canary 1")
+    return found
+
+
+def test_canary_that_changes_nothing_passes() -> None:
+    found = judged(*CHAIN, entry("write-secret", "unchanged", second=2))
+    assert found.status is Status.PASS
+    assert "2.0 s" in found.message
+
+
+def test_canary_ends_with_the_end_topic() -> None:
+    assert judged(*CHAIN, entry("write-secret", "updated", "cluster-events")).status is Status.PASS
+
+
+def test_canary_that_is_dead_lettered_fails_with_the_reason() -> None:
+    found = judged(*CHAIN, entry("write-secret", "dead_lettered", message="somebody else's Secret"))
+    assert (found.status, found.code) == (Status.FAIL, Code.CANARY_FAILED)
+    assert "somebody else's Secret" in found.message
+
+
+@pytest.mark.parametrize("entries", [[], CHAIN[:1], [entry("register-membership", "retry")]])
+def test_canary_without_an_end_is_late(entries: list[dict[str, Any]]) -> None:
+    found = judged(*entries)
+    assert (found.status, found.code) == (Status.WARN, Code.CANARY_LATE)
+    assert found.fix.startswith("gcloud logging read")
+
+
+def test_canary_that_retried_and_succeeded_passes() -> None:
+    retried = entry("grant-rbac", "retry")
+    assert judged(CHAIN[0], retried, CHAIN[1], entry("write-secret", "unchanged")).status is Status.PASS
+
+
+def test_log_entries_without_a_decision_are_left_out() -> None:
+    assert canary.lines_of([{"textPayload": "started"}, {"jsonPayload": {"message": "x"}}]) == []
+
+
+# What an API refuses
+
+
+def refused(error: RefusedError) -> Unread:
+    def read() -> str:
+        raise error
+
+    found = attempt(read, "user:you@example.com")
+    assert isinstance(found, Unread)
+    return found
+
+
+def test_disabled_api_is_unread_with_its_command() -> None:
+    detail = {
+        "reason": "SERVICE_DISABLED",
+        "metadata": {"service": "eventarc.googleapis.com", "consumer": "projects/demo-fleet"},
+    }
+    answer = {"error": {"message": "Eventarc API has not been used", "details": [detail]}}
+    found = refused(refusal("eventarc v1/projects/demo-fleet/locations/-/triggers", 403, answer))
+    assert found.fix == "gcloud services enable eventarc.googleapis.com --project=demo-fleet"
+    assert not found.denied
+
+
+@pytest.mark.parametrize(
+    ("what", "role"),
+    [
+        ("cloudresourcemanager v1/projects/team-a:getIamPolicy", "roles/iam.securityReviewer"),
+        ("eventarc v1/projects/team-a/locations/-/triggers", "roles/viewer"),
+    ],
+)
+def test_refused_read_is_unknown_with_the_grant(what: str, role: str) -> None:
+    found = refused(refusal(what, 403, {"error": {"message": "denied"}}))
+    assert found.denied
+    assert found.fix == (f"gcloud projects add-iam-policy-binding team-a --member=user:you@example.com --role={role}")
+
+
+def test_outage_is_unread_and_not_denied() -> None:
+    found = refused(refusal("pubsub v1/projects/a/topics", 503, {"message": "unavailable"}))
+    assert not found.denied
+    assert "503" in found.why
+
+
+@pytest.mark.parametrize("text", ["2026-11-24T12:00:00Z", "2026-11-24T12:00:00.000Z", "2026-11-24T12:00:00.000000001Z"])
+def test_times_of_apis_are_read_with_any_precision(text: str) -> None:
+    assert timestamp(text) == given.NOW
+
+
+def test_what_is_no_time_is_none() -> None:
+    assert timestamp("yesterday") is None
+    assert timestamp(None) is None
+
+
+@pytest.mark.parametrize(
+    ("mark", "who"),
+    [
+        ("argocd.argoproj.io/cluster-profile-origin", "the ClusterProfile integration"),
+        ("fleet.gke.io/managed-by-fleet-plugin", "fleet-argocd-plugin"),
+        ("env", ""),
+    ],
+)
+def test_other_writers_are_known_by_their_marks(mark: str, who: str) -> None:
+    assert other_writer({mark: "x"}) == who
+
+
+@pytest.mark.parametrize("is_gke", [True, False])
+def test_tried_secret_is_one_that_write_secret_makes(is_gke: bool) -> None:
+    made = right_secret(EXPECTED, is_gke=is_gke)
+    assert made["type"] == "Opaque"
+    assert made["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "fleet-registrar"
+    assert set(made["data"]) == {"server", "config", "name"}
+
+
+# Pause and resume
+
+
+def test_resume_restores_endpoint_account_and_audience() -> None:
+    restored = pause.push_config(uri("write-secret"), Expected(given.SETTINGS))
+    assert restored == {
+        "pushEndpoint": uri("write-secret"),
+        "oidcToken": {
+            "serviceAccountEmail": "fleet-registrar-push@demo-fleet.iam.gserviceaccount.com",
+            "audience": uri("write-secret"),
+        },
+    }
+
+
+def test_audience_that_is_left_out_is_the_endpoint() -> None:
+    one = pause.push_config("https://x", EXPECTED)
+    other = {"pushEndpoint": "https://x/", "oidcToken": {"serviceAccountEmail": EXPECTED.push_account}}
+    assert pause.is_same(one, other)
+    assert not pause.is_same(one, {"pushEndpoint": "https://x"})
+
+
+def test_command_that_restores_another_configuration_is_whole() -> None:
+    token = {"serviceAccountEmail": "p@example.com", "audience": "https://a"}
+    told = pause.restore("demo-fleet", "sweep", {"pushEndpoint": "https://x", "oidcToken": token})
+    assert told == (
+        "gcloud pubsub subscriptions modify-push-config sweep --project=demo-fleet --push-endpoint=https://x"
+        " --push-auth-service-account=p@example.com --push-auth-token-audience=https://a"
+    )
