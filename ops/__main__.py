@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         commands,
         "doctor",
         _doctor,
-        "check the whole deployment and show the command that mends each fault; writes nothing; exit code 0: all checks pass,"
+        "check the whole deployment and show the command that repairs each fault; writes nothing; exit code 0: all checks pass,"
         " 2: warnings, or something could not be read, 1: failures",
         "python -m ops doctor",
     )

@@ -1,4 +1,4 @@
-"""`ops doctor`: is this deployment right, and which command mends what is not.
+"""`ops doctor`: is this deployment right, and which command repairs what is not.
 
 `reading` asks the APIs, `checks_*` compare values with values, `findings` shows the result. Nothing is written.
 """

@@ -1,6 +1,6 @@
 """`ops doctor --canary CLUSTER`: publishes one redundant request and follows it through the log entries to its end.
 
-The chain reads everything and changes nothing where nothing differs. It proves what no list can: that pushes are let in, that
+The chain reads everything and changes nothing where nothing differs. It proves what no list can: that pushes are accepted, that
 each function reaches its APIs, and that its log entries arrive.
 """
 
@@ -71,11 +71,11 @@ def run(services: Services, environment: Mapping[str, str], cluster: str) -> lis
 def verdict(subject: str, lines: Sequence[Line], project: str, cause: str) -> list[Finding]:
     """Say how the request ended. Pure."""
     read = commands.line("gcloud", "logging", "read", f'labels.cause="{cause}"', f"--project={project}")
-    told = " → ".join(f"{one.step} {one.decision}" for one in lines)
+    text = " → ".join(f"{one.step} {one.decision}" for one in lines)
     last = next((one for one in reversed(lines) if one.is_last), None)
     if last is None:
         where = (
-            f"after {told}" if lines else f"before any log entry: {FIRST} was not called, or its log does not arrive"
+            f"after {text}" if lines else f"before any log entry: {FIRST} was not called, or its log does not arrive"
         )
         message = f"not at its end {WAIT_SECONDS:.0f} s after it was published, {where}"
         return [Finding("canary", Status.WARN, subject, message, read, Code.CANARY_LATE)]
@@ -83,7 +83,7 @@ def verdict(subject: str, lines: Sequence[Line], project: str, cause: str) -> li
         message = f"ended in {last.step} with {last.decision} ({last.code}): {last.message}"
         return [Finding("canary", Status.FAIL, subject, message, read, Code.CANARY_FAILED)]
     seconds = _seconds(lines)
-    return [Finding("canary", Status.PASS, subject, f"{told}; {seconds:.1f} s from the first entry to the last")]
+    return [Finding("canary", Status.PASS, subject, f"{text}; {seconds:.1f} s from the first entry to the last")]
 
 
 def lines_of(entries: Sequence[Json]) -> list[Line]:

@@ -58,16 +58,16 @@ def check_argocd(expected: Expected, seen: Central) -> list[Finding]:
     namespace = expected.settings.argocd_namespace
     found = check.known(seen.namespace, namespace)
     if found is None and not isinstance(seen.namespace, Unread):
-        told = "this namespace does not exist in the central cluster (ARGOCD_NAMESPACE)"
-        check.fail(Code.NAMESPACE_MISSING, namespace, told, "kubectl get namespaces")
+        text = "this namespace does not exist in the central cluster (ARGOCD_NAMESPACE)"
+        check.fail(Code.NAMESPACE_MISSING, namespace, text, "kubectl get namespaces")
         return check.end(namespace, "")
     controllers = check.known(seen.controllers, namespace)
     if controllers is None:
         return check.end(namespace, "")
     if not controllers:
-        told = "no argocd-application-controller is in this namespace"
+        text = "no argocd-application-controller is in this namespace"
         fix = "kubectl get statefulsets,deployments --all-namespaces -l app.kubernetes.io/part-of=argocd"
-        check.fail(Code.CONTROLLER_MISSING, namespace, told, fix)
+        check.fail(Code.CONTROLLER_MISSING, namespace, text, fix)
         return check.end(namespace, "")
     image = next((image for one in controllers for image in _images(one)), "")
     version = _VERSION.search(image)
@@ -76,13 +76,13 @@ def check_argocd(expected: Expected, seen: Central) -> list[Finding]:
         check.unknown(namespace, f"the image {image} has no version in its tag", "", Code.ARGOCD_VERSION_UNKNOWN)
         return check.end(namespace, "")
     number = int(version[1]), int(version[2])
-    told = f"{number[0]}.{number[1]}"
+    text = f"{number[0]}.{number[1]}"
     if number < GATEWAY_ADDED:
-        check.fail(Code.ARGOCD_TOO_OLD, told, "has no `argocd-k8s-auth gcp`: upgrade Argo CD", f"open {upgrade}")
+        check.fail(Code.ARGOCD_TOO_OLD, text, "has no `argocd-k8s-auth gcp`: upgrade Argo CD", f"open {upgrade}")
     elif number < HOLD_ADDED:
         held = "ignores skip-reconcile on clusters: a held cluster is still changed; upgrade to 3.4 or newer"
-        check.warn(Code.ARGOCD_NO_HOLD, told, held, f"open {upgrade}")
-    return check.end(namespace, f"Argo CD {told} knows the gateway's credentials and the hold")
+        check.warn(Code.ARGOCD_NO_HOLD, text, held, f"open {upgrade}")
+    return check.end(namespace, f"Argo CD {text} knows the gateway's credentials and the hold")
 
 
 def check_sharding(expected: Expected, seen: Central, fleet: Fleet) -> list[Finding]:
@@ -98,14 +98,14 @@ def check_sharding(expected: Expected, seen: Central, fleet: Fleet) -> list[Find
     replicas = at(controller, "spec", "replicas")
     replicas = replicas if isinstance(replicas, int) else 1
     variables = _variables(controller)
-    told = variables.get("ARGOCD_CONTROLLER_REPLICAS")
-    if told is not None and told != str(replicas):
+    text = variables.get("ARGOCD_CONTROLLER_REPLICAS")
+    if text is not None and text != str(replicas):
         fix = commands.line(
             *("kubectl", "-n", namespace, "set", "env", f"{_kind(controller)}/{name}"),
             f"ARGOCD_CONTROLLER_REPLICAS={replicas}",
         )
         check.fail(
-            Code.SHARDING_REPLICAS_DIFFER, name, f"has {replicas} replicas and ARGOCD_CONTROLLER_REPLICAS={told}", fix
+            Code.SHARDING_REPLICAS_DIFFER, name, f"has {replicas} replicas and ARGOCD_CONTROLLER_REPLICAS={text}", fix
         )
     algorithm = variables.get("ARGOCD_CONTROLLER_SHARDING_ALGORITHM") or str(
         at(parameters, "data", "controller.sharding.algorithm") or "legacy"
@@ -141,9 +141,9 @@ def check_argocd_identity(expected: Expected, seen: Central) -> list[Finding]:
         controllers = check.known(seen.controllers, namespace) or ()
         for one in controllers:
             if CREDENTIALS_VARIABLE not in _variables(one):
-                told = f"has no {CREDENTIALS_VARIABLE}: outside GKE Argo CD gets its token by it"
+                text = f"has no {CREDENTIALS_VARIABLE}: outside GKE Argo CD gets its token by it"
                 name = str(at(one, "metadata", "name"))
-                check.fail(Code.ARGOCD_IDENTITY_MISSING, name, told, OVERLAY)
+                check.fail(Code.ARGOCD_IDENTITY_MISSING, name, text, OVERLAY)
         return check.end(namespace, f"the controller's credentials lead to {email}")
     annotated = {
         str(at(one, "metadata", "name")): str(at(one, "metadata", "annotations", IDENTITY_ANNOTATION) or "")
@@ -156,15 +156,15 @@ def check_argocd_identity(expected: Expected, seen: Central) -> list[Finding]:
         )
         has = annotated.get(name)
         if not has:
-            told = f"has no annotation {IDENTITY_ANNOTATION}" if has == "" else "does not exist"
-            check.fail(Code.ARGOCD_IDENTITY_MISSING, name, f"{told}: Argo CD reaches no cluster", fix)
+            text = f"has no annotation {IDENTITY_ANNOTATION}" if has == "" else "does not exist"
+            check.fail(Code.ARGOCD_IDENTITY_MISSING, name, f"{text}: Argo CD reaches no cluster", fix)
         elif has != email:
             check.fail(Code.ARGOCD_IDENTITY_WRONG, name, f"has {has}, ARGOCD_SERVICE_ACCOUNT is {email}", fix)
     for name, has in sorted(annotated.items()):
         if has == email and name not in ARGOCD_WORKLOADS:
-            told = "has Argo CD's Google identity too, and needs none"
+            text = "has Argo CD's Google identity too, and needs none"
             fix = commands.line("kubectl", "-n", namespace, "get", "serviceaccount", name, "-o", "yaml")
-            check.warn(Code.ARGOCD_IDENTITY_SHARED, name, told, fix)
+            check.warn(Code.ARGOCD_IDENTITY_SHARED, name, text, fix)
     return check.end(namespace, f"{email} on {' and '.join(ARGOCD_WORKLOADS)} alone")
 
 
@@ -187,13 +187,13 @@ def check_access(expected: Expected, seen: Central) -> list[Finding]:
                 extra.append(verb if where else f"{verb} in all namespaces")
         can = commands.line(*("kubectl", "auth", "can-i", "--list", "-n", namespace, f"--as={expected.account(name)}"))
         if missing:
-            told = f"may not {', '.join(missing)} Secrets in {namespace}"
-            check.fail(Code.SECRETS_VERB_MISSING, name, told, OVERLAY)
+            text = f"may not {', '.join(missing)} Secrets in {namespace}"
+            check.fail(Code.SECRETS_VERB_MISSING, name, text, OVERLAY)
         if extra:
             check.warn(Code.SECRETS_VERB_EXTRA, name, f"may {', '.join(extra)} Secrets, and needs not", can)
         if granted and name in seen.impersonation and check.known(seen.impersonation[name], name) is False:
-            told = "the Connect agent may not impersonate it, so every call is refused"
-            check.fail(Code.IMPERSONATION_MISSING, name, told, OVERLAY)
+            text = "the Connect agent may not impersonate it, so every call is refused"
+            check.fail(Code.IMPERSONATION_MISSING, name, text, OVERLAY)
     return check.end(namespace, "each function has its verbs on Secrets, and no more")
 
 
@@ -202,16 +202,16 @@ def check_policy(_: Expected, seen: Central) -> list[Finding]:
     check = Check("admission-policy")
     policy = check.known(seen.policy, POLICY)
     if policy is None and not isinstance(seen.policy, Unread):
-        told = "this ValidatingAdmissionPolicy does not exist: the functions' identities may write any Secret"
-        check.fail(Code.POLICY_MISSING, POLICY, told, OVERLAY)
+        text = "this ValidatingAdmissionPolicy does not exist: the functions' identities may write any Secret"
+        check.fail(Code.POLICY_MISSING, POLICY, text, OVERLAY)
         return check.end(POLICY, "")
     bindings = check.known(seen.policy_bindings, POLICY)
     if policy is None or bindings is None:
         return check.end(POLICY, "")
     ours = [one for one in bindings if at(one, "spec", "policyName") == POLICY]
     if not any("Deny" in (at(one, "spec", "validationActions") or []) for one in ours):
-        told = "no binding denies by it" if ours else "has no binding"
-        check.fail(Code.POLICY_NOT_ENFORCED, POLICY, told, OVERLAY)
+        text = "no binding denies by it" if ours else "has no binding"
+        check.fail(Code.POLICY_NOT_ENFORCED, POLICY, text, OVERLAY)
     elif at(policy, "spec", "failurePolicy") not in (None, "Fail"):
         check.fail(Code.POLICY_NOT_ENFORCED, POLICY, "its failurePolicy is not Fail", OVERLAY)
     for attempt, answer in sorted(seen.wrong_secrets.items()):
@@ -220,8 +220,8 @@ def check_policy(_: Expected, seen: Central) -> list[Finding]:
             check.fail(Code.POLICY_ACCEPTS_WRONG, attempt, "was accepted (dry run), and must be refused", OVERLAY)
     right = check.known(seen.right_secret, "a right Secret")
     if right is not None and not right.accepted:
-        told = f"write-secret's own Secret is refused (dry run): {right.message}"
-        check.fail(Code.POLICY_REFUSES_RIGHT, POLICY, told, OVERLAY)
+        text = f"write-secret's own Secret is refused (dry run): {right.message}"
+        check.fail(Code.POLICY_REFUSES_RIGHT, POLICY, text, OVERLAY)
     return check.end(POLICY, "refuses wrong Secrets of our identities, and accepts a right one (dry runs)")
 
 

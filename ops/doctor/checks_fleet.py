@@ -29,10 +29,10 @@ def check_membership_quota(expected: Expected, seen: Fleet) -> list[Finding]:
     limits = check.known(seen.membership_limits, project)
     if used is None or limits is None:
         return check.end(project, "")
-    told = []
+    text = []
     for location, number in sorted(used.items()):
         limit = limits.get(location, limits.get("" if location != "global" else "global", number + 1))
-        told.append(f"{number} of {limit} in {location}")
+        text.append(f"{number} of {limit} in {location}")
         ask = (
             f"open 'https://console.cloud.google.com/iam-admin/quotas?service=gkehub.googleapis.com&project={project}'"
         )
@@ -40,7 +40,7 @@ def check_membership_quota(expected: Expected, seen: Fleet) -> list[Finding]:
             check.fail(Code.MEMBERSHIPS_AT_QUOTA, location, f"{number} of {limit} memberships are used", ask)
         elif number >= NEAR * limit:
             check.warn(Code.MEMBERSHIPS_NEAR_QUOTA, location, f"{number} of {limit} memberships are used", ask)
-    return check.end(project, ", ".join(told) or "no memberships")
+    return check.end(project, ", ".join(text) or "no memberships")
 
 
 def check_gateway_quota(expected: Expected, seen: Fleet) -> list[Finding]:
@@ -55,17 +55,17 @@ def check_gateway_quota(expected: Expected, seen: Fleet) -> list[Finding]:
         f"&project={project}'"
     )
     if peak is not None and limit and peak >= NEAR * limit:
-        told = f"the busiest minute of the last hour had {peak} of {limit} requests"
-        check.warn(Code.GATEWAY_NEAR_QUOTA, project, told, ask)
+        text = f"the busiest minute of the last hour had {peak} of {limit} requests"
+        check.warn(Code.GATEWAY_NEAR_QUOTA, project, text, ask)
     average = None
     if limit and secrets is not None:
         average = len(secrets) * BURST_REQUESTS // BURST_MINUTES
         if average >= NEAR * limit:
-            told = (
+            text = (
                 f"Argo CD makes about {average} requests a minute for {counted(len(secrets), 'cluster')}"
                 f" with Applications, {limit} are allowed"
             )
-            check.warn(Code.GATEWAY_WILL_EXCEED, project, told, ask)
+            check.warn(Code.GATEWAY_WILL_EXCEED, project, text, ask)
     return check.end(
         project,
         f"{peak} of {limit} requests in the busiest minute of the last hour;"
@@ -78,13 +78,13 @@ def check_unmanaged(expected: Expected, seen: Fleet) -> list[Finding]:
     check = Check("unmanaged-secrets")
     unmanaged = check.known(seen.unmanaged, expected.settings.argocd_namespace)
     if unmanaged:
-        told = ", ".join(f"{secret} ({cluster})" for secret, cluster in unmanaged[:3])
+        text = ", ".join(f"{secret} ({cluster})" for secret, cluster in unmanaged[:3])
         more = f" and {len(unmanaged) - 3} more" if len(unmanaged) > 3 else ""
         verb = "is" if len(unmanaged) == 1 else "are"
         check.warn(
             Code.UNMANAGED_SECRETS,
             "",
-            f"{counted(len(unmanaged), 'unmanaged Secret')} {verb} for our clusters: {told}{more}",
+            f"{counted(len(unmanaged), 'unmanaged Secret')} {verb} for our clusters: {text}{more}",
             "python -m ops adopt --dry-run",
         )
     return check.end("", "no unmanaged Secret is for our clusters")
@@ -96,7 +96,7 @@ def check_writers(expected: Expected, seen: Fleet) -> list[Finding]:
     writers = check.known(seen.writers, expected.settings.argocd_namespace)
     namespace = expected.settings.argocd_namespace
     for secret, cluster, writer in writers or ():
-        told = f"is written by {writer}" + (f" for {cluster}" if cluster else "") + ": stop one of the two"
+        text = f"is written by {writer}" + (f" for {cluster}" if cluster else "") + ": stop one of the two"
         fix = commands.line("kubectl", "-n", namespace, "get", "secret", secret, "-o", "jsonpath={.metadata}")
-        check.warn(Code.SECOND_WRITER, secret, told, fix)
+        check.warn(Code.SECOND_WRITER, secret, text, fix)
     return check.end("", "no other tool writes cluster Secrets here")

@@ -56,15 +56,15 @@ def check_functions(expected: Expected, seen: Delivery) -> list[Finding]:
         )
         if (state := found.get("state")) != "ACTIVE":
             messages = "; ".join(str(at(one, "message")) for one in found.get("stateMessages") or [])
-            told = f"is {state}" + (f": {messages}" if messages else "")
-            check.fail(Code.FUNCTION_NOT_ACTIVE, name, told, describe)
+            text = f"is {state}" + (f": {messages}" if messages else "")
+            check.fail(Code.FUNCTION_NOT_ACTIVE, name, text, describe)
         account = at(found, "serviceConfig", "serviceAccountEmail")
         if account != expected.account(name):
-            told = f"runs as {account}, not as {expected.account(name)}"
-            check.fail(Code.FUNCTION_IDENTITY_WRONG, name, told, commands.TERRAFORM)
+            text = f"runs as {account}, not as {expected.account(name)}"
+            check.fail(Code.FUNCTION_IDENTITY_WRONG, name, text, commands.TERRAFORM)
         if (ingress := at(found, "serviceConfig", "ingressSettings")) != "ALLOW_INTERNAL_ONLY":
-            told = f"takes calls from outside the project ({ingress})"
-            check.warn(Code.FUNCTION_OPEN, name, told, commands.TERRAFORM)
+            text = f"takes calls from outside the project ({ingress})"
+            check.warn(Code.FUNCTION_OPEN, name, text, commands.TERRAFORM)
     return check.end("", f"{len(expected.functions)} ACTIVE, each with its own identity")
 
 
@@ -82,8 +82,8 @@ def check_code(expected: Expected, seen: Delivery) -> list[Finding]:
     if len(hashes) > 1:
         most = max(hashes, key=lambda one: sum(str(each) == one for each in found.values()))
         others = sorted(name for name, each in found.items() if str(each) != most)
-        told = f"run other code than the rest ({most[:12]}): a failed build, or an upgrade that broke off"
-        check.fail(Code.CODE_DIFFERS, ", ".join(others), told, commands.TERRAFORM)
+        text = f"run other code than the rest ({most[:12]}): a failed build, or an upgrade that broke off"
+        check.fail(Code.CODE_DIFFERS, ", ".join(others), text, commands.TERRAFORM)
     return check.end("", f"all run bundle {hashes[0][:12]}")
 
 
@@ -107,11 +107,11 @@ def check_settings(expected: Expected, seen: Delivery, environment: Mapping[str,
         )
         if differ:
             names = {one: one for one in differ} | {"SELECTOR": "CLUSTER_SELECTOR"}
-            told = ", ".join(
+            text = ", ".join(
                 f"{names[one]} is {theirs.get(names[one], '(not set)')!r}, yours is {environment.get(names[one], '(not set)')!r}"
                 for one in differ
             )
-            check.fail(Code.SETTINGS_DIFFER, name, told, commands.TERRAFORM)
+            check.fail(Code.SETTINGS_DIFFER, name, text, commands.TERRAFORM)
     return check.end("", "the same everywhere, and the same as yours")
 
 
@@ -181,8 +181,8 @@ def check_sinks(expected: Expected, seen: Delivery, google: Google) -> list[Find
             continue
         faults = [_sink_fault(expected, project, one, seen, google) for one in ours]
         if all(faults):
-            code, told, fix = next(fault for fault in faults if fault)
-            check.fail(code, f"{short(ours[0].get('name'))} in {project}", told, fix)
+            code, text, fix = next(fault for fault in faults if fault)
+            check.fail(code, f"{short(ours[0].get('name'))} in {project}", text, fix)
     number = len(expected.settings.source_projects)
     return check.end("", f"{number} source projects export their entries to {AUDIT_LOG_ENTRIES}")
 
@@ -196,9 +196,9 @@ def check_schedule(expected: Expected, seen: Delivery, now: datetime) -> list[Fi
         ours = [one for one in jobs if at(one, "pubsubTarget", "topicName") == expected.topic(SWEEP)]
         named = [one for one in jobs if short(one.get("name")) == SWEEP]
         if not ours:
-            told = "publishes to another topic" if named else "no schedule publishes to topic sweep"
+            text = "publishes to another topic" if named else "no schedule publishes to topic sweep"
             code = Code.JOB_WRONG if named else Code.JOB_MISSING
-            check.fail(code, SWEEP, told, commands.TERRAFORM)
+            check.fail(code, SWEEP, text, commands.TERRAFORM)
         elif all(one.get("state") != "ENABLED" for one in ours):
             paused = True
             location = str(ours[0].get("name", "")).split("/")[3:4]
@@ -206,15 +206,15 @@ def check_schedule(expected: Expected, seen: Delivery, now: datetime) -> list[Fi
                 *("gcloud", "scheduler", "jobs", "resume", short(ours[0].get("name"))),
                 *(f"--location={''.join(location)}", f"--project={expected.project}"),
             )
-            told = f"the schedule is {ours[0].get('state')}: look at `python -m ops plan`, then resume it"
-            check.warn(Code.JOB_PAUSED, SWEEP, told, resume)
+            text = f"the schedule is {ours[0].get('state')}: look at `python -m ops plan`, then resume it"
+            check.warn(Code.JOB_PAUSED, SWEEP, text, resume)
         elif not any(at(one, "pubsubTarget", "data") for one in ours):
             check.fail(Code.JOB_WRONG, SWEEP, "publishes without a body, which is refused", commands.TERRAFORM)
     last = check.known(seen.last_sweep, SWEEP)
     is_late = last is None or now - last > SWEEP_LATE
     if not isinstance(seen.last_sweep, Unread) and is_late and not paused:
-        told = "no sweep ended in the last day" if last is None else f"the last sweep ended {ago(last, now)}"
-        check.warn(Code.NO_SWEEP, SWEEP, told, commands.publish(expected.project, SWEEP, "{}"))
+        text = "no sweep ended in the last day" if last is None else f"the last sweep ended {ago(last, now)}"
+        check.warn(Code.NO_SWEEP, SWEEP, text, commands.publish(expected.project, SWEEP, "{}"))
     return check.end(SWEEP, f"scheduled; the last one ended {ago(last, now)}" if last else "scheduled")
 
 

@@ -129,11 +129,11 @@ def check_permissions(expected: Expected, seen: Google) -> list[Finding]:
                 )
             if (extra := held - needed) and not _is_wanted_terminal(name, extra):
                 some = sorted(extra)
-                told = ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
+                text = ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
                 check.warn(
                     Code.PERMISSION_EXTRA,
                     f"{expected.account(name)} on {project}",
-                    f"has more than it needs: {told}",
+                    f"has more than it needs: {text}",
                     commands.line(
                         *("gcloud", "projects", "get-iam-policy", project, "--flatten=bindings"),
                         f"--filter=bindings.members:{expected.account(name)}",

@@ -190,8 +190,8 @@ def _delivery(check: Check, expected: Expected, step: _Step, found: Json) -> Non
     if not policy:
         check.fail(Code.NO_DEAD_LETTER_POLICY, name, "has no dead-letter policy: it retries for ever", fix)
     elif at(policy, "deadLetterTopic") != expected.topic(DEAD_LETTERS):
-        told = f"gives up to {at(policy, 'deadLetterTopic')}, not to topic {DEAD_LETTERS}"
-        check.fail(Code.WRONG_DEAD_LETTER_TOPIC, name, told, fix)
+        text = f"gives up to {at(policy, 'deadLetterTopic')}, not to topic {DEAD_LETTERS}"
+        check.fail(Code.WRONG_DEAD_LETTER_TOPIC, name, text, fix)
     elif (attempts := _number(at(policy, "maxDeliveryAttempts"), 5)) < FEWEST_ATTEMPTS:
         check.warn(
             Code.ATTEMPTS_TOO_FEW, name, f"gives up after {attempts} attempts; new grants take minutes to work", fix

@@ -1,4 +1,4 @@
-"""The commands that mend: exact, and none of them deletes anything. Pure."""
+"""The commands that repair: exact, and none of them deletes anything. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All checks, in the order in which an operator mends. Pure."""
+"""All checks, in the order in which an operator repairs. Pure."""
 
 from __future__ import annotations
 

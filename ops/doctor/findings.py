@@ -105,8 +105,8 @@ def as_text(findings: Sequence[Finding], seconds: float) -> str:
         if finding.fix:
             lines.append(f"{'':7}  {'':{width}}  fix: {finding.fix}")
     counts = Counter(finding.status for finding in findings)
-    told = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
-    lines.append(f"{counted(len({finding.check for finding in findings}), 'check')} in {seconds:.1f} s: {told}.")
+    text = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
+    lines.append(f"{counted(len({finding.check for finding in findings}), 'check')} in {seconds:.1f} s: {text}.")
     return "\n".join(lines)
 
 
