@@ -180,7 +180,9 @@ def _find(options: argparse.Namespace) -> LocalCloud:
 
 def _up(options: argparse.Namespace) -> int:
     # Only this command needs the whole cloud: the others stay quick.
-    from local.cloud import Cloud, Config
+    from local.cloud import Cloud
+    from local.config import Config
+    from local.control import control_app
     from local.google.pubsub.sdk import UnavailableError
     from local.processes import StartError
     from local.real.build import MissingError
@@ -188,7 +190,7 @@ def _up(options: argparse.Namespace) -> int:
     given = {f.name: getattr(options, f.name) for f in fields(Config) if getattr(options, f.name, None) is not None}
     given["ports"] = {name: int(port) for pair in options.ports for name, port in pair.items()}
     given["settings"] = {name: value for pair in options.settings for name, value in pair.items()}
-    cloud = Cloud(Config(**given))
+    cloud = Cloud(Config(**given), control_app)
 
     async def run() -> int:
         stop = asyncio.Event()

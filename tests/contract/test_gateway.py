@@ -18,9 +18,11 @@ import pytest
 import yaml
 from kubernetes import client, watch
 
-from local.cloud import FLEET, NUMBERS, Cloud, Config
-from local.control import LocalCloud
+from local.cloud import Cloud
+from local.config import Config
+from local.control import LocalCloud, control_app
 from local.environment import control_url
+from local.names import FLEET, NUMBERS
 from tests.contract.background import BackgroundLoop
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """A cloud without functions, with a GKE cluster `blue` in the fleet, and nobody let in."""
     directory = tmp_path_factory.mktemp("cloud")
     quick = Config(directory, targets=(), create_seconds=0, membership_seconds=0)
-    running = Cloud(quick)
+    running = Cloud(quick, control_app)
     with BackgroundLoop() as loop:
         loop.run(running.start())
         try:

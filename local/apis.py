@@ -1,0 +1,166 @@
+"""The emulated Google Cloud APIs of one local cloud, each behind a port of its own with faults and the log of calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from local.certificates import Authority
+from local.google import gateway
+from local.google.faults import Calls, Faults, observed
+from local.google.fleet.api import fleet_app
+from local.google.fleet.credentials import generate_credentials_routes
+from local.google.fleet.state import Fleet
+from local.google.gke.api import gke_app
+from local.google.gke.state import Gke
+from local.google.metadata import identity_token, metadata_app
+from local.google.platform import Projects, platform_app
+from local.google.pubsub import sdk
+from local.google.pubsub.broker import Broker
+from local.google.pubsub.observed import ObservedPublish
+from local.google.pubsub.rest import rest_app
+from local.google.pubsub.rpc import serve_grpc
+from local.google.wire import google_api
+from local.identities import service_account, shipped_roles, with_shipped_roles
+from local.listener import Listener
+from local.names import FLEET, NUMBERS, PERSON, REGION, SOURCES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AsyncExitStack
+    from pathlib import Path
+
+    from starlette.types import ASGIApp
+
+    from local.clusters import Clusters
+    from local.config import Config
+    from local.google.iam import Iam
+
+Json = dict[str, Any]
+
+# gcloud's name of an API → the listener that answers for it.
+OVERRIDES = {"serviceusage": "platform", "cloudresourcemanager": "platform"}
+
+
+class Apis:
+    """All APIs; `listeners` are their ports by name. `emit_audit` and `emit_membership` take what they tell."""
+
+    def __init__(
+        self,
+        config: Config,
+        directory: Path,
+        *,
+        emit_audit: Callable[[Json], None],
+        emit_membership: Callable[[str, Json], None],
+    ) -> None:
+        self.config = config
+        self.directory = directory
+        self.iam: Iam = with_shipped_roles(FLEET, list(SOURCES))
+        self.iam.owners.add(PERSON)
+        self.projects = Projects(NUMBERS)
+        self.faults = Faults()
+        self.calls = Calls()
+        self.authority = Authority()
+        self.listeners: dict[str, Listener] = {}
+        self.broker = Broker(identity_token) if config.pubsub == "embedded" else None
+        self.pubsub: Broker | sdk.Emulator
+        self.pubsub_address = ""
+        self.gke = Gke(
+            self.projects,
+            emit_audit=emit_audit,
+            create_seconds=config.create_seconds,
+            delete_seconds=config.delete_seconds,
+            update_seconds=config.update_seconds,
+        )
+        self.fleet = Fleet(
+            self.projects, self.gke, emit_membership=emit_membership, operation_seconds=config.membership_seconds
+        )
+
+    def listen(self, clusters: Clusters, control: ASGIApp) -> None:
+        """Take all ports, so that everybody can be told of them before anything runs."""
+        self.gke.on_cluster_running = clusters.add_gke
+        self.gke.on_cluster_gone = clusters.remove_gke
+        self.gke.kubernetes_endpoint = lambda name: (
+            f"{self.listeners['kubernetes'].address}{clusters.path(name)}",
+            self.authority.pem.decode(),
+        )
+        container = self._listen("container", gke_app(self.gke, self.iam))
+        self.fleet.container_host = container.address
+        self._listen("gkehub", fleet_app(self.fleet, self.iam))
+        self._listen("platform", platform_app(self.iam, self.projects))
+        credentials = google_api(
+            generate_credentials_routes(self.fleet, self.iam, self.gateway_url, ca_pem=self.authority.pem.decode())
+        )
+
+        def member(location: str, membership_id: str) -> gateway.Member | None:
+            return clusters.through_gateway(self.fleet, location, membership_id)
+
+        way = gateway.gateway_app(self.iam, FLEET, NUMBERS[FLEET], member, credentials)
+        self._listen("connectgateway", way, secure=True)
+        self._listen("kubernetes", clusters, secure=True)
+        self.listeners["control"] = Listener(control, port=self.config.ports.get("control", 0))
+        for name in shipped_roles():
+            self._listen_for_metadata(name, service_account(name, FLEET))
+        self._listen_for_metadata("you", PERSON)
+        if self.broker is not None:
+            self._listen("pubsub", rest_app(self.broker))
+
+    def _listen(self, api: str, app: ASGIApp, *, secure: bool = False) -> Listener:
+        watched = observed(app, api, self.iam, self.faults, self.calls)
+        certificate, key = (
+            (self.directory / "server.pem", self.directory / "server-key.pem") if secure else (None, None)
+        )
+        listener = Listener(watched, port=self.config.ports.get(api, 0), certificate=certificate, key=key)
+        self.listeners[api] = listener
+        return listener
+
+    def _listen_for_metadata(self, name: str, email: str) -> None:
+        app = metadata_app(self.iam, email, FLEET, NUMBERS[FLEET], region=REGION, lifetime=self.config.token_seconds)
+        # Its calls stay out of the log: they are no part of what an onboarding costs.
+        self.listeners[f"metadata {name}"] = Listener(observed(app, f"metadata {name}", self.iam, self.faults, Calls()))
+
+    async def start(self) -> None:
+        """Return once all ports answer, but Pub/Sub's gRPC."""
+        await asyncio.gather(*(listener.start() for listener in self.listeners.values()))
+
+    async def stop(self) -> None:
+        """Stop what is under way, then close the ports."""
+        await self.fleet.close()
+        await self.gke.close()
+        await asyncio.gather(*(listener.stop() for listener in self.listeners.values()))
+
+    async def start_pubsub(self, running: AsyncExitStack, on_death: Callable[[str, int, Path], None]) -> None:
+        """Start Pub/Sub's gRPC, or the Cloud SDK's emulator; `running` ends it."""
+        port = self.config.ports.get("pubsub-grpc", 0)
+        if self.broker is not None:
+            self.pubsub = self.broker
+            server, port = await serve_grpc(self.broker, port, [ObservedPublish(self.faults, self.calls)])
+            running.push_async_callback(server.stop, 0)
+        else:
+            log = self.directory / "log" / "pubsub.log"
+            emulator = self.pubsub = await sdk.start(log, port)
+            running.push_async_callback(emulator.close)
+
+            async def until_it_ends() -> None:
+                on_death("the Pub/Sub emulator", await emulator.process.wait(), log)
+
+            watch = asyncio.create_task(until_it_ends())
+            running.callback(watch.cancel)
+            port = emulator.port
+        self.pubsub_address = f"127.0.0.1:{port}"
+
+    def overrides(self) -> dict[str, str]:
+        """gcloud's endpoint overrides that the functions do not need."""
+        urls = {api: f"{self.listeners[listener].url}/" for api, listener in OVERRIDES.items()}
+        return {**urls, "pubsub": self.pubsub_url()}
+
+    def pubsub_url(self) -> str:
+        """Where Pub/Sub speaks REST."""
+        return f"{self.listeners['pubsub'].url}/" if "pubsub" in self.listeners else f"http://{self.pubsub_address}/"
+
+    def gateway_url(self, membership: Json) -> str:
+        """The URL of a member's Kubernetes API through the gateway."""
+        _, _, _, location, _, short = membership["name"].split("/")
+        collection = "gkeMemberships" if "gkeCluster" in membership.get("endpoint", {}) else "memberships"
+        base = self.listeners["connectgateway"].url
+        return f"{base}/v1/projects/{NUMBERS[FLEET]}/locations/{location}/{collection}/{short}"

@@ -1,0 +1,116 @@
+"""The Kubernetes APIs of all clusters: embedded, or kube-apiservers; reached directly or through the gateway."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from local.google import gateway
+from local.google.gke.names import full_name
+from local.kubernetes.authorization import User
+from local.kubernetes.cluster import Cluster
+from local.kubernetes.host import PREFIX, ClusterHost
+from local.names import FLEET, key
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from starlette.types import Receive, Scope, Send
+
+    from local.google.fleet.state import Fleet
+    from local.google.iam import Iam
+    from local.real.kubernetes import ControlPlanes, RealCluster
+
+Json = dict[str, Any]
+
+
+async def settled(result: Awaitable[Any] | Any) -> Any:
+    """Return a result: the embedded parts give it at once, the real ones later."""
+    return await result if inspect.isawaitable(result) else result
+
+
+class Clusters:
+    """Clusters by full name; an attached one goes by its membership's. `on_change` is called when one comes or goes.
+
+    `planes`, if given, starts a kube-apiserver for each cluster.
+    """
+
+    def __init__(self, iam: Iam, on_change: Callable[[], None]) -> None:
+        self.members: dict[str, Cluster | RealCluster] = {}
+        self.planes: ControlPlanes | None = None
+        self._iam = iam
+        self._on_change = on_change
+        self._host = ClusterHost()
+
+    def close(self) -> None:
+        """End all watches; call it before the server stops."""
+        self._host.close()
+
+    def add(self, name: str, iam_allows: Callable[[str, str], bool] | None) -> Cluster | RealCluster:
+        """Give a cluster its Kubernetes API."""
+        if self.planes is None:
+            made: Cluster | RealCluster = Cluster(name, iam_allows=iam_allows)
+        else:
+            made = self.planes.cluster(name, iam_allows)
+        self.members[name] = made
+        self._host.add(key(name), made)
+        self._on_change()
+        return made
+
+    def add_gke(self, cluster: Json) -> None:
+        """Serve a GKE cluster, where Google's IAM has a say."""
+        name = full_name(cluster)
+        project = name.split("/")[1]
+        self.add(name, lambda user, permission: self._iam.allows(user, permission, project))
+
+    def add_attached(self, membership: str) -> None:
+        """Serve an attached cluster, which is reached through its agent."""
+        if membership not in self.members:
+            cluster = self.add(membership, None)
+            cluster.tokens[_agent_token(cluster)] = User(gateway.AGENT, tuple(gateway.AGENT_GROUPS))
+
+    def remove(self, name: str) -> None:
+        """Serve a cluster no more."""
+        self.members.pop(name, None)
+        self._host.remove(key(name))
+        self._on_change()
+
+    def remove_gke(self, cluster: Json) -> None:
+        """Serve a GKE cluster no more."""
+        self.remove(full_name(cluster))
+
+    async def apply(self, name: str, manifests: Iterable[Json]) -> None:
+        """Write objects into a cluster, as its administrator."""
+        for manifest in manifests:
+            await settled(self.members[name].put(manifest))
+
+    def path(self, name: str) -> str:
+        """Return the path of a cluster's own endpoint, behind the listener's address."""
+        return f"{PREFIX}{key(name)}"
+
+    def through_gateway(self, fleet: Fleet, location: str, membership_id: str) -> gateway.Member | None:
+        """What the gateway reaches under a membership; None where nothing is there, not ready, or not connected."""
+        name = f"projects/{FLEET}/locations/{location}/memberships/{membership_id}"
+        if not fleet.connected(name):
+            return None
+        membership = fleet.membership(name)
+        link = membership.get("endpoint", {}).get("gkeCluster", {}).get("resourceLink")
+        cluster = self.members.get(link.split("/", 3)[3] if link else name)
+        if cluster is None or membership["state"]["code"] == "CREATING":
+            return None
+        if link:
+            return gateway.Member(cluster.app, "gkeMemberships", cluster.admin_token)
+        return gateway.Member(cluster.app, "memberships", _agent_token(cluster))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The clusters' own endpoints, for kubectl with a cluster's token; a GKE cluster knows Google's tokens too."""
+        if scope["type"] != "http":
+            return
+        cluster = self._host.clusters.get(scope["path"].removeprefix(PREFIX).partition("/")[0])
+        if cluster is not None and scope.get("identity") and "/clusters/" in cluster.name:
+            scope = {**scope, "headers": gateway.impersonating(scope, cluster.admin_token)}
+        await self._host(scope, receive, send)
+
+
+def _agent_token(cluster: Cluster | RealCluster) -> str:
+    return f"agent.{cluster.admin_token}"

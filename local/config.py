@@ -1,0 +1,38 @@
+"""How a local cloud runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from local.names import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Config:
+    """A port that is not named is a free one. Seconds of clusters and memberships are for people to watch."""
+
+    directory: Path = Path(".local")
+    source: Path = ROOT / "main.py"
+    targets: tuple[str, ...] | None = None
+    ports: Mapping[str, int] = field(default_factory=dict)
+    pubsub: Literal["embedded", "emulator"] = "embedded"
+    kube: Literal["embedded", "real"] = "embedded"
+    spare: int = 1  # real servers that wait for the next cluster
+    argocd: Literal["none", "real"] = "none"
+    create_seconds: float = 1.0
+    delete_seconds: float = 1.0
+    update_seconds: float = 0.2
+    membership_seconds: float = 0.2
+    retry_min: float = 1.0
+    retry_max: float = 10.0
+    attempts: int = 20
+    token_seconds: int = 3600
+    selector: str = ""
+    label_keys: str = ""
+    hold: int = 600
+    settings: Mapping[str, str] = field(default_factory=dict)
