@@ -25,7 +25,7 @@ CLUSTERS_SHORT = "the full name, or its last part where only one has it"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     try:
         return int(options.run(options) or 0)
     except (environment.NotRunningError, ControlError, OSError) as error:
@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of `python -m local`; building it has no side effect."""
     parser = argparse.ArgumentParser(
         prog="python -m local", description="Google Cloud on a laptop, with the functions."
     )
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     admit = command(
         "admit",
         _on_membership("admit"),
-        "let an attached cluster admit the functions (what gcloud generate-gateway-rbac --apply does)",
+        "let an attached cluster admit the functions (what `gcloud container fleet memberships generate-gateway-rbac --apply` does)",
     )
     admit.add_argument("membership", help=CLUSTERS_SHORT)
     admit.add_argument(

@@ -25,7 +25,7 @@ _SHORT = "full name, its membership's, or a short name that only one has"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     try:
         code = int(options.run(options))
         sys.stdout.flush()
@@ -55,7 +55,8 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of `python -m ops`; building it has no side effect."""
     parser = _Parser(
         prog="python -m ops",
         description="Look after the Fleet Registrar. Settings come from the environment, as the functions have them.",

@@ -14,8 +14,8 @@ from local.processes import StartError
 from local.real import build
 
 
-def main() -> int:
-    """Run one command and return its exit code."""
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of `python -m local.real`."""
     parser = argparse.ArgumentParser(prog="python -m local.real", description="kube-apiserver and Argo CD themselves.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     one = commands.add_parser("build", help="build what is not in the cache yet")
@@ -24,7 +24,12 @@ def main() -> int:
         "run", help="run a command with KUBE_API_SERVER, KUBE_API_TOKEN and KUBE_API_CA of a fresh real cluster"
     )
     run.add_argument("line", nargs=argparse.REMAINDER, metavar="COMMAND …")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    """Run one command and return its exit code."""
+    options = command_line().parse_args()
     try:
         if options.command == "run":
             return asyncio.run(_run(options.line[options.line[:1] == ["--"] :]))

@@ -21,15 +21,19 @@ from tests.bench.table import Noise, Row, printed
 PARTS = ("calls", "latency", "burst", "cold", "sweep")
 
 
-def main() -> int:
-    """Measure, print, draw; 1 where a count, memory or loss is not held."""
+def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description="Measure the numbers and print the table."
     )
     parser.add_argument("--quick", action="store_true", help="smaller numbers, in about a minute; draws nothing")
     parser.add_argument("--only", choices=PARTS, action="append", help="one part (may be repeated)")
     parser.add_argument("--plots", type=Path, default=ROOT / "docs", help="where the plots go (default: docs)")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    """Measure, print, draw; 1 where a count, memory or loss is not held."""
+    options = command_line().parse_args()
     parts = tuple(options.only or PARTS)
     rows: list[Row] = []
     noise = {part: Noise() for part in parts}

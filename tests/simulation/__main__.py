@@ -22,8 +22,7 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def main(arguments: list[str]) -> int:
-    """Run until enough is done."""
+def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--runs", type=int, default=0, help="how many runs")
     parser.add_argument("--lives", type=int, default=0, help="how many life cycles of clusters (default 100000)")
@@ -31,7 +30,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=None, help="seed of the first run; the others count on from it")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--sweeps", type=int, default=0, help="and so many sweeps on lists that lie")
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Run until enough is done."""
+    given = command_line().parse_args(arguments)
     if not given.runs and not given.lives:
         given.lives = 100_000
     first = secrets.randbits(40) if given.seed is None else given.seed
