@@ -236,7 +236,10 @@ class Gke:
         version: str = "v1",
         authorize: Authorize | None = None,
     ) -> Json:
-        """Replace all labels (`gcloud --update-labels` replaces them too); None as fingerprint stands for the current one."""
+        """Replace all labels, as `gcloud container clusters update --update-labels` does.
+
+        None as fingerprint stands for the current one.
+        """
         asked = {"name": name, "resourceLabels": resource_labels, "labelFingerprint": fingerprint or ""}
         call = self._call("SetLabels", name, caller, asked, version)
         with self._audited(call, authorize):

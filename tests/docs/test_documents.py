@@ -1,0 +1,59 @@
+"""Every document: its blocks parse, its commands are accepted by their tools, its links and file names exist."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.docs import documentation, tools
+from tests.docs.reading import Document, documents, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATHS = documents()
+document = pytest.mark.parametrize("path", PATHS, ids=[path.as_posix() for path in PATHS])
+reading = functools.cache(read)
+
+
+def show(faults: list[tools.Fault]) -> str:
+    return "\n" + "\n".join(str(fault) for fault in faults)
+
+
+@document
+def test_blocks_have_a_language_and_parse(path: Path) -> None:
+    found = documentation.block_faults(reading(path))
+    assert not found, show(found)
+
+
+@document
+def test_commands_are_accepted_by_their_tools(path: Path) -> None:
+    found = tools.faults(documentation.commands(reading(path)))
+    assert not found, show(found)
+
+
+@document
+def test_links_lead_to_a_file_and_a_heading(path: Path) -> None:
+    found = documentation.link_faults(reading(path))
+    assert not found, show(found)
+
+
+@document
+def test_named_files_exist(path: Path) -> None:
+    found = documentation.name_faults(reading(path))
+    assert not found, show(found)
+
+
+@pytest.mark.parametrize("tool", tools.CHECKS)
+def test_the_tool_checks_its_commands_here(tool: str) -> None:
+    """Says aloud which commands were not checked because the machine lacks their tool."""
+    if tool in tools.missing():
+        pytest.skip(f"left out: {tool} commands in the documentation; {tool} is not installed here")
+
+
+def test_nobody_excuses_a_command_that_no_document_has() -> None:
+    everywhere: list[Document] = [reading(path) for path in PATHS]
+    named = {command.name for one in everywhere for command in documentation.commands(one)}
+    assert {tool for tool in tools.UNCHECKED if tool not in named} <= set(tools.SHELL)
