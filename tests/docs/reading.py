@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent
 # Languages of fenced blocks. `sh` holds commands, `text` holds output and pictures; README.md beside this file says more.
 SHELL = "sh"
-LANGUAGES = {SHELL, "text", "python", "yaml", "json", "hcl", "diff"}
+LANGUAGES = {SHELL, "text", "mermaid", "python", "yaml", "json", "hcl", "diff"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,8 @@ def _python_faults(command: Command) -> list[Fault]:
         return [_fault(Code.OPTION, command, f"there is no module {module}")]
     if not (ROOT / module.partition(".")[0]).is_dir() and not command.whole:
         return []  # another project's module
+    if not command.whole:  # a word in capitals stands for a value
+        arguments = [OPEN if re.fullmatch(r"[A-Z_]{2,}", word) else word for word in arguments]
     parser = _parser_of(module)
     if parser is None:
         return (
