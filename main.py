@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import functions_framework
 
-from shared import entry, imports
+from shared.runtime import dispatch, lazy_imports
 
 if TYPE_CHECKING:
     from cloudevents.http import CloudEvent
 
-imports.lighten()
+lazy_imports.lighten()
 
 
 @functions_framework.cloud_event
@@ -27,7 +27,7 @@ def register_membership(event: CloudEvent) -> None:
     """Make sure that a wanted cluster is in the fleet."""
     from functions import register_membership as step
 
-    entry.serve("register-membership", event, step.run)
+    dispatch.serve("register-membership", event, step.run)
 
 
 @functions_framework.cloud_event
@@ -35,7 +35,7 @@ def grant_rbac(event: CloudEvent) -> None:
     """Let Argo CD's identity into the cluster, and prove it."""
     from functions import grant_rbac as step
 
-    entry.serve("grant-rbac", event, step.run)
+    dispatch.serve("grant-rbac", event, step.run)
 
 
 @functions_framework.cloud_event
@@ -43,7 +43,7 @@ def write_secret(event: CloudEvent) -> None:
     """Write the cluster Secret."""
     from functions import write_secret as step
 
-    entry.serve("write-secret", event, step.run)
+    dispatch.serve("write-secret", event, step.run)
 
 
 @functions_framework.cloud_event
@@ -51,7 +51,7 @@ def remove_secret(event: CloudEvent) -> None:
     """Hold or remove the cluster Secret."""
     from functions import remove_secret as step
 
-    entry.serve("remove-secret", event, step.run)
+    dispatch.serve("remove-secret", event, step.run)
 
 
 @functions_framework.cloud_event
@@ -59,7 +59,7 @@ def revoke_rbac(event: CloudEvent) -> None:
     """Remove our binding from a cluster that has left."""
     from functions import revoke_rbac as step
 
-    entry.serve("revoke-rbac", event, step.run)
+    dispatch.serve("revoke-rbac", event, step.run)
 
 
 @functions_framework.cloud_event
@@ -67,7 +67,7 @@ def unregister_membership(event: CloudEvent) -> None:
     """Delete the membership that we made for a cluster that is gone."""
     from functions import unregister_membership as step
 
-    entry.serve("unregister-membership", event, step.run)
+    dispatch.serve("unregister-membership", event, step.run)
 
 
 @functions_framework.cloud_event

@@ -8,27 +8,23 @@ RBAC of ours); on attached clusters a person lets it in once. It alone may bind 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
-from shared import decisions, rbac
-from shared.codes import Decision, ErrorCode
-from shared.decisions import Move
-from shared.errors import PermanentError, RefusedError, RetryableError
-from shared.facts import Cluster, Membership
-from shared.messages import Next, Outcome, Request
-from shared.outcomes import not_admitted, without_acting
-from shared.rbac import Difference
-from shared.reading import membership_of, read_subject
-
-if TYPE_CHECKING:
-    from shared.rbac import Object
-    from shared.services import Services
+from shared.clients.observe import membership_of, read_subject
+from shared.clients.ports import Services
+from shared.decisions import rbac, steps
+from shared.decisions.outcomes import not_admitted, without_acting
+from shared.decisions.rbac import Difference, Object
+from shared.decisions.steps import Move
+from shared.values.codes import Decision, ErrorCode
+from shared.values.errors import PermanentError, RefusedError, RetryableError
+from shared.values.messages import Next, Outcome, Request
+from shared.values.model import Cluster, Membership
 
 
 def run(asked: Request, services: Services) -> Outcome:
     """Do the step for what the message names."""
     subject = read_subject(asked, services)
-    move = decisions.GRANT[subject.state]
+    move = steps.GRANT[subject.state]
     if move is not Move.ONBOARD:
         return without_acting(move, subject, services.settings)
     membership = subject.membership

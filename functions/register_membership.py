@@ -6,25 +6,21 @@ source projects. Deletes only a membership of its own that an earlier cluster of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from shared import decisions
-from shared.codes import Decision, ErrorCode
-from shared.decisions import Found, Move
-from shared.errors import PermanentError, RetryableError, TakenError
-from shared.facts import Cluster, Membership, State, state_of_cluster
-from shared.messages import Next, Outcome, Request
-from shared.outcomes import without_acting
-from shared.reading import read_cluster, read_subject
-
-if TYPE_CHECKING:
-    from shared.services import Services
+from shared.clients.observe import read_cluster, read_subject
+from shared.clients.ports import Services
+from shared.decisions import steps
+from shared.decisions.outcomes import without_acting
+from shared.decisions.steps import Found, Move
+from shared.values.codes import Decision, ErrorCode
+from shared.values.errors import PermanentError, RetryableError, TakenError
+from shared.values.messages import Next, Outcome, Request
+from shared.values.model import Cluster, Membership, State, state_of_cluster
 
 
 def run(asked: Request, services: Services) -> Outcome:
     """Do the step for what the message names."""
     subject = read_subject(asked, services)
-    move = decisions.REGISTER[subject.state]
+    move = steps.REGISTER[subject.state]
     if move is not Move.ONBOARD:
         return without_acting(move, subject, services.settings)
     if isinstance(subject.cluster, Cluster):
@@ -48,7 +44,7 @@ def _registered(cluster: Cluster, services: Services) -> tuple[Membership, Decis
             found = services.fleet.membership(own)
             if found is None:
                 raise
-    match decisions.membership_for(cluster, found):
+    match steps.membership_for(cluster, found):
         case Found.USE:
             return found, Decision.UNCHANGED
         case Found.REPLACE:

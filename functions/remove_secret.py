@@ -7,20 +7,17 @@ Secrets in Argo CD's namespace (a Role in the central cluster).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from shared import cluster_secret, decisions
-from shared.cluster_secret import CLUSTER_ID, MEMBERSHIP_UID
-from shared.codes import Decision, Finding
-from shared.decisions import Move
-from shared.facts import Cluster, Membership, State
-from shared.messages import Next, Outcome, Request
-from shared.outcomes import why, without_acting
-from shared.reading import Subject, find_membership, read_subject
-
-if TYPE_CHECKING:
-    from shared.cluster_secret import ClusterSecret, Reason
-    from shared.services import Services
+from shared.clients.observe import find_membership, read_subject
+from shared.clients.ports import Services
+from shared.decisions import secret_plan, steps
+from shared.decisions.outcomes import why, without_acting
+from shared.decisions.steps import Move
+from shared.values import cluster_secret
+from shared.values.cluster_secret import CLUSTER_ID, MEMBERSHIP_UID, ClusterSecret, Reason
+from shared.values.codes import Decision, Finding
+from shared.values.messages import Next, Outcome, Request
+from shared.values.model import Cluster, Membership, State
+from shared.values.target import Subject
 
 _DOING = {
     Move.HOLD: (Decision.HELD, "held the Secret"),
@@ -44,7 +41,7 @@ def run(asked: Request, services: Services) -> Outcome:
         and cluster is not None
         and find_membership(cluster, asked.membership, services) is not None
     )
-    move = decisions.remove(
+    move = steps.remove(
         subject.state, secret, asked, services.settings, services.now(), earlier=earlier, registered=registered
     )
     return _act(move, subject, secret, "not-wanted" if subject.state is State.NOT_WANTED else "going", services)
@@ -69,7 +66,7 @@ def _for_membership(asked: Request, services: Services) -> Outcome:
     membership = subject.membership if isinstance(subject.membership, Membership) else None
     uid = membership.unique_id if membership else None
     earlier = secret is not None and secret.was_written_for_another(MEMBERSHIP_UID, uid)
-    move = decisions.remove_attached(subject.state, secret, asked, services.settings, services.now(), earlier=earlier)
+    move = steps.remove_attached(subject.state, secret, asked, services.settings, services.now(), earlier=earlier)
     left = subject.state is State.GONE or (subject.state is State.NOT_WANTED and earlier)
     reason: Reason = "left-fleet" if left else "not-wanted" if subject.state is State.NOT_WANTED else "going"
     return _act(move, subject, secret, reason, services)
@@ -92,9 +89,7 @@ def _act(move: Move, subject: Subject, secret: ClusterSecret | None, reason: Rea
     if secret is not None and move is Move.DELETE:
         services.central.delete(secret)
     elif secret is not None and move in (Move.HOLD, Move.LIFT):
-        patch = (
-            cluster_secret.hold(secret, reason, services.now()) if move is Move.HOLD else cluster_secret.lift(secret)
-        )
+        patch = secret_plan.hold(secret, reason, services.now()) if move is Move.HOLD else secret_plan.lift(secret)
         if patch is None:
             return Outcome(Decision.UNCHANGED, subject.state, f"the Secret is held already: {said}")
         services.central.patch(secret, patch)

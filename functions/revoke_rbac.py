@@ -6,20 +6,16 @@ get, delete in the source projects; list on Secrets in Argo CD's namespace. On a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from shared import decisions, rbac
-from shared.codes import Decision
-from shared.decisions import Move
-from shared.errors import RefusedError
-from shared.facts import Cluster, Membership
-from shared.messages import Next, Outcome, Request
-from shared.outcomes import not_admitted, why, without_acting
-from shared.reading import find_membership, read_subject
-
-if TYPE_CHECKING:
-    from shared.reading import Subject
-    from shared.services import Services
+from shared.clients.observe import find_membership, read_subject
+from shared.clients.ports import Services
+from shared.decisions import rbac, steps
+from shared.decisions.outcomes import not_admitted, why, without_acting
+from shared.decisions.steps import Move
+from shared.values.codes import Decision
+from shared.values.errors import RefusedError
+from shared.values.messages import Next, Outcome, Request
+from shared.values.model import Cluster, Membership
+from shared.values.target import Subject
 
 
 def run(asked: Request, services: Services) -> Outcome:
@@ -28,7 +24,7 @@ def run(asked: Request, services: Services) -> Outcome:
     subject = read_subject(asked, services, has_secret=secret is not None)
     if subject.asked.cluster is not None and asked.cluster is None:
         secret = services.central.secret_of(subject.asked.cluster, None)
-    move = decisions.revoke(subject.state, secret_left=secret is not None)
+    move = steps.revoke(subject.state, secret_left=secret is not None)
     if move not in (Move.REVOKE, Move.HAND_ON):
         if secret is not None and move is Move.NOTHING:
             message = f"nothing to do: Secret {secret.name} of {subject.name} is still there"

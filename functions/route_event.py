@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from shared import entry, events, logs
-from shared.codes import Decision, ErrorCode
-from shared.errors import PermanentError
-from shared.messages import AUDIT_LOG_ENTRIES, Message, json_object
+from shared.clients.ports import Services
+from shared.decisions import events
+from shared.runtime import dispatch, logs
+from shared.values.codes import Decision, ErrorCode
+from shared.values.errors import PermanentError
+from shared.values.messages import AUDIT_LOG_ENTRIES, Message, json_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudevents.http import CloudEvent
 
-    from shared.services import Services
 
 STEP = "route-event"
 
@@ -27,7 +28,7 @@ STEP = "route-event"
 def serve(event: CloudEvent) -> None:
     """Answer one event."""
     message = _message(event)
-    entry.answer(STEP, message, lambda world, trace: run(event, message, world, trace))
+    dispatch.answer(STEP, message, lambda world, trace: run(event, message, world, trace))
 
 
 def run(event: CloudEvent, message: Message, world: Services, trace: str) -> events.Route:
@@ -70,7 +71,7 @@ def _message(event: CloudEvent) -> Message:
     attributes: Mapping[str, Any] = event.get_attributes()
     kind = str(attributes["type"])
     if kind == events.PUBSUB:
-        message = entry.envelope(event)
+        message = dispatch.envelope(event)
         return Message(message.data, {**message.attributes, "topic": AUDIT_LOG_ENTRIES}, message.id, message.published)
     data = event.data if isinstance(event.data, bytes) else json.dumps(event.data).encode()
     told = {key: str(attributes[key])[:200] for key in ("id", "source", "subject", "type") if attributes.get(key)}

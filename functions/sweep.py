@@ -10,19 +10,19 @@ import functools
 import random
 from typing import TYPE_CHECKING
 
-from shared import entry, logs, messages, sweeping
-from shared.codes import Decision, ErrorCode
-from shared.errors import PermanentError
-from shared.inventory import read_inventory
-from shared.resources import ClusterName, NameFault
-from shared.sweeping import Plan, Scope
+from shared.clients.inventory import read_inventory
+from shared.clients.ports import Services
+from shared.decisions import sweep_plan
+from shared.decisions.sweep_plan import Plan
+from shared.runtime import dispatch, logs
+from shared.values import messages
+from shared.values.codes import Decision
+from shared.values.messages import Message, Scope
+from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     from cloudevents.http import CloudEvent
 
-    from shared.messages import Message
-    from shared.services import Services
-    from shared.settings import Settings
 
 STEP = "sweep"
 MOST_REPORTS = 200
@@ -30,13 +30,13 @@ MOST_REPORTS = 200
 
 def serve(event: CloudEvent) -> None:
     """Answer one delivery."""
-    message = entry.envelope(event)
-    entry.answer(STEP, message, lambda world, trace: run(message, world, trace))
+    message = dispatch.envelope(event)
+    dispatch.answer(STEP, message, lambda world, trace: run(message, world, trace))
 
 
 def run(message: Message, services: Services, trace: str) -> Plan:
     """Read everything, plan, tell, and publish the requests."""
-    scope = parse(message.data, services.settings)
+    scope = messages.parse_scope(message.data, services.settings)
     plan = planned(scope, services)
     _tell(plan, services.settings, trace)
     attributes = {"asked-by": "sweep", "cause": messages.cut(f"sweep {message.id}"), "traceparent": trace}
@@ -50,29 +50,9 @@ def planned(scope: Scope, services: Services) -> Plan:
     inventory = read_inventory(services)
     # The choice of who waits for the next sweep is no secret.
     chance = random.Random()  # noqa: S311
-    return sweeping.plan(
+    return sweep_plan.plan(
         inventory, services.settings, scope, central=services.central_cluster, now=services.now(), chance=chance
     )
-
-
-def parse(data: bytes, settings: Settings) -> Scope:
-    """Parse a sweep's message. Raises PermanentError that says what is wrong."""
-    body = messages.json_object(data, "the message to sweep")
-    if (
-        set(body) - {"project", "cluster", "release"}
-        or len(body) > 1
-        or not all(isinstance(v, str) for v in body.values())
-    ):
-        raise PermanentError(
-            'the message to sweep is wrong: it takes {}, {"project": ID}, {"cluster": NAME} or {"release": HASH};'
-            f" it has {', '.join(map(repr, body))[:200]}",
-            ErrorCode.INVALID_MESSAGE,
-        )
-    try:
-        cluster = ClusterName.parse(body["cluster"], settings.numbers) if "cluster" in body else None
-    except NameFault as error:
-        raise PermanentError(f"the message to sweep is wrong: {error}", ErrorCode.INVALID_MESSAGE) from error
-    return Scope(body.get("project", ""), cluster, body.get("release", ""))
 
 
 def _tell(plan: Plan, settings: Settings, trace: str) -> None:

@@ -6,22 +6,17 @@ list, delete and operations get in the fleet project; clusters get and list in t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from shared import decisions
-from shared.codes import Decision, ErrorCode
-from shared.decisions import Move
-from shared.errors import RetryableError
-from shared.facts import Cluster, Gone, State
-from shared.messages import Next, Outcome, Request
-from shared.outcomes import why, without_acting
-from shared.reading import read_membership, read_subject
-
-if TYPE_CHECKING:
-    from shared.facts import Membership
-    from shared.reading import Subject
-    from shared.resources import MembershipName
-    from shared.services import Services
+from shared.clients.observe import read_membership, read_subject
+from shared.clients.ports import Services
+from shared.decisions import steps
+from shared.decisions.outcomes import why, without_acting
+from shared.decisions.steps import Move
+from shared.values.codes import Decision, ErrorCode
+from shared.values.errors import RetryableError
+from shared.values.messages import Next, Outcome, Request
+from shared.values.model import Cluster, Gone, Membership, State
+from shared.values.names import MembershipName
+from shared.values.target import Subject
 
 
 def run(asked: Request, services: Services) -> Outcome:
@@ -34,7 +29,7 @@ def run(asked: Request, services: Services) -> Outcome:
     subject = read_subject(asked, services)
     if asked.cluster is None and subject.asked.cluster is not None:
         return run(subject.asked, services)
-    move = decisions.unregister(subject.state)
+    move = steps.unregister(subject.state)
     if move not in (Move.UNREGISTER, Move.HAND_ON):
         return without_acting(move, subject, services.settings)
     ours = [membership for membership in before if _was_made_for_gone(membership, subject)]
@@ -68,7 +63,7 @@ def _read(asked: Request, services: Services) -> list[Membership]:
 
 def _was_made_for_gone(membership: Membership, subject: Subject) -> bool:
     cluster = subject.cluster
-    return isinstance(cluster, Cluster | Gone) and decisions.made_for_gone(membership, cluster, subject.asked.cluster)
+    return isinstance(cluster, Cluster | Gone) and steps.made_for_gone(membership, cluster, subject.asked.cluster)
 
 
 def _delete(membership: Membership, services: Services) -> bool:

@@ -7,22 +7,18 @@ projects; get, list, create and patch on Secrets in Argo CD's namespace (a Role 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from shared import cluster_secret, decisions
-from shared.cluster_secret import CLUSTER_HASH, MARK, MEMBERSHIP_HASH
-from shared.codes import Decision, ErrorCode
-from shared.decisions import Move
-from shared.errors import ConflictError, PermanentError, RetryableError
-from shared.facts import Cluster, Membership, State
-from shared.messages import Next, Outcome, Request
-from shared.outcomes import without_acting
-from shared.reading import Subject, membership_of, read_subject
-
-if TYPE_CHECKING:
-    from shared.cluster_secret import ClusterSecret, Plan
-    from shared.messages import Severity
-    from shared.services import Services
+from shared.clients.observe import membership_of, read_subject
+from shared.clients.ports import Services
+from shared.decisions import secret_plan, steps
+from shared.decisions.outcomes import without_acting
+from shared.decisions.secret_plan import Plan
+from shared.decisions.steps import Move
+from shared.values.cluster_secret import CLUSTER_HASH, MARK, MEMBERSHIP_HASH, ClusterSecret
+from shared.values.codes import Decision, ErrorCode
+from shared.values.errors import ConflictError, PermanentError, RetryableError
+from shared.values.messages import Next, Outcome, Request, Severity
+from shared.values.model import Cluster, Membership, State
+from shared.values.target import Subject
 
 
 def run(asked: Request, services: Services) -> Outcome:
@@ -32,7 +28,7 @@ def run(asked: Request, services: Services) -> Outcome:
     if asked.cluster is None and subject.asked.cluster is not None:
         # The membership of a GKE cluster leads to that cluster's Secret, which is found by the cluster.
         return run(subject.asked, services)
-    move = decisions.write(subject.state, secret)
+    move = steps.write(subject.state, secret)
     if move is not Move.WRITE:
         return without_acting(move, subject, services.settings)
     return _write(subject, secret, services)
@@ -53,7 +49,7 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
             f"granted is {asked.granted!r}, the settings say {settings.grant!r}: the grant must be made again",
             ErrorCode.STALE_GRANT,
         )
-    plan = cluster_secret.plan(
+    plan = secret_plan.plan(
         secret, cluster, membership, settings, granted=bool(asked.granted), drop=asked.drop_labels, now=services.now()
     )
     both = Request(asked.cluster, membership.name)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS
 from ops.terminal import MistakeError, one_line
-from shared.errors import FaultError
+from shared.values.errors import FaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ops.adoption import matched
+from ops.adoption import Adoption, matched
 from ops.pace import paced
 from ops.survey import connected, operator, survey
 from ops.terminal import Progress, counted, table
-from shared.errors import FaultError
-from shared.messages import cut
+from shared.runtime.services import Services
+from shared.values.errors import FaultError
+from shared.values.messages import cut
 
 if TYPE_CHECKING:
     import argparse
-
-    from ops.adoption import Adoption
-    from shared.services import Services
 
 
 def run(options: argparse.Namespace) -> int:

@@ -15,18 +15,17 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ops.survey import secrets_of
-from shared import cluster_secret
-from shared.facts import MANAGED_BY, State, state_of_attached, state_of_cluster
-from shared.messages import Next, Request
-from shared.resources import ClusterName, MembershipName, NameFault
+from ops.survey import Name, Survey, secrets_of
+from shared.values import cluster_secret
+from shared.values.cluster_secret import ClusterSecret
+from shared.values.messages import Next, Request
+from shared.values.model import MANAGED_BY, State, state_of_attached, state_of_cluster
+from shared.values.names import ClusterName, MembershipName, NameFault
+from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ops.survey import Name, Survey
-    from shared.cluster_secret import ClusterSecret
-    from shared.settings import Settings
 
 _HOST = re.compile(r"https://(?:[a-z0-9-]+-)?connectgateway\.googleapis\.com/")
 _PATH = re.compile(r"v1[a-z0-9]*/(projects/[^/]+/locations/[^/]+)/(?:gkeMemberships|memberships)/([^/?]+)/*(?:\?.*)?")

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING
 from ops.adoption import known
 from ops.pace import CALLS_PER_CLUSTER, GATEWAY_REQUESTS, paced
 from ops.plan import narrowed
-from ops.survey import connected, operator, survey
+from ops.survey import Name, connected, operator, survey
 from ops.terminal import MistakeError, Progress, counted, table
-from shared.errors import FaultError
-from shared.messages import cut
+from shared.decisions.sweep_plan import Ask, Plan
+from shared.runtime.services import Services
+from shared.values.errors import FaultError
+from shared.values.messages import cut
 
 if TYPE_CHECKING:
     import argparse
 
-    from ops.survey import Name
-    from shared.services import Services
-    from shared.sweeping import Ask, Plan
 
 TOPIC = "register-membership"
 

@@ -18,17 +18,17 @@ from ops import letters
 from ops.letters import Letter, folded
 from ops.survey import connected
 from ops.terminal import WIDEST, MistakeError, ago, counted, one_line, table
-from shared.codes import ErrorCode
-from shared.errors import FaultError, PermanentError, RetryableError
-from shared.messages import DEAD_LETTERS
-from shared.resources import ClusterName, MembershipName, NameFault
+from shared.runtime.services import Services
+from shared.values.codes import ErrorCode
+from shared.values.errors import FaultError, PermanentError, RetryableError
+from shared.values.messages import DEAD_LETTERS
+from shared.values.names import ClusterName, MembershipName, NameFault
+from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
 
-    from shared.services import Services
-    from shared.settings import Settings
 
 MOST: Final = 10_000
 PULL: Final = 1000

@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING
 
 from ops import dead_letters, letters
 from ops.explanation import Access, Evidence, explain
-from ops.survey import connected, find, secrets_of, survey
-from shared import rbac
-from shared.errors import FaultError
-from shared.facts import Cluster, Membership
-from shared.rbac import Difference
-from shared.reading import find_membership, read_cluster, read_membership
-from shared.resources import ClusterName
+from ops.letters import Letter
+from ops.survey import Name, Survey, connected, find, secrets_of, survey
+from shared.clients.observe import find_membership, read_cluster, read_membership
+from shared.decisions import rbac
+from shared.decisions.rbac import Difference
+from shared.runtime.services import Services
+from shared.values.errors import FaultError
+from shared.values.model import Cluster, Gone, Membership
+from shared.values.names import ClusterName
 
 if TYPE_CHECKING:
     import argparse
 
-    from ops.letters import Letter
-    from ops.survey import Name, Survey
-    from shared.facts import Gone
-    from shared.services import Services
 
 UNSETTLED = 2
 

@@ -9,26 +9,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ops.adoption import known
+from ops.letters import Letter
 from ops.plan import publish_command, release
-from ops.survey import is_about, secrets_of
+from ops.survey import Name, Survey, is_about, secrets_of
 from ops.terminal import WIDEST, ago, counted, one_line
-from shared import cluster_secret
-from shared.facts import Cluster, Gone, Membership, State, state_of_attached, state_of_cluster
-from shared.messages import Request
-from shared.outcomes import why
-from shared.reading import Subject
-from shared.resources import ClusterName
-from shared.sweeping import CHECK_ONE_IN
+from shared.decisions import secret_plan
+from shared.decisions.outcomes import why
+from shared.decisions.sweep_plan import CHECK_ONE_IN
+from shared.values import cluster_secret
+from shared.values.cluster_secret import ClusterSecret
+from shared.values.messages import Request
+from shared.values.model import Cluster, Gone, Membership, State, state_of_attached, state_of_cluster
+from shared.values.names import ClusterName, MembershipName
+from shared.values.selector import Requirement
+from shared.values.settings import Settings
+from shared.values.target import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ops.letters import Letter
-    from ops.survey import Name, Survey
-    from shared.cluster_secret import ClusterSecret
-    from shared.resources import MembershipName
-    from shared.selector import Requirement
-    from shared.settings import Settings
 
 HEADINGS: Final = ("Wanted", "State", "Fleet", "Cluster", "Argo CD", "In the way", "Dead letters", "Next", "You can")
 
@@ -227,7 +226,7 @@ def _differing(secret: ClusterSecret, evidence: Evidence) -> list[str]:
             else "it was written for an earlier cluster of this name"
         ]
     settings, now = evidence.settings, evidence.seen.now
-    plan = cluster_secret.plan(secret, cluster, membership, settings, granted=False, drop=frozenset(), now=now)
+    plan = secret_plan.plan(secret, cluster, membership, settings, granted=False, drop=frozenset(), now=now)
     lines = []
     if plan.patch is not None:
         meta = plan.patch["metadata"]

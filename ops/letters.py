@@ -1,6 +1,6 @@
 """Dead letters as values: what each says of itself, how they fold, and what a replay would publish.
 
-Pure. Two kinds: ours carry a `reason` (shared.entry), Pub/Sub's own carry CloudPubSubDeadLetterSource… attributes: the
+Pure. Two kinds: ours carry a `reason` (shared.runtime.dispatch), Pub/Sub's own carry CloudPubSubDeadLetterSource… attributes: the
 push was refused before our code ran, or has used up its attempts
 (https://cloud.google.com/pubsub/docs/handling-failures#how_dead_letter_topics_work).
 """
@@ -13,15 +13,15 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from shared import messages
-from shared.codes import ErrorCode
-from shared.errors import PermanentError
+from shared.values import messages
+from shared.values.codes import ErrorCode
+from shared.values.errors import PermanentError
+from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from shared.settings import Settings
 
 # Every topic that a function answers; the subscription that pushes from it has the topic's name.
 REPLAYABLE: Final = frozenset({*messages.STEPS, "sweep", messages.AUDIT_LOG_ENTRIES})
@@ -154,9 +154,7 @@ def replay(letter: Letter, settings: Settings, repaired: bytes | None = None) ->
     if topic in messages.STEPS:
         messages.parse(topic, data, settings)
     elif topic == "sweep":
-        from functions import sweep
-
-        sweep.parse(data, settings)
+        messages.parse_scope(data, settings)
     else:
         messages.json_object(data, "the audit entry")
     return topic, data, original(letter.attributes)

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 from ops.doctor import commands
 from ops.doctor.api import Api, RefusedError
 from ops.doctor.expected import Expected, subscription_of
-from ops.doctor.observed import at
+from ops.doctor.observed import Json, at
 from ops.survey import connected
 from ops.terminal import MistakeError
 
 if TYPE_CHECKING:
     import argparse
-
-    from ops.doctor.observed import Json
 
 
 def run_pause(options: argparse.Namespace) -> int:

@@ -6,15 +6,14 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from ops.survey import connected, find, is_about, survey
+from ops.survey import Survey, connected, find, is_about, survey
 from ops.terminal import MistakeError, counted, table
+from shared.decisions.sweep_plan import Plan
+from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
 
-    from ops.survey import Survey
-    from shared.settings import Settings
-    from shared.sweeping import Plan
 
 DIFFERENT = 2
 

@@ -13,20 +13,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ops.terminal import MistakeError
-from shared import settings as settings_module
-from shared import sweeping
-from shared.errors import FaultError, PermanentError
-from shared.inventory import read_inventory
-from shared.resources import ClusterName, MembershipName, NameFault
-from shared.services import Services
-from shared.sweeping import Inventory, Plan, Scope
+from shared.clients.inventory import read_inventory
+from shared.decisions import sweep_plan
+from shared.decisions.sweep_plan import Plan
+from shared.runtime.services import Services
+from shared.values import settings as settings_module
+from shared.values.cluster_secret import ClusterSecret
+from shared.values.errors import FaultError, PermanentError
+from shared.values.inventory import Inventory
+from shared.values.messages import Request, Scope
+from shared.values.names import ClusterName, MembershipName, NameFault
+from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from shared.cluster_secret import ClusterSecret
-    from shared.messages import Request
-    from shared.settings import Settings
 
 Name = ClusterName | MembershipName
 
@@ -61,7 +62,7 @@ def surveyed(inventory: Inventory, settings: Settings, central: ClusterName | No
     whole = dataclasses.replace(settings, sweep_requests=sys.maxsize)
     # Chance decides on checks in turn alone, and those are no differences.
     chance = random.Random(0)  # noqa: S311
-    plan = sweeping.plan(inventory, whole, Scope(), central=central, now=now, chance=chance)
+    plan = sweep_plan.plan(inventory, whole, Scope(), central=central, now=now, chance=chance)
     asks = sorted((ask for ask in plan.asks if ask.kind != "check"), key=lambda ask: (ask.kind, ask.subject))
     return Survey(inventory, dataclasses.replace(plan, asks=tuple(asks)), central, now)
 

@@ -1,0 +1,1 @@
+"""What the functions and the operator's commands share, in layers. Each folder's docstring says what belongs there."""

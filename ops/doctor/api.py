@@ -12,8 +12,8 @@ from google.auth.exceptions import GoogleAuthError
 from requests.exceptions import RequestException
 
 from ops.doctor import commands
-from ops.doctor.findings import Unread
-from ops.doctor.observed import at
+from ops.doctor.findings import Read, Unread
+from ops.doctor.observed import Bindings, Json, at
 from ops.terminal import one_line
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from google.auth.transport.requests import AuthorizedSession
-
-    from ops.doctor.findings import Read
-    from ops.doctor.observed import Bindings, Json
 
     T = TypeVar("T")
 

@@ -16,19 +16,18 @@ from ops.doctor import commands
 from ops.doctor.api import Api, RefusedError
 from ops.doctor.codes import Code
 from ops.doctor.findings import Finding, Status
-from ops.doctor.observed import at
+from ops.doctor.observed import Json, at
 from ops.doctor.reading_google import timestamp
 from ops.terminal import MistakeError
-from shared.codes import Decision
-from shared.errors import FaultError
-from shared.messages import Next, Request
-from shared.resources import ClusterName
+from shared.runtime.services import Services
+from shared.values.codes import Decision
+from shared.values.errors import FaultError
+from shared.values.messages import Next, Request
+from shared.values.names import ClusterName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ops.doctor.observed import Json
-    from shared.services import Services
 
 FIRST: Final = "register-membership"
 # A cold start of three functions and Cloud Logging's own delay; a retry comes after ten seconds at the earliest.

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ops.doctor import commands
 from ops.doctor.codes import Code
-from ops.doctor.expected import ARGOCD_WORKLOADS
-from ops.doctor.findings import Check, Unread
-from ops.doctor.observed import at
+from ops.doctor.expected import ARGOCD_WORKLOADS, Expected
+from ops.doctor.findings import Check, Finding, Unread
+from ops.doctor.observed import Central, Fleet, Json, at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ops.doctor.expected import Expected
-    from ops.doctor.findings import Finding
-    from ops.doctor.observed import Central, Fleet, Json
 
 POLICY: Final = "fleet-registrar"
 IDENTITY_ANNOTATION: Final = "iam.gke.io/gcp-service-account"

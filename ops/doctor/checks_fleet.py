@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ops.doctor import commands
 from ops.doctor.codes import Code
-from ops.doctor.findings import Check
+from ops.doctor.expected import Expected
+from ops.doctor.findings import Check, Finding
+from ops.doctor.observed import Fleet
 from ops.terminal import counted
-
-if TYPE_CHECKING:
-    from ops.doctor.expected import Expected
-    from ops.doctor.findings import Finding
-    from ops.doctor.observed import Fleet
 
 NEAR: Final = 0.8
 # Argo CD 3.6 with 56 kinds in a cluster: one list and one watch for each kind in a burst every ten minutes. After a restart of the

@@ -19,19 +19,17 @@ from ops.doctor.expected import (
     SINK,
     SINK_FILTER,
     SWEEP,
+    Expected,
 )
-from ops.doctor.findings import Check, Unread
-from ops.doctor.observed import at, short
+from ops.doctor.findings import Check, Finding, Unread
+from ops.doctor.observed import Delivery, Google, Json, at, short
 from ops.terminal import ago
-from shared import settings as settings_module
+from shared.values import settings as settings_module
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from ops.doctor.expected import Expected
-    from ops.doctor.findings import Finding
-    from ops.doctor.observed import Delivery, Google, Json
 
 # A build variable that Terraform sets to the bundle's hash: Google copies the source, so its address tells nothing.
 BUNDLE: Final = "BUNDLE"

@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ops.doctor import commands
 from ops.doctor.codes import Code
-from ops.doctor.expected import ARGOCD, ARGOCD_WORKLOADS, BUILD_ROLES
-from ops.doctor.findings import Check, Unread
-from ops.doctor.observed import at
+from ops.doctor.expected import ARGOCD, ARGOCD_WORKLOADS, BUILD_ROLES, Expected
+from ops.doctor.findings import Check, Finding, Read, Unread
+from ops.doctor.observed import Bindings, Google, at
 from ops.terminal import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ops.doctor.expected import Expected
-    from ops.doctor.findings import Finding, Read
-    from ops.doctor.observed import Bindings, Google
 
 PUBLISH: Final = "pubsub.topics.publish"
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ops.doctor import commands
 from ops.doctor.checks_google import may_publish, project_number, roles_of
 from ops.doctor.codes import Code
-from ops.doctor.expected import DEAD_LETTERS, FEWEST_ATTEMPTS, subscription_of
-from ops.doctor.findings import Check, Unread
-from ops.doctor.observed import at, short
-
-if TYPE_CHECKING:
-    from ops.doctor.expected import Expected
-    from ops.doctor.findings import Finding
-    from ops.doctor.observed import Delivery, Google, Json
+from ops.doctor.expected import DEAD_LETTERS, FEWEST_ATTEMPTS, Expected, subscription_of
+from ops.doctor.findings import Check, Finding, Unread
+from ops.doctor.observed import Delivery, Google, Json, at, short
 
 SUBSCRIBER = "roles/pubsub.subscriber"
 CONSUME = "pubsub.subscriptions.consume"

@@ -12,19 +12,17 @@ from ops.doctor.api import Api, Kubernetes, RefusedError, attempt
 from ops.doctor.codes import Code
 from ops.doctor.diagnosis import diagnose
 from ops.doctor.expected import Expected
-from ops.doctor.findings import Finding, Status, as_json, as_text, exit_code
+from ops.doctor.findings import Finding, Read, Status, as_json, as_text, exit_code
 from ops.doctor.observed import Observed, Operator, at
 from ops.doctor.reading_cluster import CentralReader, FleetReader, read_membership
 from ops.doctor.reading_google import Reader, operator_of
-from shared import settings as settings_module
-from shared.errors import FaultError
-from shared.services import Services
+from shared.runtime.services import Services
+from shared.values import settings as settings_module
+from shared.values.errors import FaultError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
-
-    from ops.doctor.findings import Read
 
 
 def run(options: argparse.Namespace) -> int:

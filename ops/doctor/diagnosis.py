@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ops.doctor import checks_central, checks_fleet, checks_functions, checks_google, checks_pubsub
-from ops.doctor.findings import Finding, Status, Unread
+from ops.doctor.expected import Expected
+from ops.doctor.findings import Finding, Read, Status, Unread
+from ops.doctor.observed import Observed
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from ops.doctor.expected import Expected
-    from ops.doctor.findings import Read
-    from ops.doctor.observed import Observed
 
 
 def diagnose(expected: Expected, seen: Observed, now: datetime) -> list[Finding]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict
 
+from shared.values.settings import Settings
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from shared.settings import Settings
 
 ROLES: Final = Path(__file__).parents[2] / "infra" / "roles.json"
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ops.doctor.findings import Read
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from ops.doctor.findings import Read
 
 Json = dict[str, Any]
 Bindings = tuple[Json, ...]  # an IAM policy's `bindings`

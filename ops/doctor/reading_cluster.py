@@ -13,25 +13,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ops import adoption, survey
-from ops.doctor.api import RefusedError, attempt
+from ops.doctor.api import Api, Kubernetes, RefusedError, attempt
 from ops.doctor.checks_central import POLICY, VERBS
-from ops.doctor.findings import Unread
-from ops.doctor.observed import Central, DryRun, Fleet, at
-from shared import cluster_secret
-from shared.errors import FaultError
-from shared.facts import Cluster, Membership
-from shared.resources import ClusterName, MembershipName
+from ops.doctor.expected import Expected
+from ops.doctor.findings import Read, Unread
+from ops.doctor.observed import Central, DryRun, Fleet, Json, at
+from ops.doctor.reading_google import Reader
+from ops.survey import Survey
+from shared.decisions import secret_plan
+from shared.runtime.services import Services
+from shared.values.errors import FaultError
+from shared.values.model import Cluster, Membership
+from shared.values.names import ClusterName, MembershipName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ops.doctor.api import Api, Kubernetes
-    from ops.doctor.expected import Expected
-    from ops.doctor.findings import Read
-    from ops.doctor.observed import Json
-    from ops.doctor.reading_google import Reader
-    from ops.survey import Survey
-    from shared.services import Services
 
 AGENT: Final = "system:serviceaccount:gke-connect:connect-agent-sa"
 ADMISSION: Final = "apis/admissionregistration.k8s.io/v1"
@@ -180,7 +177,7 @@ def right_secret(expected: Expected, *, is_gke: bool) -> Json:
     name = ClusterName(settings.fleet_project, member.location, TRIED) if is_gke else None
     cluster = Cluster(name=name, id="0", status="RUNNING", labels={}) if name else None
     membership = Membership(name=member, unique_id="0", state="READY", labels={}, cluster=name)
-    plan = cluster_secret.plan(None, cluster, membership, settings, granted=True, drop=frozenset(), now=_EPOCH)
+    plan = secret_plan.plan(None, cluster, membership, settings, granted=True, drop=frozenset(), now=_EPOCH)
     made: Json = json.loads(json.dumps(plan.create))
     made["metadata"]["namespace"] = settings.argocd_namespace
     return made

@@ -7,22 +7,18 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ops.doctor.api import RefusedError, attempt
+from ops.doctor.api import Api, RefusedError, attempt
 from ops.doctor.checks_functions import region_of
 from ops.doctor.checks_google import roles_of
-from ops.doctor.expected import ARGOCD, SINK, SWEEP, subscription_of
-from ops.doctor.findings import Unread
-from ops.doctor.observed import Delivery, Google, Json, Operator, at, short
+from ops.doctor.expected import ARGOCD, SINK, SWEEP, Expected, subscription_of
+from ops.doctor.findings import Read, Unread
+from ops.doctor.observed import Bindings, Delivery, Google, Json, Operator, at, short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from google.auth.credentials import Credentials
 
-    from ops.doctor.api import Api
-    from ops.doctor.expected import Expected
-    from ops.doctor.findings import Read
-    from ops.doctor.observed import Bindings
 
 T = TypeVar("T")
 K = TypeVar("K")

@@ -10,10 +10,10 @@ import sys
 import time
 
 from functions import grant_rbac, register_membership, write_secret
-from shared import settings
-from shared.messages import Request
-from shared.resources import ClusterName
-from shared.services import Services
+from shared.runtime.services import Services
+from shared.values import settings
+from shared.values.messages import Request
+from shared.values.names import ClusterName
 
 
 def main() -> None:

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from local.listener import Listener
-from shared import cluster_secret, settings
-from shared.facts import MANAGED_BY, Cluster, Membership
-from shared.resources import ClusterName, MembershipName
+from shared.decisions import secret_plan
+from shared.values import settings
+from shared.values.model import MANAGED_BY, Cluster, Membership
+from shared.values.names import ClusterName, MembershipName
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from shared.settings import Settings
+    from shared.values.settings import Settings
 
 Json = dict[str, Any]
 
@@ -260,7 +261,7 @@ def _page(items: list[bytes], size: int, token: str) -> tuple[bytes, str]:
 
 def _secret(cluster: Cluster, membership: Membership, settings: Settings, number: int) -> bytes:
     """The very Secret that `write_secret` would have made, as a Kubernetes API gives it: with `managedFields`."""
-    made = cluster_secret.plan(None, cluster, membership, settings, granted=True, drop=frozenset(), now=WRITTEN).create
+    made = secret_plan.plan(None, cluster, membership, settings, granted=True, drop=frozenset(), now=WRITTEN).create
     assert made is not None
     meta = made["metadata"]
     fields: Json = {f"f:{kind}": {f"f:{key}": {} for key in meta[kind]} for kind in ("labels", "annotations")}

@@ -20,9 +20,9 @@ import urllib3
 from google.oauth2.credentials import Credentials
 
 from functions import sweep
-from shared import settings
-from shared.messages import Message
-from shared.services import Services
+from shared.runtime.services import Services
+from shared.values import settings
+from shared.values.messages import Message
 from tests.bench.fleet_apis import ENVIRONMENT, WRITTEN
 
 if TYPE_CHECKING:

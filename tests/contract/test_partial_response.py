@@ -13,8 +13,8 @@ from typing import Any
 from google.cloud import container_v1, gkehub_v1
 from google.protobuf.json_format import MessageToDict
 
-from shared import fleet
-from shared.gke import LISTED_FIELDS, Gke
+from shared.clients import fleet
+from shared.clients.gke import LISTED_FIELDS, Gke
 
 FLEET = "//gkehub.googleapis.com/projects/1/locations/europe-west1/memberships/blue"
 FULL = container_v1.ListClustersResponse(

@@ -11,12 +11,12 @@ from google.auth.transport.requests import AuthorizedSession
 from google.cloud import container_v1, gkehub_v1
 from google.oauth2.credentials import Credentials
 
-from shared.errors import PermanentError, RetryableError
-from shared.facts import Cluster, Membership
-from shared.fleet import LISTED, Fleet
-from shared.gke import Gke
-from shared.resources import ClusterName, MembershipName
-from shared.services import Services
+from shared.clients.fleet import LISTED, Fleet
+from shared.clients.gke import Gke
+from shared.runtime.services import Services
+from shared.values.errors import PermanentError, RetryableError
+from shared.values.model import Cluster, Membership
+from shared.values.names import ClusterName, MembershipName
 from tests.contract.google_cloud import APPS, FLEET, FLEET_NUMBER, Cloud, served, until
 from tests.unit.given import settings
 

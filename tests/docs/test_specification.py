@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.language import ROOT, sources
-from tests.unit import test_decisions
+from tests.unit import test_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,7 @@ def test_the_state_table_is_what_the_steps_do() -> None:
         (STEPS[row[0]], STATES[state]): cell for row in body for state, cell in zip(head[1:], row[1:], strict=True)
     }
     assert written == {
-        (step, state.name): ACTIONS[move.name] for step, state, move in test_decisions.cells(test_decisions.TABLE)
+        (step, state.name): ACTIONS[move.name] for step, state, move in test_steps.cells(test_steps.TABLE)
     }
 
 

@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from local.identities import account_id
-from shared import cluster_secret
-from shared.cluster_secret import CONFIG, ClusterSecret
+from shared.decisions import secret_plan
+from shared.decisions.secret_plan import CONFIG
+from shared.values.cluster_secret import ClusterSecret
 from tests.infra import argocd
 from tests.infra.argocd import ROOT, TREE, VALUES
 from tests.unit import given
@@ -184,7 +185,7 @@ def read(manifest: Object) -> ClusterSecret:
 
 def mended(manifest: Object) -> Object:
     """The Secret after `write_secret`, with the grant, has looked at it."""
-    plan = cluster_secret.plan(
+    plan = secret_plan.plan(
         read(manifest),
         given.BLUE,
         given.BLUE_MEMBER,
@@ -198,7 +199,7 @@ def mended(manifest: Object) -> Object:
 
 
 def held(manifest: Object) -> Object:
-    patch = cluster_secret.hold(read(manifest), "going", given.NOW)
+    patch = secret_plan.hold(read(manifest), "going", given.NOW)
     assert patch is not None
     return patched(manifest, patch)
 
@@ -443,7 +444,7 @@ def test_the_policy_names_every_function_and_our_configuration(policy: Object) -
     assert sorted(set(named)) == sorted(map(account_id, FUNCTIONS))
     (configs,) = [item["expression"] for item in spec["variables"] if item["name"] == "configs"]
     assert yaml.safe_load(configs) == [CONFIG, BY_ARGOCD]
-    assert cluster_secret._same_config(BY_ARGOCD)
+    assert secret_plan._same_config(BY_ARGOCD)
 
 
 @pytest.mark.parametrize("length", range(4))

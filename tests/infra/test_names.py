@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from shared import events, messages, rbac, settings
-from shared.codes import Decision
+from shared.decisions import events, rbac
+from shared.values import messages, settings
+from shared.values.codes import Decision
 from tests.infra.terraform import ROOT, Plan
 
 ROLES: dict[str, dict[str, list[str]]] = json.loads((ROOT / "infra" / "roles.json").read_text())

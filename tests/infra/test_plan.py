@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared import messages
+from shared.values import messages
 from tests.infra.inputs import LEAST
 from tests.infra.terraform import ROOT
 from tests.infra.test_names import FUNCTIONS, ROLES

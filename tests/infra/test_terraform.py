@@ -107,7 +107,7 @@ def test_changed_code_is_another_object(changed: Module, plans: dict[str, Plan])
 def test_the_bundle_is_the_functions_and_nothing_else(tmp_path: Path) -> None:
     with zipfile.ZipFile(packager().write(tmp_path / "functions.zip")) as archive:
         names = archive.namelist()
-    assert {"main.py", "requirements.txt", "functions/sweep.py", "shared/settings.py"} <= set(names)
+    assert {"main.py", "requirements.txt", "functions/sweep.py", "shared/values/settings.py"} <= set(names)
     assert {name.partition("/")[0] for name in names} == {"main.py", "requirements.txt", "functions", "shared"}
     assert all(name.endswith((".py", ".txt")) for name in names)
 

@@ -14,9 +14,9 @@ from base64 import b64encode
 from typing import Any
 
 from local.real import build
-from shared import cluster_secret
-from shared.facts import Cluster, Membership
-from shared.resources import ClusterName, MembershipName
+from shared.decisions import secret_plan
+from shared.values.model import Cluster, Membership
+from shared.values.names import ClusterName, MembershipName
 from tests.chain.running import decoded
 from tests.unit.given import NOW, SETTINGS
 
@@ -54,7 +54,7 @@ def written(chance: random.Random, number: int) -> Json:
         where = chance.choice(("global", "europe-west1"))
         membership = Membership(MembershipName("demo-fleet", where, f"edge-{number}"), f"uid-{number}", "READY", labels)
     settings = dataclasses.replace(SETTINGS, connectgateway_endpoint=chance.choice(("", "https://127.0.0.1:8443/")))
-    plan = cluster_secret.plan(None, cluster, membership, settings, granted=True, drop=frozenset(), now=NOW)
+    plan = secret_plan.plan(None, cluster, membership, settings, granted=True, drop=frozenset(), now=NOW)
     assert plan.create is not None
     if chance.random() < 0.5:
         plan.create["data"] |= {key: b64encode(value.encode()).decode() for key, value in PEOPLE.items()}
@@ -96,7 +96,7 @@ def test_no_two_clusters_are_one_to_argocd() -> None:
     for cluster, membership in members:
         member = Membership(membership, "uid", "READY", {}, cluster)
         found = Cluster(cluster, "1" * 64, "RUNNING") if cluster else None
-        plan = cluster_secret.plan(None, found, member, SETTINGS, granted=True, drop=frozenset(), now=NOW)
+        plan = secret_plan.plan(None, found, member, SETTINGS, granted=True, drop=frozenset(), now=NOW)
         secrets.append(plan.create or {})
     for key in ("server", "name"):
         assert len({cluster[key] for cluster in read(secrets)}) == len(members)

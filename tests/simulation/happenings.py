@@ -13,20 +13,20 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from functions import sweep
-from shared import events, rbac
-from shared.cluster_secret import CONFIG, KEEP, SKIP_RECONCILE
-from shared.facts import Membership
-from shared.messages import AUDIT_LOG_ENTRIES
-from shared.resources import ClusterName, MembershipName
-from shared.settings import Allowance
-from shared.sweeping import Scope
+from shared.decisions import events, rbac
+from shared.decisions.secret_plan import CONFIG
+from shared.values.cluster_secret import KEEP, SKIP_RECONCILE
+from shared.values.messages import AUDIT_LOG_ENTRIES, Scope
+from shared.values.model import Membership
+from shared.values.names import ClusterName, MembershipName
+from shared.values.settings import Allowance
 from tests.simulation.scheduler import Event, RandomServices, Simulation
 from tests.simulation.world import Kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from shared.facts import Cluster
+    from shared.values.model import Cluster
     from tests.simulation.world import Object
 
 FLEET = "demo-fleet"

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from shared import cluster_secret, rbac
-from shared.cluster_secret import (
+from shared.decisions import rbac
+from shared.values import cluster_secret
+from shared.values.cluster_secret import (
     CLUSTER_HASH,
     CLUSTER_ID,
     GRANT,
@@ -22,14 +23,14 @@ from shared.cluster_secret import (
     MEMBERSHIP_UID,
     ClusterSecret,
 )
-from shared.facts import GONE, MANAGED_BY, Cluster, Membership, State, state_of_attached, state_of_cluster
-from shared.labels import translate
+from shared.values.labels import translate
+from shared.values.model import GONE, MANAGED_BY, Cluster, Membership, State, state_of_attached, state_of_cluster
 from tests.simulation.world import CENTRAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shared.resources import MembershipName
+    from shared.values.names import MembershipName
     from tests.simulation.scheduler import Context, Simulation
     from tests.simulation.world import Kubernetes, Object
 

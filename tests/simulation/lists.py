@@ -10,12 +10,12 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from shared.errors import RetryableError
-from shared.resources import ClusterName, MembershipName
+from shared.values.errors import RetryableError
+from shared.values.names import ClusterName, MembershipName
 from tests.simulation.world import CENTRAL, World
 
 if TYPE_CHECKING:
-    from shared.facts import Cluster, Membership
+    from shared.values.model import Cluster, Membership
 
 LIES = ("true", "true", "empty", "403", "503", "partial", "stale", "shortened")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from functions import sweep
-from shared.sweeping import Scope
+from shared.values.messages import Scope
 from tests.simulation import happenings
 from tests.simulation.ledger import ViolationError, blocked, oracle
 from tests.simulation.scheduler import Key, Noise, RandomServices, Simulation
@@ -14,7 +14,7 @@ from tests.simulation.scheduler import Key, Noise, RandomServices, Simulation
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shared.sweeping import Plan
+    from shared.decisions.sweep_plan import Plan
     from tests.simulation.happenings import Happening
 
 RATES = (0.0, 0.01, 0.03, 0.08, 0.15)

@@ -1,6 +1,6 @@
 """One seeded scheduler and one clock over the simulated world: the real entry points, interleaved at every outside call.
 
-Each delivery runs as a greenlet through `entry.serve` (or `route_event.serve`, `sweep.serve`), and gives way at each call
+Each delivery runs as a greenlet through `dispatch.serve` (or `route_event.serve`, `sweep.serve`), and gives way at each call
 it makes. What goes wrong is drawn from the seed and noted under the call's text and its how-manieth time, so that a run
 can be told again with fewer faults. Simulated time costs nothing: nobody sleeps.
 
@@ -24,18 +24,21 @@ from greenlet import GreenletExit, getcurrent, greenlet  # type: ignore[import-u
 from werkzeug.exceptions import ServiceUnavailable
 
 from functions import route_event, sweep
-from shared import entry, events, inventory, logs, settings
-from shared.errors import RefusedError, RetryableError
-from shared.messages import AUDIT_LOG_ENTRIES, DEAD_LETTERS, Message
+from shared.clients import inventory
+from shared.decisions import events
+from shared.runtime import dispatch, logs
+from shared.values import settings
+from shared.values.errors import RefusedError, RetryableError
+from shared.values.messages import AUDIT_LOG_ENTRIES, DEAD_LETTERS, Message
 from tests.simulation.ledger import Ledger, ViolationError
 from tests.simulation.world import ATTEMPTS, ENVIRONMENT, STEPS, KilledError, Kubernetes, Object, World, WorldServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from shared.facts import Cluster, Membership
-    from shared.resources import ClusterName, MembershipName
-    from shared.settings import Settings
+    from shared.values.model import Cluster, Membership
+    from shared.values.names import ClusterName, MembershipName
+    from shared.values.settings import Settings
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -172,7 +175,7 @@ def one_thread_no_logs() -> Iterator[None]:
         (logs, "traceparent", lambda given: given or ""),
         (inventory, "ThreadPoolExecutor", _Inline),
         (sweep, "random", SimpleNamespace(Random=lambda: Random(1))),
-        (entry, "_services", None),
+        (dispatch, "_services", None),
     ):
         yield
 
@@ -328,7 +331,7 @@ class Simulation(World):
         greenlet(self._serve).switch(context, event)
 
     def _serve(self, context: Context, event: Event | None) -> None:
-        entry._services = RandomServices(self)  # type: ignore[assignment]
+        dispatch._services = RandomServices(self)  # type: ignore[assignment]
         topic, message = context.topic, context.message
         done = False
         try:
@@ -340,7 +343,7 @@ class Simulation(World):
                 self.ledger.sweep_starts(context)
                 sweep.serve(_push(message))  # type: ignore[arg-type]
             else:
-                entry.serve(topic, _push(message), STEPS[topic])  # type: ignore[arg-type]
+                dispatch.serve(topic, _push(message), STEPS[topic])  # type: ignore[arg-type]
             done = True
         except (ServiceUnavailable, KilledError):
             pass

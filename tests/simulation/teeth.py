@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.exceptions import ServiceUnavailable
 
 from functions import remove_secret, unregister_membership, write_secret
-from shared import cluster_secret, decisions, entry, rbac, reading, sweeping
-from shared.central import Central
-from shared.cluster_secret import ClusterSecret
-from shared.codes import Decision
-from shared.decisions import Found, Move
-from shared.facts import GONE, Membership, State
+from shared.clients import observe
+from shared.clients.argocd_secrets import Central
+from shared.decisions import rbac, secret_plan, steps, sweep_plan
+from shared.decisions.steps import Found, Move
+from shared.runtime import dispatch
+from shared.values.cluster_secret import ClusterSecret
+from shared.values.codes import Decision
+from shared.values.model import GONE, Membership, State
 from tests.simulation.happenings import by_events_alone
 from tests.simulation.runs import RATES, Run, run
 from tests.simulation.scheduler import replaced
@@ -25,7 +27,7 @@ from tests.simulation.scheduler import replaced
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shared.messages import Message, Outcome, Request
+    from shared.values.messages import Message, Outcome, Request
 
 Change = tuple[Any, str, Any]
 ROUGH = 0.08
@@ -66,7 +68,7 @@ def _spoilt(step: str, outcome: Outcome) -> Outcome:
     return replace(outcome, next=()) if outcome.decision in NOTHING_LEFT else outcome
 
 
-_handle, _answer = entry.handle, entry.answer
+_handle, _answer = dispatch.handle, dispatch.answer
 
 
 def _no_next_where_nothing_was_left(step: str, message: Message, world: Any, do: Any, trace: str) -> Outcome | None:
@@ -81,10 +83,10 @@ def _acknowledged_before_done(step: str, message: Message, do: Any) -> None:
 
 
 _hold, _patch, _labels, _plan = (
-    cluster_secret.hold,
-    cluster_secret._patch,
-    cluster_secret._label_changes,
-    cluster_secret.plan,
+    secret_plan.hold,
+    secret_plan._patch,
+    secret_plan._label_changes,
+    secret_plan.plan,
 )
 
 
@@ -124,10 +126,10 @@ class _ReadLater:
 
 _read = unregister_membership._read
 _membership_for, _write, _leave, _revoke = (
-    decisions.membership_for,
-    decisions.write,
-    decisions._as_leave_asks,
-    decisions.revoke,
+    steps.membership_for,
+    steps.write,
+    steps._as_leave_asks,
+    steps.revoke,
 )
 
 
@@ -153,13 +155,13 @@ def _deleted_unread(membership: Membership, services: Any) -> bool:
 
 
 TEETH = (
-    Tooth("a 404 alone is the proof that a cluster is gone", 800, ((reading, "read_cluster", _no_proof),)),
+    Tooth("a 404 alone is the proof that a cluster is gone", 800, ((observe, "read_cluster", _no_proof),)),
     Tooth(
         "a 404 alone is the proof that a membership is gone",
         800,
         (
-            (reading, "read_membership", _no_proof_of_membership),
-            (remove_secret, "find_membership", reading.find_membership),
+            (observe, "read_membership", _no_proof_of_membership),
+            (remove_secret, "find_membership", observe.find_membership),
         ),
     ),
     Tooth("a later cluster's Secret is taken for an earlier one's", 2000, ((ClusterSecret, "is_of", lambda *_: True),)),
@@ -176,25 +178,23 @@ TEETH = (
     Tooth(
         "the next publish is skipped when nothing was left to do",
         200,
-        ((entry, "handle", _no_next_where_nothing_was_left),),
+        ((dispatch, "handle", _no_next_where_nothing_was_left),),
     ),
-    Tooth("a message is acknowledged before it is done", 200, ((entry, "answer", _acknowledged_before_done),)),
-    Tooth("the time of a hold is counted from another reason", 2000, ((cluster_secret, "hold", _hold_counted_on),)),
-    Tooth(
-        "a Secret is changed without its precondition", 200, ((cluster_secret, "_patch", _patch_without_precondition),)
-    ),
+    Tooth("a message is acknowledged before it is done", 200, ((dispatch, "answer", _acknowledged_before_done),)),
+    Tooth("the time of a hold is counted from another reason", 2000, ((secret_plan, "hold", _hold_counted_on),)),
+    Tooth("a Secret is changed without its precondition", 200, ((secret_plan, "_patch", _patch_without_precondition),)),
     Tooth("a Secret is deleted without its precondition", 200, ((Central, "delete", _delete_without_precondition),)),
     Tooth("anybody's binding is ours", 800, ((rbac, "is_ours", lambda _: True),)),
-    Tooth("anybody's membership may be replaced", 800, ((decisions, "membership_for", _theirs_is_replaced),)),
+    Tooth("anybody's membership may be replaced", 800, ((steps, "membership_for", _theirs_is_replaced),)),
     Tooth("nobody looks for others' Secrets before creating", 1200, ((Central, "foreign", lambda _: []),)),
     Tooth("nobody looks again after creating", 2000, ((write_secret, "_look_again", lambda *_: None),), by_events=True),
     Tooth("memberships are read after the cluster", 2000, ((unregister_membership, "_read", _ReadLater),)),
     Tooth("a membership is deleted unread", 100, ((unregister_membership, "_delete", _deleted_unread),)),
-    Tooth("the brake is off", 200, ((sweeping, "BRAKED", ()),)),
-    Tooth("label keys are dropped at once", 200, ((cluster_secret, "_label_changes", _all_labels_dropped),)),
-    Tooth("a hold is lifted without a grant", 400, ((cluster_secret, "plan", _always_granted),)),
+    Tooth("the brake is off", 200, ((sweep_plan, "BRAKED", ()),)),
+    Tooth("label keys are dropped at once", 200, ((secret_plan, "_label_changes", _all_labels_dropped),)),
+    Tooth("a hold is lifted without a grant", 400, ((secret_plan, "plan", _always_granted),)),
     Tooth("pins are not seen", 400, ((ClusterSecret, "is_pinned", property(lambda _: False)),)),
-    Tooth("a Secret is written for what is not wanted", 2500, ((decisions, "write", _written_unwanted),)),
-    Tooth("an event lets a living cluster leave", 2000, ((decisions, "_as_leave_asks", _an_event_holds),)),
-    Tooth("a binding is revoked under a Secret", 2000, ((decisions, "revoke", _revoked_under_a_secret),)),
+    Tooth("a Secret is written for what is not wanted", 2500, ((steps, "write", _written_unwanted),)),
+    Tooth("an event lets a living cluster leave", 2000, ((steps, "_as_leave_asks", _an_event_holds),)),
+    Tooth("a binding is revoked under a Secret", 2000, ((steps, "revoke", _revoked_under_a_secret),)),
 )

@@ -6,7 +6,7 @@ import json
 import secrets
 from random import Random
 
-from shared.resources import ClusterName, MembershipName
+from shared.values.names import ClusterName, MembershipName
 from tests.simulation.scheduler import one_thread_no_logs
 from tests.simulation.world import CENTRAL, STEPS, Object, World, copied
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from functions import sweep
-from shared.cluster_secret import HELD, KEEP
-from shared.resources import ClusterName, MembershipName
-from shared.sweeping import Scope
+from shared.values.cluster_secret import HELD, KEEP
+from shared.values.messages import Scope
+from shared.values.names import ClusterName, MembershipName
 from tests.simulation.world import World, WorldServices
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")

@@ -9,11 +9,11 @@ from random import Random
 from typing import Any
 
 from functions import sweep
-from shared import entry
-from shared.errors import FaultError
-from shared.events import Route, route_entry, route_membership
-from shared.messages import Message, Outcome
-from shared.sweeping import Plan
+from shared.decisions.events import Route, route_entry, route_membership
+from shared.decisions.sweep_plan import Plan
+from shared.runtime import dispatch
+from shared.values.errors import FaultError
+from shared.values.messages import Message, Outcome
 from tests.simulation.happenings import CLUSTERS, audit_entry
 from tests.simulation.scheduler import Event, one_thread_no_logs
 from tests.simulation.world import STEPS, Object, World, WorldServices, copied
@@ -100,7 +100,7 @@ def test_every_mutated_message_has_an_outcome_or_a_fault() -> None:
                 if topic == "sweep":
                     found = sweep.run(message, services, "")
                 else:
-                    found = entry.handle(topic, message, services, STEPS[topic], "")
+                    found = dispatch.handle(topic, message, services, STEPS[topic], "")
             except FaultError as error:
                 said = str(error)
             else:
@@ -134,4 +134,4 @@ def envelope(random: Random, topic: str) -> Message:
         "attributes": {"asked-by": "sweep", "turned": "true"},
     }
     pushed: Any = {"message": mutated(random, inside) if random.random() < 0.3 else inside}
-    return entry.envelope(Event(pushed if random.random() < 0.95 else mutated(random, pushed), {"id": "1"}))  # type: ignore[arg-type]
+    return dispatch.envelope(Event(pushed if random.random() < 0.95 else mutated(random, pushed), {"id": "1"}))  # type: ignore[arg-type]

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.errors import RetryableError
-from shared.resources import ClusterName, MembershipName
+from shared.values.errors import RetryableError
+from shared.values.names import ClusterName, MembershipName
 from tests.simulation.world import KilledError, Object, World
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")

@@ -13,12 +13,12 @@ from ops.backfill import ask_all, missing
 from ops.explain import gathered
 from ops.explanation import Explanation, explain
 from ops.survey import Survey, find, survey
-from shared.errors import RetryableError
-from shared.resources import ClusterName, MembershipName
+from shared.values.errors import RetryableError
+from shared.values.names import ClusterName, MembershipName
 from tests.simulation.world import World, WorldServices
 
 if TYPE_CHECKING:
-    from shared.services import Services
+    from shared.runtime.services import Services
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")
 EDGE = MembershipName("demo-fleet", "global", "edge")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from shared.resources import ClusterName, MembershipName
+from shared.values.names import ClusterName, MembershipName
 from tests.simulation.world import World
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")

@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 
 from functions import sweep
-from shared.resources import ClusterName, MembershipName
-from shared.sweeping import Plan, Scope
+from shared.decisions.sweep_plan import Plan
+from shared.values.messages import Scope
+from shared.values.names import ClusterName, MembershipName
 from tests.simulation.world import World, WorldServices
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")

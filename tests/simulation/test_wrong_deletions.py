@@ -6,8 +6,8 @@ import secrets
 
 import pytest
 
-from shared import reading
-from shared.facts import GONE
+from shared.clients import observe
+from shared.values.model import GONE
 from tests.simulation.lists import sweeps
 from tests.simulation.scheduler import one_thread_no_logs, replaced
 
@@ -27,7 +27,7 @@ def test_it_would_be_seen_if_a_step_believed_a_list() -> None:
         found = services.gke.in_list(name)  # type: ignore[attr-defined]
         return services.gke.cluster(name) if found else GONE  # type: ignore[attr-defined]
 
-    with one_thread_no_logs(), replaced((reading, "read_cluster", believing)):
+    with one_thread_no_logs(), replaced((observe, "read_cluster", believing)):
         _, wrong = sweeps(40, 1)
     assert wrong > 0
 

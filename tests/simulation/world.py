@@ -1,6 +1,6 @@
 """A simulated world for the real steps: GKE, the fleet, the gateway with its clusters, and Pub/Sub, as plain state.
 
-It speaks the verbs of `shared.gke`, `shared.fleet`, `shared.gateway` and `shared.bus`, and says no where the real APIs
+It speaks the verbs of `shared.clients.ports`, and says no where the real APIs
 would. Every call passes through `World.touch`, before and after it takes effect: there a test lets things go wrong.
 """
 
@@ -22,19 +22,21 @@ from functions import (
     unregister_membership,
     write_secret,
 )
-from shared import entry, rbac, settings
-from shared.central import Central
-from shared.errors import ConflictError, PermanentError, RefusedError, RetryableError, TakenError
-from shared.facts import MANAGED_BY, Cluster, Membership
-from shared.messages import DEAD_LETTERS, Message
-from shared.resources import ClusterName, MembershipName
-from shared.selector import Selector
+from shared.clients.argocd_secrets import Central
+from shared.decisions import rbac
+from shared.runtime import dispatch
+from shared.values import settings
+from shared.values.errors import ConflictError, PermanentError, RefusedError, RetryableError, TakenError
+from shared.values.messages import DEAD_LETTERS, Message
+from shared.values.model import MANAGED_BY, Cluster, Membership
+from shared.values.names import ClusterName, MembershipName
+from shared.values.selector import Selector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from shared.messages import Outcome
-    from shared.settings import Settings
+    from shared.values.messages import Outcome
+    from shared.values.settings import Settings
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -217,10 +219,10 @@ class World:
             if delivery.topic == "sweep":
                 sweep.run(delivery.message, services, "")  # type: ignore[arg-type]
                 return None
-            return entry.handle(delivery.topic, delivery.message, services, STEPS[delivery.topic], "")  # type: ignore[arg-type]
+            return dispatch.handle(delivery.topic, delivery.message, services, STEPS[delivery.topic], "")  # type: ignore[arg-type]
         except PermanentError as error:
             try:
-                entry.give_up(delivery.topic, delivery.message, error, services)  # type: ignore[arg-type]
+                dispatch.give_up(delivery.topic, delivery.message, error, services)  # type: ignore[arg-type]
             except (RetryableError, KilledError) as interrupted:
                 self.again(delivery, str(interrupted))
         except (RetryableError, KilledError) as error:
@@ -346,7 +348,7 @@ class WorldServices:
 
 @dataclass
 class SimulatedGke:
-    """The verbs of shared.gke.Gke."""
+    """The verbs of shared.clients.gke."""
 
     world: World
 
@@ -368,7 +370,7 @@ class SimulatedGke:
 
 @dataclass
 class SimulatedFleet:
-    """The verbs of shared.fleet.Fleet."""
+    """The verbs of shared.clients.fleet."""
 
     world: World
 
@@ -418,7 +420,7 @@ class SimulatedFleet:
 
 @dataclass
 class SimulatedGateway:
-    """The verbs of shared.gateway.Gateway, on the clusters behind the memberships."""
+    """The verbs of shared.clients.gateway, on the clusters behind the memberships."""
 
     world: World
     identity: str = "grant-rbac@demo-fleet.iam.gserviceaccount.com"
@@ -493,7 +495,7 @@ class SimulatedGateway:
 
 @dataclass
 class SimulatedBus:
-    """The verbs of shared.bus.Bus."""
+    """The verbs of shared.clients.publisher."""
 
     world: World
 

@@ -7,16 +7,16 @@ import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from shared import cluster_secret
-from shared import settings as settings_module
-from shared.cluster_secret import ClusterSecret
-from shared.facts import Cluster, Membership
-from shared.resources import ClusterName, MembershipName
+from shared.decisions import secret_plan
+from shared.values import settings as settings_module
+from shared.values.cluster_secret import ClusterSecret
+from shared.values.model import Cluster, Membership
+from shared.values.names import ClusterName, MembershipName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shared.settings import Settings
+    from shared.values.settings import Settings
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 NUMBERS = {"100000000001": "demo-fleet"}
@@ -79,7 +79,7 @@ def as_secret(manifest: dict[str, Any], **annotations: str | None) -> ClusterSec
 
 def created(cluster: Cluster | None = BLUE, membership: Membership = BLUE_MEMBER) -> dict[str, Any]:
     """The manifest of a new Secret."""
-    plan = cluster_secret.plan(None, cluster, membership, SETTINGS, granted=True, drop=frozenset(), now=NOW)
+    plan = secret_plan.plan(None, cluster, membership, SETTINGS, granted=True, drop=frozenset(), now=NOW)
     assert plan.create is not None
     return plan.create
 

@@ -6,15 +6,15 @@ import base64
 from typing import TYPE_CHECKING
 
 from ops.survey import Survey, surveyed
-from shared.cluster_secret import TYPE, ClusterSecret
-from shared.sweeping import Inventory
+from shared.values.cluster_secret import TYPE, ClusterSecret
+from shared.values.inventory import Inventory
 from tests.unit.given import BLUE, BLUE_MEMBER, CENTRAL, EDGE, NOW, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shared.facts import Cluster, Membership
-    from shared.settings import Settings
+    from shared.values.model import Cluster, Membership
+    from shared.values.settings import Settings
 
 PROJECTS = frozenset({"demo-fleet", "demo-apps"})
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from shared.errors import PermanentError, RetryableError
-from shared.fleet import Fleet
-from shared.gke import Gke
-from shared.resources import ClusterName, MembershipName
+from shared.clients.fleet import Fleet
+from shared.clients.gke import Gke
+from shared.values.errors import PermanentError, RetryableError
+from shared.values.names import ClusterName, MembershipName
 
 NUMBERS = {"1": "my-fleet"}
 EDGE = MembershipName("my-fleet", "global", "edge")

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import cluster_secret
-from shared.cluster_secret import CONFIG, SELECT_FOREIGN, ClusterSecret, Hold, Plan
-from shared.errors import PermanentError
-from shared.facts import Cluster, Membership
-from shared.resources import ClusterName, MembershipName
+from shared.decisions import secret_plan
+from shared.decisions.secret_plan import CONFIG, Plan
+from shared.values import cluster_secret
+from shared.values.cluster_secret import SELECT_FOREIGN, ClusterSecret, Hold
+from shared.values.errors import PermanentError
+from shared.values.model import Cluster, Membership
+from shared.values.names import ClusterName, MembershipName
 from tests.unit.given import (
     BLUE,
     BLUE_MEMBER,
@@ -47,7 +49,7 @@ def plan(
     drop: tuple[str, ...] = (),
     under: Any = SETTINGS,
 ) -> Plan:
-    return cluster_secret.plan(standing, cluster, membership, under, granted=granted, drop=frozenset(drop), now=LATER)
+    return secret_plan.plan(standing, cluster, membership, under, granted=granted, drop=frozenset(drop), now=LATER)
 
 
 def labelled(**labels: str) -> Cluster:
@@ -203,10 +205,10 @@ def test_what_has_been_written_is_not_written_again(
     standing = as_secret(created(labelled(**before)))
     standing = replace(standing, labels={**theirs, **standing.labels})
     arguments: Any = {"granted": granted, "drop": drop, "now": LATER}
-    first = cluster_secret.plan(standing, labelled(**after), BLUE_MEMBER, SETTINGS, **arguments)
+    first = secret_plan.plan(standing, labelled(**after), BLUE_MEMBER, SETTINGS, **arguments)
     if first.patch is not None:
         standing = patched(standing, first.patch)
-    assert cluster_secret.plan(standing, labelled(**after), BLUE_MEMBER, SETTINGS, **arguments).patch is None
+    assert secret_plan.plan(standing, labelled(**after), BLUE_MEMBER, SETTINGS, **arguments).patch is None
 
 
 def test_a_patch_names_the_very_version_that_was_read() -> None:
@@ -406,7 +408,7 @@ def test_another_membership_of_the_same_cluster_moves_the_server() -> None:
 
 
 def held(standing: ClusterSecret, reason: Any, now: Any = NOW) -> ClusterSecret:
-    patch = cluster_secret.hold(standing, reason, now)
+    patch = secret_plan.hold(standing, reason, now)
     assert patch is not None
     return patched(standing, patch)
 
@@ -419,7 +421,7 @@ def test_a_hold_sets_the_secret_aside_and_says_why_and_since_when() -> None:
 
 
 def test_what_is_held_for_that_reason_is_not_written_again() -> None:
-    assert cluster_secret.hold(held(secret(), "going"), "going", LATER) is None
+    assert secret_plan.hold(held(secret(), "going"), "going", LATER) is None
 
 
 def test_another_reason_starts_the_time_anew() -> None:
@@ -436,10 +438,10 @@ def test_a_hold_whose_skip_reconcile_was_taken_off_is_mended_and_keeps_its_time(
 
 def test_lifting_leaves_nothing_behind() -> None:
     standing = held(secret(), "going")
-    patch = cluster_secret.lift(standing)
+    patch = secret_plan.lift(standing)
     assert patch is not None
     assert patched(standing, patch).annotations == secret().annotations
-    assert cluster_secret.lift(secret()) is None
+    assert secret_plan.lift(secret()) is None
 
 
 @pytest.mark.parametrize("again", [(), ("not-wanted",), ("not-wanted", "going")])
@@ -448,7 +450,7 @@ def test_a_skip_reconcile_that_a_person_set_stays(again: tuple[str, ...]) -> Non
     standing = held(replace(standing, annotations={**standing.annotations, SKIP: "true"}), "going")
     for reason in again:
         standing = held(standing, reason)
-    patch = cluster_secret.lift(standing)
+    patch = secret_plan.lift(standing)
     assert patch is not None
     now = patched(standing, patch)
     assert now.annotations[SKIP] == "true"
@@ -484,7 +486,7 @@ def test_a_spoilt_hold_starts_anew_and_is_lifted_whole(text: str) -> None:
     again = held(standing, "going", LATER)
     assert again.hold == Hold("going", LATER, skip_is_ours=True)
     for aside in (standing, again):
-        patch = cluster_secret.lift(aside)
+        patch = secret_plan.lift(aside)
         assert patch is not None
         assert patched(aside, patch).annotations == secret().annotations
 

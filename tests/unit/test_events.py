@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.errors import PermanentError
-from shared.events import Route, route_entry, route_membership
+from shared.decisions.events import Route, route_entry, route_membership
+from shared.values.errors import PermanentError
 from tests.unit.given import NUMBERS
 
 BLUE = "projects/demo-apps/locations/europe-west1/clusters/blue"

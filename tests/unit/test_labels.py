@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.labels import is_reserved, translate, valid_key, valid_value
+from shared.values.labels import is_reserved, translate, valid_key, valid_value
 
 if TYPE_CHECKING:
     from random import Random

@@ -10,9 +10,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.errors import PermanentError
-from shared.messages import OFFBOARDING, ONBOARDING, STEPS, Message, Next, Request, cut, json_object, parse, turns
-from shared.resources import ClusterName, MembershipName
+from shared.values.errors import PermanentError
+from shared.values.messages import (
+    OFFBOARDING,
+    ONBOARDING,
+    STEPS,
+    Message,
+    Next,
+    Request,
+    cut,
+    json_object,
+    parse,
+    turns,
+)
+from shared.values.names import ClusterName, MembershipName
 from tests.unit.given import NOW, SETTINGS
 
 CLUSTER = "projects/demo-apps/locations/europe-west1/clusters/blue"

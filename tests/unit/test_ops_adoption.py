@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ops.adoption import PLUGIN, Adoption, Left, known, matched, membership_at
-from shared import cluster_secret
-from shared.facts import Cluster, Membership, State
-from shared.resources import MembershipName
+from shared.decisions import secret_plan
+from shared.values import cluster_secret
+from shared.values.model import Cluster, Membership, State
+from shared.values.names import MembershipName
 from tests.unit.given import (
     BLUE,
     BLUE_MEMBER,
@@ -27,7 +28,7 @@ from tests.unit.given import (
 from tests.unit.surveys import seen, theirs
 
 if TYPE_CHECKING:
-    from shared.cluster_secret import ClusterSecret
+    from shared.values.cluster_secret import ClusterSecret
 
 NUMBER = SETTINGS.fleet_project_number
 URL = BLUE_MEMBER.name.gateway_url(NUMBER, gke=True)
@@ -209,7 +210,7 @@ def test_taking_over_adds_our_mark_and_the_names_and_changes_nothing_else() -> N
 
 def test_until_the_access_is_proven_the_chain_writes_nothing_to_it() -> None:
     after = patched(theirs(server=URL), taken(theirs(server=URL)).patch)
-    plan = cluster_secret.plan(after, BLUE, BLUE_MEMBER, SETTINGS, granted=False, drop=frozenset(), now=NOW)
+    plan = secret_plan.plan(after, BLUE, BLUE_MEMBER, SETTINGS, granted=False, drop=frozenset(), now=NOW)
     assert plan.patch is None
     assert plan.needs_grant
 
@@ -218,36 +219,36 @@ def test_the_chain_then_completes_it_and_keeps_names_shard_and_peoples_labels() 
     before = theirs("old", URL, "prod-blue", labels={"env": "prod", "team": "a", "colour": "mine"}, shard="3")
     blue = replace(BLUE, labels={"env": "prod", "colour": "theirs", "tier": "web"})
     after = patched(before, taken(before).patch)
-    plan = cluster_secret.plan(after, blue, BLUE_MEMBER, SETTINGS, granted=True, drop=frozenset(), now=NOW)
+    plan = secret_plan.plan(after, blue, BLUE_MEMBER, SETTINGS, granted=True, drop=frozenset(), now=NOW)
     assert plan.patch is not None
     complete = patched(after, plan.patch)
     assert (complete.name, complete.data["name"], complete.data["shard"]) == ("old", "prod-blue", "3")
-    assert complete.data["config"] == cluster_secret.CONFIG
+    assert complete.data["config"] == secret_plan.CONFIG
     assert {"env": "prod", "team": "a", "colour": "mine", "tier": "web"}.items() <= complete.labels.items()
     assert complete.written_keys == {"env", "tier"}
-    again = cluster_secret.plan(complete, blue, BLUE_MEMBER, SETTINGS, granted=False, drop=frozenset(), now=NOW)
+    again = secret_plan.plan(complete, blue, BLUE_MEMBER, SETTINGS, granted=False, drop=frozenset(), now=NOW)
     assert (again.patch, again.needs_grant) == (None, False)
 
 
 def test_a_server_that_changes_takes_our_configuration_along_byte_for_byte() -> None:
-    same = cluster_secret.CONFIG.replace('"insecure":false', '"insecure":false,"caData":""')
+    same = secret_plan.CONFIG.replace('"insecure":false', '"insecure":false,"caData":""')
     before = theirs(
         f"{MEMBER.membership}.europe-west1.{NUMBER}", URL.replace("gkeMemberships", "memberships"), config=same
     )
     after = patched(before, taken(before, change_server=True).patch)
-    plan = cluster_secret.plan(after, BLUE, BLUE_MEMBER, SETTINGS, granted=True, drop=frozenset(), now=NOW)
+    plan = secret_plan.plan(after, BLUE, BLUE_MEMBER, SETTINGS, granted=True, drop=frozenset(), now=NOW)
     assert plan.patch is not None
     complete = patched(after, plan.patch)
-    assert (complete.data["server"], complete.data["config"]) == (URL, cluster_secret.CONFIG)
+    assert (complete.data["server"], complete.data["config"]) == (URL, secret_plan.CONFIG)
 
 
 def test_a_configuration_that_changes_takes_our_server_along_byte_for_byte() -> None:
     before = theirs(server=f"{URL}/")
     after = patched(before, taken(before).patch)
-    plan = cluster_secret.plan(after, BLUE, BLUE_MEMBER, SETTINGS, granted=True, drop=frozenset(), now=NOW)
+    plan = secret_plan.plan(after, BLUE, BLUE_MEMBER, SETTINGS, granted=True, drop=frozenset(), now=NOW)
     assert plan.patch is not None
     complete = patched(after, plan.patch)
-    assert (complete.data["server"], complete.data["config"]) == (URL, cluster_secret.CONFIG)
+    assert (complete.data["server"], complete.data["config"]) == (URL, secret_plan.CONFIG)
 
 
 def test_a_secret_without_a_name_gets_ours() -> None:

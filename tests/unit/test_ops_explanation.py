@@ -13,16 +13,16 @@ from ops.explanation import Access, Evidence, Explanation, explain, requirement
 from ops.letters import Letter
 from ops.survey import find
 from ops.terminal import MistakeError
-from shared.cluster_secret import KEEP
-from shared.facts import GONE, Cluster
-from shared.resources import ClusterName, MembershipName
-from shared.selector import Selector
+from shared.values.cluster_secret import KEEP
+from shared.values.model import GONE, Cluster
+from shared.values.names import ClusterName, MembershipName
+from shared.values.selector import Selector
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, NUMBERS, SELECTING, SETTINGS, as_secret, created, secret
 from tests.unit.surveys import seen, theirs
 
 if TYPE_CHECKING:
-    from shared.cluster_secret import ClusterSecret
-    from shared.settings import Settings
+    from shared.values.cluster_secret import ClusterSecret
+    from shared.values.settings import Settings
 
 HELD = f"not-wanted {'2026-11-24T11:00:00Z'} skip-reconcile=ours"
 

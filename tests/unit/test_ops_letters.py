@@ -9,7 +9,7 @@ import pytest
 
 from ops.dead_letters import as_text
 from ops.letters import UNKNOWN, Letter, about, folded, named, original, replay, shown
-from shared.errors import PermanentError
+from shared.values.errors import PermanentError
 from tests.unit.given import NOW, SETTINGS
 
 BLUE = "projects/demo-apps/locations/europe-west1/clusters/blue"

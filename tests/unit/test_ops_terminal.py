@@ -16,7 +16,7 @@ from ops.__main__ import main
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS, paced
 from ops.plan import as_json, as_text, differs, narrowed
 from ops.terminal import MistakeError, Progress, ago, one_line, table
-from shared.resources import ClusterName
+from shared.values.names import ClusterName
 from tests.unit.given import BLUE, BLUE_MEMBER, ENVIRONMENT, NOW, SELECTING, SETTINGS, as_secret, created, secret
 from tests.unit.surveys import seen
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from shared import logs
-from shared.codes import Decision
-from shared.decisions import Move
-from shared.errors import PermanentError, RetryableError
-from shared.facts import GONE, State
-from shared.messages import Outcome, Request
-from shared.outcomes import why, without_acting
-from shared.reading import Subject
+from shared.decisions.outcomes import why, without_acting
+from shared.decisions.steps import Move
+from shared.runtime import logs
+from shared.values.codes import Decision
+from shared.values.errors import PermanentError, RetryableError
+from shared.values.messages import Outcome, Request
+from shared.values.model import GONE, State
+from shared.values.target import Subject
 from tests.unit.given import BLUE, EDGE, SETTINGS
 
 ASKED = Request(BLUE.name, EDGE.name, granted="x", drop_labels=frozenset({"env"}), leave="remove")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from shared import rbac
-from shared.rbac import Difference
+from shared.decisions import rbac
+from shared.decisions.rbac import Difference
 from tests.unit.given import SETTINGS, settings
 
 EMAIL = "argocd@demo-fleet.iam.gserviceaccount.com"

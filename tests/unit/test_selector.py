@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.selector import Selector, SelectorFault
+from shared.values.selector import Selector, SelectorFault
 
 LABELS = {"env": "prod", "tier": "a", "empty": "", "größe": "übergroß"}
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.errors import RetryableError
-from shared.settings import Allowance, SettingsError, load
+from shared.values.errors import RetryableError
+from shared.values.settings import Allowance, SettingsError, load
 from tests.unit.given import ENVIRONMENT, settings
 
 REQUIRED = ("FLEET_PROJECT", "FLEET_PROJECT_NUMBER", "CENTRAL_MEMBERSHIP", "ARGOCD_SERVICE_ACCOUNT")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import flask
 
-from shared import logs, messages, settings
-from shared.codes import Decision, ErrorCode
-from shared.errors import FaultError, PermanentError, RetryableError
-from shared.messages import DEAD_LETTERS, TURN_AFTER, Message, Outcome, Request
-from shared.services import Services
+from shared.runtime import logs
+from shared.runtime.services import Services
+from shared.values import messages, settings
+from shared.values.codes import Decision, ErrorCode
+from shared.values.errors import FaultError, PermanentError, RetryableError
+from shared.values.messages import DEAD_LETTERS, TURN_AFTER, Message, Outcome, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable

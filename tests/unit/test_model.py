@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.facts import GONE, Membership, State, state_of_attached, state_of_cluster
-from shared.resources import ClusterName
+from shared.values.model import GONE, Membership, State, state_of_attached, state_of_cluster
+from shared.values.names import ClusterName
 from tests.unit.given import BLUE, BLUE_MEMBER, CENTRAL, EDGE, NOW, SELECTING, SETTINGS
 
 ELSEWHERE = ClusterName("demo-other", "europe-west1", "blue")

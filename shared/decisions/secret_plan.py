@@ -1,52 +1,44 @@
-"""Argo CD's cluster Secret as data: what ours should hold, what differs, what a hold adds and takes away.
+"""What our cluster Secret should hold, what differs, what a hold adds and takes away.
 
-Pure. The format is Argo CD's (argo-cd v3.5, util/db/cluster.go `SecretToCluster`); the marks are ours (design, section 4).
-Every change is a merge patch, so that what people added stays.
+Pure. Every change is a merge patch, so that what people added stays.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-from shared import labels as label_rules
-from shared.codes import ErrorCode
-from shared.errors import PermanentError
-from shared.facts import MANAGED_BY, Cluster, Membership
-from shared.resources import ClusterName, MembershipName, NameFault
+from shared.values import labels as label_rules
+from shared.values.cluster_secret import (
+    AGENT_LOST,
+    CLUSTER,
+    CLUSTER_HASH,
+    CLUSTER_ID,
+    GRANT,
+    HELD,
+    LABEL_KEYS,
+    MARK,
+    MEMBERSHIP,
+    MEMBERSHIP_HASH,
+    MEMBERSHIP_UID,
+    PREFIX,
+    REFRESH,
+    SKIP_RECONCILE,
+    TYPE,
+    ClusterSecret,
+    Hold,
+    Object,
+    Reason,
+    timestamp,
+)
+from shared.values.model import MANAGED_BY, Cluster, Membership
+from shared.values.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from shared.settings import Settings
-
-Reason = Literal["going", "not-wanted", "left-fleet"]
-Object = dict[str, Any]
-N = TypeVar("N")
-
-TYPE: Final = "argocd.argoproj.io/secret-type"
-SKIP_RECONCILE: Final = "argocd.argoproj.io/skip-reconcile"
-REFRESH: Final = "argocd.argoproj.io/refresh"
-MARK: Final = "app.kubernetes.io/managed-by"
-PREFIX: Final = "fleet-registrar/"
-CLUSTER_HASH: Final = f"{PREFIX}cluster-hash"
-MEMBERSHIP_HASH: Final = f"{PREFIX}membership-hash"
-CLUSTER: Final = f"{PREFIX}cluster"
-CLUSTER_ID: Final = f"{PREFIX}cluster-id"
-MEMBERSHIP: Final = f"{PREFIX}membership"
-MEMBERSHIP_UID: Final = f"{PREFIX}membership-uid"
-GRANT: Final = f"{PREFIX}grant"
-LABEL_KEYS: Final = f"{PREFIX}label-keys"
-HELD: Final = f"{PREFIX}held"
-AGENT_LOST: Final = f"{PREFIX}agent-lost"
-KEEP: Final = f"{PREFIX}keep"
-
-SELECT_OURS: Final = f"{MARK}={MANAGED_BY},{MEMBERSHIP_HASH}"
-SELECT_FOREIGN: Final = f"{TYPE}=cluster,{MARK}!={MANAGED_BY}"
+    from collections.abc import Mapping
+    from datetime import datetime
 
 # Identical bytes for all clusters: Argo CD's client then shares one token and one plugin run (client-go exec.go). The
 # plugin answers v1beta1 only; no CA, because the gateway has a public certificate (argo-cd cmd/argocd-k8s-auth).
@@ -64,115 +56,6 @@ CONFIG: Final = json.dumps(
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """A Secret that we have set aside: why, since when, and whether Argo CD's `skip-reconcile` is ours to take off."""
-
-    reason: Reason
-    since: datetime
-    skip_is_ours: bool
-
-    def __str__(self) -> str:
-        return f"{self.reason} {timestamp(self.since)} skip-reconcile={'ours' if self.skip_is_ours else 'theirs'}"
-
-    @classmethod
-    def parse(cls, text: str) -> Hold | None:
-        """Parse the annotation; None when it is not one of ours (a hold then starts anew)."""
-        match text.split():
-            case [
-                "going" | "not-wanted" | "left-fleet" as reason,
-                since,
-                "skip-reconcile=ours" | "skip-reconcile=theirs" as skip,
-            ]:
-                try:
-                    time = datetime.fromisoformat(since)
-                except ValueError:
-                    return None
-                return cls(reason, time, skip.endswith("=ours")) if time.tzinfo else None
-            case _:
-                return None
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterSecret:
-    """A cluster Secret as it stands in the central cluster, data decoded."""
-
-    name: str
-    uid: str
-    resource_version: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    data: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def read(cls, manifest: Object) -> ClusterSecret:
-        """Read a Secret as the Kubernetes API gives it."""
-        meta = manifest["metadata"]
-        return cls(
-            name=meta["name"],
-            uid=meta["uid"],
-            resource_version=meta["resourceVersion"],
-            labels=meta.get("labels") or {},
-            annotations=meta.get("annotations") or {},
-            data={key: _decoded(value) for key, value in (manifest.get("data") or {}).items()},
-        )
-
-    @property
-    def cluster(self) -> ClusterName | None:
-        """The GKE cluster it was written for; None for an attached cluster."""
-        return self._name(CLUSTER, ClusterName.parse)
-
-    @property
-    def membership(self) -> MembershipName | None:
-        """The membership it was written for."""
-        return self._name(MEMBERSHIP, MembershipName.parse)
-
-    def _name(self, key: str, parse: Callable[[str], N]) -> N | None:
-        if key not in self.annotations:
-            return None
-        try:
-            return parse(self.annotations[key])
-        except NameFault as error:
-            raise PermanentError(
-                f"Secret {self.name}: its annotation {key} is spoilt ({error}); mend it by hand, or delete the Secret",
-                ErrorCode.INVALID_ANNOTATION,
-            ) from error
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether it carries our mark."""
-        return self.labels.get(MARK) == MANAGED_BY
-
-    @property
-    def is_pinned(self) -> bool:
-        """Whether a person has pinned it: never held, never removed."""
-        return "true" in (self.annotations.get(KEEP), self.labels.get(KEEP))
-
-    @property
-    def hold(self) -> Hold | None:
-        """The hold on it, if we have set it aside."""
-        return Hold.parse(self.annotations[HELD]) if HELD in self.annotations else None
-
-    @property
-    def written_keys(self) -> frozenset[str]:
-        """The label keys that we took over from the source."""
-        return frozenset(key for key in self.annotations.get(LABEL_KEYS, "").split(",") if key)
-
-    def is_of(self, cluster: Cluster | None, membership: Membership) -> bool:
-        """Whether it was written for this very cluster and membership, not for earlier ones of the same names."""
-        same_cluster = cluster is None or self.annotations.get(CLUSTER_ID) == cluster.id
-        return same_cluster and self.annotations.get(MEMBERSHIP_UID) == membership.unique_id
-
-    def was_written_for_another(self, annotation: str, now: str | None) -> bool:
-        """Whether it names another cluster id (or membership uid) than there is now: both must be known to say so."""
-        then = self.annotations.get(annotation)
-        return bool(then and now and then != now)
-
-    def in_the_way_of(self, name: str, server: str) -> bool:
-        """Whether Argo CD would take the two for one: the same server, or the same name."""
-        return self.data.get("name") == name or self.data.get("server", "").rstrip("/") == server
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """What to write, for the cluster at `server`: `create` a whole manifest, or `patch` with a merge patch, or neither.
 
@@ -186,19 +69,6 @@ class Plan:
     needs_grant: bool = False
     warnings: tuple[str, ...] = ()
     gone: frozenset[str] = frozenset()
-
-
-def timestamp(time: datetime) -> str:
-    """RFC 3339 in UTC, whole seconds: the form that Argo CD reads."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def found_by(cluster: ClusterName | None, membership: MembershipName | None) -> str:
-    """Return the label selector that finds our Secrets for a cluster, or for a membership when no cluster is known."""
-    label = (
-        f"{CLUSTER_HASH}={cluster.hash}" if cluster else f"{MEMBERSHIP_HASH}={membership.hash if membership else ''}"
-    )
-    return f"{MARK}={MANAGED_BY},{label}"
 
 
 def plan(
@@ -380,10 +250,3 @@ def _joined(keys: Mapping[str, str] | frozenset[str]) -> str:
 
 def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
-
-
-def _decoded(text: str) -> str:
-    try:
-        return base64.b64decode(text or "").decode(errors="replace")
-    except binascii.Error:
-        return ""

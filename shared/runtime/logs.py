@@ -10,12 +10,11 @@ import re
 import secrets
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from shared.codes import Decision
-    from shared.errors import FaultError
-    from shared.messages import Outcome, Request
+from shared.values.codes import Decision
+from shared.values.errors import FaultError
+from shared.values.messages import Outcome, Request
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.facts import MANAGED_BY
+from shared.values.model import MANAGED_BY
+from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shared.settings import Settings
 
 Object = dict[str, Any]
 

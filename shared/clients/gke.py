@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shared import rest
-from shared.codes import ErrorCode
-from shared.errors import RetryableError
-from shared.facts import Cluster
-from shared.resources import ClusterName, MembershipName, NameFault
+from shared.clients import http
+from shared.values.codes import ErrorCode
+from shared.values.errors import RetryableError
+from shared.values.model import Cluster
+from shared.values.names import ClusterName, MembershipName, NameFault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ class Gke:
     def cluster(self, name: ClusterName) -> Cluster | None:
         """Return the cluster; None is GKE's 404, which alone proves nothing. Raises a fault for any other refusal."""
         what = f"reading {name}"
-        answer = rest.get(self._session, f"{self._base}/{name}", what, missing_is_none=True)
+        answer = http.get(self._session, f"{self._base}/{name}", what, missing_is_none=True)
         return None if answer is None else self._cluster(name, answer, what)
 
     def in_list(self, name: ClusterName) -> bool:
@@ -62,9 +62,9 @@ class Gke:
     def _listed(self, where: str, query: str = "") -> tuple[Sequence[dict[str, Any]], frozenset[str]]:
         """Return the clusters of a location and the zones that are missing; an empty list is `{}`, never no body."""
         what = f"listing the clusters of {where}"
-        answer = rest.get(self._session, f"{self._base}/{where}/clusters{query}", what) or {}
-        missing = frozenset(rest.listed(answer, "missingZones", what, str))
-        return rest.listed(answer, "clusters", what, dict), missing
+        answer = http.get(self._session, f"{self._base}/{where}/clusters{query}", what) or {}
+        missing = frozenset(http.listed(answer, "missingZones", what, str))
+        return http.listed(answer, "clusters", what, dict), missing
 
     def _cluster(self, name: ClusterName, answer: dict[str, Any], what: str) -> Cluster:
         """Raises RetryableError for an answer without `id` or `status`: nothing may be concluded from it."""
@@ -73,7 +73,7 @@ class Gke:
                 f"{what}: no usable answer from the GKE API: {name} comes without id or status",
                 ErrorCode.UNUSABLE_ANSWER,
             )
-        fleet = rest.part(answer, "fleet", what)
+        fleet = http.part(answer, "fleet", what)
         project, said = str(fleet.get("project", "")), str(fleet.get("membership", ""))
         membership = None
         if said:
@@ -86,8 +86,8 @@ class Gke:
             name=name,
             id=str(answer["id"]),
             status=str(answer["status"]),
-            labels=rest.texts(answer, "resourceLabels", what),
+            labels=http.texts(answer, "resourceLabels", what),
             fleet_project=project,
             membership=membership,
-            autopilot=bool(rest.part(answer, "autopilot", what).get("enabled")),
+            autopilot=bool(http.part(answer, "autopilot", what).get("enabled")),
         )

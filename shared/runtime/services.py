@@ -10,20 +10,16 @@ import functools
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from shared.codes import ErrorCode
-from shared.errors import RetryableError
+from shared.clients.ports import Clusters, Gateway, Memberships, Publisher, Secrets
+from shared.values.codes import ErrorCode
+from shared.values.errors import RetryableError
+from shared.values.names import ClusterName
+from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from google.auth.transport.requests import AuthorizedSession
 
-    from shared.bus import Bus
-    from shared.central import Central
-    from shared.fleet import Fleet
-    from shared.gateway import Gateway
-    from shared.gke import Gke
-    from shared.resources import ClusterName
-    from shared.settings import Settings
 
 # The second scope makes clusters see the e-mail, not a numeric id, where they are reached without the gateway.
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform", "https://www.googleapis.com/auth/userinfo.email")
@@ -58,30 +54,30 @@ class Services:
         return session
 
     @functools.cached_property
-    def gke(self) -> Gke:
+    def gke(self) -> Clusters:
         """The GKE API."""
-        from shared.gke import Gke
+        from shared.clients.gke import Gke
 
         return Gke(self.session, self.settings.container_endpoint, self.settings.numbers)
 
     @functools.cached_property
-    def fleet(self) -> Fleet:
+    def fleet(self) -> Memberships:
         """The fleet API."""
-        from shared.fleet import Fleet
+        from shared.clients.fleet import Fleet
 
         return Fleet(self.session, self.settings.gkehub_endpoint, self.settings.numbers)
 
     @functools.cached_property
     def gateway(self) -> Gateway:
         """Connect Gateway."""
-        from shared.gateway import Gateway
+        from shared.clients.gateway import Gateway as Client
 
-        return Gateway(self.credentials)
+        return Client(self.credentials)
 
     @functools.cached_property
-    def central(self) -> Central:
+    def central(self) -> Secrets:
         """The cluster Secrets in the central cluster."""
-        from shared.central import Central
+        from shared.clients.argocd_secrets import Central
 
         return Central(self.gateway, self.central_url, self.settings)
 
@@ -105,9 +101,9 @@ class Services:
         return self.settings.gateway_url(self.settings.central_membership, gke=self.central_cluster is not None)
 
     @functools.cached_property
-    def bus(self) -> Bus:
+    def bus(self) -> Publisher:
         """Pub/Sub."""
-        from shared.bus import Bus
+        from shared.clients.publisher import Bus
 
         emulator = self.settings.pubsub_emulator
         return Bus(None if emulator else self.credentials, self.settings.pubsub_project, emulator)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from shared.codes import ErrorCode
-from shared.errors import RetryableError
-from shared.resources import MembershipName, NameFault
-from shared.selector import Selector, SelectorFault
+from shared.values.codes import ErrorCode
+from shared.values.errors import RetryableError
+from shared.values.names import MembershipName, NameFault
+from shared.values.selector import Selector, SelectorFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,15 +8,14 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from shared.facts import Cluster, Gone, Membership, State
+from shared.values.cluster_secret import ClusterSecret
+from shared.values.messages import Request
+from shared.values.model import Cluster, Gone, Membership, State
+from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-
-    from shared.cluster_secret import ClusterSecret
-    from shared.messages import Request
-    from shared.settings import Settings
 
 
 class Move(enum.Enum):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from shared.cluster_secret import SELECT_FOREIGN, SELECT_OURS, ClusterSecret, found_by
-from shared.codes import ErrorCode
-from shared.errors import PermanentError
-
-if TYPE_CHECKING:
-    from shared.gateway import Gateway
-    from shared.resources import ClusterName, MembershipName
-    from shared.settings import Settings
+from shared.clients.ports import Gateway
+from shared.values.cluster_secret import SELECT_FOREIGN, SELECT_OURS, ClusterSecret, found_by
+from shared.values.codes import ErrorCode
+from shared.values.errors import PermanentError
+from shared.values.names import ClusterName, MembershipName
+from shared.values.settings import Settings
 
 
 class Central:

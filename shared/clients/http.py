@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.auth.exceptions import GoogleAuthError
 from requests.exceptions import RequestException
 
-from shared.codes import ErrorCode
-from shared.errors import RetryableError, fault
+from shared.values.codes import ErrorCode
+from shared.values.errors import RetryableError, fault
 
 if TYPE_CHECKING:
     from google.auth.transport.requests import AuthorizedSession

@@ -10,10 +10,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.codes import ErrorCode, EventCode
-from shared.errors import PermanentError
-from shared.messages import Next, Request, cut
-from shared.resources import ClusterName, MembershipName, NameFault
+from shared.values.codes import ErrorCode, EventCode
+from shared.values.errors import PermanentError
+from shared.values.messages import Next, Request, cut
+from shared.values.names import ClusterName, MembershipName, NameFault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from shared.codes import ErrorCode
-from shared.errors import RetryableError
-from shared.facts import GONE, Cluster, Gone, Membership, State, state_of_attached, state_of_cluster
-from shared.messages import Request
-
-if TYPE_CHECKING:
-    from shared.resources import ClusterName, MembershipName
-    from shared.services import Services
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A cluster and the row of the table of states that it is in.
-
-    `asked` has both names where both are known. `cluster` is what GKE says; for an attached cluster it is None and
-    `membership` speaks.
-    """
-
-    asked: Request
-    state: State
-    cluster: Cluster | Gone | None = None
-    membership: Membership | Gone | None = None
-
-    @property
-    def name(self) -> str:
-        """The name for people: the cluster's, or the membership's of an attached cluster."""
-        return str(self.asked.cluster or self.asked.membership)
+from shared.clients.ports import Services
+from shared.values.codes import ErrorCode
+from shared.values.errors import RetryableError
+from shared.values.messages import Request
+from shared.values.model import GONE, Cluster, Gone, Membership, State, state_of_attached, state_of_cluster
+from shared.values.names import ClusterName, MembershipName
+from shared.values.target import Subject
 
 
 def read_cluster(name: ClusterName, services: Services) -> Cluster | Gone:

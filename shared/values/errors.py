@@ -6,7 +6,7 @@ are published to `dead-letters` with their reason and acknowledged. What is not 
 
 from __future__ import annotations
 
-from shared.codes import ErrorCode
+from shared.values.codes import ErrorCode
 
 
 class FaultError(Exception):

@@ -15,18 +15,17 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import gkehub_v1
 from requests.exceptions import RequestException
 
-from shared.codes import ErrorCode
-from shared.errors import FaultError, PermanentError, RetryableError, TakenError, fault
-from shared.facts import MANAGED_BY
-from shared.rest import TIMEOUT_SECONDS
+from shared.clients.http import TIMEOUT_SECONDS
+from shared.values.codes import ErrorCode
+from shared.values.errors import FaultError, PermanentError, RetryableError, TakenError, fault
+from shared.values.model import MANAGED_BY, Cluster
+from shared.values.names import MembershipName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from google.auth.credentials import Credentials
 
-    from shared.facts import Cluster
-    from shared.resources import MembershipName
 
 # Registering takes 10 s to a minute on Google's side; a push is cut at its ack deadline.
 OPERATION_SECONDS = 45

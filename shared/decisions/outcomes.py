@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from shared import rbac
-from shared.codes import Decision, ErrorCode
-from shared.decisions import Move
-from shared.errors import PermanentError, RetryableError
-from shared.facts import Cluster, State
-from shared.messages import Next, Outcome, Request
-
-if TYPE_CHECKING:
-    from shared.errors import RefusedError
-    from shared.facts import Membership
-    from shared.messages import Severity
-    from shared.reading import Subject
-    from shared.settings import Settings
+from shared.decisions import rbac
+from shared.decisions.steps import Move
+from shared.values.codes import Decision, ErrorCode
+from shared.values.errors import PermanentError, RefusedError, RetryableError
+from shared.values.messages import Next, Outcome, Request, Severity
+from shared.values.model import Cluster, Membership, State
+from shared.values.settings import Settings
+from shared.values.target import Subject
 
 _TURNS = {Move.TO_REGISTER: "register-membership", Move.TO_REMOVE: "remove-secret"}
 

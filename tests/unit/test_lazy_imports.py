@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from shared.imports import ABSENT, LAZY
+from shared.runtime.lazy_imports import ABSENT, LAZY
 
 ROOT = Path(__file__).parents[2]
-CLIENTS = "import main, google.auth, google.auth.transport.requests, shared.registration, shared.gateway, shared.bus"
+CLIENTS = (
+    "import main, google.auth, google.auth.transport.requests,"
+    " shared.clients.registration, shared.clients.gateway, shared.clients.publisher"
+)
 
 
 def told(program: str) -> str:
@@ -40,7 +43,7 @@ def test_a_function_starts_without(package: str) -> None:
 def test_other_processes_import_as_always() -> None:
     assert (
         told(
-            "import sys, shared.registration, shared.gateway; print('cryptography' in sys.modules, 'yaml.loader' in sys.modules)"
+            "import sys, shared.clients.registration, shared.clients.gateway; print('cryptography' in sys.modules, 'yaml.loader' in sys.modules)"
         )
         == "True True"
     )
@@ -61,5 +64,7 @@ def test_what_is_absent_is_told_like_a_package_that_is_not_installed(name: str) 
 
 @pytest.mark.parametrize("function", ["grant_rbac", "write_secret", "remove_secret", "revoke_rbac", "sweep"])
 def test_who_only_reads_memberships_does_without_the_fleets_client(function: str) -> None:
-    program = f"import sys, main, functions.{function}, shared.fleet; print('google.cloud.gkehub_v1' in sys.modules)"
+    program = (
+        f"import sys, main, functions.{function}, shared.clients.fleet; print('google.cloud.gkehub_v1' in sys.modules)"
+    )
     assert told(program) == "False"

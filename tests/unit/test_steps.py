@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared import decisions
-from shared.decisions import Found, Move
-from shared.facts import GONE, Cluster, Gone, Membership, State
-from shared.messages import Request
-from shared.resources import ClusterName, MembershipName
+from shared.decisions import steps
+from shared.decisions.steps import Found, Move
+from shared.values.messages import Request
+from shared.values.model import GONE, Cluster, Gone, Membership, State
+from shared.values.names import ClusterName, MembershipName
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SETTINGS, secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.cluster_secret import ClusterSecret
+    from shared.values.cluster_secret import ClusterSecret
 
 OURS = secret()
 PINNED = secret(keep="true")
@@ -35,30 +35,30 @@ def remove(
     state: State, standing: ClusterSecret | None, leave: Any = "", *, earlier: bool = False, registered: bool = False
 ) -> Move:
     asked = Request(BLUE.name, leave=leave)
-    return decisions.remove(state, standing, asked, SETTINGS, NOW, earlier=earlier, registered=registered)
+    return steps.remove(state, standing, asked, SETTINGS, NOW, earlier=earlier, registered=registered)
 
 
 def remove_attached(state: State, standing: ClusterSecret | None, leave: Any = "", *, earlier: bool = False) -> Move:
     asked = Request(membership=EDGE.name, leave=leave)
-    return decisions.remove_attached(state, standing, asked, SETTINGS, NOW, earlier=earlier)
+    return steps.remove_attached(state, standing, asked, SETTINGS, NOW, earlier=earlier)
 
 
 # One column a line: what stands in the table's row for a step, with a Secret of ours or without.
 STEPS: dict[str, Callable[[State], Move]] = {
-    "register": lambda state: decisions.REGISTER[state],
-    "grant": lambda state: decisions.GRANT[state],
-    "write": lambda state: decisions.write(state, None),
-    "write+S": lambda state: decisions.write(state, OURS),
-    "write+pin": lambda state: decisions.write(state, PINNED),
+    "register": lambda state: steps.REGISTER[state],
+    "grant": lambda state: steps.GRANT[state],
+    "write": lambda state: steps.write(state, None),
+    "write+S": lambda state: steps.write(state, OURS),
+    "write+pin": lambda state: steps.write(state, PINNED),
     "remove": lambda state: remove(state, None),
     "remove+M": lambda state: remove(state, None, registered=True),
     "remove+S": lambda state: remove(state, OURS, registered=True),
     "remove+E": lambda state: remove(state, OURS, earlier=True),
     "remove+pin": lambda state: remove(state, PINNED),
     "remove+pinE": lambda state: remove(state, PINNED, earlier=True),
-    "revoke": lambda state: decisions.revoke(state, secret_left=False),
-    "revoke+S": lambda state: decisions.revoke(state, secret_left=True),
-    "unregister": decisions.unregister,
+    "revoke": lambda state: steps.revoke(state, secret_left=False),
+    "revoke+S": lambda state: steps.revoke(state, secret_left=True),
+    "unregister": steps.unregister,
 }
 
 # +S: our Secret is there; +pin: it is pinned; +E: it was written for an earlier cluster of that name, which is gone;
@@ -248,7 +248,7 @@ EARLIERS = {**BLUE_MEMBER.labels, "fleet-registrar-cluster-id": "b" * 40}
     ],
 )
 def test_the_membership_for_a_cluster(cluster: Cluster, found: Membership | Gone | None, expected: Found) -> None:
-    assert decisions.membership_for(cluster, found) is expected
+    assert steps.membership_for(cluster, found) is expected
 
 
 @pytest.mark.parametrize(
@@ -270,4 +270,4 @@ def test_the_membership_for_a_cluster(cluster: Cluster, found: Membership | Gone
 def test_only_what_we_made_for_a_cluster_that_is_gone_is_deleted(
     membership: Membership | Gone | None, cluster: Cluster | Gone, ours: bool
 ) -> None:
-    assert decisions.made_for_gone(membership, cluster, BLUE.name) is ours
+    assert steps.made_for_gone(membership, cluster, BLUE.name) is ours

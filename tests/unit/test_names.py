@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.resources import ClusterName, MembershipName, NameFault
+from shared.values.names import ClusterName, MembershipName, NameFault
 from tests.unit.given import NUMBERS
 
 if TYPE_CHECKING:

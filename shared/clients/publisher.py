@@ -16,8 +16,8 @@ from google.pubsub_v1.services.publisher import PublisherClient
 from google.pubsub_v1.services.publisher.transports.grpc import PublisherGrpcTransport
 from google.pubsub_v1.types import PubsubMessage
 
-from shared.codes import ErrorCode
-from shared.errors import PermanentError, RetryableError
+from shared.values.codes import ErrorCode
+from shared.values.errors import PermanentError, RetryableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

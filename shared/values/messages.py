@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from shared.codes import ErrorCode
-from shared.errors import PermanentError
-from shared.resources import ClusterName, MembershipName, NameFault
+from shared.values.codes import Decision, ErrorCode, Finding
+from shared.values.errors import PermanentError
+from shared.values.model import State
+from shared.values.names import ClusterName, MembershipName, NameFault
+from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shared.codes import Decision, Finding
-    from shared.facts import State
-    from shared.settings import Settings
 
 ONBOARDING: Final = ("register-membership", "grant-rbac", "write-secret")
 OFFBOARDING: Final = ("remove-secret", "revoke-rbac", "unregister-membership")
@@ -182,3 +181,38 @@ class Outcome:
     message: str
     next: tuple[Next, ...] = ()
     severity: Severity = "INFO"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a sweep's message asks for: everything, one project, one cluster, or the release of a braked plan."""
+
+    project: str = ""
+    cluster: ClusterName | None = None
+    release: str = ""
+
+    def holds(self, request: Request, fleet_project: str) -> bool:
+        """Whether a request is inside the scope; an attached cluster belongs to the fleet project."""
+        if self.cluster is not None:
+            return request.cluster == self.cluster
+        return not self.project or self.project == (request.cluster.project if request.cluster else fleet_project)
+
+
+def parse_scope(data: bytes, settings: Settings) -> Scope:
+    """Parse a sweep's message. Raises PermanentError that says what is wrong."""
+    body = json_object(data, "the message to sweep")
+    if (
+        set(body) - {"project", "cluster", "release"}
+        or len(body) > 1
+        or not all(isinstance(v, str) for v in body.values())
+    ):
+        raise PermanentError(
+            'the message to sweep is wrong: it takes {}, {"project": ID}, {"cluster": NAME} or {"release": HASH};'
+            f" it has {', '.join(map(repr, body))[:200]}",
+            ErrorCode.INVALID_MESSAGE,
+        )
+    try:
+        cluster = ClusterName.parse(body["cluster"], settings.numbers) if "cluster" in body else None
+    except NameFault as error:
+        raise PermanentError(f"the message to sweep is wrong: {error}", ErrorCode.INVALID_MESSAGE) from error
+    return Scope(body.get("project", ""), cluster, body.get("release", ""))

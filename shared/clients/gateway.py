@@ -18,8 +18,8 @@ from kubernetes.client.configuration import Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import RESTClientObject
 
-from shared.codes import ErrorCode
-from shared.errors import ConflictError, RefusedError, RetryableError, fault
+from shared.values.codes import ErrorCode
+from shared.values.errors import ConflictError, RefusedError, RetryableError, fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

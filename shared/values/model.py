@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from shared.values.names import ClusterName, MembershipName
+from shared.values.settings import Settings
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shared.resources import ClusterName, MembershipName
-    from shared.settings import Settings
 
 MANAGED_BY: Final = "fleet-registrar"
 AGENT_LOST_AFTER: Final = timedelta(minutes=30)

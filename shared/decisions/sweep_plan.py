@@ -13,61 +13,28 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from shared import cluster_secret
-from shared.codes import Finding
-from shared.errors import PermanentError
-from shared.facts import Cluster, Membership, State, state_of_attached, state_of_cluster
-from shared.messages import Next, Request
-from shared.resources import ClusterName
+from shared.decisions import secret_plan
+from shared.values import cluster_secret
+from shared.values.cluster_secret import ClusterSecret
+from shared.values.codes import Finding
+from shared.values.errors import PermanentError
+from shared.values.inventory import Inventory
+from shared.values.messages import Next, Request, Scope
+from shared.values.model import Cluster, Membership, State, state_of_attached, state_of_cluster
+from shared.values.names import ClusterName, MembershipName
+from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
     from random import Random
 
-    from shared.cluster_secret import ClusterSecret
-    from shared.resources import MembershipName
-    from shared.settings import Settings
 
 # `mend` and `remove` follow what the APIs say; `hold` and `drop` follow labels and settings, which a person may have got
 # wrong at a stroke: those are braked. `check` looks at bindings, each cluster once in 24 sweeps on average.
 Kind = Literal["mend", "remove", "hold", "drop", "check"]
 BRAKED: Final = ("hold", "drop")
 CHECK_ONE_IN: Final = 24
-
-
-@dataclass(frozen=True, slots=True)
-class Inventory:
-    """What three lists say: our Secrets and others', then the memberships, then the clusters.
-
-    `listed` are the projects that were read; `missing_zones` (by project) and `unreachable` (locations of the fleet) are what
-    the answers leave out; `unread` says why a project was not read.
-    """
-
-    secrets: tuple[ClusterSecret, ...] = ()
-    foreign: tuple[ClusterSecret, ...] = ()
-    memberships: Mapping[MembershipName, Membership] = field(default_factory=dict)
-    unreachable: frozenset[str] = frozenset()
-    clusters: Mapping[ClusterName, Cluster] = field(default_factory=dict)
-    listed: frozenset[str] = frozenset()
-    missing_zones: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    unread: Mapping[str, str] = field(default_factory=dict)
-
-    def knows(self, name: ClusterName) -> bool:
-        """Whether the cluster would be here if it existed: its project was read, and nothing of its location is missing.
-
-        A zone that is missing also hides the clusters of its region.
-        """
-        missing = self.missing_zones.get(name.project, frozenset())
-        hidden = any(
-            zone == name.location or zone.startswith(f"{name.location}-") or name.location.startswith(f"{zone}-")
-            for zone in missing
-        )
-        return name.project in self.listed and not hidden
-
-    def knows_membership(self, name: MembershipName) -> bool:
-        """Whether the membership would be here if it existed."""
-        return name.location not in self.unreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +75,6 @@ class Plan:
     def counts(self) -> Mapping[str, int]:
         """How many requests of each kind."""
         return Counter(ask.kind for ask in self.asks)
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What a sweep's message asks for: everything, one project, one cluster, or the release of a braked plan."""
-
-    project: str = ""
-    cluster: ClusterName | None = None
-    release: str = ""
-
-    def holds(self, request: Request, fleet_project: str) -> bool:
-        """Whether a request is inside the scope; an attached cluster belongs to the fleet project."""
-        if self.cluster is not None:
-            return request.cluster == self.cluster
-        return not self.project or self.project == (request.cluster.project if request.cluster else fleet_project)
 
 
 def plan(
@@ -314,7 +266,7 @@ class Comparison:
         self, both: Request, secret: ClusterSecret, cluster: Cluster | None, membership: Membership
     ) -> Iterator[Ask | Report]:
         """A Secret of this very cluster: does it say what it should?"""
-        wanted = cluster_secret.plan(
+        wanted = secret_plan.plan(
             secret, cluster, membership, self.settings, granted=False, drop=frozenset(), now=self.now
         )
         lost = membership.agent_lost(self.now)

@@ -7,19 +7,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from shared import rest
-from shared.codes import ErrorCode
-from shared.errors import RetryableError
-from shared.facts import Membership
-from shared.resources import ClusterName, MembershipName, NameFault
+from shared.clients import http
+from shared.values.codes import ErrorCode
+from shared.values.errors import RetryableError
+from shared.values.model import Cluster, Membership
+from shared.values.names import ClusterName, MembershipName, NameFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from google.auth.transport.requests import AuthorizedSession
 
-    from shared.facts import Cluster
-    from shared.registration import Registration
+    from shared.clients.registration import Registration
 
 # What a sweep asks for: pages, for without a size the list is one answer, however long (gkehub v1, ListMembershipsRequest),
 # and of each membership what it reads, a partial response as in `gke`. A proof takes the whole answer as it comes.
@@ -41,7 +40,7 @@ class Fleet:
     def membership(self, name: MembershipName) -> Membership | None:
         """Return the membership; None is the fleet's 404, which alone proves nothing."""
         what = f"reading {name}"
-        found = rest.get(self._session, f"{self._base}/{name}", what, missing_is_none=True)
+        found = http.get(self._session, f"{self._base}/{name}", what, missing_is_none=True)
         return None if found is None else self._membership(found, what)
 
     def in_list(self, name: MembershipName) -> bool:
@@ -50,13 +49,13 @@ class Fleet:
         what = f"listing the memberships of {parent}"
         present = False
         for page in self._pages(parent, {}, what):
-            if left_out := rest.listed(page, "unreachable", what, str):
+            if left_out := http.listed(page, "unreachable", what, str):
                 raise RetryableError(
                     f"the list of memberships of {parent} lacks {', '.join(left_out)}: whether {name} is gone is not known",
                     ErrorCode.INCOMPLETE_LIST,
                 )
             present = present or any(
-                self._name(found, what) == name for found in rest.listed(page, "resources", what, dict)
+                self._name(found, what) == name for found in http.listed(page, "resources", what, dict)
             )
         return present
 
@@ -70,8 +69,8 @@ class Fleet:
         found: list[Membership] = []
         left_out: set[str] = set()
         for page in self._pages(parent, LISTED, what):
-            left_out |= {location.rpartition("/")[2] for location in rest.listed(page, "unreachable", what, str)}
-            for resource in rest.listed(page, "resources", what, dict):
+            left_out |= {location.rpartition("/")[2] for location in http.listed(page, "unreachable", what, str)}
+            for resource in http.listed(page, "resources", what, dict):
                 try:
                     found.append(self._membership(resource, what))
                 except RetryableError:
@@ -102,7 +101,7 @@ class Fleet:
 
     @functools.cached_property
     def _registration(self) -> Registration:
-        from shared.registration import Registration
+        from shared.clients.registration import Registration
 
         return Registration(self._session.credentials, self._endpoint)
 
@@ -110,7 +109,7 @@ class Fleet:
         """Give the pages of a list, one after the other."""
         while True:
             url = f"{self._base}/{parent}/memberships" + (f"?{urlencode(query, safe='(),/')}" if query else "")
-            page = rest.get(self._session, url, what) or {}
+            page = http.get(self._session, url, what) or {}
             yield page
             if not page.get("nextPageToken"):
                 return
@@ -127,8 +126,8 @@ class Fleet:
     def _membership(self, found: dict[str, Any], what: str) -> Membership:
         """Raises RetryableError for an answer from which nothing may be concluded."""
         name = self._name(found, what)
-        endpoint = rest.part(found, "endpoint", what)
-        link, heard = rest.part(endpoint, "gkeCluster", what).get("resourceLink"), found.get("lastConnectionTime")
+        endpoint = http.part(found, "endpoint", what)
+        link, heard = http.part(endpoint, "gkeCluster", what).get("resourceLink"), found.get("lastConnectionTime")
         try:
             cluster = ClusterName.parse(link, self._numbers) if link else None
             connected = _time(str(heard)) if heard else None
@@ -139,8 +138,8 @@ class Fleet:
         return Membership(
             name=name,
             unique_id=str(found.get("uniqueId") or ""),
-            state=str(rest.part(found, "state", what).get("code") or "UNKNOWN"),
-            labels=rest.texts(found, "labels", what),
+            state=str(http.part(found, "state", what).get("code") or "UNKNOWN"),
+            labels=http.texts(found, "labels", what),
             cluster=cluster,
             last_connection=connected,
         )

@@ -9,12 +9,13 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from shared.errors import FaultError
-from shared.sweeping import Inventory
+from shared.clients.ports import Services
+from shared.values.errors import FaultError
+from shared.values.inventory import Inventory
+from shared.values.model import Cluster
 
 if TYPE_CHECKING:
-    from shared.facts import Cluster
-    from shared.services import Services
+    from collections.abc import Sequence
 
 PROJECTS_AT_ONCE = 8
 
@@ -33,7 +34,7 @@ def read_inventory(services: Services) -> Inventory:
             projects |= {secret.cluster.project} if secret.cluster else set()
         except FaultError:
             continue  # the plan reports it
-    clusters: dict[str, tuple[list[Cluster], frozenset[str]]] = {}
+    clusters: dict[str, tuple[Sequence[Cluster], frozenset[str]]] = {}
     unread: dict[str, str] = {}
 
     def read(project: str) -> None:

@@ -1,0 +1,145 @@
+"""What a step may touch, as protocols: the clients implement them, and so does a simulated world.
+
+`Services` gives all of them; a step imports none of the clients.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from shared.values.cluster_secret import ClusterSecret, Object
+from shared.values.model import Cluster, Membership
+from shared.values.names import ClusterName, MembershipName
+from shared.values.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+
+class Clusters(Protocol):
+    """The GKE API."""
+
+    def cluster(self, name: ClusterName) -> Cluster | None:
+        """Return the cluster; None is GKE's 404, which alone proves nothing."""
+
+    def in_list(self, name: ClusterName) -> bool:
+        """Whether a complete list of the location has the cluster."""
+
+    def list(self, project: str) -> tuple[Sequence[Cluster], frozenset[str]]:
+        """Return all clusters of a project, and the zones that the answer leaves out."""
+
+
+class Memberships(Protocol):
+    """The fleet API."""
+
+    def membership(self, name: MembershipName) -> Membership | None:
+        """Return the membership; None is the fleet's 404, which alone proves nothing."""
+
+    def in_list(self, name: MembershipName) -> bool:
+        """Whether a complete list of the location has the membership."""
+
+    def list(self, project: str) -> tuple[Sequence[Membership], frozenset[str]]:
+        """Return all memberships of a fleet, and the locations that the answers leave out."""
+
+    def create(self, name: MembershipName, cluster: Cluster) -> Membership:
+        """Register the cluster and wait. Raises TakenError when the id is taken."""
+
+    def delete(self, name: MembershipName) -> bool:
+        """Delete the membership and wait; False when it was gone already."""
+
+
+class Gateway(Protocol):
+    """Kubernetes APIs through Connect Gateway, each at its own URL."""
+
+    @property
+    def identity(self) -> str:
+        """Our own e-mail, as the clusters see it."""
+
+    def get(self, url: str, collection: str, name: str) -> Object | None:
+        """Return an object; None only when the cluster itself says that it is not there."""
+
+    def list(self, url: str, collection: str, selector: str) -> Iterator[Object]:
+        """Yield the objects that a label selector selects."""
+
+    def create(self, url: str, collection: str, manifest: Object) -> Object:
+        """Create an object. Raises ConflictError when one of that name is there."""
+
+    def patch(self, url: str, collection: str, name: str, patch: Object) -> Object:
+        """Change an object by a merge patch that carries its precondition."""
+
+    def delete(self, url: str, collection: str, name: str, version: Object) -> bool:
+        """Delete the object of this uid and `resourceVersion`; False when it was gone already."""
+
+
+class Secrets(Protocol):
+    """The cluster Secrets in the central cluster."""
+
+    def secret_of(self, cluster: ClusterName | None, membership: MembershipName | None) -> ClusterSecret | None:
+        """Return our Secret for a cluster, or for a membership where no cluster is known."""
+
+    def ours(self) -> Sequence[ClusterSecret]:
+        """Return all managed cluster Secrets."""
+
+    def foreign(self) -> Sequence[ClusterSecret]:
+        """Return all unmanaged cluster Secrets."""
+
+    def secret_named(self, name: str) -> ClusterSecret | None:
+        """Return the Secret of that name, managed or not."""
+
+    def create(self, manifest: Object) -> None:
+        """Create a Secret. Raises ConflictError when the name is taken."""
+
+    def patch(self, secret: ClusterSecret, patch: Object) -> None:
+        """Change a Secret by a merge patch made from the version that was read."""
+
+    def delete(self, secret: ClusterSecret) -> None:
+        """Delete the very Secret that was read."""
+
+
+class Publisher(Protocol):
+    """Pub/Sub topics."""
+
+    def publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> None:
+        """Publish one message."""
+
+    def publish_object(self, topic: str, body: Mapping[str, Any], attributes: Mapping[str, str]) -> None:
+        """Publish a JSON object."""
+
+
+class Services(Protocol):
+    """Everything outside the process that a step may touch."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings."""
+
+    @property
+    def gke(self) -> Clusters:
+        """The GKE API."""
+
+    @property
+    def fleet(self) -> Memberships:
+        """The fleet API."""
+
+    @property
+    def gateway(self) -> Gateway:
+        """Connect Gateway."""
+
+    @property
+    def central(self) -> Secrets:
+        """The cluster Secrets in the central cluster."""
+
+    @property
+    def bus(self) -> Publisher:
+        """Pub/Sub."""
+
+    @property
+    def central_cluster(self) -> ClusterName | None:
+        """The central cluster; None when it is not a GKE cluster."""
+
+    def now(self) -> datetime:
+        """The current time."""
+
+    def pauses(self) -> Sequence[float]:
+        """Seconds to wait between access reviews."""

@@ -1,0 +1,47 @@
+"""Everything that a sweep has read, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shared.values.cluster_secret import ClusterSecret
+from shared.values.model import Cluster, Membership
+from shared.values.names import ClusterName, MembershipName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What three lists say: our Secrets and others', then the memberships, then the clusters.
+
+    `listed` are the projects that were read; `missing_zones` (by project) and `unreachable` (locations of the fleet) are what
+    the answers leave out; `unread` says why a project was not read.
+    """
+
+    secrets: tuple[ClusterSecret, ...] = ()
+    foreign: tuple[ClusterSecret, ...] = ()
+    memberships: Mapping[MembershipName, Membership] = field(default_factory=dict)
+    unreachable: frozenset[str] = frozenset()
+    clusters: Mapping[ClusterName, Cluster] = field(default_factory=dict)
+    listed: frozenset[str] = frozenset()
+    missing_zones: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+    def knows(self, name: ClusterName) -> bool:
+        """Whether the cluster would be here if it existed: its project was read, and nothing of its location is missing.
+
+        A zone that is missing also hides the clusters of its region.
+        """
+        missing = self.missing_zones.get(name.project, frozenset())
+        hidden = any(
+            zone == name.location or zone.startswith(f"{name.location}-") or name.location.startswith(f"{zone}-")
+            for zone in missing
+        )
+        return name.project in self.listed and not hidden
+
+    def knows_membership(self, name: MembershipName) -> bool:
+        """Whether the membership would be here if it existed."""
+        return name.location not in self.unreachable
