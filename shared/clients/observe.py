@@ -1,4 +1,4 @@
-"""What is true of the cluster that a message names: read fresh, and *gone* only by positive proof (design, section 3.2)."""
+"""Reads the current state of the cluster that a message names (docs/architecture.md#proof-of-deletion)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each step does with what it has read: the design's table of states, as data, and the finer questions beside it.
+"""What each step does in each state: docs/architecture.md#state-table as data, and the details that the table leaves open.
 
 Pure: facts in, decisions out. Nothing here knows a client library, and nothing here acts.
 """

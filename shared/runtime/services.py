@@ -113,5 +113,5 @@ class Services:
         return datetime.now(UTC)
 
     def pauses(self) -> list[float]:
-        """Seconds to wait between asking an access review again: 2 s in all (design, section 2)."""
+        """Seconds between repeated access reviews: 2 s in total (docs/architecture.md#steps)."""
         return [0.1, 0.2, 0.4, 0.6, 0.7]

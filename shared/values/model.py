@@ -1,4 +1,4 @@
-"""What has been read: clusters, memberships and Secrets as values, and the state that the design's table names them by.
+"""Clusters and memberships as values, and the states of docs/architecture.md#states.
 
 Pure. The clients of the APIs translate their answers into these; decisions see nothing else.
 """
@@ -25,7 +25,7 @@ _MEMBERSHIP_ALIVE = frozenset({"READY", "UPDATING", "SERVICE_UPDATING"})
 
 
 class Gone(enum.Enum):
-    """The proof that something is gone: read fresh, and positive (design, section 3.2). Never made from an error."""
+    """The proof that an object does not exist (docs/architecture.md#proof-of-deletion). Never created from an error."""
 
     GONE = "gone"
 
@@ -34,7 +34,7 @@ GONE: Final = Gone.GONE
 
 
 class State(enum.StrEnum):
-    """The rows of the table of states (design, section 2). The values are codes."""
+    """The states of docs/architecture.md#states. The values are codes."""
 
     WANTED = "selected"
     NOT_WANTED = "unselected"

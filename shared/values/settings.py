@@ -49,7 +49,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of design section 5. Endpoints are '' where Google's own are meant."""
+    """The settings of docs/configuration.md. An empty endpoint means Google's own."""
 
     fleet_project: str
     fleet_project_number: str
