@@ -36,6 +36,7 @@ LEASE_SECONDS: Final = 300
 CALL_SECONDS: Final = 20
 # A pull waits for a first message; Google may keep an empty one waiting for a minute and more.
 EMPTY_SECONDS: Final = (3.0, 1.0)
+MOST_BYTES: Final = 512 * 2**20
 ACK_IDS: Final = 500  # a request may have 512 KiB (https://cloud.google.com/pubsub/quotas#resource_limits)
 
 
@@ -114,15 +115,15 @@ class Mailbox:
             self._called("holding" if seconds else "letting go", ask)
 
     def _called(self, what: str, call: Callable[[], Any]) -> Any:
-        from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
-        from google.auth.exceptions import GoogleAuthError
+        from shared.clients.answers import translated
 
         try:
-            return call()
-        except NotFound as error:
-            raise MistakeError(f"there is no subscription {self.path}: is PUBSUB_PROJECT right?") from error
-        except (GoogleAPICallError, RetryError, GoogleAuthError) as error:
-            raise RetryableError(f"{what} at {self.path}: {error}", ErrorCode.NO_ANSWER) from error
+            with translated(f"{what} at {self.path}"):
+                return call()
+        except FaultError as error:
+            if error.code is ErrorCode.NOT_FOUND:
+                raise MistakeError(f"there is no subscription {self.path}: is PUBSUB_PROJECT right?") from error
+            raise
 
 
 def _client(services: Services) -> Any:
@@ -133,8 +134,8 @@ def _client(services: Services) -> Any:
 
     emulator = services.settings.pubsub_emulator
     if emulator:
-        # A pull may answer with a thousand letters of up to 10 MB; gRPC's own limit is 4 MB.
-        options = [("grpc.max_receive_message_length", -1)]
+        # Pub/Sub answers a pull with some 10 MB at most, the emulator with all it has; gRPC's own limit is 4 MB.
+        options = [("grpc.max_receive_message_length", MOST_BYTES)]
         transport = SubscriberGrpcTransport(channel=grpc.insecure_channel(emulator, options=options))
         client = SubscriberClient(transport=transport)
     else:

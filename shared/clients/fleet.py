@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from shared.clients import http
+from shared.clients import answers, deadline, http
+from shared.clients.answers import MAX_PAGES, unusable
 from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
-from shared.values.model import Cluster, Membership
+from shared.values.inventory import Listed
+from shared.values.model import Membership
 from shared.values.names import ClusterName, MembershipName, NameFault
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from google.auth.transport.requests import AuthorizedSession
 
     from shared.clients.registration import Registration
+    from shared.values.model import Cluster
 
 # What a sweep asks for: pages, for without a size the list is one answer, however long (gkehub v1, ListMembershipsRequest),
 # and of each membership what it reads, a partial response as in `gke`. A proof takes the whole answer as it comes.
@@ -26,6 +29,7 @@ LISTED = {
     "pageSize": "500",
     "fields": "resources(name,uniqueId,state/code,labels,endpoint/gkeCluster,lastConnectionTime),unreachable,nextPageToken",
 }
+LIST_KEYS = frozenset({"resources", "unreachable", "nextPageToken"})
 
 
 class Fleet:
@@ -41,7 +45,7 @@ class Fleet:
         """Return the membership; None is the fleet's 404, which alone proves nothing."""
         what = f"reading {name}"
         found = http.get(self._session, f"{self._base}/{name}", what, missing_is_none=True)
-        return None if found is None else self._membership(found, what)
+        return None if found is None else self._membership(found, what, name)
 
     def in_list(self, name: MembershipName) -> bool:
         """Whether a complete list of the membership's location holds it. Raises RetryableError when it is not complete."""
@@ -49,47 +53,54 @@ class Fleet:
         what = f"listing the memberships of {parent}"
         present = False
         for page in self._pages(parent, {}, what):
-            if left_out := http.listed(page, "unreachable", what, str):
+            if left_out := answers.list_in(page, "unreachable", what, str):
                 raise RetryableError(
                     f"the list of memberships of {parent} lacks {', '.join(left_out)}: whether {name} is gone is not known",
                     ErrorCode.INCOMPLETE_LIST,
                 )
             present = present or any(
-                self._name(found, what) == name for found in http.listed(page, "resources", what, dict)
+                self._name(found, what) == name for found in answers.list_in(page, "resources", what, dict)
             )
         return present
 
-    def list(self, project: str) -> tuple[list[Membership], frozenset[str]]:
+    def list(self, project: str) -> Listed[Membership]:
         """Return all memberships of the fleet, and the locations that the answers leave out.
 
-        A membership that cannot be read makes its location incomplete: it must not stop the others.
+        A membership that cannot be read is left out and named. One without a usable name hides its location.
         """
         parent = f"projects/{project}/locations/-"
         what = f"listing the memberships of {parent}"
         found: list[Membership] = []
-        left_out: set[str] = set()
+        missing: set[str] = set()
+        unreadable: dict[MembershipName, str] = {}
         for page in self._pages(parent, LISTED, what):
-            left_out |= {location.rpartition("/")[2] for location in http.listed(page, "unreachable", what, str)}
-            for resource in http.listed(page, "resources", what, dict):
+            missing |= {location.rpartition("/")[2] for location in answers.list_in(page, "unreachable", what, str)}
+            for resource in answers.list_in(page, "resources", what, dict):
                 try:
-                    found.append(self._membership(resource, what))
+                    name = self._name(resource, what)
                 except RetryableError:
                     match str(resource.get("name")).split("/"):
-                        case [_, _, _, location, *_]:
-                            left_out.add(location)
+                        case ["projects", _, "locations", location, *_]:
+                            missing.add(location)
+                            continue
                         case _:
                             raise
-        return found, frozenset(left_out)
+                try:
+                    found.append(self._membership(resource, what, name))
+                except RetryableError as error:
+                    unreadable[name] = str(error)
+        return Listed(tuple(found), frozenset(missing), unreadable)
 
     def create(self, name: MembershipName, cluster: Cluster) -> Membership:
-        """Register the cluster under this name, with our marks, and wait. Raises TakenError when the id is taken."""
-        return self._membership(self._registration.create(name, cluster), f"registering {cluster.name} as {name}")
+        """Register the cluster under this name, with our labels, and wait. Raises TakenError when the id is taken."""
+        return self._membership(self._registration.create(name, cluster), f"registering {cluster.name} as {name}", name)
 
     def delete(self, name: MembershipName) -> bool:
         """Delete the membership and wait; False when it was gone already, which a 404 alone does not prove.
 
-        The API takes no precondition: read the owner directly before.
+        The API takes no precondition: read the owner directly before. Raises RetryableError when that was too long ago.
         """
+        deadline.require_fresh_read(f"deleting {name}")
         if self._registration.delete(name):
             return True
         if self.in_list(name):
@@ -106,40 +117,48 @@ class Fleet:
         return Registration(self._session.credentials, self._endpoint)
 
     def _pages(self, parent: str, query: Mapping[str, str], what: str) -> Iterator[dict[str, Any]]:
-        """Give the pages of a list, one after the other."""
-        while True:
+        """Give the pages of a list, one after the other. Raises RetryableError when they do not end."""
+        tokens: set[str] = set()
+        while len(tokens) < MAX_PAGES:
             url = f"{self._base}/{parent}/memberships" + (f"?{urlencode(query, safe='(),/')}" if query else "")
             page = http.get(self._session, url, what) or {}
+            answers.require_list_of(page, LIST_KEYS, what)
             yield page
-            if not page.get("nextPageToken"):
+            token = answers.text_in(page, "nextPageToken", what)
+            if not token:
                 return
-            query = {**query, "pageToken": str(page["nextPageToken"])}
+            if token in tokens:
+                break
+            tokens.add(token)
+            query = {**query, "pageToken": token}
+        raise unusable(what, "its pages do not end")
 
     def _name(self, found: dict[str, Any], what: str) -> MembershipName:
         try:
             return MembershipName.parse(found.get("name"), self._numbers)
         except NameFault as error:
-            raise RetryableError(
-                f"{what}: no usable answer from the fleet API: {error}", ErrorCode.UNUSABLE_ANSWER
-            ) from error
+            raise unusable(what, str(error)) from error
 
-    def _membership(self, found: dict[str, Any], what: str) -> Membership:
+    def _membership(self, found: dict[str, Any], what: str, name: MembershipName) -> Membership:
         """Raises RetryableError for an answer from which nothing may be concluded."""
-        name = self._name(found, what)
-        endpoint = http.part(found, "endpoint", what)
-        link, heard = http.part(endpoint, "gkeCluster", what).get("resourceLink"), found.get("lastConnectionTime")
+        if self._name(found, what) != name:
+            raise unusable(what, f"it is about {found.get('name')!r}")
+        endpoint = answers.object_in(found, "endpoint", what)
+        gke_cluster = endpoint.get("gkeCluster")
+        link = answers.text_in(answers.object_in(endpoint, "gkeCluster", what), "resourceLink", what)
+        if gke_cluster is not None and not link:
+            raise unusable(what, f"{name} is of a GKE cluster and does not say which")
+        heard = answers.text_in(found, "lastConnectionTime", what)
         try:
             cluster = ClusterName.parse(link, self._numbers) if link else None
-            connected = _time(str(heard)) if heard else None
+            connected = _time(heard) if heard else None
         except (NameFault, ValueError) as error:
-            raise RetryableError(
-                f"{name} has a field that cannot be read: {error}", ErrorCode.UNUSABLE_ANSWER
-            ) from error
+            raise unusable(what, f"{name} has a field that cannot be read: {error}") from error
         return Membership(
             name=name,
-            unique_id=str(found.get("uniqueId") or ""),
-            state=str(http.part(found, "state", what).get("code") or "UNKNOWN"),
-            labels=http.texts(found, "labels", what),
+            unique_id=answers.text_in(found, "uniqueId", what),
+            state=str(answers.object_in(found, "state", what).get("code") or "UNKNOWN"),
+            labels=answers.texts_in(found, "labels", what),
             cluster=cluster,
             last_connection=connected,
         )

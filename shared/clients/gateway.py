@@ -7,19 +7,17 @@ Every write carries a precondition; there is no server-side apply: a stale write
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode, urlsplit
 
-import urllib3
-from google.auth.exceptions import GoogleAuthError
-from google.auth.transport.requests import Request as TokenRequest
 from kubernetes.client.configuration import Configuration
-from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import RESTClientObject
 
+from shared.clients import answers, deadline
+from shared.clients.answers import MAX_PAGES, Refusal, unusable
+from shared.clients.transport import CONNECT_SECONDS, answer_seconds, bound, token_request
 from shared.values.codes import ErrorCode
-from shared.values.errors import ConflictError, RefusedError, RetryableError, fault
+from shared.values.errors import RefusedError, RetryableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,18 +26,25 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-TIMEOUT_SECONDS = (5, 20)
-PAGE = 500
+PAGE: Final = 500
+# A Kubernetes object has at most 1.5 MiB in etcd. A member cluster may belong to anybody: what it sends is not kept whole.
+OBJECT_BYTES: Final = 4 * 2**20
+PAGE_BYTES: Final = 16 * 2**20
+KINDS: Final = {
+    "secrets": "Secret",
+    "clusterrolebindings": "ClusterRoleBinding",
+    "clusterroles": "ClusterRole",
+    "subjectaccessreviews": "SubjectAccessReview",
+}
 
 
 class Gateway:
-    """Makes calls to clusters by their gateway URL. One connection pool and one token serve them all."""
+    """Makes calls to clusters by their gateway URL. One token serves them all, and one connection pool each host."""
 
     def __init__(self, credentials: Credentials) -> None:
-        configuration = Configuration()
-        configuration.retries = False  # redelivery is what retries
-        self._client = RESTClientObject(configuration)
         self._credentials = credentials
+        self._tokens = token_request()
+        self._clients: dict[str, RESTClientObject] = {}
 
     @property
     def identity(self) -> str:
@@ -52,80 +57,151 @@ class Gateway:
         A 404 that is not a `Status` naming the object is the gateway's own: its agent is lost, or it does not know the
         membership (yet).
         """
-        status, answer = self._call("GET", f"{url}/{collection}/{quote(name, safe='')}", f"reading {name} at {url}")
-        if status == 404 and answer.get("kind") == "Status" and (answer.get("details") or {}).get("name") == name:
+        what = f"reading {name} at {url}"
+        status, raw = self._call("GET", f"{url}/{collection}/{quote(name, safe='')}", what)
+        deadline.note_read()
+        if self._is_missing(status, raw, name):
             return None
-        return self._checked(status, answer, f"reading {name} at {url}")
+        return self._object(status, raw, collection, name, what)
 
     def list(self, url: str, collection: str, selector: str) -> Iterator[Object]:
         """Give all objects that the label selector selects, page by page: a page is let go before the next is read."""
+        what = f"listing {collection} at {url}"
+        tokens: set[str] = set()
         token = ""
-        while True:
+        while len(tokens) < MAX_PAGES:
             query = urlencode({"labelSelector": selector, "limit": PAGE} | ({"continue": token} if token else {}))
-            what = f"listing {collection} at {url}"
-            status, answer = self._call("GET", f"{url}/{collection}?{query}", what)
-            page = self._checked(status, answer, what)
-            yield from page.get("items") or []
-            token = (page.get("metadata") or {}).get("continue") or ""
+            status, raw = self._call("GET", f"{url}/{collection}?{query}", what, most=PAGE_BYTES)
+            deadline.note_read()
+            page = self._checked(status, raw, what, PAGE_BYTES)
+            kind, items = f"{_kind(collection)}List", page.get("items")
+            if page.get("kind") != kind or not isinstance(items, list):
+                raise unusable(what, f"it is no {kind}: its kind is {str(page.get('kind'))[:40]!r}")
+            for item in items:
+                _require_metadata(item, what)
+            yield from items
+            token = answers.text_in(answers.object_in(page, "metadata", what), "continue", what)
             if not token:
                 return
+            if token in tokens:
+                break
+            tokens.add(token)
+        raise unusable(what, "its pages do not end")
 
     def create(self, url: str, collection: str, manifest: Object) -> Object:
         """Create an object. Raises ConflictError when one of that name is there."""
-        what = f"creating {(manifest.get('metadata') or {}).get('name', manifest['kind'])} at {url}"
-        return self._checked(*self._call("POST", f"{url}/{collection}", what, manifest), what)
+        name = (manifest.get("metadata") or {}).get("name", "")
+        what = f"creating {name or manifest['kind']} at {url}"
+        return self._object(*self._call("POST", f"{url}/{collection}", what, manifest), collection, name, what)
 
     def patch(self, url: str, collection: str, name: str, patch: Object) -> Object:
         """Change an object by a merge patch that carries the `resourceVersion` it was made from."""
         what = f"changing {name} at {url}"
         path = f"{url}/{collection}/{quote(name, safe='')}"
-        return self._checked(*self._call("PATCH", path, what, patch, "application/merge-patch+json"), what)
+        return self._object(*self._call("PATCH", path, what, patch), collection, name, what)
 
     def delete(self, url: str, collection: str, name: str, version: Object) -> bool:
-        """Delete the object of this uid and `resourceVersion`; False when it is gone already."""
+        """Delete the object of this uid and `resourceVersion`; False when it is gone already.
+
+        Raises RetryableError when the step's last read is too old, or when the answer does not say that it is done.
+        """
         what = f"deleting {name} at {url}"
+        deadline.require_fresh_read(what)
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": version}
-        status, answer = self._call("DELETE", f"{url}/{collection}/{quote(name, safe='')}", what, options)
-        if status == 404 and answer.get("kind") == "Status" and (answer.get("details") or {}).get("name") == name:
+        status, raw = self._call("DELETE", f"{url}/{collection}/{quote(name, safe='')}", what, options)
+        if self._is_missing(status, raw, name):
             return False
-        self._checked(status, answer, what)
+        answer = self._checked(status, raw, what)
+        if answer.get("kind") != "Status" or answer.get("status") != "Success":
+            # An object that finalizers keep is answered with the object itself.
+            self._require(answer, collection, name, what)
         return True
 
-    def _call(
-        self, method: str, url: str, what: str, body: Object | None = None, content: str = "application/json"
-    ) -> tuple[int, Object]:
-        try:
-            if not self._credentials.valid:
-                self._credentials.refresh(TokenRequest())
-            headers = {"Authorization": f"Bearer {self._credentials.token}", "Accept": "application/json"}
-            if body is not None:
-                headers["Content-Type"] = content
-            response = self._client.request(method, url, headers, body, _request_timeout=TIMEOUT_SECONDS)
-            raw = response.read()
-        except (urllib3.exceptions.HTTPError, ApiException, GoogleAuthError) as error:
-            raise RetryableError(f"{what}: no answer: {error}", ErrorCode.NO_ANSWER) from error
-        try:
-            answer = json.loads(raw or b"{}")
-        except ValueError:
-            answer = {"message": raw[:200].decode(errors="replace")}
-        return response.status, answer if isinstance(answer, dict) else {}
+    def _client(self, url: str) -> RESTClientObject:
+        """Return the client for a host: which proxy it uses (HTTPS_PROXY, NO_PROXY) is decided for each."""
+        parts = urlsplit(url)
+        host = f"{parts.scheme}://{parts.netloc}"
+        if host not in self._clients:
+            configuration = Configuration(host=host)
+            configuration.retries = False  # redelivery is what retries
+            client = RESTClientObject(configuration)
+            bound(client.pool_manager)
+            self._clients[host] = client
+        return self._clients[host]
 
-    def _checked(self, status: int, answer: Object, what: str) -> Object:
+    def _call(
+        self, method: str, url: str, what: str, body: Object | None = None, *, most: int = OBJECT_BYTES
+    ) -> tuple[int, bytes]:
+        """Return status and body of an answer. A 401 is asked again once, with a new token."""
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        with answers.translated(what):
+            answer = self._send(method, url, headers, body, most)
+            if answer[0] != 401:
+                return answer
+            self._credentials.refresh(self._tokens)
+            return self._send(method, url, headers, body, most)
+
+    def _send(
+        self, method: str, url: str, headers: dict[str, str], body: Object | None, most: int
+    ) -> tuple[int, bytes]:
+        self._credentials.before_request(self._tokens, method, url, headers)
+        timeout = (CONNECT_SECONDS, answer_seconds())
+        answer = self._client(url).request(method, url, headers, body, _request_timeout=timeout).response
+        try:
+            return answer.status, answer.read(most + 1)
+        finally:
+            answer.close()  # leaves a connection alone whose answer was read to its end
+
+    def _is_missing(self, status: int, raw: bytes, name: str) -> bool:
+        if status != 404:
+            return False
+        refusal = Refusal.read(status, raw)
+        return refusal.by_cluster and refusal.name == name
+
+    def _object(self, status: int, raw: bytes, collection: str, name: str, what: str) -> Object:
+        answer = self._checked(status, raw, what)
+        self._require(answer, collection, name, what)
+        return answer
+
+    def _require(self, answer: Object, collection: str, name: str, what: str) -> None:
+        """Raise RetryableError unless the answer is an object of the collection's kind, and of this name."""
+        if answer.get("kind") != _kind(collection):
+            raise unusable(what, f"it is no {_kind(collection)}: its kind is {str(answer.get('kind'))[:40]!r}")
+        if name:
+            _require_metadata(answer, what)
+            if answer["metadata"]["name"] != name:
+                raise unusable(what, f"it is about {answer['metadata']['name'][:80]!r}")
+
+    def _checked(self, status: int, raw: bytes, what: str, most: int = OBJECT_BYTES) -> Object:
         """Return the answer of a call that went well; raise what its refusal means. Secret data is never in a message."""
         if 200 <= status < 300:
+            answer = answers.parsed(raw, most, what)
+            answers.check_depth(answer, what)
             return answer
-        by_cluster = answer.get("kind") == "Status"
-        told = answer if by_cluster else answer.get("error") or answer
-        message = str(told.get("message", ""))[:300] if isinstance(told, dict) else ""
-        reason = str(told.get("reason") or told.get("status") or "") if isinstance(told, dict) else ""
-        if status == 409:
-            raise ConflictError(f"{what}: 409 {reason} {message}", status=status)
-        if status == 403 and by_cluster:
-            raise RefusedError(f"{what}: the cluster refuses {self.identity}: {message}", status=status)
-        if status == 404 and not by_cluster:
+        refusal = Refusal.read(status, raw)
+        if status == 403 and refusal.by_cluster:
+            raise RefusedError(f"{what}: the cluster refuses {self.identity}: {refusal.message}", status=403)
+        if status == 404 and not refusal.by_cluster:
             raise RetryableError(
-                f"{what}: the gateway does not reach the cluster (404 {message}): its agent may be lost",
+                f"{what}: the gateway does not reach the cluster (404 {refusal.message}): its agent may be lost",
                 ErrorCode.UNREACHABLE,
-                status,
+                404,
             )
-        raise fault(status, "" if by_cluster else reason, message, what)
+        raise refusal.error(what)
+
+
+def _kind(collection: str) -> str:
+    return KINDS[collection.rpartition("/")[2]]
+
+
+def _require_metadata(item: object, what: str) -> None:
+    """Raise RetryableError unless an object says which one it is, in which version, with texts for labels."""
+    metadata = item.get("metadata") if isinstance(item, dict) else None
+    if not isinstance(metadata, dict) or not all(
+        isinstance(metadata.get(key), str) and metadata[key] for key in ("name", "uid", "resourceVersion")
+    ):
+        raise unusable(what, "an object comes without name, uid or resourceVersion")
+    for key in ("labels", "annotations"):
+        answers.texts_in(metadata, key, what)

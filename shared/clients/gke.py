@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shared.clients import http
+from shared.clients import answers, http
+from shared.clients.answers import unusable
 from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
+from shared.values.inventory import Listed
 from shared.values.model import Cluster
 from shared.values.names import ClusterName, MembershipName, NameFault
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 # What a sweep needs of the 10 kB or so that GKE tells of each cluster: the standard query parameter `fields`, a partial
 # response (discovery document of container v1; https://cloud.google.com/apis/docs/system-parameters).
 LISTED_FIELDS = "clusters(name,location,id,status,resourceLabels,fleet,autopilot/enabled),missingZones"
+LIST_KEYS = frozenset({"clusters", "missingZones"})
 
 
 class Gke:
@@ -47,47 +50,66 @@ class Gke:
                 f"the list of clusters of {where} lacks {lacks}: whether {name} is gone is not known",
                 ErrorCode.INCOMPLETE_LIST,
             )
-        return any(cluster.get("name") == name.cluster for cluster in clusters)
+        names = [answers.text_in(cluster, "name", f"listing the clusters of {where}") for cluster in clusters]
+        if not all(names):
+            raise unusable(f"listing the clusters of {where}", "a cluster comes without a name")
+        return name.cluster in names
 
-    def list(self, project: str) -> tuple[list[Cluster], frozenset[str]]:
-        """Return all clusters of a project, and the zones that the answer leaves out. The list has no pages."""
+    def list(self, project: str) -> Listed[Cluster]:
+        """Return all clusters of a project. The list has no pages.
+
+        A cluster that cannot be read is left out and named. One without a usable name hides its location.
+        """
         items, missing = self._listed(f"projects/{project}/locations/-", f"?fields={LISTED_FIELDS}")
         what = f"listing the clusters of projects/{project}"
-        found = []
+        found: list[Cluster] = []
+        unreadable: dict[ClusterName, str] = {}
         for item in items:
-            name = ClusterName(project, str(item.get("location", "")), str(item.get("name", "")))
-            found.append(self._cluster(name, item, what))
-        return found, missing
+            try:
+                name = ClusterName.parse(
+                    f"projects/{project}/locations/{item.get('location')}/clusters/{item.get('name')}"
+                )
+            except NameFault as error:
+                if not isinstance(item.get("location"), str):
+                    raise unusable(what, str(error)) from error
+                missing |= {item["location"]}
+                continue
+            try:
+                found.append(self._cluster(name, item, what))
+            except RetryableError as error:
+                unreadable[name] = str(error)
+        return Listed(tuple(found), missing, unreadable)
 
     def _listed(self, where: str, query: str = "") -> tuple[Sequence[dict[str, Any]], frozenset[str]]:
         """Return the clusters of a location and the zones that are missing; an empty list is `{}`, never no body."""
         what = f"listing the clusters of {where}"
         answer = http.get(self._session, f"{self._base}/{where}/clusters{query}", what) or {}
-        missing = frozenset(http.listed(answer, "missingZones", what, str))
-        return http.listed(answer, "clusters", what, dict), missing
+        answers.require_list_of(answer, LIST_KEYS, what)
+        missing = frozenset(answers.list_in(answer, "missingZones", what, str))
+        return answers.list_in(answer, "clusters", what, dict), missing
 
     def _cluster(self, name: ClusterName, answer: dict[str, Any], what: str) -> Cluster:
-        """Raises RetryableError for an answer without `id` or `status`: nothing may be concluded from it."""
-        if not answer.get("id") or not answer.get("status"):
-            raise RetryableError(
-                f"{what}: no usable answer from the GKE API: {name} comes without id or status",
-                ErrorCode.UNUSABLE_ANSWER,
-            )
-        fleet = http.part(answer, "fleet", what)
-        project, said = str(fleet.get("project", "")), str(fleet.get("membership", ""))
+        """Raises RetryableError for an answer from which nothing may be concluded: another cluster, no id, no status."""
+        if answer.get("name") != name.cluster or answer.get("location", name.location) != name.location:
+            raise unusable(what, f"it is about {answer.get('name')!r} in {answer.get('location')!r}")
+        id_, status = answers.text_in(answer, "id", what), answers.text_in(answer, "status", what)
+        if not id_ or not status:
+            raise unusable(what, f"{name} comes without id or status")
+        fleet = answers.object_in(answer, "fleet", what)
+        project, member = answers.text_in(fleet, "project", what), answers.text_in(fleet, "membership", what)
         membership = None
-        if said:
+        if member:
             try:
-                membership = MembershipName.parse(said, self._numbers)
+                membership = MembershipName.parse(member, self._numbers)
                 project = project or membership.project
-            except NameFault:  # in a fleet whose project number we do not know: another one
-                project = project or said.partition("projects/")[2].partition("/")[0] or said
+            except NameFault:  # in a fleet whose project number is not known: another one
+                project = project or member.partition("projects/")[2].partition("/")[0] or member
         return Cluster(
             name=name,
-            id=str(answer["id"]),
-            status=str(answer["status"]),
-            labels=http.texts(answer, "resourceLabels", what),
+            id=id_,
+            status=status,
+            labels=answers.texts_in(answer, "resourceLabels", what),
             fleet_project=project,
             membership=membership,
-            autopilot=bool(http.part(answer, "autopilot", what).get("enabled")),
+            autopilot=answers.object_in(answer, "autopilot", what).get("enabled") is True,
         )

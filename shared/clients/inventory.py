@@ -7,15 +7,16 @@ other way round.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
-from shared.clients.ports import Services
 from shared.values.errors import FaultError
 from shared.values.inventory import Inventory
-from shared.values.model import Cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from shared.clients.ports import Services
+    from shared.values.inventory import Listed
+    from shared.values.model import Cluster
 
 PROJECTS_AT_ONCE = 8
 
@@ -27,14 +28,14 @@ def read_inventory(services: Services) -> Inventory:
     """
     secrets = services.central.ours()
     foreign = services.central.foreign()
-    memberships, unreachable = services.fleet.list(services.settings.fleet_project)
+    fleet = services.fleet.list(services.settings.fleet_project)
     projects = set(services.settings.source_projects)
     for secret in secrets:
         try:
             projects |= {secret.cluster.project} if secret.cluster else set()
         except FaultError:
             continue  # the plan reports it
-    clusters: dict[str, tuple[Sequence[Cluster], frozenset[str]]] = {}
+    clusters: dict[str, Listed[Cluster]] = {}
     unread: dict[str, str] = {}
 
     def read(project: str) -> None:
@@ -45,14 +46,20 @@ def read_inventory(services: Services) -> Inventory:
 
     services.gke  # noqa: B018 - made once, before the threads ask for it
     with ThreadPoolExecutor(PROJECTS_AT_ONCE) as pool:
-        list(pool.map(read, sorted(projects)))
+        # Each task in a copy of this context: the step's deadline holds in the threads, too.
+        for task in [pool.submit(copy_context().run, read, project) for project in sorted(projects)]:
+            task.result()
     return Inventory(
         secrets=tuple(secrets),
         foreign=tuple(foreign),
-        memberships={membership.name: membership for membership in memberships},
-        unreachable=unreachable,
-        clusters={cluster.name: cluster for found, _ in clusters.values() for cluster in found},
+        memberships={membership.name: membership for membership in fleet.items},
+        unreachable=fleet.missing,
+        clusters={cluster.name: cluster for found in clusters.values() for cluster in found.items},
         listed=frozenset(clusters),
-        missing_zones={project: missing for project, (_, missing) in clusters.items() if missing},
+        missing_zones={project: found.missing for project, found in clusters.items() if found.missing},
         unread=unread,
+        unreadable={
+            **fleet.unreadable,
+            **{name: why for found in clusters.values() for name, why in found.unreadable.items()},
+        },
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.values.cluster_secret import ClusterSecret, Object
+from shared.values.inventory import Listed
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
 from shared.values.settings import Settings
@@ -26,8 +27,8 @@ class Clusters(Protocol):
     def in_list(self, name: ClusterName) -> bool:
         """Whether a complete list of the location has the cluster."""
 
-    def list(self, project: str) -> tuple[Sequence[Cluster], frozenset[str]]:
-        """Return all clusters of a project, and the zones that the answer leaves out."""
+    def list(self, project: str) -> Listed[Cluster]:
+        """Return all clusters of a project, the zones that the answer leaves out, and what cannot be read."""
 
 
 class Memberships(Protocol):
@@ -39,8 +40,8 @@ class Memberships(Protocol):
     def in_list(self, name: MembershipName) -> bool:
         """Whether a complete list of the location has the membership."""
 
-    def list(self, project: str) -> tuple[Sequence[Membership], frozenset[str]]:
-        """Return all memberships of a fleet, and the locations that the answers leave out."""
+    def list(self, project: str) -> Listed[Membership]:
+        """Return all memberships of a fleet, the locations that the answers leave out, and what cannot be read."""
 
     def create(self, name: MembershipName, cluster: Cluster) -> Membership:
         """Register the cluster and wait. Raises TakenError when the id is taken."""

@@ -10,21 +10,18 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from google.api_core.exceptions import GoogleAPICallError, InvalidArgument, RetryError
-from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1.services.publisher import PublisherClient
 from google.pubsub_v1.services.publisher.transports.grpc import PublisherGrpcTransport
 from google.pubsub_v1.types import PubsubMessage
 
-from shared.values.codes import ErrorCode
-from shared.values.errors import PermanentError, RetryableError
+from shared.clients import answers
+from shared.clients.transport import answer_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from google.auth.credentials import Credentials
 
-TIMEOUT_SECONDS = 20
 MAX_BYTES = 10 * 1024 * 1024
 
 
@@ -41,21 +38,18 @@ class Bus:
             self._client = PublisherClient(credentials=credentials)
 
     def publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> None:
-        """Publish one message. Raises RetryableError when Pub/Sub has not taken it."""
+        """Publish one message. Raises RetryableError when Pub/Sub has not taken it, PermanentError when it never will."""
         path = f"projects/{self._project}/topics/{topic}"
-        try:
-            self._client.publish(
+        what = f"publishing to {path}"
+        with answers.translated(what):
+            answer = self._client.publish(
                 topic=path,
                 messages=[PubsubMessage(data=data, attributes=dict(attributes))],
-                timeout=TIMEOUT_SECONDS,
+                timeout=answer_seconds(),  # gRPC's own deadline holds for the whole call
                 retry=None,
             )
-        except InvalidArgument as error:
-            raise PermanentError(
-                f"publishing to {path}: Pub/Sub refuses the message: {error.message}", ErrorCode.INVALID_REQUEST, 400
-            ) from error
-        except (GoogleAPICallError, RetryError, GoogleAuthError) as error:
-            raise RetryableError(f"publishing to {path}: {error}", ErrorCode.UNAVAILABLE) from error
+        if not [*filter(None, answer.message_ids)]:
+            raise answers.unusable(what, "it names no message")
 
     def publish_object(self, topic: str, body: Mapping[str, Any], attributes: Mapping[str, str]) -> None:
         """Publish a JSON object."""

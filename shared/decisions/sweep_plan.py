@@ -319,6 +319,10 @@ class Comparison:
             lacks = ", ".join(sorted(self.inventory.unreachable))
             text = f"the list of memberships lacks {lacks}: nothing there is removed"
             yield Report(Finding.INCOMPLETE_LIST, "the fleet", text)
+        for name, why in sorted(self.inventory.unreadable.items(), key=str):
+            yield Report(
+                Finding.UNREADABLE_ITEM, str(name), f"is listed and cannot be read, so it stays as it is: {why}"
+            )
 
     def _clashes(self) -> Iterator[Report]:
         """Somebody else's Secrets that Argo CD would take for ours."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import flask
 
+from shared.clients import deadline
 from shared.runtime import logs
 from shared.runtime.services import Services
 from shared.values import messages, settings
@@ -79,7 +80,8 @@ def answer(step: str, message: Message, do: Callable[[Services, str], Any]) -> N
         world = services()
         project = world.settings.pubsub_project
         try:
-            do(world, trace)
+            with deadline.within(deadline.SWEEP_SECONDS if step == "sweep" else deadline.STEP_SECONDS):
+                do(world, trace)
         except PermanentError as error:
             give_up(step, message, error, world)
             decision = Decision.DROPPED if message.asked_by_sweep else Decision.DEAD_LETTERED

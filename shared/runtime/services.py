@@ -46,12 +46,9 @@ class Services:
     @functools.cached_property
     def session(self) -> AuthorizedSession:
         """What reads Google's APIs."""
-        from google.auth.transport.requests import AuthorizedSession
+        from shared.clients.transport import authorized_session
 
-        session = AuthorizedSession(self.credentials)
-        # Where a session has no `auth`, requests looks into ~/.netrc at each call, and an entry there replaces our token.
-        session.auth = lambda request: request
-        return session
+        return authorized_session(self.credentials)
 
     @functools.cached_property
     def gke(self) -> Clusters:

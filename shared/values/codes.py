@@ -86,6 +86,7 @@ class ErrorCode(enum.StrEnum):
     INCOMPLETE_LIST = "incomplete_list"
     CONTRADICTION = "contradiction"  # two answers that cannot both be true
     TIMED_OUT = "timed_out"
+    STALE_READ = "stale_read"  # too long between a read and the deletion that follows from it
     # Memberships
     ID_TAKEN = "id_taken"
     MEMBERSHIP_IN_USE = "membership_in_use"
@@ -136,6 +137,7 @@ class Finding(enum.StrEnum):
     AGENT_LOST = "agent_lost"
     INCOMPLETE_LIST = "incomplete_list"
     UNREAD_PROJECT = "unread_project"
+    UNREADABLE_ITEM = "unreadable_item"  # one cluster or membership in a list, which leaves the others as they are
     INVALID_SECRET = "invalid_secret"  # noqa: S105
     DUPLICATE_SECRETS = "duplicate_secrets"
     CLASHING_SECRET = "clashing_secret"  # noqa: S105

@@ -12,15 +12,17 @@ from shared.values.codes import ErrorCode
 class FaultError(Exception):
     """A step cannot be done. The message says what happened, to which object, and what to do.
 
-    `code` is for programs; `status` is the HTTP status of the answer that it came from, 0 where it came from none.
+    `code` is for programs; `status` is the HTTP status of the answer that it came from, 0 where it came from none, and
+    `reason` that answer's canonical code or Kubernetes reason.
     """
 
     default = ErrorCode.FAILED
 
-    def __init__(self, message: str, code: ErrorCode | None = None, status: int = 0) -> None:
+    def __init__(self, message: str, code: ErrorCode | None = None, status: int = 0, reason: str = "") -> None:
         super().__init__(message)
         self.code = code or self.default
         self.status = status
+        self.reason = reason
 
 
 class RetryableError(FaultError):
@@ -60,13 +62,14 @@ _CODES = {
 }
 
 
-def fault(code: int, status: str, message: str, what: str) -> FaultError:
-    """Translate an API's refusal: `code` is the HTTP status (0: no answer), `status` Google's canonical code or ''.
+def fault(code: int, status: str, message: str, what: str, *, by_cluster: bool = False) -> FaultError:
+    """Translate a refusal: `code` is the HTTP status (0: no answer), `status` the canonical code or Kubernetes reason.
 
     403 is retryable: fresh grants take minutes, and it never means that something is gone.
     """
     text = f"{what}: {code or 'no answer'} {status} {message}".replace("  ", " ").strip()[:900]
     # 400 alone is ambiguous: INVALID_ARGUMENT stays wrong, FAILED_PRECONDITION may pass (https://google.aip.dev/193).
-    permanent = code == 422 or (code == 400 and status == "INVALID_ARGUMENT")
-    kind = PermanentError if permanent else RetryableError
-    return kind(text, _CODES.get(code, ErrorCode.UNAVAILABLE if code >= 500 else ErrorCode.API_ERROR), code)
+    # Only Google's own APIs give a canonical code.
+    permanent = code == 422 or (code == 400 and status == "INVALID_ARGUMENT" and not by_cluster)
+    kind = ConflictError if code == 409 else PermanentError if permanent else RetryableError
+    return kind(text, _CODES.get(code, ErrorCode.UNAVAILABLE if code >= 500 else ErrorCode.API_ERROR), code, status)

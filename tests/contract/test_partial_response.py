@@ -5,7 +5,9 @@ The local APIs answer in full whatever `fields` says, so nothing else would noti
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -36,8 +38,8 @@ FULL = container_v1.ListClustersResponse(
 
 
 def answering(answer: dict[str, Any]) -> Any:
-    response = SimpleNamespace(status_code=200, ok=True, json=lambda: answer)
-    return SimpleNamespace(get=lambda *_args, **_more: response)
+    raw = SimpleNamespace(read=lambda *_args, **_more: json.dumps(answer).encode())
+    return SimpleNamespace(get=lambda *_args, **_more: nullcontext(SimpleNamespace(status_code=200, raw=raw)))
 
 
 def listed(answer: dict[str, Any]) -> Any:
@@ -90,4 +92,4 @@ def test_a_list_of_memberships_that_is_cut_says_all_that_a_sweep_reads() -> None
         for one in (cut, full["resources"][0])
     ]
     assert found[0] == found[1]
-    assert found[0][0][0].last_connection == MEMBERS.resources[0].last_connection_time
+    assert found[0].items[0].last_connection == MEMBERS.resources[0].last_connection_time

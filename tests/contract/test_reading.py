@@ -15,6 +15,7 @@ from shared.clients.fleet import LISTED, Fleet
 from shared.clients.gke import Gke
 from shared.runtime.services import Services
 from shared.values.errors import PermanentError, RetryableError
+from shared.values.inventory import Listed
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
 from tests.contract.google_cloud import APPS, FLEET, FLEET_NUMBER, Cloud, served, until
@@ -86,7 +87,8 @@ def test_memberships_are_read_as_the_official_client_reads_them(cloud: Cloud, fl
     theirs = [
         as_the_client_reads(one) for one in cloud.memberships().list_memberships(parent=f"projects/{FLEET}/locations/-")
     ]
-    ours, left_out = fleet.list(FLEET)
+    listed = fleet.list(FLEET)
+    ours, left_out = listed.items, listed.missing
     assert ({one.name: still(one) for one in ours}, left_out) == ({one.name: still(one) for one in theirs}, frozenset())
     assert [still(found) for one in theirs if (found := fleet.membership(one.name))] == [still(one) for one in theirs]
     assert len(theirs) == 4
@@ -113,9 +115,9 @@ def test_clusters_are_read_as_the_official_client_reads_them(cloud: Cloud, gke: 
         for one in answer.clusters
     ]
     assert len(theirs) == 3
-    assert gke.list(FLEET) == (theirs, frozenset())
+    assert gke.list(FLEET) == Listed(tuple(theirs))
     assert [gke.cluster(one.name) for one in theirs] == theirs
-    assert gke.list(APPS) == ([], frozenset())
+    assert gke.list(APPS) == Listed()
 
 
 def test_what_is_not_there_is_none_and_in_no_list_and_what_is_hidden_proves_nothing(cloud: Cloud, fleet: Fleet) -> None:
@@ -126,7 +128,7 @@ def test_what_is_not_there_is_none_and_in_no_list_and_what_is_hidden_proves_noth
     cloud.fleet.unreachable = {REGION}
     with pytest.raises(RetryableError, match="is not known"):
         fleet.in_list(never)
-    assert fleet.list(FLEET)[1] == {REGION}
+    assert fleet.list(FLEET).missing == {REGION}
 
 
 def test_a_list_of_several_pages_is_read_to_its_end(
@@ -136,7 +138,7 @@ def test_a_list_of_several_pages_is_read_to_its_end(
     for name in names:
         cloud.do(cloud.fleet.attach, name, "global", {}, project=FLEET)
     monkeypatch.setitem(LISTED, "pageSize", "3")
-    assert sorted(one.name.membership for one in fleet.list(FLEET)[0]) == names
+    assert sorted(one.name.membership for one in fleet.list(FLEET).items) == names
 
 
 def test_what_is_refused_is_told_with_its_code_and_is_no_answer(cloud: Cloud, fleet: Fleet, gke: Gke) -> None:
@@ -163,4 +165,4 @@ def test_a_netrc_does_not_replace_the_identity(cloud: Cloud, monkeypatch: pytest
     monkeypatch.setenv("NETRC", str(netrc))
     services = Services(settings(CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER=f"{cloud.url('container')}/"))
     services.credentials = Credentials(token=cloud.token)
-    assert services.gke.list(FLEET) == ([], frozenset())
+    assert services.gke.list(FLEET) == Listed()

@@ -27,6 +27,7 @@ from shared.decisions import rbac
 from shared.runtime import dispatch
 from shared.values import settings
 from shared.values.errors import ConflictError, PermanentError, RefusedError, RetryableError, TakenError
+from shared.values.inventory import Listed
 from shared.values.messages import DEAD_LETTERS, Message
 from shared.values.model import MANAGED_BY, Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
@@ -357,10 +358,10 @@ class SimulatedGke:
         with self.world.called(f"container get {name}"):
             return self.world.seen_cluster(name)
 
-    def list(self, project: str) -> tuple[list[Cluster], frozenset[str]]:
+    def list(self, project: str) -> Listed[Cluster]:
         """List a project."""
         with self.world.called(f"container list {project}"):
-            return self.world.seen_clusters(project)
+            return Listed(*self.world.seen_clusters(project))
 
     def in_list(self, name: ClusterName) -> bool:
         """List a location."""
@@ -384,10 +385,10 @@ class SimulatedFleet:
         with self.world.called(f"gkehub list {name.project}/{name.location}"):
             return self.world.seen_in_fleet(name)
 
-    def list(self, _project: str) -> tuple[list[Membership], frozenset[str]]:
+    def list(self, _project: str) -> Listed[Membership]:
         """List the fleet."""
         with self.world.called("gkehub list"):
-            return self.world.seen_memberships()
+            return Listed(*self.world.seen_memberships())
 
     def create(self, name: MembershipName, cluster: Cluster) -> Membership:
         """Register a cluster."""

@@ -3,47 +3,53 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from shared.clients.fleet import Fleet
 from shared.clients.gke import Gke
+from shared.clients.transport import authorized_session
+from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError, RetryableError
+from shared.values.inventory import Listed
 from shared.values.names import ClusterName, MembershipName
+from tests.unit.stub import Identity, Stub, sends, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NUMBERS = {"1": "my-fleet"}
 EDGE = MembershipName("my-fleet", "global", "edge")
 MEMBER = {"name": str(EDGE), "uniqueId": "u", "state": {"code": "READY"}}
+OTHER = {"name": "projects/1/locations/us-east1/memberships/other", "uniqueId": "o"}
 BLUE = ClusterName("team-a", "europe-west1", "blue")
 CLUSTER = {"name": "blue", "location": "europe-west1", "id": "4711", "status": "RUNNING"}
+LINK = "//container.googleapis.com/{1}projects/{0}/locations/europe-west1/clusters/blue"
 NOTHING: Any = object()
+STUBS: list[Stub] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    with serving() as running:
+        STUBS.append(running)
+        yield
+        STUBS.clear()
 
 
 def session(*answers: Any, status: int = 200) -> Any:
-    """A session that gives one answer after the other; NOTHING is a body that is no JSON."""
-    left = list(answers)
-
-    def get(_url: str, **_more: Any) -> Any:
-        answer = left.pop(0)
-
-        def json() -> Any:
-            if answer is NOTHING:
-                raise ValueError("no JSON")
-            return answer
-
-        return SimpleNamespace(status_code=status, json=json)
-
-    return SimpleNamespace(get=get)
+    """A session whose API gives one answer after the other; NOTHING is a body that is no JSON."""
+    STUBS[0].give(*(sends(b"<html>" if answer is NOTHING else answer, status) for answer in answers))
+    return authorized_session(Identity())
 
 
 def fleet(*answers: Any, **more: Any) -> Fleet:
-    return Fleet(session(*answers, **more), "", NUMBERS)
+    return Fleet(session(*answers, **more), STUBS[0].url, NUMBERS)
 
 
 def gke(*answers: Any, **more: Any) -> Gke:
-    return Gke(session(*answers, **more), "", NUMBERS)
+    return Gke(session(*answers, **more), STUBS[0].url, NUMBERS)
 
 
 @pytest.mark.parametrize("key", ["resources", "unreachable"])
@@ -78,59 +84,108 @@ def test_what_is_no_object_is_no_answer(answer: Any, status: int) -> None:
 def test_an_empty_object_is_an_empty_list() -> None:
     assert not fleet({}).in_list(EDGE)
     assert not gke({}).in_list(BLUE)
-    assert fleet({}).list("my-fleet") == ([], frozenset())
+    assert fleet({}).list("my-fleet") == Listed()
 
 
 @pytest.mark.parametrize(
     "odd",
     [
-        {"name": "x"},
-        {"name": None},
-        {"name": "projects/99/locations/global/memberships/edge"},
         {"labels": "x"},
         {"labels": ["a"]},
         {"labels": {"a": None}},
         {"labels": {"a": 1}},
         {"endpoint": "x"},
         {"endpoint": {"gkeCluster": "x"}},
+        {"endpoint": {"gkeCluster": {}}},
         {"endpoint": {"gkeCluster": {"resourceLink": "//else/projects/p"}}},
         {"endpoint": {"gkeCluster": {"resourceLink": 1}}},
+        {"endpoint": {"gkeCluster": {"resourceLink": LINK.format("99", "")}}},
+        {"endpoint": {"gkeCluster": {"resourceLink": LINK.format("team-a", "v1/")}}},
+        {"endpoint": {"gkeCluster": {"resourceLink": "https:" + LINK.format("team-a", "v1/")}}},
+        {"uniqueId": 1},
         {"state": "READY"},
         {"lastConnectionTime": "yesterday"},
         {"lastConnectionTime": "2026-11-24T09:00:00"},
         {"lastConnectionTime": 20261124},
     ],
 )
-def test_a_membership_that_cannot_be_read_is_a_fault_and_in_a_list_makes_its_location_incomplete(odd: Any) -> None:
-    with pytest.raises(RetryableError):
+def test_a_membership_that_cannot_be_read_alone_is_left_out_of_a_list(odd: Any) -> None:
+    with pytest.raises(RetryableError) as raised:
         fleet(MEMBER | odd).membership(EDGE)
-    other = {"name": "projects/1/locations/us-east1/memberships/other", "uniqueId": "o"}
-    if str(odd.get("name")).count("/") or "name" not in odd:
-        found, left_out = fleet({"resources": [MEMBER | odd, other]}).list("my-fleet")
-        assert [one.name.membership for one in found] == ["other"]
-        assert left_out == {"global"}
-    else:
+    assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
+    found = fleet({"resources": [MEMBER | odd, OTHER]}).list("my-fleet")
+    assert [one.name.membership for one in found.items] == ["other"]
+    assert (found.missing, [*found.unreadable]) == (frozenset(), [EDGE])
+
+
+def test_a_membership_of_an_odd_name_hides_its_location() -> None:
+    odd = MEMBER | {"name": "projects/1/locations/europe-west1/memberships/Not_A_Name"}
+    found = fleet({"resources": [odd, OTHER]}).list("my-fleet")
+    assert [one.name.membership for one in found.items] == ["other"]
+    assert found.missing == {"europe-west1"}
+
+
+@pytest.mark.parametrize("name", ["x", None, 1])
+def test_a_membership_without_a_name_is_no_list(name: Any) -> None:
+    for read in (
+        lambda: fleet({"resources": [MEMBER | {"name": name}, OTHER]}).list("my-fleet"),
+        lambda: fleet({"resources": [MEMBER | {"name": name}]}).in_list(EDGE),
+    ):
         with pytest.raises(RetryableError):
-            fleet({"resources": [MEMBER | odd, other]}).list("my-fleet")
+            read()
+
+
+def test_a_resource_link_with_the_fleet_projects_number_is_understood() -> None:
+    linked = MEMBER | {"endpoint": {"gkeCluster": {"resourceLink": LINK.format("1", "")}}}
+    found = fleet(linked).membership(EDGE)
+    assert found is not None
+    assert found.cluster == ClusterName("my-fleet", "europe-west1", "blue")
+
+
+def test_another_object_than_the_one_that_was_asked_for_is_no_answer() -> None:
+    for read in (
+        lambda: fleet(OTHER).membership(EDGE),
+        lambda: gke(CLUSTER | {"name": "red"}).cluster(BLUE),
+        lambda: gke(CLUSTER | {"location": "us-east1"}).cluster(BLUE),
+    ):
+        with pytest.raises(RetryableError) as raised:
+            read()
+        assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
 
 
 @pytest.mark.parametrize(
     "odd",
     [
         {"id": None},
+        {"id": 1},
         {"status": ""},
+        {"status": 2},
         {"fleet": "x"},
         {"fleet": []},
+        {"fleet": {"project": 1}},
         {"autopilot": "x"},
         {"resourceLabels": "x"},
         {"resourceLabels": {"a": 1}},
     ],
 )
-def test_a_cluster_that_cannot_be_read_is_a_fault(odd: Any) -> None:
-    with pytest.raises(RetryableError):
+def test_a_cluster_that_cannot_be_read_alone_is_left_out_of_a_list(odd: Any) -> None:
+    with pytest.raises(RetryableError) as raised:
         gke(CLUSTER | odd).cluster(BLUE)
-    with pytest.raises(RetryableError):
-        gke({"clusters": [CLUSTER | odd]}).list("team-a")
+    assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
+    found = gke({"clusters": [CLUSTER | odd, CLUSTER | {"name": "red"}]}).list("team-a")
+    assert [one.name.cluster for one in found.items] == ["red"]
+    assert (found.missing, [*found.unreadable]) == (frozenset(), [BLUE])
+
+
+def test_a_cluster_without_a_name_hides_its_location_and_proves_nothing() -> None:
+    nameless = {key: value for key, value in CLUSTER.items() if key != "name"}
+    assert gke({"clusters": [nameless]}).list("team-a").missing == {"europe-west1"}
+    for read in (
+        lambda: gke({"clusters": [nameless]}).in_list(BLUE),
+        lambda: gke({"clusters": [{"id": "1"}]}).list("team-a"),
+    ):
+        with pytest.raises(RetryableError):
+            read()
 
 
 def test_what_is_left_out_is_empty_and_what_is_unknown_is_kept() -> None:
@@ -151,8 +206,8 @@ def test_what_is_left_out_is_empty_and_what_is_unknown_is_kept() -> None:
 
 
 def test_a_membership_without_an_id_is_not_taken_for_the_same() -> None:
-    nameless, named = fleet({"name": str(EDGE)}, MEMBER), fleet(MEMBER)
-    unknown, known = nameless.membership(EDGE), named.membership(EDGE)
+    reads = fleet({"name": str(EDGE)}, MEMBER)
+    unknown, known = reads.membership(EDGE), reads.membership(EDGE)
     assert unknown is not None
     assert known is not None
     assert not unknown.is_still(unknown)
@@ -164,7 +219,7 @@ def test_a_membership_without_an_id_is_not_taken_for_the_same() -> None:
 def test_pages_are_read_to_the_end_and_a_gap_in_any_of_them_counts() -> None:
     first = {"resources": [MEMBER], "nextPageToken": "a/b+c"}
     assert fleet(first, {"resources": []}).in_list(EDGE)
-    assert fleet(first, {"unreachable": ["projects/1/locations/us-east1"]}).list("my-fleet")[1] == {"us-east1"}
+    assert fleet(first, {"unreachable": ["projects/1/locations/us-east1"]}).list("my-fleet").missing == {"us-east1"}
     never = MembershipName("my-fleet", "global", "never")
     with pytest.raises(RetryableError, match="is not known"):
         fleet(first, {"unreachable": ["us-east1"]}).in_list(never)
@@ -194,12 +249,29 @@ def test_a_refusal_is_told_with_its_code_and_of_the_right_kind(status: int, told
 
 @pytest.mark.parametrize("odd", [None, [], "x", {"error": "x"}, {"error": None}, NOTHING])
 def test_a_refusal_whose_body_is_odd_is_a_refusal(odd: Any) -> None:
-    with pytest.raises(RetryableError, match="503"):
+    with pytest.raises(RetryableError) as raised:
         fleet(odd, status=503).membership(EDGE)
+    assert (raised.value.code, raised.value.status) == (ErrorCode.UNAVAILABLE, 503)
 
 
-def test_a_404_is_none_where_one_thing_is_asked_for_and_a_fault_for_a_list() -> None:
-    assert fleet({}, status=404).membership(EDGE) is None
-    assert gke(NOTHING, status=404).cluster(BLUE) is None
-    with pytest.raises(RetryableError, match="404"):
-        fleet({}, status=404).in_list(EDGE)
+def test_a_404_is_none_where_the_api_says_so_of_one_thing() -> None:
+    told = {"error": {"code": 404, "status": "NOT_FOUND", "message": "no"}}
+    assert fleet(told, status=404).membership(EDGE) is None
+    assert gke(told, status=404).cluster(BLUE) is None
+    for read in (
+        lambda: fleet(told, status=404).in_list(EDGE),
+        lambda: fleet({}, status=404).membership(EDGE),
+        lambda: gke(NOTHING, status=404).cluster(BLUE),
+    ):
+        with pytest.raises(RetryableError) as raised:
+            read()
+        assert raised.value.code is ErrorCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("tokens", [["a", "a"], ["a", "b", "a"]])
+def test_pages_that_do_not_end_are_no_list(tokens: list[str]) -> None:
+    pages = [{"nextPageToken": token} for token in tokens]
+    with pytest.raises(RetryableError) as raised:
+        fleet(*pages).list("my-fleet")
+    assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
+    assert len(STUBS[0].seen) <= 1 + len(tokens)

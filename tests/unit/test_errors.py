@@ -40,7 +40,9 @@ from shared.values.errors import (
     ],
 )
 def test_what_is_not_known_to_be_permanent_is_retryable(code: int, status: str) -> None:
-    assert type(fault(code, status, "m", "reading x")) is RetryableError
+    error = fault(code, status, "m", "reading x")
+    assert type(error) is (ConflictError if code == 409 else RetryableError)
+    assert (error.status, error.reason) == (code, status)
 
 
 @pytest.mark.parametrize(("code", "status"), [(400, "INVALID_ARGUMENT"), (422, ""), (422, "Invalid")])

@@ -1,0 +1,199 @@
+"""What counts as an answer of an API, and what everything else means: one rule for all clients.
+
+An answer is a JSON object of the kind that was asked for. An empty body, a web page, a body that was cut off, another
+kind of object or a body that is nested too deep proves nothing: RetryableError, never an empty list, never a write that
+was done. Refusals and the clients' exceptions become this project's errors here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from google.api_core.exceptions import GoogleAPICallError, RetryError
+from google.auth.exceptions import GoogleAuthError
+from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError
+
+from shared.values.codes import ErrorCode
+from shared.values.errors import FaultError, RetryableError, fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+T = TypeVar("T")
+Object = dict[str, Any]
+
+# A cluster of 10,000 needs 20 pages.
+MAX_PAGES: Final = 1000
+MAX_DEPTH: Final = 64
+
+
+def unusable(what: str, why: str) -> RetryableError:
+    """Return the error for an answer from which nothing may be concluded."""
+    return RetryableError(f"{what}: unusable answer: {why}", ErrorCode.UNUSABLE_ANSWER)
+
+
+def parsed(raw: bytes, most: int, what: str) -> Object:
+    """Return the JSON object in a body of at most `most` bytes. Raises RetryableError for anything else."""
+    if len(raw) > most:
+        raise unusable(what, f"it has more than {most} bytes")
+    try:
+        body = json.loads(raw)
+    except RecursionError:
+        raise unusable(what, "it is nested too deep") from None
+    except ValueError:
+        raise unusable(what, f"it is not JSON: {shown(raw)}" if raw.strip() else "it is empty") from None
+    if not isinstance(body, dict):
+        raise unusable(what, "it is not an object")
+    return body
+
+
+def shown(raw: bytes) -> str:
+    """Return the beginning of a body, for a message."""
+    return repr(raw[:80].decode(errors="replace"))
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What an answer that is not 2xx says. `by_cluster`: a Kubernetes API says it, not Google's gateway before it."""
+
+    status: int
+    reason: str
+    message: str
+    by_cluster: bool = False
+    name: str = ""
+
+    @classmethod
+    def read(cls, status: int, raw: bytes) -> Refusal:
+        """Read a refusal of a Google API (`error`), of a Kubernetes API (`Status`), or of whatever stands in between."""
+        try:
+            body = json.loads(raw)
+        except (ValueError, RecursionError):
+            return cls(status, "", raw[:200].decode(errors="replace"))
+        if not isinstance(body, dict):
+            return cls(status, "", "")
+        by_cluster = body.get("kind") == "Status"
+        error, details = body.get("error"), body.get("details")
+        error = error if isinstance(error, dict) and not by_cluster else body
+        reason = error.get("reason" if by_cluster else "status")
+        name = details.get("name") if by_cluster and isinstance(details, dict) else ""
+        message = error.get("message")
+        return cls(
+            status,
+            reason if isinstance(reason, str) else "",
+            message[:300] if isinstance(message, str) else "",
+            by_cluster,
+            name if isinstance(name, str) else "",
+        )
+
+    def error(self, what: str) -> FaultError:
+        """Return this project's error for it. Only Google's canonical codes make a 400 permanent."""
+        return fault(self.status, self.reason, self.message, what, by_cluster=self.by_cluster)
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn what the clients raise into this project's errors: google-auth, requests, urllib3, GAPIC, gRPC, Kubernetes.
+
+    The Kubernetes client's REST layer raises an ApiException of its own for TLS alone; it has no status then.
+    """
+    try:
+        yield
+    except FaultError:
+        raise
+    except GoogleAPICallError as error:
+        raise _of_call(what, error) from error
+    except (RetryError, TimeoutError) as error:
+        raise RetryableError(f"{what}: not finished in time ({_text(error)})", ErrorCode.TIMED_OUT) from error
+    except GoogleAuthError as error:
+        raise RetryableError(f"{what}: no token for our identity: {_text(error)}", ErrorCode.NO_IDENTITY) from error
+    except (RequestException, HTTPError, OSError) as error:
+        raise RetryableError(f"{what}: no answer: {_text(error)}", ErrorCode.NO_ANSWER) from error
+    except (ValueError, RecursionError) as error:  # a client could not read the body
+        raise unusable(what, _text(error)) from error
+    except Exception as error:
+        package = type(error).__module__.split(".")[:2]
+        if package == ["google", "protobuf"]:
+            raise unusable(what, _text(error)) from error
+        if package[0] == "kubernetes":
+            raise RetryableError(f"{what}: no answer: {_text(error)}", ErrorCode.NO_ANSWER) from error
+        raise
+
+
+def _of_call(what: str, error: GoogleAPICallError) -> FaultError:
+    """Return the error for a refusal that an official client raises.
+
+    Over REST the exception's class knows the HTTP status alone, and the canonical code is in the body. An operation's
+    error has the operation for a response, and its gRPC code (google.rpc.Code) in its class.
+    """
+    status, code = error.grpc_status_code.name if error.grpc_status_code else "", int(error.code or 0)
+    response = getattr(error.response, "content", None)
+    if isinstance(response, bytes):
+        status = Refusal.read(code, response).reason or status
+    return fault(code, status, error.message or "", what)
+
+
+def _text(error: Exception) -> str:
+    return str(error)[:300]
+
+
+def check_depth(body: Object, what: str) -> None:
+    """Raise RetryableError when a body is nested more than MAX_DEPTH deep: code that walks it would fail."""
+    level: list[Any] = [body]
+    depth = 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise unusable(what, f"it is nested more than {MAX_DEPTH} deep")
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, dict | list)
+        ]
+
+
+def object_in(answer: Mapping[str, Any], key: str, what: str) -> Object:
+    """Return an object inside an answer; an empty one where there is none. Raises RetryableError where it is none."""
+    found = answer.get(key)
+    if found is not None and not isinstance(found, dict):
+        raise unusable(what, f"{key} is not an object")
+    return found or {}
+
+
+def text_in(answer: Mapping[str, Any], key: str, what: str) -> str:
+    """Return a text inside an answer; '' where there is none. Raises RetryableError where it is none."""
+    found = answer.get(key)
+    if found is not None and not isinstance(found, str):
+        raise unusable(what, f"{key} is not a text")
+    return found or ""
+
+
+def texts_in(answer: Mapping[str, Any], key: str, what: str) -> dict[str, str]:
+    """Return a map of texts inside an answer, such as labels."""
+    found = object_in(answer, key, what)
+    if not all(isinstance(value, str) for value in found.values()):
+        raise unusable(what, f"{key} has a value that is not a text")
+    return found
+
+
+def list_in(answer: Mapping[str, Any], key: str, what: str, kind: type[T]) -> list[T]:
+    """Return a list inside an answer, of objects (dict) or texts (str); proto JSON leaves an empty one out.
+
+    Anything else proves nothing: it must not pass for an empty list.
+    """
+    found = answer.get(key)
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(isinstance(one, kind) for one in found):
+        raise unusable(what, f"{key} is no list of {'objects' if kind is dict else 'texts'}")
+    return found
+
+
+def require_list_of(answer: Mapping[str, Any], keys: frozenset[str], what: str) -> None:
+    """Raise RetryableError unless a Google API's answer is such a list: an empty one is `{}`, and no other object."""
+    if answer and not keys & answer.keys():
+        raise unusable(what, f"it has none of {', '.join(sorted(keys))}")
