@@ -2,49 +2,70 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from local.identities import service_account, shipped_roles
+from local.identities import service_account, shipped_roles, unique_id
 from local.names import FLEET, NUMBERS, ROOT
-from local.processes import StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 Json = dict[str, Any]
 
 RBAC = "rbac.authorization.k8s.io"
 
 
-def namespace_and_roles(namespace: str) -> Iterator[Json]:
-    """Argo CD's namespace, and what the functions may do with Secrets there."""
-    yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-    for name, role in shipped_roles().items():
-        if role["secrets"]:
-            meta = {"name": f"fleet-registrar-{name}", "namespace": namespace}
-            rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": role["secrets"]}]
-            yield {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": meta, "rules": rules}
-            user = {"apiGroup": RBAC, "kind": "User", "name": service_account(name, FLEET)}
-            yield _binding("RoleBinding", meta, "Role", meta["name"], user)
+# Placeholder in the manifests of `infra/argocd` → key in its `values/values.yaml`. Kustomize replaces parts of strings there;
+# here the same values replace the words. A test compares the two.
+_PLACEHOLDERS = {
+    "NAMESPACE": "namespace",
+    "INSTANCE": "instance",
+    "FLEET": "fleet-project",
+    "NUMBER": "fleet-project-number",
+    "DOMAIN": "functions-domain",
+    "IDS": "functions-ids",
+    "SHARDS": "shards",
+    "CENTRAL": "central-membership",
+}
+_WORD = re.compile(rf"\b({'|'.join(_PLACEHOLDERS)})\b")
+_FILES = ("registrar/roles.yaml", "registrar/policy.yaml")
+_FILES_ATTACHED = (*_FILES, "components/attached-central/impersonation.yaml")
 
 
-def admission_policy(namespace: str, gateway_address: str) -> list[Json]:
-    """The admission policy that is deployed, for our names, and for our gateway instead of Google's."""
-    google = "([a-z0-9-]+-)?connectgateway[.]googleapis[.]com"
-    text = (ROOT / "infra" / "argocd" / "base" / "registrar-policy.yaml").read_text()
-    domain = service_account("argocd", FLEET).partition("@")[2]
-    for old, new in {
-        "'DOMAIN'": f"'{domain}'",
-        "'NUMBER'": f"'{NUMBERS[FLEET]}'",
-        "'argocd'": f"'{namespace}'",
-        google: gateway_address.replace(".", "[.]"),
-    }.items():
-        if old not in text:
-            raise StartError(f"the admission policy in infra/argocd has no {old} any more")
-        text = text.replace(old, new)
-    return [item for item in yaml.safe_load_all(text) if item]
+def values(settings: Mapping[str, str], namespace: str, central_membership: str) -> dict[str, str]:
+    """Return the values of `infra/argocd/values` that describe this cloud; `settings` are the functions'."""
+    argocd = service_account("argocd", FLEET)
+    functions = [name for name in shipped_roles() if name != "argocd"]
+    return {
+        "instance": settings.get("INSTANCE", "default"),
+        "namespace": namespace,
+        "fleet-project": FLEET,
+        "fleet-project-number": str(NUMBERS[FLEET]),
+        "functions-domain": argocd.partition("@")[2],
+        "functions-ids": ",".join(unique_id(service_account(name, FLEET)) for name in functions),
+        "shards": settings.get("ARGOCD_SHARDS", "0"),
+        "argocd-identity": argocd,
+        "central-membership": central_membership,
+    }
+
+
+def registrar(given: Mapping[str, str], *, attached: bool = False, gateway: str = "") -> list[Json]:
+    """Return the manifests of `infra/argocd/registrar` (`registrar-attached`) with the given values.
+
+    `gateway` (host:port) stands in for Google's Connect Gateway in the admission policy.
+    """
+    found: list[Json] = []
+    for file in _FILES_ATTACHED if attached else _FILES:
+        text = (ROOT / "infra" / "argocd" / file).read_text()
+        found += filter(None, yaml.safe_load_all(_WORD.sub(lambda match: given[_PLACEHOLDERS[match[1]]], text)))
+    for item in found:
+        for variable in item.get("spec", {}).get("variables", []):
+            if variable["name"] == "host" and gateway:
+                variable["expression"] = f"'{gateway}'"
+    return found
 
 
 def admission_to_attached(user: str, membership: str) -> Iterator[Json]:

@@ -14,14 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 from local import environment, people
 from local.apis import Apis
-from local.central import admission_policy, admission_to_attached, namespace_and_roles
+from local.central import admission_to_attached, registrar, values
 from local.clusters import Clusters, settled
 from local.deployment import ENDS, Deployment
 from local.google.eventarc import Knob
 from local.google.faults import Fault
 from local.identities import service_account, shipped_roles
 from local.kubernetes.cluster import Cluster
-from local.names import APPS, CENTRAL_CLUSTER, CENTRAL_MEMBERSHIP, FLEET, NUMBERS, PERSON, REGION, ROOT, SOURCES
+from local.names import (
+    APPS,
+    CENTRAL_ATTACHED,
+    CENTRAL_CLUSTER,
+    CENTRAL_MEMBERSHIP,
+    FLEET,
+    NUMBERS,
+    PERSON,
+    REGION,
+    ROOT,
+    SOURCES,
+)
 from local.processes import StartError
 
 if TYPE_CHECKING:
@@ -48,7 +59,12 @@ class Cloud:
         self.directory = config.directory.resolve()
         self._control = control
         self.apis = Apis(config, self.directory, emit_audit=self._audit, emit_membership=self._membership)
-        self.kubeconfig = people.Kubeconfig(self.directory, lambda: {name: self.direct(name) for name in self.members})
+        attached = config.central == "attached"
+        self.central = CENTRAL_ATTACHED if attached else CENTRAL_CLUSTER  # a key of `members`
+        self.central_membership = CENTRAL_ATTACHED if attached else CENTRAL_MEMBERSHIP
+        self.kubeconfig = people.Kubeconfig(
+            self.directory, self.central, lambda: {name: self.direct(name) for name in self.members}
+        )
         self.clusters = Clusters(self.apis.iam, self.kubeconfig.write_soon)
         self.members = self.clusters.members
         self.iam, self.projects = self.apis.iam, self.apis.projects
@@ -138,7 +154,7 @@ class Cloud:
     async def _start_argocd(self) -> None:
         if self.config.argocd == "none":
             return
-        central = self.members[CENTRAL_CLUSTER]
+        central = self.members[self.central]
         if isinstance(central, Cluster):
             raise StartError(
                 "--argocd real needs --kube real: Argo CD asks more of Kubernetes than the embedded one has"
@@ -152,28 +168,30 @@ class Cloud:
         argocd = ArgoCD(self.directory / "argocd", central, self.namespace, given)
         argocd.on_death = self._child_died
         self._running.push_async_callback(argocd.stop)
-        values = {
-            "fleet-project": FLEET,
-            "fleet-project-number": str(NUMBERS[FLEET]),
-            "functions-domain": service_account("argocd", FLEET).partition("@")[2],
-            "argocd-identity": service_account("argocd", FLEET),
-            "central-membership": CENTRAL_MEMBERSHIP,
-            "apps-project": APPS,
-            "revision": "main",
-        }
-        await argocd.start(ROOT / "infra" / "argocd", values, {"example-apps": APPS})
+        shown = {**self._values(), "apps-project": APPS, "revision": "main"}
+        await argocd.start(ROOT / "infra" / "argocd", shown, {"example-apps": APPS})
+
+    def _values(self) -> dict[str, str]:
+        return values(self.config.settings, self.namespace, self.central_membership)
 
     async def _make_central(self) -> None:
-        """The central cluster, its membership, Argo CD's namespace, and what the functions may do there."""
-        self.gke.create(FLEET, REGION, {"name": "central"}, seconds=0)
-        await _until(lambda: self.gke.clusters[CENTRAL_CLUSTER]["status"] == "RUNNING")
-        link = f"//container.googleapis.com/{CENTRAL_CLUSTER}"
-        self.fleet.create(CENTRAL_MEMBERSHIP, {"endpoint": {"gkeCluster": {"resourceLink": link}}})
-        await _until(lambda: self.fleet.memberships[CENTRAL_MEMBERSHIP]["state"]["code"] == "READY")
-        await self.clusters.apply(CENTRAL_CLUSTER, namespace_and_roles(self.namespace))
-        if not isinstance(self.members[CENTRAL_CLUSTER], Cluster):
-            gateway = self.apis.listeners["connectgateway"].address
-            await self.clusters.apply(CENTRAL_CLUSTER, admission_policy(self.namespace, gateway))
+        """Create the central cluster, its membership, Argo CD's namespace, and what `infra/argocd` grants the functions."""
+        attached = self.central == CENTRAL_ATTACHED
+        if attached:
+            self.clusters.add_attached(CENTRAL_ATTACHED)
+            self.fleet.attach("central", "global", project=FLEET)
+            await self.admit(CENTRAL_ATTACHED, [PERSON])
+        else:
+            self.gke.create(FLEET, REGION, {"name": "central"}, seconds=0)
+            await _until(lambda: self.gke.clusters[CENTRAL_CLUSTER]["status"] == "RUNNING")
+            link = f"//container.googleapis.com/{CENTRAL_CLUSTER}"
+            self.fleet.create(CENTRAL_MEMBERSHIP, {"endpoint": {"gkeCluster": {"resourceLink": link}}})
+        await _until(lambda: self.fleet.memberships[self.central_membership]["state"]["code"] == "READY")
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
+        gateway = self.apis.listeners["connectgateway"].address
+        await self.clusters.apply(
+            self.central, [namespace, *registrar(self._values(), attached=attached, gateway=gateway)]
+        )
 
     # What the parts tell each other
 
@@ -209,7 +227,7 @@ class Cloud:
             "SOURCE_PROJECTS": ",".join(SOURCES),
             "CLUSTER_SELECTOR": self.config.selector,
             "LABEL_KEYS": self.config.label_keys,
-            "CENTRAL_MEMBERSHIP": CENTRAL_MEMBERSHIP,
+            "CENTRAL_MEMBERSHIP": self.central_membership,
             "ARGOCD_SERVICE_ACCOUNT": service_account("argocd", FLEET),
             "HOLD": str(self.config.hold),
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER": f"{listeners['container'].url}/",
@@ -340,7 +358,7 @@ class Cloud:
         }
 
     async def _secrets(self) -> list[Json]:
-        central = self.members.get(CENTRAL_CLUSTER)
+        central = self.members.get(self.central)
         shown = ("name", "uid", "resourceVersion", "labels", "annotations")
         return [
             {key: secret["metadata"].get(key) for key in shown}

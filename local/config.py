@@ -24,6 +24,7 @@ class Config:
     kube: Literal["embedded", "real"] = "embedded"
     spare: int = 1  # real servers that wait for the next cluster
     argocd: Literal["none", "real"] = "none"
+    central: Literal["gke", "attached"] = "gke"
     create_seconds: float = 1.0
     delete_seconds: float = 1.0
     update_seconds: float = 0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -18,6 +19,11 @@ def account_id(function: str) -> str:
 def service_account(name: str, project: str) -> str:
     """Return the e-mail of the service account of a function (or of Argo CD, Eventarc, Pub/Sub) in `project`."""
     return f"{account_id(name)}@{project}.iam.gserviceaccount.com"
+
+
+def unique_id(email: str) -> str:
+    """Return the unique id of a service account: 21 digits, here derived from its e-mail."""
+    return f"1{int(hashlib.sha256(email.encode()).hexdigest(), 16) % 10**20:020}"
 
 
 def shipped_roles() -> dict[str, dict[str, list[str]]]:

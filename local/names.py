@@ -11,6 +11,7 @@ REGION = "europe-west1"
 PERSON = "you@example.com"
 CENTRAL_CLUSTER = f"projects/{FLEET}/locations/{REGION}/clusters/central"
 CENTRAL_MEMBERSHIP = f"projects/{FLEET}/locations/{REGION}/memberships/central"
+CENTRAL_ATTACHED = f"projects/{FLEET}/locations/global/memberships/central"  # with `--central attached`
 ROOT = Path(__file__).parent.parent
 
 

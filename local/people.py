@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from local import environment
 from local.listener import HOST
-from local.names import CENTRAL_CLUSTER, FLEET, PERSON, key
+from local.names import FLEET, PERSON, key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,9 +65,13 @@ def write_env(
 
 @dataclass
 class Kubeconfig:
-    """The kubeconfig of all clusters. `clusters` returns (server, administrator's token) by full name."""
+    """The kubeconfig of all clusters. `clusters` returns (server, administrator's token) by full name.
+
+    The context of the cluster `central` is always named `central`.
+    """
 
     directory: Path
+    central: str
     clusters: Callable[[], Mapping[str, tuple[str, str]]]
     _written: set[str] = field(default_factory=set)
     _due: asyncio.TimerHandle | None = None
@@ -90,7 +94,7 @@ class Kubeconfig:
         contexts = []
         for name, (server, token) in clusters.items():
             last = name.rpartition("/")[2]
-            unique = name == CENTRAL_CLUSTER or (last != "central" and short.count(last) == 1)
+            unique = name == self.central or (last != "central" and short.count(last) == 1)
             contexts.append(environment.Context(last if unique else key(name), server, token))
         self._written = environment.write_kubeconfig(
             self.directory / "kubeconfig", self.directory / "ca.pem", contexts, self._written

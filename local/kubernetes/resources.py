@@ -7,6 +7,7 @@ from dataclasses import dataclass
 RBAC = "rbac.authorization.k8s.io"
 AUTHORIZATION = "authorization.k8s.io"
 AUTHENTICATION = "authentication.k8s.io"
+ADMISSION = "admissionregistration.k8s.io"
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -48,6 +49,9 @@ RESOURCES = (
     Resource("", "namespaces", "Namespace", short=("ns",), returns_deleted=True, fields=("status.phase",)),
     Resource("", "secrets", "Secret", namespaced=True, fields=("type",)),
     Resource("", "serviceaccounts", "ServiceAccount", namespaced=True, short=("sa",), returns_deleted=True),
+    # Stored, and not enforced.
+    Resource(ADMISSION, "validatingadmissionpolicies", "ValidatingAdmissionPolicy"),
+    Resource(ADMISSION, "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"),
     Resource(RBAC, "clusterrolebindings", "ClusterRoleBinding", creates_on_update=True),
     Resource(RBAC, "clusterroles", "ClusterRole", creates_on_update=True),
     Resource(RBAC, "rolebindings", "RoleBinding", namespaced=True, creates_on_update=True),
@@ -58,7 +62,7 @@ RESOURCES = (
     Resource(AUTHORIZATION, "subjectaccessreviews", "SubjectAccessReview", virtual=True),
     Resource(AUTHENTICATION, "selfsubjectreviews", "SelfSubjectReview", virtual=True),
 )
-GROUPS = (AUTHENTICATION, AUTHORIZATION, RBAC)
+GROUPS = (ADMISSION, AUTHENTICATION, AUTHORIZATION, RBAC)
 BY_PLURAL = {(resource.group, resource.plural): resource for resource in RESOURCES}
 BY_KIND = {(resource.api_version, resource.kind): resource for resource in RESOURCES}
 

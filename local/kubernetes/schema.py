@@ -43,6 +43,8 @@ _MESSAGES = {
     "ClusterRoleBinding": "metadata:ObjectMeta=1 subjects:[]Subject=2 roleRef:RoleRef=3",
     "Subject": "kind:string=1 apiGroup:string=2 name:string=3 namespace:string=4",
     "RoleRef": "apiGroup:string=1 kind:string=2 name:string=3",
+    "ValidatingAdmissionPolicy": "metadata:ObjectMeta=1 spec:any=2 status:any=3",
+    "ValidatingAdmissionPolicyBinding": "metadata:ObjectMeta=1 spec:any=2",
     "SubjectAccessReview": "metadata:ObjectMeta=1 spec:SubjectAccessReviewSpec=2 status:any=3",
     "LocalSubjectAccessReview": "metadata:ObjectMeta=1 spec:SubjectAccessReviewSpec=2 status:any=3",
     "SubjectAccessReviewSpec": "resourceAttributes:ResourceAttributes=1 nonResourceAttributes:NonResourceAttributes=2 "

@@ -38,6 +38,10 @@ TOOLS = ("kubernetes-validate==1.37.0", "cel-python==0.5.0")
 
 # Values that stand nowhere else: where one is missing, or a shipped one is left, a replacement went wrong.
 VALUES = {
+    "instance": "west",
+    "namespace": "argocd",  # the overlays install into this one
+    "functions-ids": "200000000000000000001,200000000000000000002",
+    "shards": "7",
     "fleet-project": "test-fleet",
     "fleet-project-number": "100000000001",
     "functions-domain": "test-run.iam.gserviceaccount.com",

@@ -34,8 +34,10 @@ COMBINATIONS = [
     if (overlay, way_in) != ("fleet", "gke-ingress")  # outside GKE there is no GKE Ingress
 ]
 PLACEHOLDER = re.compile(
-    r"\b(?:DOMAIN|NUMBER|HOST|RANGE|POOL|AUDIENCE|IMPERSONATION|METHOD|FLEET|MEMBERSHIP|IDENTITY)\b"
+    r"\b(?:DOMAIN|NUMBER|HOST|RANGE|POOL|AUDIENCE|IMPERSONATION|METHOD|FLEET|MEMBERSHIP|IDENTITY|INSTANCE|IDS|CENTRAL"
+    r"|SHARDS)\b"
 )
+COMMON_WORDS = {"main", "argocd", "default", "0"}  # shipped values that also occur elsewhere
 GKE_ONLY = {"BackendConfig", "FrontendConfig", "ManagedCertificate"}
 ROLES: dict[str, dict[str, list[str]]] = json.loads((ROOT / "infra" / "roles.json").read_text())
 
@@ -110,7 +112,7 @@ def test_every_combination_renders_and_everything_is_in_argocd(
         assert namespace == (None if item["kind"] in cluster_wide else "argocd"), item["metadata"]["name"]
         for subject in item.get("subjects", []):
             if subject["kind"] == "ServiceAccount":
-                assert subject["namespace"] == "argocd"
+                assert subject["namespace"] == ("gke-connect" if subject["name"] == "connect-agent-sa" else "argocd")
 
 
 @pytest.mark.parametrize("chosen", COMBINATIONS, ids="+".join)
@@ -119,7 +121,7 @@ def test_values_have_arrived_everywhere(
 ) -> None:
     text = yaml.safe_dump(combinations[chosen])
     shipped = yaml.safe_load((TREE / "values" / "values.yaml").read_text())["data"]
-    assert [value for value in shipped.values() if value != "main" and value in text] == []
+    assert [value for value in shipped.values() if value not in COMMON_WORDS and value in text] == []
     assert PLACEHOLDER.findall(text) == []
 
 
@@ -272,7 +274,7 @@ def test_argocd_knows_the_address_it_is_reached_at(
 @pytest.mark.parametrize("function", sorted(ROLES))
 def test_every_function_has_the_verbs_of_the_one_file_of_permissions(function: str, gke: list[Object]) -> None:
     objects = by_id(gke)
-    name = f"fleet-registrar-{function}"
+    name = f"fleet-registrar.{VALUES['instance']}.{function}"
     if not ROLES[function]["secrets"]:
         assert not [key for key in objects if key[2] == name]
         return

@@ -1,26 +1,38 @@
-"""The admission policy of the central cluster: what the functions write passes, and what else their identities could write does not.
-
-The expressions are evaluated, by an evaluator of the Common Expression Language that is not Kubernetes' own: what Kubernetes
-adds to the language is added here. Left out: what the API server does around a policy.
-"""
+"""The admission policy of the central cluster: what the functions write passes, and what else their identities could write does not."""
 
 from __future__ import annotations
 
-import base64
-import copy
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
+from local.central import registrar
 from local.identities import account_id
 from shared.decisions import secret_plan
 from shared.decisions.secret_plan import CONFIG
-from shared.values.cluster_secret import ClusterSecret
-from tests.infra import argocd
-from tests.infra.argocd import ROOT, TREE, VALUES
+from tests.infra.argocd import ROOT, VALUES
+from tests.infra.policy import (
+    BY_ARGOCD,
+    HASH,
+    MARK,
+    MEMBERSHIP,
+    OF_THIS_CLOUD,
+    OURS,
+    REMOVER,
+    SERVER,
+    TOKEN,
+    TYPE,
+    WRITER,
+    changed,
+    decided_by,
+    held,
+    mended,
+    rendered,
+    written,
+)
 from tests.unit import given
 
 if TYPE_CHECKING:
@@ -30,178 +42,17 @@ if TYPE_CHECKING:
 
 ROLES = json.loads((ROOT / "infra" / "roles.json").read_text())
 FUNCTIONS = [name for name in ROLES if name != "argocd"]
-WRITER = f"write-secret@{VALUES['functions-domain']}"
-REMOVER = f"remove-secret@{VALUES['functions-domain']}"
 ELSEWHERE = "https://europe-west1-connectgateway.googleapis.com/v1/projects/999/locations/europe-west1/memberships/m"
 
 
 @pytest.fixture(scope="session")
 def policy() -> Object:
-    """The policy, with the test's values where the replacements put them."""
-    (found,) = [
-        item
-        for item in argocd.parse((TREE / "base" / "registrar-policy.yaml").read_text())
-        if item["kind"] == "ValidatingAdmissionPolicy"
-    ]
-    text = json.dumps(found).replace("'DOMAIN'", f"'{VALUES['functions-domain']}'")
-    parsed: Object = json.loads(text.replace("'NUMBER'", f"'{VALUES['fleet-project-number']}'"))
-    return parsed
+    return rendered()
 
 
 @pytest.fixture(scope="session")
 def decide(policy: Object) -> Callable[..., list[str]]:
-    """Return what the policy says of a request: the messages of the refusals; none, and the request passes."""
-    celpy = argocd.tool("celpy")
-    types = celpy.celtypes
-
-    def find_all(text: str, pattern: str) -> Any:
-        return types.ListType(types.StringType(found) for found in re.findall(pattern, text))
-
-    def split(text: str, separator: str) -> Any:
-        return types.ListType(types.StringType(part) for part in (text.split(separator) if separator else text))
-
-    # https://kubernetes.io/docs/reference/using-api/cel/#cel-options-language-features-and-libraries
-    added = {
-        "findAll": find_all,
-        "split": split,
-        "indexOf": lambda text, part: types.IntType(text.find(part)),
-        "join": lambda parts, between="": types.StringType(between.join(parts)),
-        "replace": lambda text, old, new: types.StringType(text.replace(old, new)),
-        "substring": lambda text, start, end: types.StringType(_substring(text, start, end)),
-    }
-    environment = celpy.Environment()
-
-    def program(expression: str) -> Any:
-        return environment.program(environment.compile(expression), functions=added)
-
-    spec = policy["spec"]
-    conditions = [program(item["expression"]) for item in spec["matchConditions"]]
-    variables = [(item["name"], program(item["expression"])) for item in spec["variables"]]
-    evaluated: dict[tuple[str, str], Any] = {}
-    validations = [(program(item["expression"]), item["message"]) for item in spec["validations"]]
-
-    def decided(
-        user: str,
-        operation: str,
-        new: Object | None,
-        old: Object | None = None,
-        *,
-        namespace: str = "argocd",
-        resource: tuple[str, str] = ("", "secrets"),
-    ) -> list[str]:
-        request = {
-            "operation": operation,
-            "namespace": namespace,
-            "resource": {"group": resource[0], "version": "v1", "resource": resource[1]},
-            "userInfo": {"username": user},
-        }
-        known = {
-            "request": celpy.json_to_cel(request),
-            "object": celpy.json_to_cel(new),
-            "oldObject": celpy.json_to_cel(old),
-            "variables": types.MapType(),
-        }
-        if not all(condition.evaluate(known) for condition in conditions):
-            return []
-        for name, variable in variables:
-            # The variables depend on the data alone, and take most of the time: evaluated once for the same data.
-            key = name, json.dumps((new or {}).get("data"))
-            if key not in evaluated:
-                try:
-                    evaluated[key] = variable.evaluate(known)
-                except celpy.CELEvalError:
-                    evaluated[key] = None
-            if evaluated[key] is not None:  # else whoever reads it meets the error
-                known["variables"][types.StringType(name)] = evaluated[key]
-        messages = []
-        for validation, message in validations:
-            try:
-                passed = bool(validation.evaluate(known))
-            except celpy.CELEvalError:
-                passed = False  # failurePolicy: Fail
-            if not passed:
-                messages.append(message)
-        return messages
-
-    return decided
-
-
-def _substring(text: str, start: int, end: int) -> str:
-    if not 0 <= start <= end <= len(text):
-        raise ValueError("index out of range")
-    return text[start:end]
-
-
-def encoded(text: str | bytes) -> str:
-    return base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
-
-
-def written(**kind: Any) -> Object:
-    """A Secret as `write_secret` makes it, for the fleet of VALUES."""
-    return given.created(**kind)
-
-
-def changed(manifest: Object, *, labels: Object | None = None, data: Object | None = None, **fields: Any) -> Object:
-    """The Secret with some labels, data (as text) or fields changed; None takes one away."""
-    made = copy.deepcopy(manifest)
-    for key, value in (labels or {}).items():
-        made["metadata"]["labels"] |= {key: value}
-        if value is None:
-            del made["metadata"]["labels"][key]
-    for key, value in (data or {}).items():
-        made["data"] |= {key: None if value is None else encoded(value)}
-        if value is None:
-            del made["data"][key]
-    return {**made, **fields}
-
-
-def patched(manifest: Object, patch: Object) -> Object:
-    """Apply a merge patch (RFC 7386)."""
-    made = dict(manifest)
-    for key, value in patch.items():
-        if value is None:
-            made.pop(key, None)
-        else:
-            made[key] = patched(made.get(key) or {}, value) if isinstance(value, dict) else value
-    return made
-
-
-OURS = written()
-BY_ARGOCD = (
-    '{"tlsClientConfig":{"insecure":false},"execProviderConfig":{"command":"argocd-k8s-auth","args":["gcp"],'
-    '"apiVersion":"client.authentication.k8s.io/v1beta1"}}'
-)
-TOKEN = '{"bearerToken":"of somebody","tlsClientConfig":{"insecure":false}}'
-SERVER = base64.b64decode(OURS["data"]["server"]).decode()
-MARK = "app.kubernetes.io/managed-by"
-TYPE = "argocd.argoproj.io/secret-type"
-HASH = "fleet-registrar/membership-hash"
-
-
-def read(manifest: Object) -> ClusterSecret:
-    meta = {**manifest["metadata"], "uid": "uid", "resourceVersion": "1"}
-    return ClusterSecret.read({**manifest, "metadata": meta})
-
-
-def mended(manifest: Object) -> Object:
-    """The Secret after `write_secret`, with the grant, has looked at it."""
-    plan = secret_plan.plan(
-        read(manifest),
-        given.BLUE,
-        given.BLUE_MEMBER,
-        given.SETTINGS,
-        granted=True,
-        drop=frozenset(),
-        now=given.NOW,
-    )
-    assert plan.patch is not None
-    return patched(manifest, plan.patch)
-
-
-def held(manifest: Object) -> Object:
-    patch = secret_plan.hold(read(manifest), "going", given.NOW)
-    assert patch is not None
-    return patched(manifest, patch)
+    return decided_by(policy)
 
 
 PASSES = {
@@ -430,7 +281,7 @@ def test_a_cluster_secret_in_another_namespace_is_refused(decide: Callable[..., 
 
 
 def test_the_policy_is_bound_and_fails_closed(policy: Object) -> None:
-    binding = argocd.parse((TREE / "base" / "registrar-policy.yaml").read_text())[1]
+    (binding,) = [item for item in registrar(OF_THIS_CLOUD) if item["kind"] == "ValidatingAdmissionPolicyBinding"]
     assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
     assert policy["spec"]["failurePolicy"] == "Fail"
     # Parameters would be looked up before the conditions: a lost one would lock everybody out.
@@ -440,15 +291,18 @@ def test_the_policy_is_bound_and_fails_closed(policy: Object) -> None:
 def test_the_policy_names_every_function_and_our_configuration(policy: Object) -> None:
     """Without an evaluator these hold at least."""
     spec = policy["spec"]
-    named = re.findall(r"'([a-z-]+)'", spec["matchConditions"][1]["expression"])
-    assert sorted(set(named)) == sorted(map(account_id, FUNCTIONS))
+    (condition,) = spec["matchConditions"]
+    names = re.search(r"\[('register-membership'[^]]*)\]", condition["expression"])
+    assert names is not None
+    assert sorted(re.findall(r"'([a-z-]+)'", names[1])) == sorted(map(account_id, FUNCTIONS))
     (configs,) = [item["expression"] for item in spec["variables"] if item["name"] == "configs"]
     assert yaml.safe_load(configs) == [CONFIG, BY_ARGOCD]
     assert secret_plan._same_config(BY_ARGOCD)
 
 
 @pytest.mark.parametrize("length", range(4))
-def test_the_texts_are_decoded_as_they_are(length: int, policy: Object, decide: Callable[..., list[str]]) -> None:
+def test_the_texts_are_decoded_as_they_are(length: int, decide: Callable[..., list[str]]) -> None:
     """Base64 pads by the length of the text: all three paddings must come out right."""
     server = SERVER[: SERVER.rindex("/") + 1] + "m" * (20 + length)
-    assert decide(WRITER, "CREATE", changed(OURS, data={"server": server}), None) == []
+    name = str(given.BLUE_MEMBER.name).rpartition("/")[0] + "/" + server.rpartition("/")[2]
+    assert decide(WRITER, "CREATE", changed(OURS, data={"server": server}, annotations={MEMBERSHIP: name}), None) == []
