@@ -54,6 +54,8 @@ VALUES = {
     "apps-project": "test-apps",
 }
 
+COMMON_WORDS = {"main", "argocd", "default", "0"}  # shipped values that also occur elsewhere
+
 needs_kubectl = pytest.mark.skipif(
     shutil.which("kubectl") is None, reason="kubectl is not installed: the rendering of infra/argocd is left out"
 )
