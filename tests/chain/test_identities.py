@@ -225,7 +225,7 @@ class Grown:
     def _secrets(self, step: str) -> None:
         verbs = sorted(self.given[step]["secrets"])
         rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": verbs}] if verbs else []
-        path = f"{RBAC}/namespaces/argocd/roles/fleet-registrar-{step}"
+        path = f"{RBAC}/namespaces/argocd/roles/fleet-registrar.default.{step}"
         self.cloud.kubernetes(CENTRAL, "PATCH", path, {"rules": rules}, content_type=MERGE)
 
 
