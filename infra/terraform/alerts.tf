@@ -1,9 +1,15 @@
-# Four things that a person must look at. Each says what to do.
+# Four conditions that a person must act on. Each says what to do.
 
 locals {
   functions_logs = "resource.type=\"cloud_run_revision\" resource.labels.service_name=\"${local.sweep}\""
   # Long enough for two sweeps of the default schedule to be missed.
   no_sweep_for = "3600s"
+}
+
+# Monitoring answers 404 for a metric of the last 10 minutes. The functions' builds run meanwhile.
+resource "time_sleep" "metrics" {
+  create_duration = "600s"
+  triggers        = { metrics = "${google_logging_metric.sweeps.id} ${google_logging_metric.foreign_bindings.id}" }
 }
 
 resource "google_monitoring_alert_policy" "dead_letters" {
@@ -17,10 +23,11 @@ resource "google_monitoring_alert_policy" "dead_letters" {
     display_name = "dead letters are waiting"
 
     condition_threshold {
-      filter          = <<-EOT
-        resource.type="pubsub_subscription" AND resource.labels.subscription_id="${google_pubsub_subscription.dead_letters.name}"
-        AND metric.type="pubsub.googleapis.com/subscription/num_undelivered_messages"
-      EOT
+      filter = join(" AND ", [
+        "resource.type=\"pubsub_subscription\"",
+        "resource.labels.subscription_id=\"${google_pubsub_subscription.dead_letters.name}\"",
+        "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\"",
+      ])
       comparison      = "COMPARISON_GT"
       threshold_value = 0
       duration        = "60s"
@@ -81,11 +88,12 @@ resource "google_logging_metric" "sweeps" {
   depends_on = [google_project_service.enabled]
 }
 
-# Missing data counts as none; that needs one sweep ever (docs/deploy.md begins with one).
+# Absent data triggers this alert, but only after the first sweep has run (docs/deploy.md starts one). A paused schedule disables it.
 resource "google_monitoring_alert_policy" "no_sweep" {
   project               = var.project
   display_name          = "Fleet Registrar: no sweep"
   combiner              = "OR"
+  enabled               = !var.sweep_paused
   severity              = "ERROR"
   notification_channels = var.notification_channels
 
@@ -108,8 +116,10 @@ resource "google_monitoring_alert_policy" "no_sweep" {
   }
 
   documentation {
-    content = "What events miss stays missed. Look at the log of the function `sweep`, at its dead letters, and at the Scheduler job."
+    content = "Missed events stay missed until a sweep runs. Read the log of the function `sweep`, its dead letters, and the Scheduler job."
   }
+
+  depends_on = [time_sleep.metrics]
 }
 
 # Our identity may make anybody cluster-admin; only Argo CD's identity is meant. A condition on a list holds when it holds for one element: a
@@ -118,12 +128,13 @@ resource "google_logging_metric" "foreign_bindings" {
   project     = var.project
   name        = "fleet-registrar/foreign-bindings"
   description = "Bindings to cluster-admin, made by our identity, that are not Argo CD's"
-  bucket_name = google_logging_project_bucket_config.bindings.id
-  filter      = <<-EOT
+  bucket_name = google_logging_project_bucket_config.bindings.name
+  filter = chomp(<<-EOT
     protoPayload.authenticationInfo.principalEmail="${local.emails["grant-rbac"]}"
     protoPayload.response.roleRef.name="cluster-admin"
     (NOT protoPayload.response.subjects.name="${local.emails[local.argocd]}" OR protoPayload.response.subjects.kind=("Group" OR "ServiceAccount"))
   EOT
+  )
 
   metric_descriptor {
     metric_kind = "DELTA"
@@ -158,4 +169,6 @@ resource "google_monitoring_alert_policy" "foreign_bindings" {
   documentation {
     content = "The identity of grant-rbac was misused. Disable it (`gcloud iam service-accounts disable`), read the log bucket fleet-registrar-bindings, remove the binding."
   }
+
+  depends_on = [time_sleep.metrics]
 }

@@ -5,7 +5,8 @@ locals {
   stages   = var.delivery == null ? toset([]) : toset(["plan", "apply"])
   projects = setunion([var.project, local.fleet_project], local.listed)
 
-  # What Terraform reads everywhere, and what it changes where. `projectIamAdmin` can give itself everything: that is why a person approves.
+  # What Terraform reads everywhere, and what it changes where. `projectIamAdmin` can give itself everything: that is why a person
+  # approves. The providers name the functions' project as quota project, which takes serviceusage.services.use there.
   plan_roles  = ["roles/iam.securityReviewer", "roles/viewer"]
   apply_roles = ["roles/iam.roleAdmin", "roles/logging.configWriter", "roles/resourcemanager.projectIamAdmin", "roles/serviceusage.serviceUsageAdmin"]
   apply_run_roles = [
@@ -19,6 +20,7 @@ locals {
     { for pair in setproduct(local.projects, local.apply_roles) : "apply/${join("/", pair)}" => ["apply", pair[0], pair[1]] },
     { for role in local.apply_run_roles : "apply/${var.project}/${role}" => ["apply", var.project, role] },
     { for stage in ["plan", "apply"] : "${stage}/${var.project}/log" => [stage, var.project, "roles/logging.logWriter"] },
+    { "plan/${var.project}/quota" = ["plan", var.project, "roles/serviceusage.serviceUsageConsumer"] },
   )
 }
 
@@ -87,6 +89,10 @@ resource "google_storage_bucket_iam_member" "planned_bundle" {
   bucket = google_storage_bucket.bundles.name
   role   = "roles/storage.objectViewer"
   member = "serviceAccount:${google_service_account.delivery[each.key].email}"
+
+  lifecycle {
+    replace_triggered_by = [google_storage_bucket.bundles.id]
+  }
 }
 
 # The plan reads the state without its lock, so it need not write there.

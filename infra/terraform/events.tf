@@ -3,7 +3,7 @@
 
 locals {
   audit_triggers = {
-    for pair in setproduct(["CreateCluster", "DeleteCluster", "UpdateCluster", "SetLabels"], ["v1", "v1beta1", "v1alpha1"]) :
+    for pair in setproduct(["CreateCluster", "DeleteCluster", "UpdateCluster", "SetLabels"], ["v1", "v1beta1"]) :
     lower("audit-${pair[0]}-${pair[1]}") => "google.container.${pair[1]}.ClusterManager.${pair[0]}"
   }
   # A trigger sees its own project's events, and calls a service of its own project.
@@ -69,13 +69,15 @@ resource "google_eventarc_trigger" "membership" {
   depends_on = [google_project_iam_member.agent, google_project_iam_member.event_receiver, google_cloud_run_service_iam_member.invoker]
 }
 
-# The sweep. The body must not be empty: a push without data is refused before the function.
+# The sweep. The body must not be empty: a push without data is refused before the function. The job is paused until a person has
+# read `python -m ops plan`: the first sweep acts on every cluster that exists.
 resource "google_cloud_scheduler_job" "sweep" {
   project     = var.project
   region      = var.region
   name        = local.sweep
   description = "Compares clusters, fleet and Argo CD's list"
-  schedule    = var.settings.sweep_schedule
+  schedule    = var.sweep_schedule
+  paused      = var.sweep_paused
   time_zone   = "Etc/UTC"
 
   pubsub_target {

@@ -1,12 +1,12 @@
-# The functions, all from one bundle. `make package` writes it; the same sources give the same bytes, so that a plan made in one
-# build can be applied in another, and only changed code is deployed.
+# The functions, all from one bundle. `make package` writes it. The same sources give the same bytes, so that one build can apply
+# the plan of another, and only changed code is deployed.
 
 locals {
   bundle      = "${path.module}/.build/functions.zip"
   bundle_hash = fileexists(local.bundle) ? filesha256(local.bundle) : "missing"
 
-  # Connect Gateway's 2,400 requests a minute bound the whole; 500 clusters at once must not mean 500 cold starts.
-  step  = { memory = "512Mi", timeout = 240, instances = 20, concurrency = 4 }
+  # Connect Gateway's 2,400 requests a minute limit the whole chain. 500 clusters at once must not cause 500 cold starts.
+  step  = { memory = "512Mi", timeout = 240, instances = var.max_instances, concurrency = 4 }
   sizes = { for name in local.functions : name => name == local.sweep ? local.one_at_a_time : local.step }
   # A second sweep waits (429, delivered again) until the first is done.
   one_at_a_time = { memory = "1Gi", timeout = 540, instances = 1, concurrency = 1 }
@@ -26,6 +26,10 @@ locals {
     SWEEP_REQUESTS         = tostring(var.settings.sweep_requests)
     HOLD                   = tostring(var.settings.hold)
   }
+  given = { for name, value in local.environment : name => value if value != "" }
+  # Cloud Run counts all names and values of a function together, and refuses more than 32 KiB. Google adds some of its own.
+  environment_bytes = sum([for name, value in local.given : length(name) + length(value)])
+  environment_limit = 32000
 }
 
 resource "google_storage_bucket" "bundles" {
@@ -60,6 +64,9 @@ resource "google_storage_bucket_object" "bundle" {
   source = local.bundle
 
   lifecycle {
+    # A new region replaces the bucket under the same name: no attribute here changes.
+    replace_triggered_by = [google_storage_bucket.bundles.id]
+
     precondition {
       condition     = local.bundle_hash != "missing"
       error_message = "${local.bundle} is not there: run `make package` first."
@@ -67,7 +74,7 @@ resource "google_storage_bucket_object" "bundle" {
   }
 }
 
-# New projects give the default build identity no roles; this one may read the bundle, write the image and log.
+# New projects give the default build identity no roles. This one may read the source, write the image and log.
 resource "google_service_account" "build" {
   project      = var.project
   account_id   = "fleet-registrar-build"
@@ -83,10 +90,39 @@ resource "google_project_iam_member" "build" {
   member  = "serviceAccount:${google_service_account.build.email}"
 }
 
+# Cloud Functions copies the bundle into a bucket of its own, and the build reads the copy. That bucket does not exist before the
+# first function, so the grant is the project's, narrowed to the bucket's name.
+# https://cloud.google.com/functions/docs/securing/build-custom-sa
+resource "google_project_iam_member" "build_source" {
+  project = var.project
+  role    = "roles/storage.objectViewer"
+  member  = "serviceAccount:${google_service_account.build.email}"
+
+  condition {
+    title      = "fleet-registrar-build-source"
+    expression = "resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-${local.run_number}-${var.region}\")"
+  }
+}
+
 resource "google_storage_bucket_iam_member" "build" {
   bucket = google_storage_bucket.bundles.name
   role   = "roles/storage.objectViewer"
   member = "serviceAccount:${google_service_account.build.email}"
+
+  lifecycle {
+    replace_triggered_by = [google_storage_bucket.bundles.id]
+  }
+}
+
+# A build that starts before its grants are effective fails with a 403.
+resource "time_sleep" "build_grants" {
+  create_duration = "60s"
+  triggers = {
+    grants = join(" ", concat(
+      [for role in google_project_iam_member.build : role.id],
+      [google_project_iam_member.build_source.id, google_storage_bucket_iam_member.build.id],
+    ))
+  }
 }
 
 # In kebab-case the Cloud Run service has the function's name.
@@ -102,11 +138,15 @@ resource "google_cloudfunctions2_function" "function" {
     runtime         = "python313"
     entry_point     = replace(each.key, "-", "_")
     service_account = google_service_account.build.name
+    # The provider does not read back which bundle a function runs. It does read this: after a failed build the next plan shows the
+    # function again.
+    environment_variables = { BUNDLE = local.bundle_hash }
 
     source {
       storage_source {
-        bucket = google_storage_bucket.bundles.name
-        object = google_storage_bucket_object.bundle.name
+        bucket     = google_storage_bucket.bundles.name
+        object     = google_storage_bucket_object.bundle.name
+        generation = google_storage_bucket_object.bundle.generation
       }
     }
 
@@ -116,7 +156,7 @@ resource "google_cloudfunctions2_function" "function" {
   service_config {
     service_account_email            = google_service_account.identity[each.key].email
     ingress_settings                 = "ALLOW_INTERNAL_ONLY"
-    environment_variables            = { for name, value in local.environment : name => value if value != "" }
+    environment_variables            = local.given
     available_memory                 = local.sizes[each.key].memory
     available_cpu                    = "1"
     timeout_seconds                  = local.sizes[each.key].timeout
@@ -127,9 +167,21 @@ resource "google_cloudfunctions2_function" "function" {
   lifecycle {
     precondition {
       condition     = length(local.source_projects) > 0
-      error_message = "No active project is found below the folder or organisation: look at sources, and at the right to search its assets."
+      error_message = "No source project: the search below the folder or organisation found no active one. Check sources, your right to search its assets, and sources.with_gke_only."
+    }
+    precondition {
+      condition     = local.environment_bytes <= local.environment_limit
+      error_message = "The settings of a function are ${local.environment_bytes} bytes; Cloud Run takes 32 KiB. SOURCE_PROJECTS has ${length(local.source_projects)} projects. Set sources.with_gke_only = true, or name a smaller folder."
     }
   }
 
-  depends_on = [google_project_iam_member.build, google_storage_bucket_iam_member.build]
+  depends_on = [time_sleep.build_grants]
+}
+
+# Google may keep the configuration of a build that failed. Then the plan is empty, and only this tells.
+check "functions" {
+  assert {
+    condition     = alltrue([for function in google_cloudfunctions2_function.function : function.state == "ACTIVE"])
+    error_message = "Not every function is ACTIVE: ${join(", ", [for name, function in google_cloudfunctions2_function.function : "${name} is ${function.state}" if function.state != "ACTIVE"])}. See the troubleshooting table of docs/deploy.md."
+  }
 }

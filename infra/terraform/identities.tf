@@ -150,7 +150,8 @@ resource "google_cloud_run_service_iam_member" "invoker" {
 
   project  = var.project
   location = var.region
-  service  = google_cloudfunctions2_function.function[each.value.name].name
-  role     = "roles/run.servicesInvoker"
-  member   = "serviceAccount:${google_service_account.caller[each.value.caller].email}"
+  # From the service, not from its name: a function that is replaced has a new service, which needs the grant again.
+  service = basename(google_cloudfunctions2_function.function[each.value.name].service_config[0].service)
+  role    = "roles/run.servicesInvoker"
+  member  = "serviceAccount:${google_service_account.caller[each.value.caller].email}"
 }

@@ -8,13 +8,22 @@ data "google_project" "fleet" {
   project_id = local.fleet_project
 }
 
-# All projects below a folder or organisation, however deep; `name` ends with the project's id.
+# All projects below a folder or organisation, at any depth. `name` ends with the project's id; `project` is its number.
 data "google_cloud_asset_search_all_resources" "source_projects" {
   count = local.kind == "projects" ? 0 : 1
 
-  scope       = local.kind == "folder" ? "folders/${var.sources.folder}" : "organizations/${var.sources.organization}"
+  scope       = local.scope
   asset_types = ["cloudresourcemanager.googleapis.com/Project"]
   query       = "state:ACTIVE"
+}
+
+# The same scope's projects in which the GKE API is enabled.
+data "google_cloud_asset_search_all_resources" "gke_services" {
+  count = local.kind != "projects" && var.sources.with_gke_only ? 1 : 0
+
+  scope       = local.scope
+  asset_types = ["serviceusage.googleapis.com/Service"]
+  query       = "name:container.googleapis.com state:ENABLED"
 }
 
 locals {
@@ -24,9 +33,20 @@ locals {
 
   # Where clusters come from.
   kind   = var.sources.folder != null ? "folder" : var.sources.organization != null ? "organization" : "projects"
+  scope  = local.kind == "projects" ? null : local.kind == "folder" ? "folders/${var.sources.folder}" : "organizations/${var.sources.organization}"
   listed = local.kind != "projects" ? toset([]) : length(var.sources.projects) > 0 ? var.sources.projects : toset([local.fleet_project])
+  # Apps Script makes a project `sys-<26 digits>` for each script; such a project never has clusters.
+  found = local.kind == "projects" ? {} : {
+    for found in data.google_cloud_asset_search_all_resources.source_projects[0].results :
+    basename(found.name) => found.project if !can(regex("^sys-[0-9]{20,}$", basename(found.name)))
+  }
+  with_gke = toset(flatten([
+    for search in data.google_cloud_asset_search_all_resources.gke_services : [
+      for service in search.results : service.project if endswith(service.name, "/services/container.googleapis.com")
+    ]
+  ]))
   source_projects = local.kind == "projects" ? local.listed : toset([
-    for found in data.google_cloud_asset_search_all_resources.source_projects[0].results : basename(found.name)
+    for id, number in local.found : id if !var.sources.with_gke_only || contains(local.with_gke, number)
   ])
 
   # Who does what.

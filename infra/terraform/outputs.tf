@@ -5,7 +5,7 @@ output "identities" {
 
 output "environment" {
   description = "The functions' settings, as `python -m ops` reads them: terraform output -json environment."
-  value       = { for name, value in local.environment : name => value if value != "" }
+  value       = local.given
 }
 
 output "source_projects" {

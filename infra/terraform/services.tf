@@ -1,13 +1,15 @@
-# The enabled APIs, and Google's own service agents with what they need. Nothing is disabled on destroy: others may use it.
+# The enabled APIs, and Google's own service agents with what they need. A destroy disables no API and takes no role from an agent:
+# everything else in the project uses them too.
 
 locals {
   run_services = [
-    "artifactregistry", "cloudasset", "cloudbuild", "cloudfunctions", "cloudresourcemanager", "cloudscheduler", "eventarc", "iam",
-    "iamcredentials", "logging", "monitoring", "pubsub", "run", "serviceusage", "storage",
+    "artifactregistry", "cloudasset", "cloudbuild", "cloudfunctions", "cloudresourcemanager", "cloudscheduler", "eventarc",
+    "eventarcpublishing", "iam", "iamcredentials", "logging", "monitoring", "pubsub", "run", "serviceusage", "storage",
     # Quota is the caller's project's: what the functions call must be enabled here too.
     "connectgateway", "container", "gkehub",
   ]
-  fleet_services = ["cloudresourcemanager", "connectgateway", "container", "gkeconnect", "gkehub"]
+  # Argo CD's pods exchange their token in the fleet project: sts and iamcredentials.
+  fleet_services = ["cloudresourcemanager", "connectgateway", "container", "gkeconnect", "gkehub", "iamcredentials", "sts"]
   # A folder's or organisation's projects enable these themselves: `container` is there where clusters are.
   source_services = ["container", "gkehub"]
 
@@ -52,6 +54,9 @@ locals {
   fleet_agent = "serviceAccount:service-${local.fleet_number}@gcp-sa-gkehub.iam.gserviceaccount.com"
 }
 
+# Google grants these roles itself when a service is used for the first time, but not to an agent that was made on request, like those
+# above. IAM does not record who made a binding, so a destroy would take Google's own away from all other triggers, jobs and pushes of
+# the project. `make keep-agents` drops them from the state instead.
 resource "google_project_iam_member" "agent" {
   #checkov:skip=CKV_GCP_49:Google's own agents hold Google's own roles for them, which mint the tokens of pushes and triggers
   for_each = local.agents
@@ -59,9 +64,13 @@ resource "google_project_iam_member" "agent" {
   project = var.project
   role    = "roles/${each.key}.serviceAgent"
   member  = each.value
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
-# Registering a cluster of another project: the fleet's agent needs its role there too.
+# Registering a cluster of another project: the fleet's agent needs its role there too. It stays, because the memberships stay.
 resource "google_project_iam_member" "fleet_agent" {
   for_each = setunion(local.listed, [local.fleet_project])
 
@@ -69,6 +78,10 @@ resource "google_project_iam_member" "fleet_agent" {
   role       = "roles/gkehub.serviceAgent"
   member     = local.fleet_agent
   depends_on = [google_project_service_identity.fleet]
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "google_folder_iam_member" "fleet_agent" {
@@ -78,6 +91,10 @@ resource "google_folder_iam_member" "fleet_agent" {
   role       = "roles/gkehub.serviceAgent"
   member     = local.fleet_agent
   depends_on = [google_project_service_identity.fleet]
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "google_organization_iam_member" "fleet_agent" {
@@ -87,4 +104,8 @@ resource "google_organization_iam_member" "fleet_agent" {
   role       = "roles/gkehub.serviceAgent"
   member     = local.fleet_agent
   depends_on = [google_project_service_identity.fleet]
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }

@@ -40,6 +40,9 @@ resource "google_logging_project_bucket_config" "bindings" {
   bucket_id      = "fleet-registrar-bindings"
   description    = "ClusterRoleBindings that the Fleet Registrar has made"
   retention_days = 400
+  # An audit log outlives what it is about. Google also keeps a deleted bucket for 7 days, in which its name cannot be used.
+  deletion_policy = "ABANDON"
+  depends_on      = [google_project_service.enabled]
 }
 
 module "binding_entries" {
@@ -49,7 +52,7 @@ module "binding_entries" {
   projects     = local.listed
   folder       = local.kind == "folder" ? var.sources.folder : null
   organization = local.kind == "organization" ? var.sources.organization : null
-  destination  = "logging.googleapis.com/${google_logging_project_bucket_config.bindings.id}"
+  destination  = "logging.googleapis.com/${google_logging_project_bucket_config.bindings.name}"
 
   filter = <<-EOT
     log_id("cloudaudit.googleapis.com/activity")

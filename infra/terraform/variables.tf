@@ -68,6 +68,21 @@ variable "fleet_project" {
   }
 }
 
+variable "max_instances" {
+  description = <<-EOT
+    Largest number of instances of each function but the sweep, which has one. An instance has one vCPU. Cloud Run refuses a function whose
+    instances together exceed the region's CPU quota; many projects have 20 vCPU.
+  EOT
+  type        = number
+  default     = 10
+  nullable    = false
+
+  validation {
+    condition     = var.max_instances >= 1 && var.max_instances <= 1000 && floor(var.max_instances) == var.max_instances
+    error_message = "max_instances is a whole number from 1 to 1000; example: 10."
+  }
+}
+
 variable "membership_locations" {
   description = "Locations whose membership events are listened to. What comes from elsewhere is found by the sweep."
   type        = set(string)
@@ -122,7 +137,7 @@ variable "region" {
 variable "settings" {
   description = <<-EOT
     Which clusters are taken in (label selector), which of their labels are taken over (empty: all), how many a sweep may newly hold, how many
-    requests it may publish, how many seconds a cluster that is not wanted is held, and the sweep's schedule (cron, UTC).
+    requests it may publish, and how many seconds a cluster that is not wanted is held.
   EOT
   type = object({
     cluster_selector = optional(string, "")
@@ -130,7 +145,6 @@ variable "settings" {
     max_removals     = optional(string, "10%")
     sweep_requests   = optional(number, 200)
     hold             = optional(number, 600)
-    sweep_schedule   = optional(string, "*/15 * * * *")
   })
   default  = {}
   nullable = false
@@ -147,21 +161,20 @@ variable "settings" {
     condition     = var.settings.hold >= 0 && floor(var.settings.hold) == var.settings.hold
     error_message = "settings.hold is a whole number of seconds; example: 600."
   }
-  validation {
-    condition     = length(split(" ", var.settings.sweep_schedule)) == 5
-    error_message = "settings.sweep_schedule has the five fields of cron; example: */15 * * * *."
-  }
 }
 
 variable "sources" {
   description = <<-EOT
     Where clusters are taken in from: a list of projects; or everything below a folder (then the organisation too: only its custom roles can be
     bound to a folder); or a whole organisation. Numbers for folder and organisation. The fleet project where nothing is said.
+    `with_gke_only` leaves out projects of the folder or organisation that have not enabled the GKE API when Terraform runs; use it from
+    about 1,000 projects on. A project that enables GKE later is then a source from the next apply on.
   EOT
   type = object({
-    projects     = optional(set(string), [])
-    folder       = optional(string)
-    organization = optional(string)
+    projects      = optional(set(string), [])
+    folder        = optional(string)
+    organization  = optional(string)
+    with_gke_only = optional(bool, false)
   })
   default  = {}
   nullable = false
@@ -177,6 +190,10 @@ variable "sources" {
     error_message = "sources has either projects, or a folder with its organization, or an organization alone."
   }
   validation {
+    condition     = !var.sources.with_gke_only || var.sources.organization != null
+    error_message = "sources.with_gke_only is for a folder or an organisation: remove it, or remove sources.projects."
+  }
+  validation {
     condition     = var.sources.folder == null || var.sources.organization != null
     error_message = "sources.folder needs sources.organization: a role of our own can be bound to a folder only when it is the organisation's."
   }
@@ -185,5 +202,24 @@ variable "sources" {
       for number in [var.sources.folder, var.sources.organization] : number == null ? true : can(regex("^[0-9]+$", number))
     ])
     error_message = "sources.folder and sources.organization are numbers; example: \"123456789012\"."
+  }
+}
+
+variable "sweep_paused" {
+  description = "Whether the sweep's schedule is paused. Set it to false after a person has read `python -m ops plan` (docs/deploy.md)."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "sweep_schedule" {
+  description = "When a sweep runs: five fields of cron, in UTC."
+  type        = string
+  default     = "*/15 * * * *"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[^ ]+( [^ ]+){4}$", var.sweep_schedule))
+    error_message = "sweep_schedule has the five fields of cron; example: */15 * * * *."
   }
 }

@@ -27,8 +27,10 @@ FULL: dict[str, Any] = {
         "max_removals": "7",
         "sweep_requests": 50,
         "hold": 60,
-        "sweep_schedule": "0 * * * *",
     },
+    "max_instances": 3,
+    "sweep_paused": False,
+    "sweep_schedule": "0 * * * *",
     "argocd": {
         "namespace": "cd",
         "cluster_role": "deployer",

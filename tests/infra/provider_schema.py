@@ -1,9 +1,9 @@
-"""The Google provider's own schema, read out of the npm package that its makers generated from it (CDK for Terraform).
+"""Read a Terraform provider's schema from the PyPI package that CDK Terrain generates from it.
 
-Terraform checks a configuration against what a provider says of itself, and the provider cannot be had without a
-registry. Each TypeScript source in the package (kept whole in the source maps) lists the arguments and blocks of one
-resource, their types, and in a comment what is computed, optional and required. Left out: the number of blocks beyond
-"one" or "many", enumerations, and what conflicts with what: the package does not say.
+Terraform checks a configuration against the schema that the provider reports. The provider itself comes only from the Terraform
+registry, which offline tests cannot reach. The wheel contains an npm archive. Each TypeScript source in it (whole, in the source
+maps) lists the arguments and blocks of one resource, their types, and in a comment whether they are computed, optional or
+required. The package does not contain block counts beyond "one" or "many", enumerations, or conflicts between arguments.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import base64
 import json
 import re
 import tarfile
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ Schema = dict[str, Any]
 """A block: `attributes` {name: {type, optional, required, computed}}, `blocks` {name: {nesting, one, required, block}}."""
 
 _KIND = re.compile(r"^ +terraformResourceType: '(\w+)'", re.MULTILINE)
-_CLASS = re.compile(r"^export class (\w+) extends cdktf\.(\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+_CLASS = re.compile(r"^export class (\w+) extends cdktn\.(\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 _ARGUMENTS = re.compile(
     r"^export function (\w+)ToHclTerraform\((.*?)^\}|^  protected synthesizeHclAttributes\((.*?)^  \}",
     re.MULTILINE | re.DOTALL,
@@ -55,14 +56,14 @@ _GETTERS = (
     ("getListAttribute", ["list", "string"]),
     ("getNumberListAttribute", ["list", "number"]),
     ("getStringMapAttribute", ["map", "string"]),
-    ("cdktf.StringMap(", ["map", "string"]),
-    ("cdktf.NumberMap(", ["map", "number"]),
-    ("cdktf.BooleanMap(", ["map", "bool"]),
+    ("cdktn.StringMap(", ["map", "string"]),
+    ("cdktn.NumberMap(", ["map", "number"]),
+    ("cdktn.BooleanMap(", ["map", "bool"]),
 )
 
 
 def read(package: Path, only: str = "") -> dict[str, Schema]:
-    """Return {"provider": …, "resources": …, "data": …} of a package; `only` is the one resource that is wanted."""
+    """Return {"provider": …, "resources": …, "data": …} of a wheel; `only` limits the result to one resource."""
     found: dict[str, Schema] = {"provider": {}, "resources": {}, "data": {}}
     for folder, source in _sources(package):
         kind = _KIND.search(source)
@@ -74,14 +75,16 @@ def read(package: Path, only: str = "") -> dict[str, Schema]:
 
 
 def _sources(package: Path) -> Iterator[tuple[str, str]]:
-    with tarfile.open(package) as archive:
-        for member in archive:
-            match = re.fullmatch(r"package/lib/([a-z0-9-]+)/index\.js", member.name)
-            content = archive.extractfile(member) if match else None
-            if match and content:
-                _, _, encoded = content.read().decode().rpartition("base64,")
-                if encoded:
-                    yield match[1], json.loads(base64.b64decode(encoded))["sourcesContent"][0]
+    with zipfile.ZipFile(package) as wheel:
+        (archived,) = (name for name in wheel.namelist() if name.endswith(".jsii.tgz"))
+        with wheel.open(archived) as packed, tarfile.open(fileobj=packed, mode="r|gz") as archive:
+            for member in archive:
+                match = re.fullmatch(r"package/lib/([a-z0-9-]+)/index\.js", member.name)
+                content = archive.extractfile(member) if match else None
+                if match and content:
+                    _, _, encoded = content.read().decode().rpartition("base64,")
+                    if encoded:
+                        yield match[1], json.loads(base64.b64decode(encoded))["sourcesContent"][0]
 
 
 def _root(source: str) -> Schema:
@@ -100,14 +103,18 @@ def _block(struct: str, arguments: dict[str, list[re.Match[str]]], bodies: dict[
     attributes: Schema = {}
     blocks: Schema = {}
     said = {match[1]: match for match in _SAID.finditer(bodies.get(struct, ""))}
-    for argument in arguments.get(struct, []):
+    own = arguments.get(struct, [])
+    # A few structs contain themselves. The inner one is empty here; Terraform's protocol has no recursive block either.
+    arguments = {name: found for name, found in arguments.items() if name != struct}
+    bodies = {name: body for name, body in bodies.items() if name != struct}
+    for argument in own:
         name, value, is_block, kind, storage = argument.groups()
         flags = said.get(name)
         nested = _struct(value)
         if is_block == "true":
             blocks[name] = {
                 "nesting": {"struct": "single"}.get(kind, kind),
-                "one": kind == "struct" or not re.match(r"cdktf\.\w+Mapper", value),
+                "one": kind == "struct" or not re.match(r"cdktn\.\w+Mapper", value),
                 "required": bool(flags and flags[4] == "true"),
                 "block": _block(nested, arguments, bodies),
             }

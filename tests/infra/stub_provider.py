@@ -1,9 +1,15 @@
-"""A provider that knows a schema and nothing else: speaks Terraform's plugin protocol 6, so that the real binary plans offline.
+"""A provider that has only a schema. It speaks Terraform's plugin protocol 6, so that the real binary plans and applies offline.
 
-Runs in a virtual environment of its own (the package `tf` brings the protocol's messages and an older protobuf). What a plan
-cannot know is unknown, as with the real one. The answers file says what data sources answer, and which computed attributes
-follow from others (an e-mail, a full name), so that a plan shows who may do what.
-Left out: applying, and every check of values: those are the real provider's.
+Runs in a virtual environment of its own: the package `tf` brings the protocol's messages and an older protobuf. A value that a plan
+cannot know is unknown, as with the real provider; an apply makes one up. The answers file has four kinds of entry:
+
+    TYPE, TYPE:PROJECT, TYPE:ASSET_TYPE   answer of a data source
+    planned TYPE                          computed attributes that follow from others (an e-mail, a full name)
+    replaced TYPE                         attributes whose change replaces the resource
+    read TYPE                             paths that a refresh reads from the cloud; everything else keeps its value in the state
+
+A file `refused.json` beside it, {TYPE: [name, …]}, lets updates of these resources fail as Google's build errors do: the provider
+has saved the new values in the state, and the cloud has the old ones. Values are not checked: the real provider does that.
 
     python stub_provider.py SCHEMA ANSWERS SOCKET…     (one socket for each provider in SCHEMA, in its order)
 """
@@ -11,6 +17,7 @@ Left out: applying, and every check of values: those are the real provider's.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import sys
@@ -76,12 +83,48 @@ def with_unknowns(block: dict[str, Any], value: dict[str, Any] | None) -> dict[s
     return planned
 
 
-class Provider(wire_grpc.ProviderServicer):  # type: ignore[misc] # the package has no types
-    """One provider: its schema, and what its data sources answer."""
+def without_unknowns(block: dict[str, Any], value: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return a planned state in which the unknown values are made up from `number`."""
+    made = dict(value)
+    for name, said in block["attributes"].items():
+        if made.get(name) == UNKNOWN:
+            made[name] = _made_up(said["type"], f"made-{name}-{number}", number)
+    for name, inner in block["blocks"].items():
+        match made.get(name):
+            case list() as items:
+                made[name] = [without_unknowns(inner["block"], item, number) for item in items]
+            case dict() as item:
+                made[name] = without_unknowns(inner["block"], item, number)
+            case _:
+                pass
+    return made
 
-    def __init__(self, schema: dict[str, Any], answers: dict[str, Any]) -> None:
+
+def _made_up(of: Any, text: str, number: int) -> Any:
+    match of:
+        case "number":
+            return number
+        case "bool":
+            return False
+        case ["map", _]:
+            return {}
+        case ["list" | "set", _]:
+            return []
+        case ["object", attributes]:
+            return {name: _made_up(inner, text, number) for name, inner in attributes.items()}
+        case _:
+            return text
+
+
+class Provider(wire_grpc.ProviderServicer):  # type: ignore[misc] # the package has no types
+    """One provider: its schema, the answers of its data sources, and the resources that an apply has made."""
+
+    def __init__(self, schema: dict[str, Any], answers: dict[str, Any], refused: Path) -> None:
         self.schema = schema
         self.answers = answers
+        self.refused = refused
+        self.numbers = itertools.count(1)
+        self.cloud: dict[tuple[str, str], dict[str, Any]] = {}
         self.described = wire.GetProviderSchema.Response(
             provider=schema_of(schema["provider"]),
             resource_schemas={name: schema_of(block) for name, block in schema["resources"].items()},
@@ -115,14 +158,52 @@ class Provider(wire_grpc.ProviderServicer):  # type: ignore[misc] # the package 
         for name, form in self.answers.get(f"planned {request.type_name}", {}).items():
             if planned is not None and all(planned[used] != UNKNOWN for used in _USED.findall(form)):
                 planned[name] = form.format_map(planned)
-        return wire.PlanResourceChange.Response(planned_state=_encode(planned), legacy_type_system=True)
+        prior = _decode(request.prior_state)
+        replaced = [
+            wire.AttributePath(steps=[wire.AttributePath.Step(attribute_name=name)])
+            for name in self.answers.get(f"replaced {request.type_name}", [])
+            if prior is not None and planned is not None and prior[name] != planned[name]
+        ]
+        return wire.PlanResourceChange.Response(
+            planned_state=_encode(planned), requires_replace=replaced, legacy_type_system=True
+        )
+
+    def ApplyResourceChange(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        """Make what is planned, and make up the rest."""
+        kind, planned = request.type_name, _decode(request.planned_state)
+        if planned is None:
+            return wire.ApplyResourceChange.Response(new_state=_encode(None), legacy_type_system=True)
+        made = without_unknowns(self.schema["resources"][kind], planned, next(self.numbers))
+        faults = []
+        refused = json.loads(self.refused.read_text()) if self.refused.exists() else {}
+        if made.get("name") in refused.get(kind, []):
+            faults = [wire.Diagnostic(severity=wire.Diagnostic.ERROR, summary=f"{kind} {made['name']}: Build failed")]
+        else:
+            self.cloud[kind, str(made.get("name"))] = made
+        return wire.ApplyResourceChange.Response(new_state=_encode(made), diagnostics=faults, legacy_type_system=True)
+
+    def ReadResource(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        """The state, and from the cloud the paths that this type reads."""
+        state = _decode(request.current_state)
+        if state is not None:
+            real = self.cloud.get((request.type_name, str(state.get("name"))), state)
+            for path in self.answers.get(f"read {request.type_name}", []):
+                *parents, last = path
+                to, of = state, real
+                for step in parents:
+                    to, of = to[step], of[step]
+                to[last] = of[last]
+        return wire.ReadResource.Response(new_state=_encode(state))
+
+    def UpgradeResourceState(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        """The state as it is: there is one version."""
+        return wire.UpgradeResourceState.Response(upgraded_state=_encode(json.loads(request.raw_state.json)))
 
     def ReadDataSource(self, request: Any, _context: Any) -> Any:  # noqa: N802
-        """The answers file's answer; `<type>:<project_id>` goes before `<type>`."""
+        """The answers file's answer."""
         asked = _decode(request.config) or {}
-        said = self.answers.get(f"{request.type_name}:{asked.get('project_id')}") or self.answers.get(
-            request.type_name, {}
-        )
+        subject = asked.get("project_id") or (asked.get("asset_types") or [""])[0]
+        said = self.answers.get(f"{request.type_name}:{subject}") or self.answers.get(request.type_name, {})
         state = dict(asked)
         for name, attribute in self.schema["data"][request.type_name]["attributes"].items():
             if attribute.get("computed") and state.get(name) is None:
@@ -157,10 +238,11 @@ def main() -> None:
     """Serve until standard input ends: nothing outlives the tests."""
     schemas: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
     answers: dict[str, Any] = json.loads(Path(sys.argv[2]).read_text())
+    refused = Path(sys.argv[2]).with_name("refused.json")
     servers = []
     for schema, socket in zip(schemas.values(), sys.argv[3:], strict=True):
         server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
-        wire_grpc.add_ProviderServicer_to_server(Provider(schema, answers), server)
+        wire_grpc.add_ProviderServicer_to_server(Provider(schema, answers, refused), server)
         server.add_insecure_port(f"unix:{socket}")
         server.start()
         servers.append(server)

@@ -1,7 +1,7 @@
 """Terraform, offline: the real binary on a copy of `infra/`, with a provider that has the Google provider's own schema.
 
-What is not ours (the npm packages that the schema is read from, the protocol's messages, checkov) is fetched once into a cache outside the
-checkout, by the ordinary clients, and never committed. Where terraform or npm is missing, the tests say so and are skipped.
+pip fetches third-party parts (the packages that the schema is read from, the protocol's messages, checkov) once into a cache outside
+the checkout. They are never committed. Tests are skipped, with the reason, where terraform or a package is missing.
 """
 
 from __future__ import annotations
@@ -27,10 +27,16 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-# The npm packages were generated from provider 6.50.0; their line ends there (CDK for Terraform ended in 2025).
-NPM_VERSION = "16.12.1"
+# CDK Terrain's packages, generated from google and google-beta 8.7.0 and from time 0.14.2.
+PACKAGES = {
+    "google": "cdktn-provider-google==21.1.0",
+    "google-beta": "cdktn-provider-google-beta==21.1.0",
+    "time": "cdktn-provider-time==14.0.2",
+}
 PROTOCOL = "tf==1.2.0"
 BETA_ONLY = "google_project_service_identity"
+# What a search below a folder or organisation finds: two teams, of which one uses GKE, and a project of Apps Script.
+PROJECTS = {"team-a-prod": "345678901234", "team-b": "456789012345", "sys-12345678901234567890123456": "567890123456"}
 ANSWERS: dict[str, Any] = {
     "google_project:my-fleet": {"number": "123456789012"},
     "google_project:my-run": {"number": "210987654321"},
@@ -44,15 +50,31 @@ ANSWERS: dict[str, Any] = {
     "planned google_project_iam_custom_role": {"id": "projects/{project}/roles/{role_id}"},
     "planned google_organization_iam_custom_role": {"name": "organizations/{org_id}/roles/{role_id}"},
     "planned google_logging_project_bucket_config": {
-        "id": "projects/{project}/locations/{location}/buckets/{bucket_id}"
+        "id": "projects/{project}/locations/{location}/buckets/{bucket_id}",
+        "name": "projects/{project}/locations/{location}/buckets/{bucket_id}",
     },
     "planned google_logging_project_sink": {"writer_identity": "serviceAccount:sink@{project}"},
     "planned google_logging_folder_sink": {"writer_identity": "serviceAccount:sink@{folder}"},
     "planned google_logging_organization_sink": {"writer_identity": "serviceAccount:sink@organizations/{org_id}"},
-    "google_cloud_asset_search_all_resources": {
+    "replaced google_storage_bucket": ["name", "location"],
+    "replaced time_sleep": ["triggers"],
+    "replaced google_cloudfunctions2_function": ["name", "location"],
+    "replaced google_cloud_run_service_iam_member": ["service", "location"],
+    # Not build_config.source: the provider keeps the state's bucket, object and generation.
+    "read google_cloudfunctions2_function": [["build_config", 0, "environment_variables"], ["state"]],
+    "google_cloud_asset_search_all_resources:cloudresourcemanager.googleapis.com/Project": {
         "results": [
-            {"name": f"//cloudresourcemanager.googleapis.com/projects/{project}"}
-            for project in ("team-a-prod", "team-b")
+            {"name": f"//cloudresourcemanager.googleapis.com/projects/{project}", "project": f"projects/{number}"}
+            for project, number in PROJECTS.items()
+        ]
+    },
+    "google_cloud_asset_search_all_resources:serviceusage.googleapis.com/Service": {
+        "results": [
+            {
+                "name": f"//serviceusage.googleapis.com/projects/{PROJECTS['team-a-prod']}/services/{service}.googleapis.com",
+                "project": f"projects/{PROJECTS['team-a-prod']}",
+            }
+            for service in ("container", "containeranalysis")
         ]
     },
 }
@@ -94,30 +116,30 @@ def virtual_environment(name: str, *requirements: str) -> Path:
 
 
 def schema() -> Path:
-    """Return the schema of both providers as a file in the cache, made at the first call."""
-    key = hashlib.sha256(Path(provider_schema.__file__).read_bytes()).hexdigest()[:12]
-    made = cache() / f"schema-{NPM_VERSION}-{key}.json"
+    """Return the schema of the providers as a file in the cache, made at the first call."""
+    source = Path(provider_schema.__file__).read_bytes() + repr(PACKAGES).encode()
+    made = cache() / f"schema-{hashlib.sha256(source).hexdigest()[:12]}.json"
     with alone("schema"):
         if not made.exists():
-            google = provider_schema.read(_package("provider-google"))
-            beta = provider_schema.read(_package("provider-google-beta"), only=BETA_ONLY)
+            found = {
+                name: provider_schema.read(_package(requirement), only=BETA_ONLY if name == "google-beta" else "")
+                for name, requirement in PACKAGES.items()
+            }
             partial = made.with_suffix(".part")
-            partial.write_text(json.dumps({"google": google, "google-beta": beta}))
+            partial.write_text(json.dumps(found))
             partial.rename(made)
     return made
 
 
-def _package(name: str) -> Path:
-    packed = cache() / f"cdktf-{name}-{NPM_VERSION}.tgz"
-    if not packed.exists():
-        if shutil.which("npm") is None:
-            raise MissingError(
-                "npm is not there: the provider's schema cannot be fetched, so validate, plan and test are left out"
-            )
-        with tempfile.TemporaryDirectory(dir=cache()) as directory:
-            _fetch(["npm", "pack", "--silent", "--pack-destination", directory, f"@cdktf/{name}@{NPM_VERSION}"], name)
-            (Path(directory) / packed.name).rename(packed)
-    return packed
+def _package(requirement: str) -> Path:
+    """Return the wheel of a pinned requirement."""
+    directory = cache() / requirement
+    if not directory.exists():
+        with tempfile.TemporaryDirectory(dir=cache()) as fetched:
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+            _fetch([*pip, "--only-binary=:all:", "--dest", fetched, requirement], requirement)
+            shutil.copytree(fetched, directory)
+    return next(directory.glob("*.whl"))
 
 
 def _fetch(command: list[str], what: str) -> None:
@@ -139,7 +161,7 @@ def binary() -> str:
 def _mentioned(known: dict[str, Any]) -> dict[str, Any]:
     """Return the part of the schema that our files mention: terraform reads all it is given, at every command."""
     text = " ".join(file.read_text() for file in (ROOT / "infra" / "terraform").rglob("*.tf"))
-    names = set(re.findall(r"google_\w+", text))
+    names = set(re.findall(r"(?:google|time)_\w+", text))
     return {
         provider: {
             "provider": said["provider"],
@@ -156,7 +178,7 @@ def provider() -> Iterator[str]:
     known: dict[str, Any] = json.loads(schema().read_text())
     # A socket's path is short by rule: 107 bytes.
     with tempfile.TemporaryDirectory(prefix="tf-") as directory:
-        sockets = {name: f"{directory}/{name}" for name in ("google", "google-beta")}
+        sockets = {name: f"{directory}/{name}" for name in PACKAGES}
         described = Path(directory) / "schema.json"
         described.write_text(json.dumps(_mentioned(known)))
         answers = Path(directory) / "answers.json"
@@ -186,6 +208,11 @@ def provider() -> Iterator[str]:
             )
         finally:
             process.communicate()
+
+
+def bundle_hash(directory: Path) -> str:
+    """Return the hash by which Terraform knows a module's bundle."""
+    return hashlib.sha256((directory / ".build" / "functions.zip").read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -240,13 +267,28 @@ class Module:
         )
         return Answer(done.returncode, done.stdout + done.stderr)
 
+    def refuse(self, **names: list[str]) -> None:
+        """Let updates of these resources fail (type → names), until this is called again without them."""
+        socket: str = json.loads(self.reattach)["hashicorp/google"]["Addr"]["String"]
+        Path(socket).with_name("refused.json").write_text(json.dumps(names))
+
+    def apply(self, **variables: Any) -> Answer:
+        """Apply with these inputs, into a state beside the module."""
+        inputs = self.directory / "inputs.tfvars.json"
+        inputs.write_text(json.dumps(variables))
+        return self.run("apply", "-input=false", "-no-color", "-auto-approve", f"-var-file={inputs.name}")
+
+    def state(self) -> set[str]:
+        """Return the addresses of the resources in the state."""
+        listed = self.run("state", "list")
+        assert listed.code == 0, listed.text
+        return {line for line in listed.text.splitlines() if not line.startswith("data.")}
+
     def plan(self, **variables: Any) -> Plan:
         """Plan with these inputs; raises AssertionError with what terraform says when it cannot."""
         inputs = self.directory / "inputs.tfvars.json"
         inputs.write_text(json.dumps(variables))
-        made = self.run(
-            "plan", "-input=false", "-no-color", "-refresh=false", f"-var-file={inputs.name}", "-out=planned"
-        )
+        made = self.run("plan", "-input=false", "-no-color", f"-var-file={inputs.name}", "-out=planned")
         assert made.code == 0, made.text
         shown = self.run("show", "-json", "planned")
         assert shown.code == 0, shown.text
@@ -255,13 +297,14 @@ class Module:
 
 @dataclass(frozen=True)
 class Resource:
-    """One planned resource: where it stands, its key, what is known of it now, and what it refers to in the configuration."""
+    """One planned resource: its address, its key, the values that are known now, and the planned actions."""
 
     address: str
     type: str
     name: str
     key: str
     values: dict[str, Any]
+    actions: tuple[str, ...] = ()
 
     def __getitem__(self, attribute: str) -> Any:
         return self.values.get(attribute)
@@ -279,6 +322,7 @@ class Plan:
                 change["name"],
                 str(change.get("index", "")),
                 change["change"]["after"] or {},
+                tuple(change["change"]["actions"]),
             )
             for change in shown["resource_changes"]
             if change["mode"] == "managed"
@@ -287,6 +331,28 @@ class Plan:
     def of(self, *types: str) -> list[Resource]:
         """Return the resources of these types."""
         return [resource for resource in self.resources if resource.type in types]
+
+    def configured(self) -> Iterator[dict[str, Any]]:
+        """Return the root module's resources as the configuration has them."""
+        yield from self.shown["configuration"]["root_module"]["resources"]
+
+    def expressions(self, address: str) -> dict[str, Any]:
+        """Return a resource's arguments as expressions with their references."""
+        (found,) = (each["expressions"] for each in self.configured() if each["address"] == address)
+        return dict(found)
+
+    def depends_on(self, address: str) -> list[str]:
+        """Return a resource's explicit dependencies."""
+        (found,) = (each.get("depends_on", []) for each in self.configured() if each["address"] == address)
+        return list(found)
+
+    def output(self, name: str) -> Any:
+        """Return a planned output."""
+        return self.shown["planned_values"]["outputs"][name]["value"]
+
+    def changes(self) -> dict[str, tuple[str, ...]]:
+        """Return the planned actions of each resource that changes, by its address."""
+        return {each.address: each.actions for each in self.resources if each.actions != ("no-op",)}
 
     def named(self, type_: str, name: str) -> dict[str, Resource]:
         """Return the instances of one resource, by their key."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 import subprocess
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 import yaml
 
 from tests.infra import terraform
-from tests.infra.terraform import NPM_VERSION, ROOT, MissingError, Plan
+from tests.infra.terraform import ROOT, MissingError, Plan
 
 FILES = ("cloudbuild.yaml", "infra/terraform/cloudbuild-apply.yaml")
 # The discovery documents come with the client. https://cloud.google.com/build/docs/api/reference/rest/v1/projects.builds
@@ -151,13 +153,44 @@ def test_the_apply_takes_the_plan_of_the_same_commit_and_makes_none() -> None:
     assert "apply -input=false -lock-timeout=5m registrar.tfplan" in recipes
 
 
-def test_one_terraform_and_one_schema_everywhere() -> None:
-    builds = [json.dumps(build(file)) for file in FILES]
-    assert len(set(re.findall(r"hashicorp/terraform:([\d.]+)", " ".join(builds)))) == 1
-    assert set(re.findall(r"@cdktf/[a-z-]+@([\d.]+)", builds[0])) == {NPM_VERSION}
+def test_both_builds_use_one_image_of_each_tool() -> None:
+    images = {step["name"] for file in FILES for step in build(file)["steps"]}
+    assert len({image.rpartition(":")[0] for image in images}) == len(images) == 3
+    # Google's README of the image names this repository, and no longer Docker Hub's.
+    assert "gcr.io/google.com/cloudsdktool/google-cloud-cli:stable" in images
 
 
-def test_what_plans_offline_finds_terraform_and_the_schema() -> None:
+@pytest.mark.parametrize("file", FILES)
+def test_every_gcloud_step_is_a_command_of_gcloud(file: str) -> None:
+    if shutil.which("gcloud") is None:
+        pytest.skip("gcloud is not installed: the gcloud steps are not checked")
+    for step in build(file)["steps"]:
+        if step.get("entrypoint") == "gcloud":
+            command = shlex.join(["gcloud", *(argument.replace("$", "") for argument in step["args"])])
+            checked = subprocess.run(
+                ["gcloud", "meta", "lint-gcloud-commands", "--command-string", command],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            (found,) = json.loads(checked.stdout)
+            assert found["success"], found
+
+
+def test_a_wrong_gcloud_step_is_found() -> None:
+    if shutil.which("gcloud") is None:
+        pytest.skip("gcloud is not installed: the gcloud steps are not checked")
+    command = "gcloud builds approve b --location europe-west1"
+    checked = subprocess.run(
+        ["gcloud", "meta", "lint-gcloud-commands", "--command-string", command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not all(found["success"] for found in json.loads(checked.stdout))
+
+
+def test_steps_that_plan_offline_find_terraform_and_the_cache() -> None:
     for step in build(FILES[0])["steps"]:
         if step["id"] in {"test", "scan"}:
             assert step["env"] == ["XDG_CACHE_HOME=/workspace/.cache", "PATH=/workspace:/usr/local/bin:/usr/bin:/bin"]

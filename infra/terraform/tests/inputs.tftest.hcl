@@ -1,6 +1,12 @@
-# Inputs that are refused, each by its own validation. No cloud is needed: the providers are mocked.
+# Refused inputs, each by its own validation. The providers are mocked. Terraform 1.11 or newer runs these tests.
 
 mock_provider "google" {
+  override_during = plan
+  mock_resource "google_cloudfunctions2_function" {
+    defaults = {
+      state = "ACTIVE"
+    }
+  }
   mock_data "google_project" {
     defaults = {
       number = "123456789012"
@@ -14,6 +20,8 @@ mock_provider "google" {
 }
 
 mock_provider "google-beta" {}
+
+mock_provider "time" {}
 
 variables {
   project            = "my-fleet"
@@ -70,6 +78,30 @@ run "a_source_project_is_an_id" {
     sources = { projects = ["123456789012"] }
   }
   expect_failures = [var.sources]
+}
+
+run "with_gke_only_is_for_folders_and_organisations" {
+  command = plan
+  variables {
+    sources = { projects = ["team-a-prod"], with_gke_only = true }
+  }
+  expect_failures = [var.sources]
+}
+
+run "a_schedule_has_five_fields" {
+  command = plan
+  variables {
+    sweep_schedule = "every 15 minutes"
+  }
+  expect_failures = [var.sweep_schedule]
+}
+
+run "a_function_has_at_least_one_instance" {
+  command = plan
+  variables {
+    max_instances = 0
+  }
+  expect_failures = [var.max_instances]
 }
 
 run "an_organisation_without_projects_is_a_mistake" {
