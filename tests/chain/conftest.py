@@ -1,4 +1,4 @@
-"""One local cloud per worker, shared by all tests that need no settings of their own; what each test leaves wrong is mended.
+"""One local cloud per worker, shared by all tests that need no settings of their own; each test repairs what it has broken.
 
 A module that needs other settings has a `cloud` fixture of its own, made with `running`. With CHAIN_KUBE=real the same tests
 run on kube-apiservers, with the admission policy of `infra/argocd/` in the central one; what is left out there is said.
@@ -24,7 +24,7 @@ LEFT_OUT_ON_REAL = {
     "test_faults_cut.py": "the faults are the local gateway's, and each of some hundred calls has a cluster of its own",
     "test_faults_refused.py": "the faults are the local gateway's, and each of some hundred calls has a cluster of its own",
     "test_kills.py": "needs dozens of clusters at once",
-    "test_create_delete_create_ends_in_the_last_cluster_whatever_order_its_events_take": "makes 48 clusters, 24 at once",
+    "test_create_delete_create_in_any_order_ends_in_the_last": "makes 48 clusters, 24 at once",
     "test_pubsub_emulator.py": "is about Pub/Sub, and runs beside this",
 }
 

@@ -22,7 +22,7 @@ CLUSTER, CLUSTERS, OPERATION = "GET */clusters/{name}", "GET */clusters", "GET *
 MEMBERSHIP, UNREGISTER = "GET */memberships/{membership}", "DELETE */memberships/{membership}"
 BINDING = "*/{membership}/apis/*/clusterrolebindings"
 LIST, SECRET = "GET */secrets", "*/secrets/*.{name}"
-PUBLISHING = "publishing"  # whoever does it: publishers do not say who they are
+PUBLISHING = "publishing"  # by any function: a publish has no caller
 
 
 def _publish(*topics: str) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ ATTACHED: dict[str, dict[str, tuple[str, ...]]] = {
         "unregister-membership": (MEMBERSHIP,),
     },
 }
-# A cluster that is made anew under its name, while nobody hears of its deletion.
+# A cluster that is re-created under its name, and whose deletion event is lost.
 ANEW: dict[str, tuple[str, ...]] = {
     "register-membership": (CLUSTER, MEMBERSHIP, UNREGISTER, "POST */memberships", OPERATION),
     "write-secret": (LIST, CLUSTER, MEMBERSHIP, f"PATCH {SECRET}"),
@@ -249,12 +249,12 @@ def lived_attached(cloud: Chain, effect: str, **fault: Any) -> None:
 
 
 def made_anew(cloud: Chain, effect: str, **fault: Any) -> None:
-    """Clusters are made anew under their names, while nobody hears of their deletion."""
-    names = [fresh("anew") for _ in range(sum(map(len, ANEW.values())))]
+    """Clusters are re-created under their names, and their deletion events are lost."""
+    names = [fresh("again") for _ in range(sum(map(len, ANEW.values())))]
     clusters = [cloud.create_cluster(name, labels=WANTED) for name in names]
     cloud.onboarded(*clusters)
     cloud.wait_quiet()
-    cloud.add_knob("lose", event="DeleteCluster.* */clusters/anew-*", times=0)
+    cloud.add_knob("lose", event="DeleteCluster.* */clusters/again-*", times=0)
     for cluster in clusters:
         cloud.delete_cluster(cluster, seconds=0)
     cloud.gone(*clusters)

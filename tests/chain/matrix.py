@@ -1,7 +1,7 @@
 """The fault matrix, as a table: every outside call of every step, gone wrong once in every way, on the running chain.
 
-`python -m tests.chain.matrix` (`make matrix`). `same`: the fault was met, and what stands at the end is what stands
-without it; nothing in between was dead-lettered. The tests of `test_faults_*.py` hold the same, without the table.
+`python -m tests.chain.matrix` (`make matrix`). `same`: the fault was met, and the final state is the same as
+without it; nothing was dead-lettered meanwhile. The tests of `test_faults_*.py` hold the same, without the table.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ QUICK = (
     "0.05",
 )
 RETRIES = ("--retry-min", "0.2", "--retry-max", "1")
-# What must never stand in a log or a Secret: the local identities' tokens, signed tokens, keys.
+# What must never be in a log or a Secret: the local identities' tokens, signed tokens, keys.
 CREDENTIALS = re.compile(r"local\.[\w-]{20,}|eyJ[\w-]+\.[\w-]+\.|Bearer \S{12,}|PRIVATE KEY")
 
 _numbers = itertools.count(1)
@@ -138,7 +138,7 @@ class Chain(LocalCloud):
         """Wait until GKE has deleted the clusters."""
         self.wait_for(lambda: not set(clusters) & set(self.state()["clusters"]), 20, f"{clusters} deleted")
 
-    # What stands
+    # Current objects
 
     def listed(self) -> set[str]:
         """The clusters (and memberships) whose Secret is there and not held."""
@@ -255,11 +255,11 @@ class Chain(LocalCloud):
         def missing() -> set[str]:
             return ids - {one["id"] for one in self.do("faults", "as_json") if one["hits"] > one["skip"]}
 
-        told = {fault["id"]: f"{fault['caller']} {fault['call']}" for fault in faults}
+        calls = {fault["id"]: f"{fault['caller']} {fault['call']}" for fault in faults}
         try:
             self.wait_for(lambda: not missing(), 45)
         except TimeoutError:
-            raise AssertionError(f"faults that no call has met: {[told[one] for one in missing()]}") from None
+            raise AssertionError(f"faults that no call has met: {[calls[one] for one in missing()]}") from None
 
     # Life
 
@@ -281,32 +281,32 @@ def _named(secrets: list[Json]) -> set[str]:
 @contextmanager
 def running(directory: Path, *options: str) -> Iterator[Chain]:
     """Run `python -m local up` until the block ends; then SIGTERM must end it well. Later options win."""
-    told = directory / "up.log"
+    output = directory / "up.log"
     command = [sys.executable, "-m", "local", "up", "--directory", str(directory / "cloud"), *QUICK, *RETRIES]
     command += ["--kube", KUBE, *options]
     with (
-        told.open("wb") as log,
+        output.open("wb") as log,
         subprocess.Popen(
             command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONUNBUFFERED": "1"}
         ) as process,
     ):
         try:
-            yield _started(process, directory / "cloud", told)
+            yield _started(process, directory / "cloud", output)
         finally:
             process.send_signal(signal.SIGTERM)
             code = process.wait(30)
-        assert code == 0, f"python -m local up ended with {code}:\n{told.read_text()}"
+        assert code == 0, f"python -m local up ended with {code}:\n{output.read_text()}"
         for path in (directory / "cloud" / "log").iterdir():
             text = path.read_text(errors="replace")
             assert not CREDENTIALS.search(text), f"{path} holds a credential"
             assert "execProviderConfig" not in text, f"{path} holds a Secret's data"
 
 
-def _started(process: subprocess.Popen[bytes], directory: Path, told: Path) -> Chain:
+def _started(process: subprocess.Popen[bytes], directory: Path, output: Path) -> Chain:
     deadline = time.monotonic() + 60
     while not (directory / FOUND_BY).exists():
-        assert process.poll() is None, f"python -m local up did not start:\n{told.read_text()}"
-        assert time.monotonic() < deadline, f"python -m local up is not ready after a minute:\n{told.read_text()}"
+        assert process.poll() is None, f"python -m local up did not start:\n{output.read_text()}"
+        assert time.monotonic() < deadline, f"python -m local up is not ready after a minute:\n{output.read_text()}"
         time.sleep(0.03)
     return Chain(control_url(directory), directory)
 
@@ -318,8 +318,8 @@ def tail(text: str, lines: int = 12) -> str:
 
 def _short(line: str) -> str:
     try:
-        told = json.loads(line)
-        return f"{told['time'][14:23]} {told['severity']} {told['decision']} {told.get('code')}: {told['message']}"
+        entry = json.loads(line)
+        return f"{entry['time'][14:23]} {entry['severity']} {entry['decision']} {entry.get('code')}: {entry['message']}"
     except (ValueError, KeyError, TypeError):
         return line
 

@@ -8,7 +8,7 @@ from tests.chain.running import ARGOCD, BINDINGS, FLEET, Chain, decoded, email, 
 from tests.chain.test_onboarding import counted
 
 
-def test_one_that_has_not_admitted_us_is_dead_lettered_with_the_one_command_and_a_replay_goes_through(
+def test_refused_identity_is_dead_lettered_with_the_command(
     cloud: Chain,
 ) -> None:
     edge = cloud.attach(fresh("edge"), labels={"env": "edge"})
@@ -39,7 +39,7 @@ def test_its_secret_goes_by_its_membership(cloud: Chain) -> None:
     assert data["server"].endswith(f"/v1/projects/100000000001/locations/global/memberships/{edge.rpartition('/')[2]}")
 
 
-def test_argocd_comes_in_as_itself_by_the_pair_that_lets_the_agent_impersonate_it(cloud: Chain) -> None:
+def test_agent_impersonates_the_argocd_identity(cloud: Chain) -> None:
     edge = cloud.attach(fresh("edge"), admit=True)
     assert not cloud.admits(edge)
     cloud.onboarded(edge)
@@ -65,7 +65,7 @@ def test_an_onboarding_takes_at_most_fifteen_calls(cloud: Chain) -> None:
     assert len(calls) <= 15, "\n".join(calls)
 
 
-def test_a_lost_agent_is_noted_once_and_argocd_told_once_when_it_is_back(cloud: Chain) -> None:
+def test_lost_agent_is_noted_once_and_refreshed_once(cloud: Chain) -> None:
     edge = cloud.attach(fresh("edge"), admit=True)
     cloud.onboarded(edge)
     cloud.wait_quiet()
@@ -82,7 +82,7 @@ def test_a_lost_agent_is_noted_once_and_argocd_told_once_when_it_is_back(cloud: 
     assert "argocd.argoproj.io/refresh" in cloud.manifest(edge)["metadata"]["annotations"]
 
 
-def test_while_the_agent_is_lost_nothing_is_granted_and_nothing_is_deleted(cloud: Chain) -> None:
+def test_lost_agent_neither_gets_a_grant_nor_loses_its_secret(cloud: Chain) -> None:
     edge = cloud.attach(fresh("edge"), admit=True)
     cloud.onboarded(edge)
     cloud.wait_quiet()
@@ -97,7 +97,7 @@ def test_while_the_agent_is_lost_nothing_is_granted_and_nothing_is_deleted(cloud
     cloud.wait_quiet()
 
 
-def test_one_that_leaves_the_fleet_is_held_and_let_in_again_when_it_comes_back(cloud: Chain) -> None:
+def test_unregistered_cluster_is_held_and_released_on_return(cloud: Chain) -> None:
     name = fresh("edge")
     edge = cloud.attach(name, admit=True)
     cloud.onboarded(edge)
@@ -119,7 +119,7 @@ def test_a_change_of_the_memberships_labels_arrives(cloud: Chain) -> None:
     cloud.wait_for(lambda: cloud.labels(edge)["env"] == "prod")
 
 
-def test_a_membership_message_about_a_gke_cluster_becomes_one_about_the_cluster(cloud: Chain) -> None:
+def test_membership_message_of_a_gke_cluster_becomes_its_clusters(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     membership = cloud.membership(cluster)
     before = cloud.everything()
@@ -137,7 +137,7 @@ def test_a_membership_message_about_a_gke_cluster_becomes_one_about_the_cluster(
     assert cloud.everything() == before
 
 
-def test_a_membership_taken_away_from_a_living_cluster_is_made_again(cloud: Chain) -> None:
+def test_deleted_membership_of_a_running_cluster_is_re_created(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     membership = cloud.membership(cluster)
     unique = cloud.state()["memberships"][membership]["uniqueId"]

@@ -59,7 +59,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_poison_of_every_kind_is_dead_lettered_at_once_with_its_reason(cloud: Chain, step: str) -> None:
+def test_invalid_message_is_dead_lettered_at_once_with_a_reason(cloud: Chain, step: str) -> None:
     for kind, (data, _) in POISON.items():
         cloud.publish(step, data, {"cause": f"{kind} to {step}", "mine": "kept"})
     for kind, (data, said) in POISON.items():
@@ -93,13 +93,13 @@ def test_a_key_of_another_step_or_of_a_wrong_type_is_a_fault(cloud: Chain, kind:
         b'{"project": "demo-fleet", "release": "x"}',
     ],
 )
-def test_poison_to_the_sweep_is_dead_lettered_with_its_reason(cloud: Chain, data: bytes) -> None:
+def test_invalid_sweep_message_is_dead_lettered(cloud: Chain, data: bytes) -> None:
     cause = f"sweep poisoned by {data.hex()}"
     cloud.publish("sweep", data, {"cause": cause})
     assert cloud.dead_letter(cause, "sweep").code == "invalid_message"
 
 
-def test_all_faults_of_a_message_are_told_at_once_with_an_example(cloud: Chain) -> None:
+def test_all_errors_of_a_message_are_reported_with_an_example(cloud: Chain) -> None:
     cloud.publish("grant-rbac", {"cluster": 7, "membership": CLUSTER, "x": 1}, {"cause": "all at once"})
     reason = cloud.dead_letter("'all at once'").reason
     for part in ("unknown keys 'x'", "not a cluster's name", "not a membership's name", "Example:"):
@@ -107,7 +107,7 @@ def test_all_faults_of_a_message_are_told_at_once_with_an_example(cloud: Chain) 
 
 
 @pytest.mark.parametrize("step", ONBOARDING)
-def test_poison_repaired_and_published_is_done(cloud: Chain, step: str) -> None:
+def test_repaired_message_succeeds(cloud: Chain, step: str) -> None:
     name = fresh("blue")
     cloud.add_knob("lose", event=f"CreateCluster.finished */{name}")
     cluster = cloud.create_cluster(name)
@@ -134,9 +134,7 @@ def test_ten_megabytes_of_junk_are_dead_lettered_whole(cloud: Chain) -> None:
 
 
 @pytest.mark.parametrize("topic", [*STEPS, "sweep", "audit-log-entries"])
-def test_a_message_without_data_is_refused_by_the_framework_and_dead_lettered_by_pubsub(
-    cloud: Chain, topic: str
-) -> None:
+def test_message_without_data_is_dead_lettered_by_pubsub(cloud: Chain, topic: str) -> None:
     cloud.publish(topic, b"", {"empty": topic})
     letter = cloud.dead_letter(f"'empty': '{topic}'")
     assert letter.data == b""
@@ -145,7 +143,7 @@ def test_a_message_without_data_is_refused_by_the_framework_and_dead_lettered_by
     assert "reason" not in letter.attributes
 
 
-def test_what_fails_for_too_long_is_dead_lettered_by_pubsub_and_a_replay_is_done(cloud: Chain) -> None:
+def test_exhausted_message_is_dead_lettered_and_replayed(cloud: Chain) -> None:
     name = fresh("blue")
     cloud.add_fault("status", api="connectgateway", call=f"* */{name}-*", status=500, times=0)
     cluster = cloud.create_cluster(name)
@@ -157,14 +155,14 @@ def test_what_fails_for_too_long_is_dead_lettered_by_pubsub_and_a_replay_is_done
     cloud.onboarded(cluster)
 
 
-def test_a_dead_letter_that_cannot_be_published_is_not_forgotten(cloud: Chain) -> None:
+def test_failed_publish_of_a_dead_letter_is_retried(cloud: Chain) -> None:
     cloud.add_fault("status", api="pubsub", call="POST */topics/dead-letters:publish", status=503, times=2)
     cloud.publish("revoke-rbac", b"poison", {"cause": "stubborn"})
     cloud.said("revoke-rbac", "stubborn", decision="retry", code="unavailable")
     assert cloud.dead_letter("'stubborn'", "revoke-rbac").code == "invalid_message"
 
 
-def test_attributes_that_pubsub_would_refuse_or_that_are_ours_do_not_keep_a_letter_from_its_place(cloud: Chain) -> None:
+def test_odd_attributes_do_not_prevent_a_dead_letter(cloud: Chain) -> None:
     odd = {f"k{number}": "v" for number in range(96)}
     odd |= {"topic": "register-membership", "data": "x", "reason": "none"}
     cloud.publish("unregister-membership", b"poison-of-attributes", odd)
@@ -175,7 +173,7 @@ def test_attributes_that_pubsub_would_refuse_or_that_are_ours_do_not_keep_a_lett
 
 
 @pytest.mark.parametrize("topic", STEPS)
-def test_what_a_sweep_asked_for_is_not_dead_lettered(cloud: Chain, topic: str) -> None:
+def test_request_of_a_sweep_is_not_dead_lettered(cloud: Chain, topic: str) -> None:
     cause = f"swept {topic}"
     cloud.publish(topic, b"poison", {"cause": cause, "asked-by": "sweep"})
     cloud.said(topic, cause, decision="dropped", code="invalid_message", severity="ERROR")
@@ -252,16 +250,16 @@ def test_an_event_that_cannot_be_read_is_dead_lettered(cloud: Chain, id_: str, b
     assert letter.attributes["topic"] == "audit-log-entries"
 
 
-def test_an_event_of_a_kind_that_nobody_expects_is_dead_lettered(cloud: Chain) -> None:
+def test_unexpected_event_type_is_dead_lettered(cloud: Chain) -> None:
     assert sent(cloud, b"{}", binary("odd-kind", "google.cloud.storage.object.v1.finalized")) == 200
     assert cloud.dead_letter("'odd-kind'", "route-event").code == "invalid_event"
 
 
-def test_something_that_is_no_event_at_all_is_refused(cloud: Chain) -> None:
+def test_request_that_is_no_event_is_refused(cloud: Chain) -> None:
     assert sent(cloud, b"hello", {"content-type": "text/plain"}) >= 400
 
 
-def test_an_entry_of_a_sink_that_cannot_be_read_is_dead_lettered_and_repaired_it_is_done(cloud: Chain) -> None:
+def test_unreadable_sink_entry_is_dead_lettered_and_repaired(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     cloud.publish("audit-log-entries", b"not an entry", {"cause": "a bad sink"})
     assert cloud.dead_letter("'a bad sink'", "route-event").code == "invalid_message"
@@ -276,7 +274,7 @@ def test_an_entry_of_a_sink_that_cannot_be_read_is_dead_lettered_and_repaired_it
     cloud.offboarded(cluster)
 
 
-def test_an_event_that_cannot_be_handed_on_is_delivered_again(cloud: Chain) -> None:
+def test_event_is_redelivered_if_its_request_cannot_be_published(cloud: Chain) -> None:
     cloud.add_fault("status", api="pubsub", call="POST */topics/register-membership:publish", status=500, times=2)
     cluster = cloud.onboard("blue")
     assert not cloud.dead_letters(cluster)

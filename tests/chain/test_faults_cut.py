@@ -20,7 +20,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         yield chain
 
 
-def test_a_process_looks_at_the_central_membership_again_until_it_is_told(cloud: Chain) -> None:
+def test_central_membership_is_read_until_it_answers(cloud: Chain) -> None:
     def fault(step: str, effect: str, status: int = 503) -> Json:
         return cloud.add_fault(effect, call=lives.FIRST_LOOK, caller=email(step), status=status, seconds=0.3)
 
@@ -36,13 +36,13 @@ def test_a_call_that_times_out_changes_nothing_in_the_end(cloud: Chain) -> None:
     lives.lived(cloud, "timeout", seconds=0.5)
 
 
-def test_an_answer_that_is_lost_after_the_call_was_carried_out_changes_nothing_in_the_end(cloud: Chain) -> None:
+def test_lost_answer_after_the_call_changes_nothing(cloud: Chain) -> None:
     lives.lived(cloud, "drop")
 
 
-def test_an_answer_that_is_lost_for_an_attached_cluster_changes_nothing_in_the_end(cloud: Chain) -> None:
+def test_lost_answers_for_an_attached_cluster_change_nothing(cloud: Chain) -> None:
     lives.lived_attached(cloud, "drop")
 
 
-def test_an_answer_that_is_lost_while_a_cluster_follows_an_earlier_one_changes_nothing_in_the_end(cloud: Chain) -> None:
+def test_lost_answers_during_a_re_creation_change_nothing(cloud: Chain) -> None:
     lives.made_anew(cloud, "drop")

@@ -35,10 +35,10 @@ def test_a_refusal_at_any_call_changes_nothing_in_the_end(cloud: Chain, status: 
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
-def test_a_refusal_at_any_call_for_an_attached_cluster_changes_nothing_in_the_end(cloud: Chain, status: int) -> None:
+def test_refusals_for_an_attached_cluster_change_nothing(cloud: Chain, status: int) -> None:
     lives.lived_attached(cloud, "status", status=status)
 
 
 @pytest.mark.parametrize("status", [404, 500])
-def test_a_refusal_while_a_cluster_follows_an_earlier_one_changes_nothing_in_the_end(cloud: Chain, status: int) -> None:
+def test_refusals_during_a_re_creation_change_nothing(cloud: Chain, status: int) -> None:
     lives.made_anew(cloud, "status", status=status)

@@ -53,9 +53,9 @@ def bodies(world: World) -> dict[str, Json]:
             "cluster": CENTRAL,
             "membership": world.membership[world.blue],
         },
-        "a cluster of a project that is not taken in": {"cluster": world.outside},
+        "a cluster of a project that is no source": {"cluster": world.outside},
         "that with a membership of ours": {"cluster": world.outside, "membership": world.membership[world.blue]},
-        "a cluster with somebody else's membership": {
+        "a cluster with the membership of another": {
             "cluster": world.blue,
             "membership": world.membership[world.green],
         },
@@ -100,7 +100,7 @@ def test_forged_messages_to_every_step_change_nothing(cloud: Chain, world: World
     assert cloud.everything() == before
 
 
-def test_what_only_one_step_may_say_changes_nothing_when_somebody_else_says_it(cloud: Chain, world: World) -> None:
+def test_forged_keys_of_another_step_change_nothing(cloud: Chain, world: World) -> None:
     before = cloud.everything()
     for cluster in (world.blue, world.outside, CENTRAL):
         cloud.publish("write-secret", {"cluster": cluster, "granted": GRANTED})
@@ -124,7 +124,7 @@ def test_a_grant_of_another_role_is_not_believed(cloud: Chain, world: World) -> 
     assert cloud.everything() == before
 
 
-def test_a_cluster_whose_membership_names_another_is_not_onboarded(cloud: Chain) -> None:
+def test_cluster_whose_membership_names_another_is_retried(cloud: Chain) -> None:
     """The owner of a cluster may have it say anything: it is believed only where the membership says the same."""
     victim, liar = cloud.onboard("victim"), cloud.create_cluster(fresh("liar"))
     cloud.onboarded(liar)
@@ -145,7 +145,7 @@ def test_a_cluster_whose_membership_names_another_is_not_onboarded(cloud: Chain)
     assert cloud.everything() == before
 
 
-def test_a_cluster_that_claims_to_be_the_central_one_by_its_membership_is_not_taken_in(cloud: Chain) -> None:
+def test_cluster_that_claims_the_central_membership_is_ignored(cloud: Chain) -> None:
     liar = cloud.create_cluster(fresh("liar"), project=OTHER)
     cloud.running(liar)
     before = cloud.everything()
@@ -177,10 +177,10 @@ def test_forged_events_change_nothing(cloud: Chain, world: World) -> None:
     assert cloud.everything() == before
 
 
-def test_a_message_that_has_turned_and_would_turn_again_waits(cloud: Chain) -> None:
+def test_second_reversal_within_a_minute_is_retried(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     before = cloud.everything()
     cloud.publish("remove-secret", {"cluster": cluster}, {"turned": "true"})
     cloud.said("remove-secret", cluster, decision="retry", code="reversed_twice")
     assert cloud.everything() == before
-    assert not cloud.quiet()  # it is not lost: it is looked at again
+    assert not cloud.quiet()  # it is not lost: it is retried

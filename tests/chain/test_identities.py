@@ -89,14 +89,14 @@ def asked(cloud: Chain, who: str, api: str, method: str, path: str) -> int:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_an_identity_is_refused_what_the_google_apis_do_not_owe_it(cloud: Chain, function: str) -> None:
+def test_identity_is_denied_google_apis_that_it_does_not_need(cloud: Chain, function: str) -> None:
     mine = {*ROLES[function]["fleet"], *ROLES[function]["source"]}
     refused = {p for p, call in CALLS.items() if asked(cloud, email(function), *call) == 403}
     assert refused == set(CALLS) - mine
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_an_identity_is_refused_the_gateway_methods_that_it_does_not_need(cloud: Chain, function: str) -> None:
+def test_identity_is_denied_gateway_methods_it_does_not_need(cloud: Chain, function: str) -> None:
     for verb, method in GATEWAY.items():
         status, answer = cloud.through_gateway(email(function), CENTRAL_MEMBERSHIP, method, f"{SECRETS}/none", {})
         by_gateway = (status, "error" in answer) == (403, True)
@@ -104,7 +104,7 @@ def test_an_identity_is_refused_the_gateway_methods_that_it_does_not_need(cloud:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_an_identity_is_refused_the_secrets_that_are_not_its_business(cloud: Chain, function: str) -> None:
+def test_identity_is_denied_secrets_that_it_does_not_need(cloud: Chain, function: str) -> None:
     """In Argo CD's namespace only its verbs; in no other namespace, and in no application cluster, any."""
     for namespace in ("argocd", "kube-system"):
         path = f"/api/v1/namespaces/{namespace}/secrets"
@@ -121,7 +121,7 @@ def test_an_identity_is_refused_the_secrets_that_are_not_its_business(cloud: Cha
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_an_identity_is_refused_the_bindings_and_roles_that_it_does_not_need(cloud: Chain, function: str) -> None:
+def test_identity_is_denied_rbac_objects_that_it_does_not_need(cloud: Chain, function: str) -> None:
     mine = set(ROLES[function]["source"])
     membership = CENTRAL_MEMBERSHIP
     for kind, collection in (("clusterRoleBindings", BINDINGS), ("clusterRoles", f"{RBAC}/clusterroles")):
@@ -133,7 +133,7 @@ def test_an_identity_is_refused_the_bindings_and_roles_that_it_does_not_need(clo
                 assert status == 403, (verb, kind)
 
 
-def test_argocds_identity_may_do_everything_in_a_cluster_and_nothing_in_the_central_one(cloud: Chain) -> None:
+def test_argocd_identity_has_no_rights_in_the_central_cluster(cloud: Chain) -> None:
     membership = cloud.membership(cloud.onboard("blue", labels=lives.WANTED))
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one", "namespace": "default"}}
     path = "/api/v1/namespaces/default/secrets"
@@ -155,7 +155,7 @@ def test_argocds_identity_may_do_everything_in_a_cluster_and_nothing_in_the_cent
     assert refused == set(CALLS) - {"gkehub.memberships.get"}
 
 
-def test_nobody_is_let_in_without_a_token(cloud: Chain) -> None:
+def test_calls_without_a_token_are_refused(cloud: Chain) -> None:
     assert {asked(cloud, "", *call) for call in CALLS.values()} == {401}
     assert {asked(cloud, "stranger@example.com", *call) for call in CALLS.values()} == {403}
     status, answer = cloud.through_gateway("stranger@example.com", CENTRAL_MEMBERSHIP, "GET", SECRETS)
@@ -229,8 +229,8 @@ class Grown:
         self.cloud.kubernetes(CENTRAL, "PATCH", path, {"rules": rules}, content_type=MERGE)
 
 
-def test_the_shipped_roles_are_what_a_whole_life_asks_for_one_permission_after_the_other(cloud: Chain) -> None:
-    """Every identity begins with nothing and is given what it is told it lacks: in the end it has what is shipped."""
+def test_each_permission_of_the_roles_is_needed(cloud: Chain) -> None:
+    """Every identity begins without permissions and gets each one that a refusal names: at the end it has the shipped ones."""
     grown = Grown(cloud)
     names = cloud.listed
 
@@ -251,7 +251,7 @@ def test_the_shipped_roles_are_what_a_whole_life_asks_for_one_permission_after_t
     # Its binding is spoilt; then the role changes.
     cloud.kubernetes(cluster, "PATCH", BINDING, {"subjects": []}, content_type=MERGE)
     cloud.publish("grant-rbac", {"cluster": cluster})
-    grown.until(lambda: (cloud.binding(cluster) or {}).get("subjects"), "mending the binding")
+    grown.until(lambda: (cloud.binding(cluster) or {}).get("subjects"), "repairing the binding")
     for step in ("grant-rbac", "write-secret"):
         cloud.redeploy(step, {"ARGOCD_CLUSTER_ROLE": "view"})
     cloud.publish("grant-rbac", {"cluster": cluster})
@@ -260,7 +260,7 @@ def test_the_shipped_roles_are_what_a_whole_life_asks_for_one_permission_after_t
     for step in ("grant-rbac", "write-secret"):
         cloud.redeploy(step, {"ARGOCD_CLUSTER_ROLE": ""})
 
-    # It is made anew while nobody hears of its deletion.
+    # It is re-created, and its deletion event is lost.
     cloud.add_knob("lose", event=f"DeleteCluster.* {cluster}", times=0)
     cloud.delete_cluster(cluster, seconds=0)
     cloud.gone(cluster)
@@ -272,7 +272,7 @@ def test_the_shipped_roles_are_what_a_whole_life_asks_for_one_permission_after_t
         notes = cloud.manifest(cluster)["metadata"]["annotations"]
         return bool(notes["fleet-registrar/cluster-id"] == cloud.state()["clusters"][cluster]["id"])
 
-    grown.until(anew, "a cluster made anew")
+    grown.until(anew, "a re-created cluster")
 
     # A foreign Secret has the name of another one's.
     name = fresh("green")

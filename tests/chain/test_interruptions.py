@@ -28,7 +28,7 @@ def killed_meanwhile(cloud: Chain, step: str, call: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("step", ONBOARDING)
-def test_a_step_of_the_onboarding_that_is_killed_midway_is_done_again(cloud: Chain, step: str) -> None:
+def test_killed_onboarding_step_is_repeated(cloud: Chain, step: str) -> None:
     name = fresh("killed")
     cluster = cloud.create_cluster(name, labels={"env": "prod"}, seconds=0.3)
     killed_meanwhile(cloud, step, ONBOARDING[step], name)
@@ -39,7 +39,7 @@ def test_a_step_of_the_onboarding_that_is_killed_midway_is_done_again(cloud: Cha
 
 
 @pytest.mark.parametrize("step", OFFBOARDING)
-def test_a_step_of_the_offboarding_that_is_killed_midway_is_done_again(cloud: Chain, step: str) -> None:
+def test_killed_offboarding_step_is_repeated(cloud: Chain, step: str) -> None:
     cluster = cloud.onboard("killed")
     cloud.delete_cluster(cluster, seconds=0.3)
     killed_meanwhile(cloud, step, OFFBOARDING[step], cluster.rpartition("/")[2])
@@ -48,7 +48,7 @@ def test_a_step_of_the_offboarding_that_is_killed_midway_is_done_again(cloud: Ch
     assert not cloud.dead_letters(cluster)
 
 
-def test_a_router_that_is_killed_while_it_hands_an_event_on_is_sent_it_again(cloud: Chain) -> None:
+def test_event_of_a_killed_router_is_redelivered(cloud: Chain) -> None:
     call = "POST */topics/register-membership:publish"
     fault = cloud.add_fault("slow", api="pubsub", call=call, seconds=0.4)
     cluster = cloud.create_cluster(fresh("killed"))
@@ -60,7 +60,7 @@ def test_a_router_that_is_killed_while_it_hands_an_event_on_is_sent_it_again(clo
     assert cloud.membership(cluster)
 
 
-def test_what_happens_while_all_functions_are_down_is_made_up_for(cloud: Chain) -> None:
+def test_events_during_an_outage_are_caught_up(cloud: Chain) -> None:
     """Eventarc keeps events, and Pub/Sub keeps messages, until somebody answers."""
     going = cloud.onboard("going")
     functions = list(cloud.state()["functions"])
@@ -76,7 +76,7 @@ def test_what_happens_while_all_functions_are_down_is_made_up_for(cloud: Chain) 
     cloud.offboarded(going)
 
 
-def test_a_function_that_is_deployed_anew_between_two_messages_goes_on(cloud: Chain) -> None:
+def test_redeployment_between_messages_changes_nothing(cloud: Chain) -> None:
     cluster = cloud.create_cluster(fresh("blue"))
     for step in ONBOARDING:
         cloud.stop_function(step)
@@ -84,7 +84,7 @@ def test_a_function_that_is_deployed_anew_between_two_messages_goes_on(cloud: Ch
     cloud.onboarded(cluster)
 
 
-def test_the_gateway_down_and_back(cloud: Chain) -> None:
+def test_gateway_outage_is_retried(cloud: Chain) -> None:
     held_up = cloud.onboard("blue")
     down = cloud.add_fault("status", api="connectgateway", status=503, times=0)
     cluster = cloud.create_cluster(fresh("blue"))
@@ -97,7 +97,7 @@ def test_the_gateway_down_and_back(cloud: Chain) -> None:
     cloud.offboarded(held_up)
 
 
-def test_a_gateway_that_has_not_heard_of_a_new_membership_is_asked_again(cloud: Chain) -> None:
+def test_gateway_404_of_a_new_membership_is_retried(cloud: Chain) -> None:
     name = fresh("blue")
     cloud.add_fault("status", api="connectgateway", call=f"* */{name}-*", status=404, times=3)
     cluster = cloud.create_cluster(name)
@@ -105,7 +105,7 @@ def test_a_gateway_that_has_not_heard_of_a_new_membership_is_asked_again(cloud: 
     assert not cloud.dead_letters(cluster)
 
 
-def test_an_access_review_that_lags_behind_is_asked_again_within_the_step(cloud: Chain) -> None:
+def test_late_access_review_is_repeated_within_the_step(cloud: Chain) -> None:
     """The binding is there, the authoriser has not seen it: here because the role gets its rules a moment later."""
     name = fresh("blue")
     fault = cloud.add_fault(
@@ -125,7 +125,7 @@ def test_an_access_review_that_lags_behind_is_asked_again_within_the_step(cloud:
 
 
 @pytest.mark.parametrize("effect", [{"effect": "status", "status": 500}, {"effect": "timeout", "seconds": 0.2}])
-def test_a_metadata_server_that_fails_is_asked_again(cloud: Chain, effect: dict[str, object]) -> None:
+def test_failing_metadata_server_is_retried(cloud: Chain, effect: dict[str, object]) -> None:
     for step in ONBOARDING:
         cloud.kill_function(step)
         cloud.do("cloud", "add_fault", api=f"metadata {step}", **effect)
@@ -135,7 +135,7 @@ def test_a_metadata_server_that_fails_is_asked_again(cloud: Chain, effect: dict[
     assert not cloud.dead_letters(cluster)
 
 
-def test_one_cluster_that_cannot_be_reached_delays_only_itself(cloud: Chain) -> None:
+def test_unreachable_cluster_delays_only_itself(cloud: Chain) -> None:
     bad = fresh("bad")
     cloud.add_fault("timeout", api="connectgateway", call=f"* */{bad}-*", seconds=2, times=0)
     stuck = cloud.create_cluster(bad)
@@ -147,7 +147,7 @@ def test_one_cluster_that_cannot_be_reached_delays_only_itself(cloud: Chain) -> 
     cloud.onboarded(stuck)
 
 
-def test_a_membership_whose_operation_fails_is_made_again(cloud: Chain) -> None:
+def test_failed_membership_operation_is_retried(cloud: Chain) -> None:
     cloud.do("fleet", "fail_next", verb="create")
     cluster = cloud.onboard("blue")
     cloud.do("fleet", "fail_next", verb="delete")
@@ -156,7 +156,7 @@ def test_a_membership_whose_operation_fails_is_made_again(cloud: Chain) -> None:
     assert not cloud.dead_letters(cluster)
 
 
-def test_a_membership_that_takes_long_to_be_ready_is_waited_for(cloud: Chain) -> None:
+def test_membership_that_is_not_ready_is_retried(cloud: Chain) -> None:
     cloud.set("fleet", "operation_seconds", value=1.2)
     try:
         cluster = cloud.onboard("blue")
@@ -165,7 +165,7 @@ def test_a_membership_that_takes_long_to_be_ready_is_waited_for(cloud: Chain) ->
     assert cloud.membership(cluster)
 
 
-def test_many_copies_of_every_message_are_as_one(cloud: Chain) -> None:
+def test_copies_of_every_message_change_nothing(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     before = cloud.everything()
     for _ in range(15):

@@ -13,7 +13,7 @@ KILLS = int(os.environ.get("KILLS", "12"))
 
 
 @pytest.mark.timeout(60 + 5 * KILLS)
-def test_functions_killed_at_random_under_load_lose_nothing_and_double_nothing(cloud: Chain) -> None:
+def test_random_kills_under_load_lose_and_duplicate_nothing(cloud: Chain) -> None:
     chance = random.Random()
     functions = sorted(cloud.state()["functions"])
     living: list[str] = []

@@ -1,4 +1,4 @@
-"""A living cluster that is not wanted any more leaves only as a sweep asks, in two looks, and can come back at any point."""
+"""A running cluster that is no longer selected is removed only by a sweep, in two passes, and can return at any point."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOLD = 1
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    """A cloud that takes in clusters labelled `argocd=yes` only, and holds for a second."""
+    """A cloud that registers clusters labelled `argocd=yes` only, and holds for a second."""
     with running(tmp_path_factory.mktemp("leaving"), "--selector", "argocd=yes", "--hold", str(HOLD)) as chain:
         yield chain
 
@@ -42,7 +42,7 @@ def held_long_enough(cloud: Chain, cluster: str) -> None:
     cloud.wait_for(lambda: (datetime.now(UTC) - since).total_seconds() > HOLD)
 
 
-def test_what_the_selector_does_not_match_is_left_alone(cloud: Chain) -> None:
+def test_unselected_cluster_is_ignored(cloud: Chain) -> None:
     before = cloud.everything()
     cluster = cloud.create_cluster(fresh("other"), labels={"argocd": "no"})
     cloud.said("register-membership", cluster, code="unselected")
@@ -59,7 +59,7 @@ def test_a_cluster_that_gets_the_label_appears(cloud: Chain) -> None:
     cloud.onboarded(cluster)
 
 
-def test_an_event_never_lets_a_living_cluster_leave(cloud: Chain) -> None:
+def test_event_never_removes_a_running_cluster(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", labels=WANTED)
     deselected(cloud, cluster)
     before = cloud.everything()
@@ -77,7 +77,7 @@ def test_an_event_never_lets_a_living_cluster_leave(cloud: Chain) -> None:
     assert cloud.everything() == before
 
 
-def test_a_cluster_leaves_in_two_looks_keeps_its_membership_and_refuses_argocd(cloud: Chain) -> None:
+def test_unselected_cluster_is_removed_in_two_passes(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", labels=WANTED)
     membership = cloud.membership(cluster)
     assert cloud.admits(membership)
@@ -97,7 +97,7 @@ def test_a_cluster_leaves_in_two_looks_keeps_its_membership_and_refuses_argocd(c
     assert cloud.admits(membership)
 
 
-def test_nothing_is_removed_that_was_not_held_for_long_enough_for_that_reason(cloud: Chain) -> None:
+def test_removal_needs_a_hold_of_the_same_reason_and_time(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", labels=WANTED)
     deselected(cloud, cluster)
     ask(cloud, cluster, "remove")
@@ -110,11 +110,11 @@ def test_nothing_is_removed_that_was_not_held_for_long_enough_for_that_reason(cl
     cloud.wait_quiet()
     assert cloud.held(cluster) == "going"
     ask(cloud, cluster, "hold")
-    cloud.wait_for(lambda: cloud.held(cluster) == "not-wanted")  # another reason starts the time anew
+    cloud.wait_for(lambda: cloud.held(cluster) == "not-wanted")  # another reason restarts the time
     assert " 2020-" not in cloud.manifest(cluster)["metadata"]["annotations"][f"{MARK}held"]
 
 
-def test_a_wanted_cluster_does_not_leave_whatever_is_asked(cloud: Chain) -> None:
+def test_selected_cluster_is_never_removed(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", labels=WANTED)
     before = cloud.everything()
     for leave in ("hold", "remove"):
@@ -135,7 +135,7 @@ def test_a_wanted_cluster_does_not_leave_whatever_is_asked(cloud: Chain) -> None
         ("while the last step looks", "GET */clusters/{name}", "unregister-membership@*"),
     ],
 )
-def test_a_label_that_comes_back_lets_it_in_again(cloud: Chain, moment: str, call: str, caller: str) -> None:
+def test_returned_label_releases_the_hold(cloud: Chain, moment: str, call: str, caller: str) -> None:
     cluster = cloud.onboard("blue", labels=WANTED)
     membership = cloud.membership(cluster)
     deselected(cloud, cluster)
@@ -155,7 +155,7 @@ def test_a_label_that_comes_back_lets_it_in_again(cloud: Chain, moment: str, cal
     assert not cloud.dead_letters(cluster)
 
 
-def test_an_attached_cluster_that_left_the_fleet_is_held_by_the_event_and_removed_by_the_sweep(cloud: Chain) -> None:
+def test_unregistered_attached_cluster_is_held_then_removed(cloud: Chain) -> None:
     edge = cloud.attach(fresh("edge"), labels=WANTED, admit=True)
     cloud.onboarded(edge)
     cloud.detach(edge)
@@ -166,7 +166,7 @@ def test_an_attached_cluster_that_left_the_fleet_is_held_by_the_event_and_remove
     cloud.wait_for(lambda: cloud.secret(edge) is None)
 
 
-def test_an_attached_cluster_that_is_not_wanted_leaves_like_any_other(cloud: Chain) -> None:
+def test_unselected_attached_cluster_is_removed_in_two_passes(cloud: Chain) -> None:
     edge = cloud.attach(fresh("edge"), labels=WANTED, admit=True)
     cloud.onboarded(edge)
     cloud.do("fleet", "patch", name=edge, asked={"labels": {}}, paths=["labels"])
@@ -180,7 +180,7 @@ def test_an_attached_cluster_that_is_not_wanted_leaves_like_any_other(cloud: Cha
     assert not cloud.admits(edge)
 
 
-def test_a_cluster_that_leaves_and_is_deleted_leaves_nothing(cloud: Chain) -> None:
+def test_cluster_deleted_while_leaving_leaves_nothing(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", labels=WANTED)
     deselected(cloud, cluster)
     ask(cloud, cluster, "hold")

@@ -38,7 +38,7 @@ def test_a_deleted_cluster_disappears_with_its_membership(cloud: Chain) -> None:
     assert not cloud.dead_letters(cluster)
 
 
-def test_a_going_cluster_is_held_until_it_is_gone(cloud: Chain) -> None:
+def test_cluster_in_deletion_is_held(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     cloud.delete_cluster(cluster, seconds=1.5)
     cloud.wait_for(lambda: cloud.held(cluster) == "going")
@@ -47,7 +47,7 @@ def test_a_going_cluster_is_held_until_it_is_gone(cloud: Chain) -> None:
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "DEGRADED", "ERROR"])
-def test_a_cluster_whose_deletion_fails_is_held_and_let_in_again(cloud: Chain, status: str) -> None:
+def test_failed_deletion_releases_the_hold(cloud: Chain, status: str) -> None:
     cluster = cloud.onboard("blue", labels={"env": "prod"})
     before = cloud.manifest(cluster)
     cloud.do("gke", "fail_next", what="delete", cluster=cluster, status=status)
@@ -112,7 +112,7 @@ def test_a_pinned_secret_is_neither_held_nor_removed(cloud: Chain) -> None:
     cloud.offboarded(cluster)
 
 
-def test_a_404_that_the_list_contradicts_proves_nothing(cloud: Chain) -> None:
+def test_404_that_the_list_contradicts_proves_nothing(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     before = cloud.everything()
     cloud.set("gke", "hidden_from_get", [cluster])
@@ -127,7 +127,7 @@ def test_a_404_that_the_list_contradicts_proves_nothing(cloud: Chain) -> None:
     assert cloud.everything() == before
 
 
-def test_a_membership_that_is_not_there_and_that_no_secret_names_takes_no_list_to_be_left_alone(cloud: Chain) -> None:
+def test_unknown_membership_makes_no_list_call(cloud: Chain) -> None:
     """Each deletion of a GKE cluster brings such a message, and the list is as long as the fleet is large."""
     membership = f"projects/{FLEET}/locations/{REGION}/memberships/{fresh('never')}"
     since = time.time()
@@ -139,7 +139,7 @@ def test_a_membership_that_is_not_there_and_that_no_secret_names_takes_no_list_t
     assert [path for path in of_the_fleet if path != f"/v1/{CENTRAL_MEMBERSHIP}"] == [f"/v1/{membership}"]
 
 
-def test_a_list_that_lacks_zones_proves_nothing(cloud: Chain) -> None:
+def test_list_with_missing_zones_proves_nothing(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", f"{REGION}-c", APPS)
     secret = cloud.manifest(cluster)
     cloud.set("gke", "missing_zones", {APPS: [f"{REGION}-c"]})
@@ -153,7 +153,7 @@ def test_a_list_that_lacks_zones_proves_nothing(cloud: Chain) -> None:
     cloud.offboarded(cluster)
 
 
-def test_a_project_that_is_shut_down_proves_nothing(cloud: Chain) -> None:
+def test_shut_down_project_proves_nothing(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", project=APPS)
     before = cloud.everything()
     cloud.do("gke", "shut_project", project=APPS)
@@ -166,7 +166,7 @@ def test_a_project_that_is_shut_down_proves_nothing(cloud: Chain) -> None:
     cloud.wait_quiet()
 
 
-def test_a_membership_that_others_have_bound_things_to_stays_and_is_reported(cloud: Chain) -> None:
+def test_membership_with_sub_resources_stays_and_is_reported(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     membership = cloud.membership(cluster)
     cloud.set("fleet", "bindings", {membership: {"bound": {}}})
@@ -182,7 +182,7 @@ def test_a_membership_that_others_have_bound_things_to_stays_and_is_reported(clo
     cloud.offboarded(cluster)
 
 
-def test_a_cluster_is_remembered_as_offboarded_once_more_for_each_who_asks(cloud: Chain) -> None:
+def test_offboarded_is_published_again_on_each_request(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     cloud.delete_cluster(cluster)
     cloud.offboarded(cluster)

@@ -46,7 +46,7 @@ def test_a_regional_cluster_appears_with_its_labels(cloud: Chain) -> None:
     assert cloud.binding(cluster) is not None
 
 
-def test_argocds_identity_is_refused_before_and_accepted_after(cloud: Chain) -> None:
+def test_argocd_identity_is_refused_before_and_accepted_after(cloud: Chain) -> None:
     name = fresh("blue")
     cloud.add_knob("hold", event=f"CreateCluster.finished */{name}")
     cluster = cloud.create_cluster(name, fleet=FLEET)
@@ -59,7 +59,7 @@ def test_argocds_identity_is_refused_before_and_accepted_after(cloud: Chain) -> 
     assert not cloud.admits(membership, email("write-secret"))
 
 
-def test_a_zonal_cluster_of_another_project_comes_by_its_log_sink_into_the_region_of_its_zone(cloud: Chain) -> None:
+def test_zonal_cluster_is_registered_in_its_region(cloud: Chain) -> None:
     cluster = cloud.onboard("green", f"{REGION}-b", APPS, {"team": "a"})
     events = [one for one in cloud.state()["events"]["log"] if one["name"].endswith(cluster)]
     assert {(one["sink"], one["state"]) for one in events} == {(True, "published")}
@@ -70,7 +70,7 @@ def test_a_zonal_cluster_of_another_project_comes_by_its_log_sink_into_the_regio
     assert labels["fleet-registrar/location"] == f"{REGION}-b"
 
 
-def test_an_autopilot_cluster_keeps_the_membership_that_gke_made_and_we_never_delete_it(cloud: Chain) -> None:
+def test_membership_created_by_gke_is_never_deleted(cloud: Chain) -> None:
     cloud.set("fleet", "removes_google_managed", value=False)
     since = time.time()
     try:
@@ -148,14 +148,14 @@ def test_our_membership_says_whose_it_is(cloud: Chain) -> None:
 
 
 def test_an_onboarding_takes_at_most_thirteen_calls(cloud: Chain) -> None:
-    cloud.onboard("first")  # the functions have looked at the central cluster's membership by now
+    cloud.onboard("first")  # the functions have read the central cluster's membership
     since = time.time()
     cloud.onboard("blue")
     calls = counted(cloud, since)
     assert len(calls) <= 13, "\n".join(calls)
 
 
-def test_an_onboarded_cluster_asked_for_again_is_not_written_to(cloud: Chain) -> None:
+def test_replay_of_an_onboarded_cluster_writes_nothing(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", labels={"env": "prod"})
     before, since = cloud.everything(), time.time()
     cloud.publish("register-membership", {"cluster": cluster}, {"cause": cluster})
@@ -175,7 +175,7 @@ def test_a_label_change_arrives(cloud: Chain) -> None:
     assert cloud.manifest(cluster)["metadata"]["annotations"]["fleet-registrar/label-keys"] == "env,tier"
 
 
-def test_a_label_change_that_leaves_one_entry_without_an_operation_arrives(cloud: Chain) -> None:
+def test_label_change_without_an_operation_arrives(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", labels={"env": "dev"})
     cloud.set("gke", "labels_without_operation", value=True)
     try:
@@ -185,7 +185,7 @@ def test_a_label_change_that_leaves_one_entry_without_an_operation_arrives(cloud
     cloud.wait_for(lambda: cloud.labels(cluster).get("env") == "prod")
 
 
-def test_an_event_never_takes_a_label_key_away_and_a_sweep_does(cloud: Chain) -> None:
+def test_only_a_sweep_removes_a_label_key(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", labels={"env": "dev", "tier": "gold"})
     cloud.set_labels(cluster, {"env": "prod"})
     cloud.wait_for(lambda: cloud.labels(cluster).get("env") == "prod")
@@ -195,7 +195,7 @@ def test_an_event_never_takes_a_label_key_away_and_a_sweep_does(cloud: Chain) ->
     assert cloud.labels(cluster)["env"] == "prod"
 
 
-def test_labels_with_every_odd_character_end_valid_and_what_cannot_is_said(cloud: Chain) -> None:
+def test_odd_label_characters_are_adapted_or_reported(cloud: Chain) -> None:
     odd = {
         "a": "plain",
         "b-": "ends-",
@@ -238,7 +238,7 @@ def test_what_people_add_to_a_secret_stays(cloud: Chain) -> None:
     assert decoded(manifest)["shard"] == "3"
 
 
-def test_a_spoilt_binding_and_a_spoilt_secret_are_mended_by_one_publish(cloud: Chain) -> None:
+def test_one_message_repairs_binding_and_secret(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     name = cloud.manifest(cluster)["metadata"]["name"]
     server = decoded(cloud.manifest(cluster))["server"]
@@ -252,7 +252,7 @@ def test_a_spoilt_binding_and_a_spoilt_secret_are_mended_by_one_publish(cloud: C
     assert cloud.admits(cloud.membership(cluster))
 
 
-def test_no_credential_stands_in_a_secret_or_in_a_log(cloud: Chain) -> None:
+def test_no_credential_in_secrets_or_logs(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     cloud.publish("write-secret", b"poison", {"cause": cluster})
     cloud.dead_letter(cluster, "write-secret")
@@ -264,7 +264,7 @@ def test_no_credential_stands_in_a_secret_or_in_a_log(cloud: Chain) -> None:
         assert "execProviderConfig" not in text, name
 
 
-def test_each_line_of_the_log_says_which_cluster_step_cause_decision_and_code(cloud: Chain) -> None:
+def test_log_entries_name_cluster_step_cause_decision_and_code(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     traces = set()
     for step in ("route-event", "register-membership", "grant-rbac", "write-secret"):

@@ -82,7 +82,7 @@ def succeeds(cloud: Chain, *words: str, code: int = 0, identity: dict[str, str] 
 
 
 def as_identity(cloud: Chain, name: str) -> dict[str, str]:
-    """The settings that make ops somebody else's: another metadata server."""
+    """The settings that give ops another identity: another metadata server."""
     address = cloud.state()["endpoints"][f"metadata of {name}"].removeprefix("http://")
     return {"GCE_METADATA_HOST": address, "GCE_METADATA_IP": address}
 
@@ -148,7 +148,7 @@ def test_a_backfill_takes_in_all_clusters_whose_events_were_lost(cloud: Chain) -
     assert succeeds(cloud, "backfill") == "Every wanted cluster that can be asked for has its Secret.\n"
 
 
-def test_an_adopted_secret_is_the_same_object_and_afterwards_nothing_differs(cloud: Chain) -> None:
+def test_adopted_secret_keeps_its_uid_and_has_no_drift(cloud: Chain) -> None:
     [blue] = unseen(cloud, "hand")
     server = cloud.do("cloud", "gateway_url", membership=_registered(cloud, blue))
     made = by_hand(cloud, "legacy-hand", server, "prod-hand")
@@ -214,7 +214,7 @@ def test_a_poison_message_is_listed_shown_repaired_and_gone(cloud: Chain) -> Non
     assert line["logging.googleapis.com/labels"]["cause"] == "a typo"
 
 
-def test_letters_whose_attempts_are_used_up_fold_and_are_replayed_by_their_reason(cloud: Chain) -> None:
+def test_exhausted_letters_are_grouped_and_replayed_by_reason(cloud: Chain) -> None:
     [blue] = unseen(cloud, "tired")
     cloud.add_fault("status", api="container", caller=email("register-membership"), status=403, times=0)
     for _ in range(3):
@@ -278,12 +278,12 @@ def test_looking_and_dry_runs_write_and_publish_nothing(cloud: Chain) -> None:
 
 
 def _published(cloud: Chain) -> dict[str, int]:
-    """How many messages each subscription has and had, but for the letters that were looked at."""
+    """How many messages each subscription has and had, without dead letters that were listed."""
     shown = cloud.state()["queues"].items()
     return {name: one["backlog"] + one["in_flight"] + one["acknowledged"] for name, one in shown}
 
 
-def test_a_plan_needs_no_more_than_the_sweep_may_and_what_may_not_be_read_is_said(cloud: Chain) -> None:
+def test_plan_needs_the_sweeps_rights_and_reports_denied_reads(cloud: Chain) -> None:
     blue = cloud.onboard("seen")
     as_sweep = as_identity(cloud, "sweep")
     assert succeeds(cloud, "plan", identity=as_sweep) == "Nothing differs.\n"

@@ -7,7 +7,7 @@ import itertools
 from tests.chain.running import APPS, FLEET, REGION, Chain, fresh
 
 
-def test_the_same_event_five_times_makes_one_of_everything(cloud: Chain) -> None:
+def test_five_copies_of_an_event_create_one_of_each_object(cloud: Chain) -> None:
     name = fresh("blue")
     cloud.add_knob("repeat", event=f"CreateCluster.finished */{name}", copies=5)
     cluster = cloud.create_cluster(name)
@@ -36,7 +36,7 @@ def test_every_event_of_a_life_five_times_leaves_nothing(cloud: Chain) -> None:
     assert not cloud.dead_letters(cluster)
 
 
-def test_a_deletion_that_is_heard_of_before_the_creation_leaves_nothing(cloud: Chain) -> None:
+def test_deletion_event_before_the_creation_leaves_nothing(cloud: Chain) -> None:
     name = fresh("blue")
     cloud.add_knob("hold", event=f"* */clusters/{name}", times=0)
     cluster = cloud.create_cluster(name)
@@ -51,7 +51,7 @@ def test_a_deletion_that_is_heard_of_before_the_creation_leaves_nothing(cloud: C
     assert not cloud.membership(cluster)
 
 
-def test_create_delete_create_ends_in_the_last_cluster_whatever_order_its_events_take(cloud: Chain) -> None:
+def test_create_delete_create_in_any_order_ends_in_the_last(cloud: Chain) -> None:
     """Two clusters for each order: one that was onboarded before its deletion, one that nobody had heard of."""
     orders = list(itertools.permutations(range(4)))
     names = {fresh("blue"): order for order in orders}
@@ -90,7 +90,7 @@ def test_create_delete_create_ends_in_the_last_cluster_whatever_order_its_events
         assert cloud.binding(cluster)
 
 
-def test_a_cluster_made_anew_while_its_predecessor_is_being_removed_ends_with_all_of_its_own(cloud: Chain) -> None:
+def test_re_creation_during_a_removal_ends_complete(cloud: Chain) -> None:
     """The new cluster comes in at each write of its predecessor's removal."""
     moments = {
         "remove-secret": ("DELETE */secrets/{secret}", "remove-secret@*"),
@@ -137,7 +137,7 @@ def test_a_cluster_made_anew_while_its_predecessor_is_being_removed_ends_with_al
     assert uids
 
 
-def test_a_late_deletion_of_an_earlier_namesake_changes_nothing(cloud: Chain) -> None:
+def test_late_deletion_of_an_earlier_cluster_changes_nothing(cloud: Chain) -> None:
     name = fresh("blue")
     cloud.add_knob("hold", event=f"DeleteCluster.* */{name}", times=0)
     cluster = cloud.create_cluster(name)
@@ -161,7 +161,7 @@ def test_a_late_deletion_of_an_earlier_namesake_changes_nothing(cloud: Chain) ->
     assert cloud.manifest(cluster)["metadata"]["uid"] == uid  # in place: no ApplicationSet has seen it go
 
 
-def test_clusters_of_one_name_in_two_projects_regions_and_a_zone_are_kept_apart(cloud: Chain) -> None:
+def test_namesakes_in_other_projects_and_locations_are_distinct(cloud: Chain) -> None:
     name = fresh("twin")
     places = [(REGION, FLEET), (REGION, APPS), ("us-east1", FLEET), (f"{REGION}-b", FLEET)]
     twins = [cloud.create_cluster(name, location, project) for location, project in places]

@@ -1,4 +1,4 @@
-"""Nobody else's object is touched: it is left alone, reported, and once it is out of the way a replay goes through."""
+"""Unmanaged objects are unchanged and reported; after a person has removed them, a replay succeeds."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def foreign_secret(cloud: Chain, name: str, data: dict[str, str], labels: dict[s
     return made
 
 
-def test_a_foreign_membership_with_our_id_is_left_alone(cloud: Chain) -> None:
+def test_unmanaged_membership_with_our_id_is_unchanged(cloud: Chain) -> None:
     name = fresh("blue")
     in_the_way = cloud.attach(membership_id(full(name)), REGION)
     cloud.dead_letter(in_the_way)  # an attached cluster that has admitted nobody
@@ -61,9 +61,9 @@ def test_a_foreign_membership_with_our_id_is_left_alone(cloud: Chain) -> None:
     cloud.onboarded(cluster)
 
 
-def test_a_foreign_membership_of_another_cluster_with_our_id_is_left_alone(cloud: Chain) -> None:
+def test_unmanaged_membership_of_another_cluster_is_unchanged(cloud: Chain) -> None:
     name = fresh("blue")
-    other = cloud.create_cluster(fresh("other"), project=OTHER)  # a project that is not taken in
+    other = cloud.create_cluster(fresh("other"), project=OTHER)  # a project that is no source
     cloud.running(other)
     in_the_way = f"projects/{FLEET}/locations/{REGION}/memberships/{membership_id(full(name))}"
     link = f"//container.googleapis.com/{other}"
@@ -77,7 +77,7 @@ def test_a_foreign_membership_of_another_cluster_with_our_id_is_left_alone(cloud
     cloud.onboarded(cluster)
 
 
-def test_a_membership_that_a_person_made_is_used_and_never_changed(cloud: Chain) -> None:
+def test_existing_membership_is_reused_and_never_changed(cloud: Chain) -> None:
     name = fresh("blue")
     cloud.add_knob("hold", event=f"CreateCluster.finished */{name}")
     cluster = cloud.create_cluster(name)
@@ -97,7 +97,7 @@ def test_a_membership_that_a_person_made_is_used_and_never_changed(cloud: Chain)
     cloud.detach(theirs)
 
 
-def test_a_cluster_that_is_registered_already_without_saying_so_is_waited_for(cloud: Chain) -> None:
+def test_cluster_registered_elsewhere_is_retried(cloud: Chain) -> None:
     """The operation's own error says that the cluster is taken; GKE tells by which membership a little later."""
     name = fresh("blue")
     cluster = cloud.create_cluster(name, fleet=FLEET)
@@ -128,7 +128,7 @@ def test_a_cluster_in_another_fleet_is_reported(cloud: Chain) -> None:
     cloud.onboarded(cluster)
 
 
-def test_a_foreign_binding_of_our_name_is_left_alone(cloud: Chain) -> None:
+def test_unmanaged_binding_of_our_name_is_unchanged(cloud: Chain) -> None:
     name = fresh("blue")
     cloud.add_knob("hold", event=f"CreateCluster.finished */{name}")
     cluster = cloud.create_cluster(name)
@@ -152,7 +152,7 @@ def test_a_foreign_binding_of_our_name_is_left_alone(cloud: Chain) -> None:
 
 
 @pytest.mark.parametrize("labels", [{TYPE: "cluster"}, {}])
-def test_a_foreign_secret_of_our_name_is_left_alone(cloud: Chain, labels: dict[str, str]) -> None:
+def test_unmanaged_secret_of_our_name_is_unchanged(cloud: Chain, labels: dict[str, str]) -> None:
     name = fresh("blue")
     secret = foreign_secret(cloud, f"{FLEET}.{REGION}.{name}", {"note": "mine"}, labels)
     cluster = cloud.create_cluster(name)
@@ -167,7 +167,7 @@ def test_a_foreign_secret_of_our_name_is_left_alone(cloud: Chain, labels: dict[s
 
 
 @pytest.mark.parametrize("what", ["server", "name"])
-def test_a_foreign_secret_that_speaks_of_our_server_or_name_is_left_alone(cloud: Chain, what: str) -> None:
+def test_unmanaged_secret_with_our_server_or_name_is_unchanged(cloud: Chain, what: str) -> None:
     name = fresh("blue")
     gateway = cloud.state()["endpoints"]["connectgateway"]
     ours = {
@@ -188,7 +188,7 @@ def test_a_foreign_secret_that_speaks_of_our_server_or_name_is_left_alone(cloud:
     cloud.onboarded(cluster)
 
 
-def test_of_two_secrets_of_ours_for_one_cluster_neither_is_touched(cloud: Chain) -> None:
+def test_two_managed_secrets_for_one_cluster_are_unchanged(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     first = cloud.manifest(cluster)
     second = {**first, "metadata": {"name": f"{first['metadata']['name']}-2"}}
@@ -204,7 +204,7 @@ def test_of_two_secrets_of_ours_for_one_cluster_neither_is_touched(cloud: Chain)
     cloud.said("write-secret", cluster, decision="unchanged")
 
 
-def test_a_membership_that_loses_our_label_is_not_ours_any_more(cloud: Chain) -> None:
+def test_membership_without_our_label_is_unmanaged(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     membership = cloud.membership(cluster)
     cloud.do("fleet", "patch", name=membership, asked={"labels": {"kept": "by-hand"}}, paths=["labels"])
@@ -216,7 +216,7 @@ def test_a_membership_that_loses_our_label_is_not_ours_any_more(cloud: Chain) ->
     cloud.detach(membership)
 
 
-def test_a_binding_that_loses_our_label_stays_when_its_cluster_leaves_the_fleet(cloud: Chain) -> None:
+def test_binding_without_our_label_survives_a_removal(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     name = "app.kubernetes.io/managed-by"
     cloud.kubernetes(cluster, "PATCH", BINDING, {"metadata": {"labels": {name: "somebody"}}}, content_type=MERGE)

@@ -56,7 +56,7 @@ def test_poison_is_dead_lettered_and_repaired_it_is_done(cloud: Chain) -> None:
     cloud.onboarded(cluster)
 
 
-def test_what_fails_for_too_long_is_dead_lettered_by_the_emulator_and_a_replay_is_done(cloud: Chain) -> None:
+def test_exhausted_message_is_dead_lettered_by_the_emulator(cloud: Chain) -> None:
     name = fresh("blue")
     cloud.add_fault("status", api="connectgateway", call=f"* */{name}-*", status=500, times=0)
     cluster = cloud.create_cluster(name)

@@ -1,4 +1,4 @@
-"""Settings that are missing or wrong are told all at once, and mending them is enough; those that are right are followed."""
+"""Missing or invalid settings are reported together; correcting them is enough, and valid ones take effect."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def deployed(
             list(at_once.map(lambda function: cloud.redeploy(function, after), functions))
 
 
-def test_all_faults_are_told_at_once_nothing_is_acknowledged_and_mending_them_is_enough(cloud: Chain) -> None:
+def test_invalid_settings_are_reported_together_and_retried(cloud: Chain) -> None:
     name = fresh("blue")
     with deployed(cloud, FUNCTIONS, WRONG, RIGHT):
         cluster = cloud.create_cluster(name)
@@ -81,7 +81,7 @@ def test_all_faults_are_told_at_once_nothing_is_acknowledged_and_mending_them_is
     assert not cloud.dead_letters(name)
 
 
-def test_a_central_membership_that_is_not_there_is_told_and_waited_for(cloud: Chain) -> None:
+def test_missing_central_membership_is_reported_and_retried(cloud: Chain) -> None:
     elsewhere = CENTRAL_MEMBERSHIP.replace("/central", "/elsewhere")
     with deployed(cloud, ("write-secret",), {"CENTRAL_MEMBERSHIP": elsewhere}, RIGHT):
         cluster = cloud.create_cluster(fresh("blue"))
@@ -89,7 +89,7 @@ def test_a_central_membership_that_is_not_there_is_told_and_waited_for(cloud: Ch
     cloud.onboarded(cluster)
 
 
-def test_only_the_labels_in_label_keys_are_taken_over(cloud: Chain) -> None:
+def test_only_labels_in_label_keys_are_copied(cloud: Chain) -> None:
     with deployed(cloud, ("write-secret",), {"LABEL_KEYS": "env, tier"}, {"LABEL_KEYS": ""}):
         cluster = cloud.onboard("blue", labels={"env": "prod", "tier": "gold", "cost": "high"})
         labels = {key: value for key, value in cloud.labels(cluster).items() if "/" not in key}
@@ -98,7 +98,7 @@ def test_only_the_labels_in_label_keys_are_taken_over(cloud: Chain) -> None:
     cloud.wait_for(lambda: cloud.labels(cluster).get("cost") == "high")
 
 
-def test_another_role_is_bound_anew_and_noted(cloud: Chain) -> None:
+def test_changed_role_re_creates_the_binding(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     uid = (cloud.binding(cluster) or {})["metadata"]["uid"]
     functions = ("grant-rbac", "write-secret")
@@ -113,7 +113,7 @@ def test_another_role_is_bound_anew_and_noted(cloud: Chain) -> None:
         assert not cloud.admits(cloud.membership(cluster))  # `view` shows no Secrets
 
 
-def test_a_role_that_the_cluster_does_not_know_is_waited_for(cloud: Chain) -> None:
+def test_missing_role_is_retried(cloud: Chain) -> None:
     functions = ("grant-rbac", "write-secret")
     role = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
     with deployed(cloud, functions, {"ARGOCD_CLUSTER_ROLE": "deployer"}, {"ARGOCD_CLUSTER_ROLE": ""}):
@@ -125,7 +125,7 @@ def test_a_role_that_the_cluster_does_not_know_is_waited_for(cloud: Chain) -> No
         cloud.onboarded(cluster)
 
 
-def test_a_project_that_is_a_source_no_longer_keeps_what_it_has_until_a_sweep(cloud: Chain) -> None:
+def test_former_source_project_keeps_its_secrets_until_a_sweep(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", project="demo-apps")
     before = cloud.everything()
     with deployed(cloud, ("register-membership", "write-secret"), {"SOURCE_PROJECTS": FLEET}, RIGHT):
