@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent
 # Languages of fenced blocks. `sh` holds commands, `text` holds output and pictures; README.md beside this file says more.
 SHELL = "sh"
+LOCAL = "local"
 LANGUAGES = {SHELL, "text", "mermaid", "python", "yaml", "json", "hcl", "diff"}
 
 
@@ -39,7 +40,7 @@ class Block:
     @property
     def runs_locally(self) -> bool:
         """True if the walk runs the block on the local cloud."""
-        return self.info.split() == [SHELL, "local"]
+        return self.info.split() == [SHELL, LOCAL]
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ def _python_faults(command: Command) -> list[Fault]:
             [_fault(Code.UNKNOWN, command, f"{module} has no command_line() to check options by")] if arguments else []
         )
     why = _parse(parser, arguments)
-    if why and not command.whole and "required" in why:
+    if not command.whole and ("required" in why or f"invalid choice: '{OPEN}'" in why):
         return []
     return [_fault(Code.OPTION, command, why)] if why else []
 

@@ -1,0 +1,169 @@
+"""A reader at a terminal: the commands of a document, in order, in a fresh copy of the repository, on the local cloud."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from local.control import LocalCloud
+from tests.docs import paths, shell
+from tests.docs.reading import ROOT, Document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# The documents' example names, and what the local cloud calls the same thing.
+NAMES = {"my-fleet": "demo-fleet", "team-a-prod": "demo-apps", "team-a": "demo-apps"}
+VARIABLES = {"PROJECT": "demo-fleet", "REGION": "europe-west1"}
+# What a reader of the document has done before.
+GIVEN = {
+    "docs/operate.md": [
+        "gcloud container clusters create blue --project team-a --region europe-west1",
+        "kubectl config use-context central",
+    ],
+    "infra/argocd/README.md": [".venv/bin/python -m local attach edge"],
+}
+# Commands whose exit code 2 is an answer, as their `--help` says.
+ANSWERS = re.compile(r"-m ops (plan|explain|doctor)\b")
+UP = ".venv/bin/python -m local up"
+# What kubectl says, with exit code 0, to somebody who looks into the wrong cluster.
+NOTHING = "No resources found"
+MARK = "the-command-ended"
+WATCHED = 3.0  # seconds until the reader stops a `--watch`
+PATIENCE = 30.0  # seconds until the reader gives up on a cluster that should appear in Argo CD
+
+
+@dataclass
+class Reader:
+    """Somebody with one terminal, and another in which the local cloud runs."""
+
+    home: Path
+    left_out: list[str] = field(default_factory=list)
+    cloud: LocalCloud | None = None
+    _terminal: subprocess.Popen[str] | None = None
+    _up: subprocess.Popen[str] | None = None
+
+    def read(self, document: Document) -> None:
+        """Run every block of a document that runs locally; the cloud is started first if the document does not start it."""
+        statements = [text for block in document.blocks if block.runs_locally for text in shell.statements(block.text)]
+        if not any(" -m local up" in text for text in statements):
+            given = GIVEN.get(document.path.as_posix(), [])
+            statements = [UP, "source .local/env", *given, *statements]
+        for statement in statements:
+            self.run(statement)
+
+    def run(self, statement: str) -> str:
+        """Run one statement as it is typed and return its output; a failure is an error."""
+        for name, ours in NAMES.items():
+            statement = re.sub(rf"(?<![\w-]){name}(?![\w-])", ours, statement)
+        tool = statement.split()[0]
+        if tool in ("gcloud", "kubectl") and not shutil.which(tool):
+            self.left_out.append(statement)
+            return ""
+        if " -m local up" in statement:
+            self._start(statement)
+            return ""
+        typed = f"timeout --signal=INT {WATCHED} {statement}" if "--watch" in statement else statement
+        code, output = self._typed(typed)
+        fine = {0, 2} if ANSWERS.search(statement) else {0, 124} if "--watch" in statement else {0}
+        assert code in fine, f"exit code {code}: {statement}\n{output}"
+        assert NOTHING not in output, f"{statement}: {output}"
+        self._wait_for_what_was_asked(statement)
+        return output
+
+    def close(self) -> None:
+        """Leave the terminal and stop the cloud with Ctrl-C, which must end it cleanly."""
+        if self._terminal is not None:
+            self._terminal.communicate("exit\n", timeout=30)
+        if self._up is not None:
+            os.killpg(self._up.pid, signal.SIGINT)
+            said, _ = self._up.communicate(timeout=30)
+            assert self._up.returncode == 0, said
+
+    def _environment(self) -> dict[str, str]:
+        """A shell of a person who has nothing set up: no variable of ours, an empty home."""
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+        return kept | VARIABLES | {"HOME": str(self.home)}
+
+    def _start(self, statement: str) -> None:
+        self._up = subprocess.Popen(
+            ["bash", "-c", f"exec {statement}"],
+            cwd=self.home / "fleet-registrar",
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert self._up.stdout is not None
+        said = []
+        for line in self._up.stdout:
+            said.append(line)
+            if line.startswith("ready:"):
+                break
+        assert "ready:" in "".join(said[-1:]), "".join(said)
+        self.cloud = LocalCloud.from_env(self.home / "fleet-registrar" / ".local")
+
+    def _typed(self, statement: str) -> tuple[int, str]:
+        """Run a statement in the terminal, whose variables stay from one to the next."""
+        if self._terminal is None:
+            self._terminal = subprocess.Popen(
+                ["bash", "--norc", "--noprofile"],
+                cwd=self.home / "fleet-registrar",
+                env=self._environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        terminal = self._terminal
+        assert terminal.stdin is not None
+        assert terminal.stdout is not None
+        terminal.stdin.write(f"{{ {statement}\n}} </dev/null\nprintf '\\n%s %s\\n' {MARK} $?\n")
+        terminal.stdin.flush()
+        said: list[str] = []
+        for line in terminal.stdout:
+            if line.startswith(f"{MARK} "):
+                return int(line.split()[1]), "".join(said)
+            said.append(line)
+        raise AssertionError(f"the terminal ended: {statement}\n{''.join(said)}")
+
+    def _wait_for_what_was_asked(self, statement: str) -> None:
+        """What the reader waits for before the next command: Argo CD's list follows the clusters."""
+        asked = re.match(r"gcloud container clusters (create|create-auto|update|delete) (\S+)", statement)
+        if not asked or self.cloud is None:
+            return
+        verb, name = asked.groups()
+        label = re.search(r"labels[= ](\w+)=(\w+)", statement)
+
+        def followed() -> bool:
+            assert self.cloud is not None
+            found = [one for one in self.cloud.secrets() if one["name"].endswith(f".{name}")]
+            if verb == "delete":
+                return not found
+            return bool(found) and (not label or found[0]["labels"].get(label[1]) == label[2])
+
+        self.cloud.wait_for(followed, PATIENCE, f"Argo CD's list after: {statement}")
+
+
+@contextmanager
+def reader(home: Path) -> Iterator[Reader]:
+    """A reader in a fresh copy of the working tree, with the packages of this environment."""
+    copy = home / "fleet-registrar"
+    for name in sorted(paths.files()):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
+    (copy / ".venv").symlink_to(sys.prefix)
+    one = Reader(home)
+    try:
+        yield one
+    finally:
+        one.close()
