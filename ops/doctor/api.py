@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from google.auth.exceptions import GoogleAuthError
 from requests.exceptions import RequestException
@@ -165,7 +165,7 @@ def call(  # noqa: PLR0917 - what an HTTP call is made of
     try:
         response = session.request(method, url, json=body, headers=dict(headers or {}), timeout=TIMEOUT_SECONDS)
     except (RequestException, GoogleAuthError) as error:
-        raise RefusedError(what, 0, str(error)) from error
+        raise RefusedError(what, 0, f"from {urlsplit(url).netloc} ({type(error).__name__})") from error
     try:
         return response.status_code, response.json()
     except (ValueError, RecursionError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
@@ -70,10 +70,8 @@ class Check:
         self.findings.append(Finding(self.name, Status.WARN, subject, message, fix, code))
 
     def unknown(self, subject: str, why: str, fix: str = "", code: Code = Code.UNREAD) -> None:
-        """Add what could not be read. The same reason is reported once per check."""
-        found = Finding(self.name, Status.UNKNOWN, subject, why, fix, code)
-        if not any(each.status is Status.UNKNOWN and each.message == why for each in self.findings):
-            self.findings.append(found)
+        """Add what could not be read."""
+        self.findings.append(Finding(self.name, Status.UNKNOWN, subject, why, fix, code))
 
     def known(self, value: Read[T], subject: str) -> T | None:
         """Return the value; report an unread one and return None."""
@@ -83,8 +81,13 @@ class Check:
         return value
 
     def end(self, subject: str, passed: str) -> list[Finding]:
-        """Return the findings, or one pass."""
-        return self.findings or [Finding(self.name, Status.PASS, subject, passed)]
+        """Return the findings, or one pass. What could not be read is one line, whatever the number of reasons."""
+        unknown = [each for each in self.findings if each.status is Status.UNKNOWN]
+        if others := len({each.message for each in unknown}) - 1 if unknown else 0:
+            more = f"{unknown[0].message} (and {counted(others, 'more read')} failed)"
+            unknown = [replace(unknown[0], message=more)]
+        known = [each for each in self.findings if each.status is not Status.UNKNOWN]
+        return [*known, *unknown[:1]] or [Finding(self.name, Status.PASS, subject, passed)]
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

@@ -53,11 +53,21 @@ def test_report_as_json_is_whole() -> None:
     assert told["findings"][1].keys() == {"check", "status", "subject", "message", "fix", "code"}
 
 
-def test_one_reason_is_unknown_once() -> None:
+def test_failed_reads_of_a_check_are_one_line() -> None:
     check = Check("permissions")
-    for project in ("a", "b"):
-        check.known(Unread("no answer"), project)
-    assert len(check.findings) == 1
+    for project in ("a", "b", "c"):
+        check.known(Unread(f"403 for {project}"), project)
+    [found] = check.end("", "passed")
+    assert found.status is Status.UNKNOWN
+    assert found.message == "403 for a (and 2 more reads failed)"
+
+
+def test_failures_of_a_check_are_a_line_each() -> None:
+    check = Check("apis")
+    check.fail(Code.API_DISABLED, "a", "not enabled", "gcloud")
+    check.fail(Code.API_DISABLED, "b", "not enabled", "gcloud")
+    check.known(Unread("403"), "c")
+    assert [one.status for one in check.end("", "")] == [Status.FAIL, Status.FAIL, Status.UNKNOWN]
 
 
 # The canary
