@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +13,15 @@ from ops import pause
 from ops.doctor import canary
 from ops.doctor.api import RefusedError, attempt, refusal
 from ops.doctor.codes import Code
+from ops.doctor.diagnosis import diagnose
 from ops.doctor.expected import Expected
 from ops.doctor.findings import Check, Finding, Status, Unread, as_json, as_text, exit_code
 from ops.doctor.reading_cluster import other_writer, right_secret
 from ops.doctor.reading_google import timestamp
 from tests.unit import given
-from tests.unit.deployment import EXPECTED, uri
+from tests.unit.deployment import EXPECTED, right, uri
 
+DOCTOR = Path(__file__).parents[2] / "docs" / "doctor.md"
 PASSED = Finding("apis", Status.PASS, "", "25 enabled")
 WARNED = Finding("sweep", Status.WARN, "sweep", "is PAUSED", "gcloud scheduler jobs resume sweep", Code.JOB_PAUSED)
 FAILED = Finding("topics", Status.FAIL, "sweep", "does not exist", "gcloud pubsub topics create sweep", "topic_missing")
@@ -221,3 +225,14 @@ def test_command_that_restores_another_configuration_is_whole() -> None:
         "gcloud pubsub subscriptions modify-push-config sweep --project=demo-fleet --push-endpoint=https://x"
         " --push-auth-service-account=p@example.com --push-auth-token-audience=https://a"
     )
+
+
+# The documentation
+
+
+def test_documentation_lists_every_check_and_every_code() -> None:
+    rows = [line.split("|") for line in DOCTOR.read_text().splitlines() if line.startswith("| `")]
+    codes = {code for row in rows for code in re.findall(r"`([a-z_]+)`", row[3] if len(row) > 4 else "")}
+    assert codes == {str(code) for code in Code} - {Code.UNREAD}
+    checks = {found.check for found in diagnose(EXPECTED, right(), given.NOW)}
+    assert {row[1].strip(" `") for row in rows if len(row) > 4} == checks | {"canary"}
