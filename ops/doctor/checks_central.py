@@ -68,17 +68,19 @@ def check_argocd(expected: Expected, seen: Central) -> list[Finding]:
         return check.end(namespace, "")
     image = next((image for one in controllers for image in _images(one)), "")
     version = _VERSION.search(image)
-    upgrade = "https://argo-cd.readthedocs.io/en/stable/operator-manual/upgrading/overview/"
+    images = commands.line(
+        *("kubectl", "-n", namespace, "get", "pods", "-o"), "jsonpath={.items[*].spec.containers[*].image}"
+    )
     if version is None:
         check.unknown(namespace, f"the image {image} has no version in its tag", "", Code.ARGOCD_VERSION_UNKNOWN)
         return check.end(namespace, "")
     number = int(version[1]), int(version[2])
     text = f"{number[0]}.{number[1]}"
     if number < GATEWAY_ADDED:
-        check.fail(Code.ARGOCD_TOO_OLD, text, "has no `argocd-k8s-auth gcp`: upgrade Argo CD", f"open {upgrade}")
+        check.fail(Code.ARGOCD_TOO_OLD, text, "has no `argocd-k8s-auth gcp`: upgrade Argo CD", images)
     elif number < HOLD_ADDED:
         held = "ignores skip-reconcile on clusters: a held cluster is still changed; upgrade to 3.4 or newer"
-        check.warn(Code.ARGOCD_NO_HOLD, text, held, f"open {upgrade}")
+        check.warn(Code.ARGOCD_NO_HOLD, text, held, images)
     return check.end(namespace, f"Argo CD {text} knows the gateway's credentials and the hold")
 
 

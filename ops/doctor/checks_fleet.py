@@ -30,9 +30,7 @@ def check_membership_quota(expected: Expected, seen: Fleet) -> list[Finding]:
     for location, number in sorted(used.items()):
         limit = limits.get(location, limits.get("" if location != "global" else "global", number + 1))
         text.append(f"{number} of {limit} in {location}")
-        ask = (
-            f"open 'https://console.cloud.google.com/iam-admin/quotas?service=gkehub.googleapis.com&project={project}'"
-        )
+        ask = commands.quotas("gkehub.googleapis.com", project)
         if number >= limit:
             check.fail(Code.MEMBERSHIPS_AT_QUOTA, location, f"{number} of {limit} memberships are used", ask)
         elif number >= NEAR * limit:
@@ -47,10 +45,7 @@ def check_gateway_quota(expected: Expected, seen: Fleet) -> list[Finding]:
     peak = check.known(seen.gateway_peak, project)
     limit = check.known(seen.gateway_limit, project)
     secrets = check.known(seen.secrets, project)
-    ask = (
-        "open 'https://console.cloud.google.com/iam-admin/quotas?service=connectgateway.googleapis.com"
-        f"&project={project}'"
-    )
+    ask = commands.quotas("connectgateway.googleapis.com", project)
     if peak is not None and limit and peak >= NEAR * limit:
         text = f"the busiest minute of the last hour had {peak} of {limit} requests"
         check.warn(Code.GATEWAY_NEAR_QUOTA, project, text, ask)

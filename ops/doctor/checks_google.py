@@ -56,7 +56,7 @@ def check_projects(expected: Expected, seen: Google) -> list[Finding]:
                 Code.PROJECT_NOT_ACTIVE,
                 project,
                 f"the project is {state}: take it out of SOURCE_PROJECTS, or restore it within 30 days",
-                commands.line("gcloud", "projects", "undelete", project),
+                commands.line("gcloud", "projects", "describe", project),
             )
         number = str(found.get("projectNumber", ""))
         if project == settings.fleet_project and number != settings.fleet_project_number:

@@ -61,6 +61,11 @@ def grant_invoker(project: str, region: str, service: str, member: str) -> str:
     )
 
 
+def quotas(api: str, project: str) -> str:
+    """Show the quotas of an API, and where to ask for more."""
+    return line("gcloud", "beta", "quotas", "info", "list", f"--service={api}", f"--project={project}")
+
+
 def resume(function: str) -> str:
     """Restore the push configuration of a step."""
     return f"python -m ops resume {function}"
