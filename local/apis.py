@@ -20,6 +20,7 @@ from local.google.pubsub.broker import Broker
 from local.google.pubsub.observed import ObservedPublish
 from local.google.pubsub.rest import rest_app
 from local.google.pubsub.rpc import serve_grpc
+from local.google.quotas import Quotas, monitoring_app, quota_routes
 from local.google.wire import google_api
 from local.identities import service_account, shipped_roles, with_shipped_roles
 from local.listener import Listener
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 # gcloud's name of an API → the listener that answers for it.
-OVERRIDES = {"serviceusage": "platform", "cloudresourcemanager": "platform"}
+OVERRIDES = {"serviceusage": "platform", "cloudresourcemanager": "platform", "monitoring": "monitoring"}
 
 
 class Apis:
@@ -58,6 +59,7 @@ class Apis:
         self.iam: Iam = with_shipped_roles(FLEET, list(SOURCES))
         self.iam.owners.add(PERSON)
         self.projects = Projects(NUMBERS)
+        self.quotas = Quotas()
         self.faults = Faults()
         self.calls = Calls()
         self.authority = Authority()
@@ -87,7 +89,10 @@ class Apis:
         container = self._listen("container", gke_app(self.gke, self.iam))
         self.fleet.container_host = container.address
         self._listen("gkehub", fleet_app(self.fleet, self.iam))
-        self._listen("platform", platform_app(self.iam, self.projects))
+        self._listen(
+            "platform", platform_app(self.iam, self.projects, quota_routes(self.iam, self.projects, self.quotas))
+        )
+        self._listen("monitoring", monitoring_app(self.iam, self.projects, self.calls))
         credentials = google_api(
             generate_credentials_routes(self.fleet, self.iam, self.gateway_url, ca_pem=self.authority.pem.decode())
         )

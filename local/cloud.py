@@ -20,6 +20,7 @@ from local.deployment import ENDS, Deployment
 from local.google.eventarc import Knob
 from local.google.faults import Fault
 from local.identities import service_account, shipped_roles
+from local.installation import argocd_objects
 from local.kubernetes.cluster import Cluster
 from local.names import (
     APPS,
@@ -69,7 +70,7 @@ class Cloud:
         self.members = self.clusters.members
         self.iam, self.projects = self.apis.iam, self.apis.projects
         self.gke, self.fleet = self.apis.gke, self.apis.fleet
-        self.faults, self.calls = self.apis.faults, self.apis.calls
+        self.faults, self.calls, self.quotas = self.apis.faults, self.apis.calls, self.apis.quotas
         self.deployment: Deployment
         self._open = False
         self._running = AsyncExitStack()
@@ -192,6 +193,8 @@ class Cloud:
         await self.clusters.apply(
             self.central, [namespace, *registrar(self._values(), attached=attached, gateway=gateway)]
         )
+        argocd = argocd_objects(self.namespace, service_account("argocd", FLEET), attached=attached)
+        await self.clusters.apply(self.central, argocd)
 
     # What the parts tell each other
 

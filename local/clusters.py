@@ -99,7 +99,7 @@ class Clusters:
         if cluster is None or membership["state"]["code"] == "CREATING":
             return None
         if link:
-            return gateway.Member(cluster.app, "gkeMemberships", cluster.admin_token)
+            return gateway.Member(cluster.app, "gkeMemberships", cluster.admin_token, cluster.name.split("/")[1])
         return gateway.Member(cluster.app, "memberships", _agent_token(cluster))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

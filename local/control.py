@@ -40,7 +40,7 @@ def control_app(cloud: Cloud) -> Starlette:
 
     def part(name: str, attribute: str) -> Any:
         parts = {"cloud": cloud} | {
-            p: getattr(cloud, p) for p in ("gke", "fleet", "projects", "iam", "faults", "eventarc")
+            p: getattr(cloud, p) for p in ("gke", "fleet", "projects", "iam", "faults", "quotas", "eventarc")
         }
         if name not in parts or attribute.startswith("_") or not hasattr(parts[name], attribute):
             raise ValueError(f"{name} has no {attribute}")

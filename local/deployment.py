@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 STEPS = tuple(target.replace("_", "-") for target in TARGETS if target != "route_event")
 ENDS = ("cluster-onboarded", "cluster-offboarded", "dead-letters")
 ENTRIES = "audit-log-entries"
+# The names that Terraform gives the callers (infra/terraform/identities.tf).
+PUSH, TRIGGER = "fleet-registrar-push", "fleet-registrar-trigger"
 
 
 class Deployment:
@@ -53,7 +55,7 @@ class Deployment:
             route_event.url if route_event else "",
             SOURCES,
             publish=lambda data, attributes: self.publish(ENTRIES, data, attributes),
-            oidc=lambda audience: identity_token(service_account("eventarc", FLEET), audience),
+            oidc=lambda audience: identity_token(service_account(TRIGGER, FLEET), audience),
             first_wait=config.retry_min,
             longest_wait=config.retry_max,
         )
@@ -84,7 +86,11 @@ class Deployment:
         for name in (ENTRIES, *STEPS, *ENDS):
             await settled(self.pubsub.create_topic(topic(name)))
         for end in ENDS:
-            await settled(self.pubsub.create_subscription(Subscription(subscription(end), topic(end), ack_deadline=60)))
+            await settled(
+                self.pubsub.create_subscription(
+                    Subscription(subscription(end), topic(end), ack_deadline=60, expires_after=0)
+                )
+            )
         for name, function in self.functions.items():
             source = ENTRIES if name == "route-event" else name
             await settled(
@@ -92,10 +98,11 @@ class Deployment:
                     Subscription(
                         subscription(source),
                         topic(source),
-                        push=PushConfig(function.url, service_account("push", FLEET)),
+                        push=PushConfig(function.url, service_account(PUSH, FLEET)),
                         ack_deadline=60,
                         retry=RetryPolicy(self.config.retry_min, self.config.retry_max),
                         dead_letter=DeadLetterPolicy(topic("dead-letters"), self.config.attempts),
+                        expires_after=0,
                     )
                 )
             )

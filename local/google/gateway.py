@@ -4,7 +4,8 @@ It asks who is calling, whether that identity may use the gateway, and which mem
 an administrator who impersonates the caller, so that the member's own RBAC (on GKE also IAM) decides. On an attached
 cluster it is the agent that impersonates, and RBAC decides about that as well
 (https://cloud.google.com/kubernetes-engine/enterprise/multicluster-management/gateway). What the gateway refuses itself is a
-Google error, never a Kubernetes `Status`. Left out: exec, attach and port-forward (`gkehub.gateway.stream`), groups, quotas.
+Google error, never a Kubernetes `Status`. A caller may act as somebody else on GKE, where `container.clusters.impersonate`
+allows it; elsewhere such headers do not count. Left out: exec, attach and port-forward (`gkehub.gateway.stream`), groups, quotas.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from starlette.responses import JSONResponse
 
 from local.google.wire import GoogleError, google_error
 
@@ -44,6 +47,7 @@ class Member:
     app: ASGIApp
     collection: Literal["gkeMemberships", "memberships"]
     token: str
+    project: str = ""  # of a GKE cluster: there Google's IAM says who may impersonate
 
 
 def gateway_app(
@@ -93,6 +97,12 @@ def gateway_app(
         except GoogleError as error:
             await google_error(error.code, error.message, error.status)(scope, receive, send)
             return
+        another = _another(scope)
+        if another and found.project:
+            if not iam.allows(scope["identity"], "container.clusters.impersonate", found.project):
+                await _may_not_impersonate(scope["identity"], another)(scope, receive, send)
+                return
+            scope = {**scope, "identity": another}
         headers = impersonating(scope, found.token)
         await found.app(
             {**scope, "path": path, "raw_path": _kubernetes_part(scope), "root_path": "", "headers": headers},
@@ -101,6 +111,20 @@ def gateway_app(
         )
 
     return app
+
+
+def _another(scope: Scope) -> str:
+    """Return the user that a caller wants to act as (`kubectl --as`), '' where there is none."""
+    found = [value.decode("latin-1") for name, value in scope["headers"] if name == b"impersonate-user"]
+    return found[0] if found else ""
+
+
+def _may_not_impersonate(caller: str, another: str) -> JSONResponse:
+    """The cluster's refusal, as kube-apiserver words it (apiserver/pkg/endpoints/filters/impersonation.go)."""
+    message = f'users "{another}" is forbidden: User "{caller}" cannot impersonate resource "users" in API group "" at the cluster scope'
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message}
+    about = {"reason": "Forbidden", "details": {"name": another, "kind": "users"}, "code": 403}
+    return JSONResponse({**status, **about}, status_code=403)
 
 
 def impersonating(scope: Scope, token: str) -> list[tuple[bytes, bytes]]:

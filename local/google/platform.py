@@ -13,10 +13,11 @@ from starlette.routing import Route
 from local.google.wire import GoogleError, google_api, json_body, require
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from starlette.applications import Starlette
     from starlette.requests import Request
+    from starlette.routing import BaseRoute
 
     from local.google.iam import Iam
 
@@ -53,8 +54,11 @@ class Projects:
         return str(self.numbers[self.id(project)])
 
 
-def platform_app(iam: Iam, projects: Projects) -> Starlette:
-    """Return the application that answers for serviceusage.googleapis.com and cloudresourcemanager.googleapis.com."""
+def platform_app(iam: Iam, projects: Projects, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """Return the application that answers for serviceusage.googleapis.com and cloudresourcemanager.googleapis.com.
+
+    `more` are further routes of these two.
+    """
 
     def project_of(request: Request, permission: str) -> str:
         project = projects.id(request.path_params["project"])
@@ -123,6 +127,7 @@ def platform_app(iam: Iam, projects: Projects) -> Starlette:
 
     return google_api(
         [
+            *more,
             Route("/v1/projects/{project}/services:batchGet", batch_get_services),
             Route("/v1/projects/{project}/services", list_services),
             Route("/v1/projects/{project}/services/{service}:enable", enable, methods=["POST"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+APPS = "apps"
 RBAC = "rbac.authorization.k8s.io"
 AUTHORIZATION = "authorization.k8s.io"
 AUTHENTICATION = "authentication.k8s.io"
@@ -52,6 +53,8 @@ RESOURCES = (
     # Stored, and not enforced.
     Resource(ADMISSION, "validatingadmissionpolicies", "ValidatingAdmissionPolicy"),
     Resource(ADMISSION, "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"),
+    Resource(APPS, "deployments", "Deployment", namespaced=True, short=("deploy",)),
+    Resource(APPS, "statefulsets", "StatefulSet", namespaced=True, short=("sts",)),
     Resource(RBAC, "clusterrolebindings", "ClusterRoleBinding", creates_on_update=True),
     Resource(RBAC, "clusterroles", "ClusterRole", creates_on_update=True),
     Resource(RBAC, "rolebindings", "RoleBinding", namespaced=True, creates_on_update=True),
@@ -62,7 +65,7 @@ RESOURCES = (
     Resource(AUTHORIZATION, "subjectaccessreviews", "SubjectAccessReview", virtual=True),
     Resource(AUTHENTICATION, "selfsubjectreviews", "SelfSubjectReview", virtual=True),
 )
-GROUPS = (ADMISSION, AUTHENTICATION, AUTHORIZATION, RBAC)
+GROUPS = (ADMISSION, APPS, AUTHENTICATION, AUTHORIZATION, RBAC)
 BY_PLURAL = {(resource.group, resource.plural): resource for resource in RESOURCES}
 BY_KIND = {(resource.api_version, resource.kind): resource for resource in RESOURCES}
 

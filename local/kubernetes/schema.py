@@ -29,6 +29,13 @@ _MESSAGES = {
     "NamespaceStatus": "phase:string=1 conditions:[]any=2",
     "ServiceAccount": "metadata:ObjectMeta=1 secrets:[]ObjectReference=2 imagePullSecrets:[]LocalObjectReference=3 "
     "automountServiceAccountToken:bool=4",
+    # No controller makes Pods of these: they are there to be read.
+    "Deployment": "metadata:ObjectMeta=1 spec:DeploymentSpec=2 status:any=3",
+    "DeploymentSpec": "replicas:int=1 selector:LabelSelector=2 template:any=3 strategy:any=4 minReadySeconds:int=5 "
+    "revisionHistoryLimit:int=6 paused:bool=7 progressDeadlineSeconds:int=9",
+    "StatefulSet": "metadata:ObjectMeta=1 spec:StatefulSetSpec=2 status:any=3",
+    "StatefulSetSpec": "replicas:int=1 selector:LabelSelector=2 template:any=3 volumeClaimTemplates:[]any=4 "
+    "serviceName:string=5 podManagementPolicy:string=6 updateStrategy:any=7 revisionHistoryLimit:int=8",
     "ObjectReference": "kind:string=1 namespace:string=2 name:string=3 uid:string=4 apiVersion:string=5 "
     "resourceVersion:string=6 fieldPath:string=7",
     "LocalObjectReference": "name:string=1",

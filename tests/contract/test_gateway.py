@@ -359,3 +359,30 @@ def test_a_kubeconfig_made_by_gcloud_works_and_the_others_stay(cloud: LocalCloud
     cloud.wait_for(lambda: f"later-{len(command)}" in contexts())
     assert {"central", "blue"} < contexts()
     assert any(name.startswith(("gke_", "connectgateway_")) for name in contexts())
+
+
+def _who(cloud: LocalCloud, membership: str, caller: str, another: str) -> tuple[int, str]:
+    """Who the cluster sees when `caller` wants to act as `another`."""
+    with _client(cloud, membership, caller) as api:
+        api.set_default_header("Impersonate-User", another)
+        try:
+            review: Any = client.AuthenticationV1Api(api).create_self_subject_review(client.V1SelfSubjectReview())
+        except client.ApiException as refused:
+            return int(refused.status or 0), json.loads(refused.body or "")["message"]
+        return 200, review.status.user_info.username
+
+
+def test_impersonation_on_gke_needs_its_permission(cloud: LocalCloud) -> None:
+    membership, person = f"{REGION}/memberships/blue", "as@example.com"
+    cloud.do("iam", "grant", person, FLEET, "gkehub.gateway.post")
+    status, message = _who(cloud, membership, person, ARGOCD)
+    assert (status, "cannot impersonate" in message) == (403, True)
+    cloud.do("iam", "grant", person, FLEET, "container.clusters.impersonate")
+    assert _who(cloud, membership, person, ARGOCD) == (200, ARGOCD)
+
+
+def test_impersonation_does_not_count_on_attached_clusters(cloud: LocalCloud, edge: str) -> None:
+    person = "admin@example.com"
+    cloud.do("iam", "grant", person, FLEET, "gkehub.gateway.post")
+    cloud.admit(edge, [person])
+    assert _who(cloud, edge, person, ARGOCD) == (200, person)

@@ -1,7 +1,7 @@
 """The methods of `google.pubsub.v1`: each request's message in, the answer's message out, for gRPC and REST alike.
 
 Field names and their meaning: google/pubsub/v1/pubsub.proto, by the official types. What the broker cannot do is refused
-with UNIMPLEMENTED, so that nobody believes in it; retention, expiration and a topic's other settings are accepted and not kept.
+with UNIMPLEMENTED, so that nobody believes in it; retention and a topic's other settings are accepted and not kept; expiration is kept and not done.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ def subscription_from(message: Any) -> Subscription:
     if message.HasField("dead_letter_policy"):
         letters = message.dead_letter_policy
         dead_letter = DeadLetterPolicy(letters.dead_letter_topic, letters.max_delivery_attempts or 5)
+    expires_after = Subscription.expires_after
+    if message.HasField("expiration_policy"):
+        expires_after = message.expiration_policy.ttl.ToTimedelta().total_seconds()
     return Subscription(
         name=message.name,
         topic=message.topic,
@@ -58,6 +61,7 @@ def subscription_from(message: Any) -> Subscription:
         retry=retry,
         dead_letter=dead_letter,
         labels=dict(message.labels),
+        expires_after=expires_after,
     )
 
 
@@ -82,6 +86,10 @@ def subscription_to(config: Subscription) -> Any:
         labels=config.labels,
         state=types.Subscription.State.ACTIVE,
     )
+    if config.expires_after:
+        message.expiration_policy.ttl.FromSeconds(round(config.expires_after))
+    else:
+        message.expiration_policy.SetInParent()
     if config.push:
         message.push_config.push_endpoint = config.push.endpoint
         if config.push.service_account:

@@ -1,0 +1,109 @@
+"""Quotas and what is used of them: Service Usage's limits, and Cloud Monitoring's count of requests to an API.
+
+Limits are the defaults that others report; `limits` may be changed. Requests are those that the local APIs have answered.
+Left out: every other metric, and the use of quotas, which nothing here enforces.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from local.google.wire import GoogleError, google_api, require
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.routing import BaseRoute
+
+    from local.google.faults import Calls
+    from local.google.iam import Iam
+    from local.google.platform import Projects
+
+Json = dict[str, Any]
+
+# Service -> metric, its unit, its limit. https://cloud.google.com/service-usage/docs/reference/rest/v1beta1/services.consumerQuotaMetrics
+DEFAULTS: dict[str, dict[str, tuple[str, int]]] = {
+    "gkehub.googleapis.com": {
+        "gkehub.googleapis.com/global_memberships": ("1/{project}", 250),
+        "gkehub.googleapis.com/regional_memberships": ("1/{project}/{region}", 50),
+    },
+    "connectgateway.googleapis.com": {"connectgateway.googleapis.com/requests": ("1/min/{project}", 2400)},
+}
+REQUESTS = "serviceruntime.googleapis.com/api/request_count"
+
+
+class Quotas:
+    """The limits of each API, by service and metric."""
+
+    def __init__(self) -> None:
+        self.limits = {service: dict(metrics) for service, metrics in DEFAULTS.items()}
+
+    def change(self, service: str, metric: str, limit: int) -> None:
+        """Set the limit of a metric."""
+        unit, _ = self.limits[service][metric]
+        self.limits[service][metric] = unit, limit
+
+
+def quota_routes(iam: Iam, projects: Projects, quotas: Quotas) -> Sequence[BaseRoute]:
+    """Return the routes of serviceusage.googleapis.com that tell limits."""
+
+    async def metrics(request: Request) -> JSONResponse:
+        project = projects.id(request.path_params["project"])
+        require(request, iam, "serviceusage.quotas.get", project)
+        service = request.path_params["service"]
+        parent = f"projects/{projects.number(project)}/services/{service}/consumerQuotaMetrics"
+
+        def one(metric: str, unit: str, limit: int) -> Json:
+            name = f"{parent}/{metric.replace('/', '%2F')}"
+            bucket = {"effectiveLimit": str(limit), "defaultLimit": str(limit)}
+            limits = [{"name": f"{name}/limits/x", "unit": unit, "metric": metric, "quotaBuckets": [bucket]}]
+            return {"name": name, "metric": metric, "displayName": metric, "consumerQuotaLimits": limits}
+
+        found = quotas.limits.get(service, {})
+        return JSONResponse({"metrics": [one(metric, unit, limit) for metric, (unit, limit) in found.items()]})
+
+    return [Route("/v1beta1/projects/{project}/services/{service}/consumerQuotaMetrics", metrics)]
+
+
+def monitoring_app(iam: Iam, projects: Projects, calls: Calls) -> Starlette:
+    """Return the application that answers for monitoring.googleapis.com: one metric, summed by minute."""
+
+    async def time_series(request: Request) -> JSONResponse:
+        project = projects.id(request.path_params["project"])
+        require(request, iam, "monitoring.timeSeries.list", project)
+        query = request.query_params
+        asked = query.get("filter", "")
+        if f'metric.type="{REQUESTS}"' not in asked:
+            raise GoogleError(404, f"Cannot find metric(s) that match {asked}.")
+        try:
+            start, end = (
+                datetime.fromisoformat(query[f"interval.{name}"]).timestamp() for name in ("startTime", "endTime")
+            )
+        except (KeyError, ValueError) as error:
+            raise GoogleError(400, f"Field interval had an invalid value: {error}.") from error
+        api = asked.partition('resource.labels.service="')[2].partition(".googleapis.com")[0]
+        minutes = Counter(
+            int(call.at // 60) for call in calls.since(start) if call.api == api and call.at < end and call.status
+        )
+        points = [
+            {
+                "interval": {"startTime": _time(minute), "endTime": _time(minute + 1)},
+                "value": {"int64Value": str(number)},
+            }
+            for minute, number in sorted(minutes.items(), reverse=True)
+        ]
+        metric = {"metric": {"type": REQUESTS}, "metricKind": "DELTA", "valueType": "INT64", "points": points}
+        return JSONResponse({"timeSeries": [metric]} if points else {})
+
+    return google_api([Route("/v3/projects/{project}/timeSeries", time_series)])
+
+
+def _time(minute: int) -> str:
+    return datetime.fromtimestamp(minute * 60, UTC).isoformat().replace("+00:00", "Z")
