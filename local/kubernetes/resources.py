@@ -50,7 +50,7 @@ RESOURCES = (
     Resource("", "namespaces", "Namespace", short=("ns",), returns_deleted=True, fields=("status.phase",)),
     Resource("", "secrets", "Secret", namespaced=True, fields=("type",)),
     Resource("", "serviceaccounts", "ServiceAccount", namespaced=True, short=("sa",), returns_deleted=True),
-    # Stored, and not enforced.
+    # Stored, and not enforced; a service account's dry run of what they match is refused.
     Resource(ADMISSION, "validatingadmissionpolicies", "ValidatingAdmissionPolicy"),
     Resource(ADMISSION, "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"),
     Resource(APPS, "deployments", "Deployment", namespaced=True, short=("deploy",)),
@@ -76,5 +76,6 @@ SERVICEACCOUNTS = BY_PLURAL["", "serviceaccounts"]
 CLUSTERROLES = BY_PLURAL[RBAC, "clusterroles"]
 CLUSTERROLEBINDINGS = BY_PLURAL[RBAC, "clusterrolebindings"]
 ROLES = BY_PLURAL[RBAC, "roles"]
+POLICIES = BY_PLURAL[ADMISSION, "validatingadmissionpolicies"]
 ROLEBINDINGS = BY_PLURAL[RBAC, "rolebindings"]
 STORED = tuple(resource for resource in RESOURCES if not resource.virtual)

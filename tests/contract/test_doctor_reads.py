@@ -1,4 +1,4 @@
-"""Limits by Service Usage and requests by Cloud Monitoring, read as their documentation says; and a subscription's expiration."""
+"""What ops doctor reads of the local cloud: limits, requests, expiration, the installation of Argo CD, dry runs."""
 
 from __future__ import annotations
 
@@ -93,3 +93,12 @@ def test_installation_of_argocd_can_be_read(cloud: LocalCloud) -> None:
         account["metadata"]["annotations"]["iam.gke.io/gcp-service-account"]
         == f"argocd@{FLEET}.iam.gserviceaccount.com"
     )
+
+
+def test_dry_run_that_a_policy_would_judge_is_refused(cloud: LocalCloud) -> None:
+    writer, secrets = f"write-secret@{FLEET}.iam.gserviceaccount.com", "/api/v1/namespaces/argocd/secrets"
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tried"}}
+    status, answer = cloud.through_gateway(writer, CENTRAL_MEMBERSHIP, "POST", f"{secrets}?dryRun=All", secret)
+    assert (status, answer["reason"]) == (501, "NotImplemented")
+    assert cloud.through_gateway(PERSON, CENTRAL_MEMBERSHIP, "POST", f"{secrets}?dryRun=All", secret)[0] == 201
+    assert cloud.kubernetes(CENTRAL_CLUSTER, "GET", f"{secrets}/tried")[0] == 404
