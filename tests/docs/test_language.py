@@ -18,10 +18,10 @@ LEFT_IN_DOCUMENTS = {
     "local/README.md": 5,
 }
 LEFT_IN_CODE = {
-    ("main.py", "functions/**/*.py", "shared/**/*.py"): 98,
-    ("ops/**/*.py",): 51,
-    ("local/**/*.py",): 120,
-    ("tests/**/*.py",): 600,
+    ("main.py", "functions/**/*.py", "shared/**/*.py"): 96,
+    ("ops/**/*.py",): 50,
+    ("local/**/*.py",): 36,
+    ("tests/**/*.py",): 120,
 }
 PLAIN = [path for path in documents() if path.as_posix() not in LEFT_IN_DOCUMENTS]
 
