@@ -125,7 +125,7 @@ def _parts(one: argparse.ArgumentParser) -> None:
         "--argocd",
         choices=["none", "real"],
         default="none",
-        help="real: Argo CD 3.2 beside it, with the fleet's stories of infra/argocd (needs --kube real)",
+        help="real: Argo CD beside it, with the fleet's stories of infra/argocd (needs --kube real)",
     )
 
 

@@ -1,8 +1,7 @@
 """Argo CD itself beside the local cloud: application controller, applicationset controller and repo server, with redis and git.
 
 They run as processes, not as Pods: they reach the central cluster by a kubeconfig, and the member clusters as in production,
-by the Secrets alone: token from the metadata server of Argo CD's identity, then through the gateway by https. The version
-is the newest that can be built as a Go dependency; it does not know `skip-reconcile` on clusters (3.4 does). Left out: the
+by the Secrets alone: token from the metadata server of Argo CD's identity, then through the gateway by https. Left out: the
 user interface and API server, notifications, dex.
 """
 
@@ -87,6 +86,7 @@ class ArgoCD:
             f"--metrics-address={HOST}",
             f"--metrics-port={_free_port()}",
             "--disable-tls",
+            "--client-ca-path=",  # its default is refused together with --disable-tls (argocd_repo_server.go of 3.6)
         ]
         kubeconfig = self._kubeconfig()
         self._given["KUBECONFIG"] = str(kubeconfig)

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-# No other Go is fetched behind a person's back, and no C compiler is asked for.
-_GO = {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+# No C compiler is needed. Each part is built by the Go that its go.mod names: where the machine has an older one, Go fetches
+# that release as a module and checks it like any module (https://go.dev/doc/toolchain).
+_GO = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+_FETCHES_TOOLCHAINS = (1, 21)  # the first Go release that does so
 
 
 class MissingError(RuntimeError):
@@ -35,7 +37,8 @@ class Part:
     module: str
     names: tuple[str, ...]
     programs: tuple[str, ...]  # that it needs beside it
-    data: str = ""  # a folder of the module, copied
+    data: str = ""  # a folder of the module, copied to `data`
+    scripts: tuple[str, ...] = ()  # files of the module that the program runs from its PATH
 
     @property
     def version(self) -> str:
@@ -43,8 +46,13 @@ class Part:
 
     @property
     def go(self) -> str:
-        """The oldest Go that builds it."""
+        """The Go release that builds it."""
         return _required(self, r"^go (\S+)")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of the `go` command."""
+        return os.environ | _GO | {"GOTOOLCHAIN": f"go{self.go}+auto"}
 
     @property
     def home(self) -> Path:
@@ -79,6 +87,7 @@ ARGOCD = Part(
     ),
     ("redis-server", "git"),
     data="manifests/crds",
+    scripts=("hack/git-verify-wrapper.sh",),
 )
 PARTS = {part.name: part for part in (KUBE_APISERVER, ARGOCD)}
 _CALLED = {
@@ -96,11 +105,10 @@ def cache() -> Path:
 def require(*parts: Part) -> None:
     """Say what this machine lacks to build and run the parts, if anything: all of it at once, in words for people."""
     lacks = [_CALLED[program] for part in parts for program in part.programs if shutil.which(program) is None]
-    if oldest := max((_number(part.go) for part in parts if not built(part)), default=None):
+    if not all(built(part) for part in parts):
         found = _go_version()
-        if found is None or _number(found) < oldest:
-            wanted = ".".join(map(str, oldest))
-            lacks.append(f"Go {wanted} or newer (https://go.dev/dl{'' if found is None else f'; here is {found}'})")
+        if found is None or _number(found) < _FETCHES_TOOLCHAINS:
+            lacks.append(f"Go 1.21 or newer (https://go.dev/dl{'' if found is None else f'; here is {found}'})")
     if lacks:
         names = " and ".join(part.name for part in parts)
         raise MissingError(f"a real {names} needs what is not here: {', '.join(lacks)}")
@@ -138,7 +146,7 @@ def _build(part: Part) -> None:
         done = subprocess.run(
             [*command, "-o", f"{folder}/program", "."],
             cwd=HERE / part.folder,
-            env=os.environ | _GO,
+            env=part.environment,
             check=False,
         )
         if done.returncode:
@@ -148,6 +156,10 @@ def _build(part: Part) -> None:
             (part.home / "data").mkdir(exist_ok=True)
             for file in (_module_folder(part) / part.data).iterdir():
                 shutil.copyfile(file, part.home / "data" / file.name)
+        for script in part.scripts:
+            copied = part.home / Path(script).name
+            shutil.copyfile(_module_folder(part) / script, copied)
+            copied.chmod(0o755)
         Path(folder, "program").rename(part.home / "program")
     for name in part.names:
         (part.home / name).unlink(missing_ok=True)
@@ -159,7 +171,7 @@ def _module_folder(part: Part) -> Path:
     asked = subprocess.run(
         ["go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", part.module],
         cwd=HERE / part.folder,
-        env=os.environ | _GO,
+        env=part.environment,
         capture_output=True,
         text=True,
         check=True,
@@ -172,7 +184,7 @@ def _go_version() -> str | None:
         return None
     asked = subprocess.run(
         ["go", "env", "GOVERSION"],
-        env=os.environ | _GO,
+        env=os.environ | _GO | {"GOTOOLCHAIN": "local"},
         capture_output=True,
         text=True,
         check=False,

@@ -3,8 +3,6 @@
 Argo CD fetches its token by `argocd-k8s-auth gcp` from the metadata server of its Google identity, goes through the gateway as
 that identity, and is let in by the ClusterRoleBinding that `grant_rbac` wrote. What it reads is `infra/argocd/`, from a git
 repository beside it. There are no nodes: the tests play the controllers that would report a Deployment as rolled out.
-
-Left out, because this Argo CD (3.2) does not know it: that `skip-reconcile` on a cluster stops its reconciliation.
 """
 
 from __future__ import annotations
@@ -96,11 +94,12 @@ def synced(cloud: Chain, story: str, cluster: str, where: Callable[[Json], bool]
 
 def roll_out(cloud: Chain, cluster: str) -> None:
     """Do what a cluster's controllers do: report Deployments and budgets as they should be, and collect what was pruned."""
-    _, found = cloud.kubernetes(cluster, "GET", "/api/v1/configmaps")
-    for one in found["items"]:
-        if one["metadata"].get("finalizers") == ["foregroundDeletion"]:
-            path = f"/api/v1/namespaces/{one['metadata']['namespace']}/configmaps/{one['metadata']['name']}"
-            cloud.kubernetes(cluster, "PATCH", path, {"metadata": {"finalizers": None}}, content_type=MERGE)
+    for kind in ("configmaps", "limitranges"):
+        _, found = cloud.kubernetes(cluster, "GET", f"/api/v1/{kind}")
+        for one in found["items"]:
+            if one["metadata"].get("finalizers") == ["foregroundDeletion"]:
+                path = f"/api/v1/namespaces/{one['metadata']['namespace']}/{kind}/{one['metadata']['name']}"
+                cloud.kubernetes(cluster, "PATCH", path, {"metadata": {"finalizers": None}}, content_type=MERGE)
     _, found = cloud.kubernetes(cluster, "GET", "/apis/apps/v1/deployments")
     for one in found["items"]:
         count, generation = one["spec"]["replicas"], one["metadata"]["generation"]
@@ -296,6 +295,104 @@ def test_what_argocd_rewrites_loses_nothing_and_our_next_write_changes_nothing(c
     assert cloud.manifest(cluster) == after
 
 
-@pytest.mark.skip(reason="left out: this Argo CD (3.2) does not know skip-reconcile on clusters; 3.4 and newer do")
-def test_a_held_cluster_is_not_reconciled() -> None:
-    """What is proven of it: the annotation stands in the Secret (tests/chain), and Kubernetes and Argo CD 3.2 keep it."""
+LIMITS = "/api/v1/namespaces/platform/limitranges/platform"
+NOTE = "/api/v1/namespaces/platform/limitranges/note"
+
+
+def hold(cloud: Chain, cluster: str) -> None:
+    """Take the label away that the selector asks for, and let one sweep hold the Secret."""
+    cloud.set_labels(cluster, {"argocd": "no"})
+    cloud.wait_quiet()
+    cloud.publish("sweep", {})
+    cloud.wait_for(lambda: cloud.held(cluster) == "not-wanted", AT_LAST, "the Secret held")
+
+
+def release_hold(cloud: Chain, cluster: str) -> None:
+    """Give the label back."""
+    cloud.set_labels(cluster, {"argocd": "yes"})
+    cloud.wait_for(lambda: not cloud.held(cluster), AT_LAST, "the hold released")
+
+
+def wait_until_argocd_heals(cloud: Chain, cluster: str) -> None:
+    """Make drift in a cluster that is not held and wait until Argo CD repairs it: one reconciliation has passed."""
+    assert cloud.kubernetes(cluster, "DELETE", LIMITS)[0] == 200
+    cloud.wait_for(lambda: cloud.kubernetes(cluster, "GET", LIMITS)[0] == 200, AT_LAST, "drift repaired")
+
+
+def apply_application(cloud: Chain, cluster: str) -> str:
+    """Create by hand an Application of one LimitRange, deleted with the Application; return the Application's name."""
+    folder = cloud.directory / "argocd" / "fleet" / "infra" / "argocd" / "workloads" / "note"
+    if not folder.exists():
+        folder.mkdir()
+        limit = {"type": "Pod", "max": {"cpu": "1"}}
+        note = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "note"}, "spec": {"limits": [limit]}}
+        (folder / "note.yaml").write_text(json.dumps(note))
+        subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
+        commit(cloud, "workloads/note/note.yaml", str)
+    like = application(cloud, "baseline-guardrails", cluster)["spec"]
+    source = like["source"] | {"path": "infra/argocd/workloads/note", "targetRevision": "main"}
+    name = f"by-hand-{name_of(cluster)}"
+    body = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
+        "metadata": {
+            "name": name,
+            "namespace": "argocd",
+            "finalizers": ["resources-finalizer.argocd.argoproj.io"],
+        },
+        "spec": like | {"source": source},
+    }
+    status, answer = cloud.kubernetes(CENTRAL, "POST", APPLICATIONS, body)
+    assert status == 201, answer
+    synced(cloud, "by-hand", cluster)
+    assert cloud.kubernetes(cluster, "GET", NOTE)[0] == 200
+    return name
+
+
+def test_held_cluster_is_not_reconciled_until_release(cloud: Chain) -> None:
+    held, other = (cloud.onboard(name, labels={"baseline": "standard"}) for name in ("held", "other"))
+    for cluster in (held, other):
+        synced(cloud, "baseline-guardrails", cluster)
+    hold(cloud, held)
+    assert cloud.kubernetes(held, "DELETE", LIMITS)[0] == 200
+    wait_until_argocd_heals(cloud, other)
+    assert cloud.kubernetes(held, "GET", LIMITS)[0] == 404
+    assert application(cloud, "baseline-guardrails", held)["status"]["sync"]["status"] == "Synced"  # as before the hold
+    release_hold(cloud, held)
+    cloud.wait_for(lambda: cloud.kubernetes(held, "GET", LIMITS)[0] == 200, AT_LAST, "drift repaired after the hold")
+
+
+def held_with_deletion_pending(cloud: Chain) -> tuple[str, str]:
+    """Return a held cluster and the name of its Application by hand, which a person has deleted since."""
+    held, other = (cloud.onboard(name, labels={"baseline": "standard"}) for name in ("held", "other"))
+    for cluster in (held, other):
+        synced(cloud, "baseline-guardrails", cluster)
+    name = apply_application(cloud, held)
+    hold(cloud, held)
+    assert cloud.kubernetes(CENTRAL, "DELETE", f"{APPLICATIONS}/{name}")[0] == 200
+    wait_until_argocd_heals(cloud, other)
+    assert "deletionTimestamp" in applications(cloud)[name]["metadata"]
+    assert cloud.kubernetes(held, "GET", NOTE)[0] == 200
+    return held, name
+
+
+def test_hold_postpones_deletion_and_release_carries_it_out(cloud: Chain) -> None:
+    held, name = held_with_deletion_pending(cloud)
+    release_hold(cloud, held)
+
+    def deleted() -> bool:
+        roll_out(cloud, held)
+        return name not in applications(cloud)
+
+    cloud.wait_for(deleted, AT_LAST, "the deletion carried out")
+    assert cloud.kubernetes(held, "GET", NOTE)[0] == 404
+
+
+def test_removal_while_held_drops_deletion_and_keeps_workloads(cloud: Chain) -> None:
+    held, name = held_with_deletion_pending(cloud)
+    since = datetime.fromisoformat(cloud.manifest(held)["metadata"]["annotations"]["fleet-registrar/held"].split()[1])
+    cloud.wait_for(lambda: (datetime.now(UTC) - since).total_seconds() > HOLD)
+    cloud.publish("sweep", {})
+    cloud.wait_for(lambda: cloud.secret(held) is None, AT_LAST, "the Secret removed")
+    cloud.wait_for(lambda: name not in applications(cloud), AT_LAST, "the Application gone")
+    assert cloud.kubernetes(held, "GET", NOTE)[0] == 200
