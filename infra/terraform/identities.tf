@@ -107,7 +107,7 @@ resource "google_organization_iam_member" "source" {
 
 # Argo CD's pods act as its Google identity: the two workloads that talk to clusters, and no other.
 resource "google_service_account_iam_member" "argocd" {
-  for_each = toset(["argocd-application-controller", "argocd-server"])
+  for_each = toset(var.argocd.service_accounts)
 
   service_account_id = google_service_account.identity[local.argocd].name
   role               = "roles/iam.workloadIdentityUser"

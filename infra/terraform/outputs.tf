@@ -3,6 +3,19 @@ output "identities" {
   value       = { for name, account in google_service_account.identity : name => account.email }
 }
 
+output "argocd_values" {
+  description = "Values of infra/argocd/values/values.yaml that Terraform knows. The unique ids are what a direct call to a cluster may show in place of an e-mail."
+  value = {
+    "namespace"            = var.argocd.namespace
+    "fleet-project"        = local.fleet_project
+    "fleet-project-number" = local.given["FLEET_PROJECT_NUMBER"]
+    "functions-domain"     = split("@", google_service_account.identity[local.argocd].email)[1]
+    "functions-ids"        = join(",", [for name in local.functions : google_service_account.identity[name].unique_id])
+    "argocd-identity"      = google_service_account.identity[local.argocd].email
+    "central-membership"   = var.central_membership
+  }
+}
+
 output "environment" {
   description = "The functions' settings, as `python -m ops` reads them: terraform output -json environment."
   value       = local.given

@@ -2,13 +2,15 @@ variable "argocd" {
   description = <<-EOT
     Argo CD on the central cluster: its namespace; the ClusterRole that its identity is bound to in every cluster; the project whose
     Workload Identity pool its pods have (the central cluster's project, or the fleet project with fleet Workload Identity; the fleet
-    project where nothing is said); whether its web terminal may open sessions through the gateway.
+    project where nothing is said); whether its web terminal may open sessions through the gateway; the Kubernetes service accounts of
+    its server and application controller, which have its identity (the Argo CD operator puts the ArgoCD's name before them).
   EOT
   type = object({
     namespace                 = optional(string, "argocd")
     cluster_role              = optional(string, "cluster-admin")
     workload_identity_project = optional(string)
     terminal                  = optional(bool, false)
+    service_accounts          = optional(list(string), ["argocd-application-controller", "argocd-server"])
   })
   default  = {}
   nullable = false
