@@ -278,6 +278,15 @@ def test_argo_cds_two_workloads_act_as_its_identity_and_no_other_does(full: Plan
         assert binding["service_account_id"].endswith("/argocd@my-run.iam.gserviceaccount.com")
 
 
+def test_the_service_accounts_of_an_operators_argo_cd_can_be_named(module: Module) -> None:
+    named = ["argocd-argocd-application-controller", "argocd-argocd-server"]
+    planned = module.plan(**LEAST, argocd={"service_accounts": named})
+    bindings = planned.named("google_service_account_iam_member", "argocd").values()
+    assert {binding["member"] for binding in bindings} == {
+        f"serviceAccount:my-fleet.svc.id.goog[argocd/{name}]" for name in named
+    }
+
+
 def test_a_sweep_is_asked_for_with_a_body(plan: Plan) -> None:
     (job,) = plan.of("google_cloud_scheduler_job")
     assert job["pubsub_target"] == [
