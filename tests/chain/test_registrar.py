@@ -79,19 +79,27 @@ def _reads(cloud: Chain, kind: str, function: str) -> int:
     return cloud.through_gateway(email(function), MEMBERSHIPS[kind], "GET", SECRETS)[0]
 
 
+def _label(cloud: Chain, cluster: str, key: str) -> str | None:
+    found = cloud.secret(cluster)
+    return found["labels"].get(key) if found else None
+
+
 def test_the_folder_alone_lets_the_functions_in(kind: str, cloud: Chain, folder: Path) -> None:
     """Without it every function is refused; with it clusters come and go, of other projects and attached ones too."""
     _kubectl(cloud, "delete", "--ignore-not-found", "-k", str(folder))
     assert [_reads(cloud, kind, function) for function in WITH_SECRETS] == [403] * len(WITH_SECRETS)
     _kubectl(cloud, "apply", "-k", str(folder))
-    for function in WITH_SECRETS:
-        cloud.wait_for(lambda name=function: _reads(cloud, kind, name) == 200, 20, f"{function} let in")
+    cloud.wait_for(
+        lambda: [_reads(cloud, kind, function) for function in WITH_SECRETS] == [200] * len(WITH_SECRETS),
+        20,
+        "every function admitted",
+    )
     assert _reads(cloud, kind, "grant-rbac") == 403
     cluster = cloud.create_cluster(fresh("blue"), project=APPS, labels={"env": "dev"})
     edge = str(cloud.do("cloud", "attach", name=fresh("edge"), admit=True))
     cloud.onboarded(cluster, edge)
     cloud.set_labels(cluster, {"env": "prod"})
-    cloud.wait_for(lambda: cloud.secret(cluster)["labels"]["env"] == "prod", 45, "the label change")  # type: ignore[index]
+    cloud.wait_for(lambda: _label(cloud, cluster, "env") == "prod", 45, "the label change")
     cloud.delete_cluster(cluster)
     cloud.offboarded(cluster)
     assert edge in cloud.listed()
