@@ -70,6 +70,8 @@ def other_texts(path: Path, source: str | None = None) -> list[Told]:
         ):
             text = re.sub(r"\$\{[^}]*\}", shell.OPEN, message[1]).replace('\\"', '"')
             found.append(Told(f"{path}:{number}", text, said=True))
+        elif "`" in line:  # a line of a longer message
+            found.append(Told(f"{path}:{number}", re.sub(r"\$\{[^}]*\}", shell.OPEN, line), said=False))
         elif after := re.search(r"\s#+ (.*)", line):
             found.append(Told(f"{path}:{number}", after[1], said=False))
     return found

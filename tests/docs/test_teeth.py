@@ -32,6 +32,10 @@ WRONG_COMMANDS = {
     "gcloud projects": Code.GCLOUD,
     "kubectl get secrets --show-lables": Code.KUBECTL,
     "kubectl -n argocd gett secrets": Code.KUBECTL,
+    "kubectl -n argocd get secrts -l a=b": Code.KUBECTL,
+    "kubectl get clusterroles,clusterrolebinding,clusterol": Code.KUBECTL,
+    "kubectl auth can-i list secert -n argocd": Code.KUBECTL,
+    "kubectl -n argocd rollout status deploymnt/argocd-server": Code.KUBECTL,
     "kubectl auth cani list secrets": Code.KUBECTL,
     "kubectl -n argocd rollout stat deployment/argocd-server": Code.KUBECTL,
     "kubectl apply -k infra/argocd/overlays/gkee": Code.FILE,
@@ -56,6 +60,8 @@ RIGHT_COMMANDS = [
     "gcloud alpha builds approve BUILD --location europe-west1",
     "gcloud container clusters create blue --region europe-west1 --labels env=prod",
     "kubectl -n argocd get secrets --show-labels --watch",
+    "kubectl -n argocd rollout status deployment/argocd-server statefulset/argocd-application-controller",
+    "kubectl auth can-i list secrets -n argocd --as you@example.com",
     "kubectl diff --server-side -k infra/argocd/overlays/gke",
     "terraform -chdir=infra/terraform output -json environment | jq -r 'to_entries[]'",
     "git pull && make check",
@@ -185,6 +191,7 @@ def test_a_wrong_command_in_a_python_source_is_found(source: str, code: Code) ->
     {
         'error_message = "run `make pakage` first"': Code.MAKE,
         "# `python -m ops adoptt` does\n# it": Code.OPTION,
+        "  Run `ops adoptt` first.\n  EOT": Code.OPTION,
         'content = "`gcloud iam service-accounts disabel x` stops it"': Code.GCLOUD,
     }.items(),
 )

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.docs import sources, tools
 from tests.docs.reading import SHELL, Document, documents, read
+from tests.docs.test_documents import show
 from tests.docs.walk import reader
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ WALKED = [name for name, document in DOCUMENTS.items() if any(block.runs_locally
 def test_a_reader_can_follow_the_document(name: str, tmp_path: Path) -> None:
     with reader(tmp_path) as one:
         one.read(DOCUMENTS[name])
+    found = tools.faults(sources.commands(one.printed))
+    assert not found, show(found)
     if one.left_out:
         pytest.skip(f"left out, because the tools are not installed here: {'; '.join(one.left_out)}")
 

@@ -11,6 +11,7 @@ import functools
 import importlib
 import importlib.util
 import io
+import itertools
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from local.kubernetes.resources import RESOURCES
 from tests.docs import paths
 from tests.docs.reading import ROOT
 from tests.docs.shell import OPEN, Command
@@ -277,9 +279,56 @@ def kubectl_faults(commands: Sequence[Command]) -> list[Fault]:
         # Twice: a flag that lacks its value takes the first as such.
         ran = _run("kubectl", *words[:at], "--help", "--help", *words[at:])
         why = ran.stderr.strip().partition("\n")[0] if ran.returncode else _subcommand_fault(words, ran.stdout)
-        if why:
+        if why := why or _kind_fault(words):
             found.append(_fault(Code.KUBECTL, command, why))
     return found
+
+
+# Where kubectl expects kinds, and the flags whose value is the next word.
+_BEFORE_KINDS = (
+    "get",
+    "describe",
+    "delete",
+    "label",
+    "annotate",
+    "patch",
+    "edit",
+    "wait",
+    "status",
+    "restart",
+    "can-i",
+)
+_WITH_VALUE = {
+    "-n",
+    "-l",
+    "-o",
+    "-f",
+    "-k",
+    "-p",
+    "--namespace",
+    "--context",
+    "--selector",
+    "--output",
+    "--as",
+    "--for",
+}
+# Kinds that the embedded Kubernetes API does not serve.
+_MORE_KINDS = ("pod", "deployment", "statefulset", "service", "node", "application", "applicationset", "appproject")
+
+
+def _kind_fault(words: list[str]) -> str:
+    """The first kind in a command that neither Kubernetes nor Argo CD has; only a server could tell kubectl."""
+    names = [word for before, word in itertools.pairwise(["", *words]) if word[:1] != "-" and before not in _WITH_VALUE]
+    at = next((number for number, word in enumerate(names, 1) if word in _BEFORE_KINDS), None)
+    asked = names[at + (names[at - 1] == "can-i") :][:1] if at else []
+    kinds = [kind for word in asked for kind in word.partition("/")[0].partition(".")[0].split(",") if kind != OPEN]
+    return next((f"there is no kind {kind!r}" for kind in kinds if kind.lower() not in _kinds()), "")
+
+
+@functools.cache
+def _kinds() -> frozenset[str]:
+    served = {name for one in RESOURCES for name in (one.plural, one.kind.lower(), *one.short)}
+    return frozenset(served | {name + ending for name in _MORE_KINDS for ending in ("", "s")})
 
 
 def _subcommand_fault(words: list[str], manual: str) -> str:

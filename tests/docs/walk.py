@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from local.control import LocalCloud
-from tests.docs import paths, shell
+from tests.docs import paths, shell, sources
 from tests.docs.reading import ROOT, Document
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Reader:
 
     home: Path
     left_out: list[str] = field(default_factory=list)
+    printed: list[sources.Told] = field(default_factory=list)
     cloud: LocalCloud | None = None
     _terminal: subprocess.Popen[str] | None = None
     _up: subprocess.Popen[str] | None = None
@@ -76,6 +77,8 @@ class Reader:
         fine = {0, 2} if ANSWERS.search(statement) else {0, 124} if "--watch" in statement else {0}
         assert code in fine, f"exit code {code}: {statement}\n{output}"
         assert NOTHING not in output, f"{statement}: {output}"
+        if " -m ops " in statement:
+            self.printed += [sources.Told(f"{statement}:0", line, said=True) for line in output.splitlines()]
         self._wait_for_what_was_asked(statement)
         return output
 
