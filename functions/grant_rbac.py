@@ -12,24 +12,24 @@ import time
 from shared.clients.observe import membership_of, read_subject
 from shared.clients.ports import Services
 from shared.decisions import rbac, steps
-from shared.decisions.outcomes import not_admitted, without_acting
-from shared.decisions.rbac import Difference, Object
-from shared.decisions.steps import Move
+from shared.decisions.outcomes import access_denied, no_op
+from shared.decisions.rbac import Drift, Object
+from shared.decisions.steps import Action
 from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import PermanentError, RefusedError, RetryableError
-from shared.values.messages import Next, Outcome, Request
+from shared.values.messages import Outcome, OutgoingMessage, StepRequest
 from shared.values.model import Cluster, Membership
 
 
-def run(asked: Request, services: Services) -> Outcome:
+def run(request: StepRequest, services: Services) -> Outcome:
     """Do the step for what the message names."""
-    subject = read_subject(asked, services)
+    subject = read_subject(request, services)
     move = steps.GRANT[subject.state]
-    if move is not Move.ONBOARD:
-        return without_acting(move, subject, services.settings)
+    if move is not Action.ONBOARD:
+        return no_op(move, subject, services.settings)
     membership = subject.membership
     if isinstance(subject.cluster, Cluster):
-        membership = membership_of(subject.cluster, subject.asked.membership, services)
+        membership = membership_of(subject.cluster, subject.request.membership, services)
     assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is wanted has one
     url = services.settings.gateway_url(membership.name, gke=membership.cluster is not None)
     try:
@@ -37,14 +37,14 @@ def run(asked: Request, services: Services) -> Outcome:
     except RefusedError as error:
         if membership.cluster is not None:
             raise
-        raise not_admitted(membership, services.gateway.identity, error) from error
-    following = Request(subject.asked.cluster, membership.name, granted=services.settings.grant)
+        raise access_denied(membership, services.gateway.identity, error) from error
+    following = StepRequest(subject.request.cluster, membership.name, granted=services.settings.grant)
     reason = (
         f"{services.settings.argocd_service_account} may use {subject.name} as {services.settings.argocd_cluster_role}"
     )
     decision = Decision.GRANTED if did else Decision.UNCHANGED
     message = f"{did or 'the binding is up to date'}: {reason}"
-    return Outcome(decision, subject.state, message, (Next("write-secret", following),))
+    return Outcome(decision, subject.state, message, (OutgoingMessage("write-secret", following),))
 
 
 def _granted(url: str, services: Services, *, attached: bool) -> str:
@@ -70,15 +70,15 @@ def _made(url: str, wanted: Object, services: Services) -> str:
     collection = rbac.collection(wanted)
     standing = services.gateway.get(url, collection, name)
     match rbac.compare(standing, wanted):
-        case Difference.NONE:
+        case Drift.NONE:
             return ""
-        case Difference.MISSING:
+        case Drift.MISSING:
             services.gateway.create(url, collection, wanted)
             return f"made {wanted['kind']} {name}"
-        case Difference.CHANGED if standing is not None:
+        case Drift.CHANGED if standing is not None:
             services.gateway.patch(url, collection, name, rbac.patch(standing, wanted))
             return f"mended {wanted['kind']} {name}"
-        case Difference.OTHER_ROLE if standing is not None:
+        case Drift.OTHER_ROLE if standing is not None:
             services.gateway.delete(url, collection, name, rbac.version(standing))
             services.gateway.create(url, collection, wanted)
             return f"made {wanted['kind']} {name} anew, for another role"

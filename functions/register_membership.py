@@ -9,28 +9,28 @@ from __future__ import annotations
 from shared.clients.observe import read_cluster, read_subject
 from shared.clients.ports import Services
 from shared.decisions import steps
-from shared.decisions.outcomes import without_acting
-from shared.decisions.steps import Found, Move
+from shared.decisions.outcomes import no_op
+from shared.decisions.steps import Action, MembershipAction
 from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import PermanentError, RetryableError, TakenError
-from shared.values.messages import Next, Outcome, Request
+from shared.values.messages import Outcome, OutgoingMessage, StepRequest
 from shared.values.model import Cluster, Membership, State, state_of_cluster
 
 
-def run(asked: Request, services: Services) -> Outcome:
+def run(request: StepRequest, services: Services) -> Outcome:
     """Do the step for what the message names."""
-    subject = read_subject(asked, services)
+    subject = read_subject(request, services)
     move = steps.REGISTER[subject.state]
-    if move is not Move.ONBOARD:
-        return without_acting(move, subject, services.settings)
+    if move is not Action.ONBOARD:
+        return no_op(move, subject, services.settings)
     if isinstance(subject.cluster, Cluster):
         membership, decision = _registered(subject.cluster, services)
-        following = Request(subject.cluster.name, membership.name)
+        following = StepRequest(subject.cluster.name, membership.name)
     else:
-        following, decision = Request(membership=subject.asked.membership), Decision.UNCHANGED
+        following, decision = StepRequest(membership=subject.request.membership), Decision.UNCHANGED
     did = "was registered" if decision is Decision.REGISTERED else "is in the fleet"
     message = f"{following.membership} {did}: {subject.name} is {subject.state.text}"
-    return Outcome(decision, subject.state, message, (Next("grant-rbac", following),))
+    return Outcome(decision, subject.state, message, (OutgoingMessage("grant-rbac", following),))
 
 
 def _registered(cluster: Cluster, services: Services) -> tuple[Membership, Decision]:
@@ -45,18 +45,18 @@ def _registered(cluster: Cluster, services: Services) -> tuple[Membership, Decis
             if found is None:
                 raise
     match steps.membership_for(cluster, found):
-        case Found.USE:
+        case MembershipAction.USE:
             return found, Decision.UNCHANGED
-        case Found.REPLACE:
+        case MembershipAction.REPLACE:
             _delete_earlier(cluster, found, services)
             return _ready(services.fleet.create(own, cluster)), Decision.REGISTERED
-        case Found.IN_THE_WAY:
+        case MembershipAction.UNMANAGED:
             raise PermanentError(
                 f"{found.name} is in the way of {cluster.name}: it names {found.cluster or 'no GKE cluster'} and is not ours;"
                 " it is left alone. Unregister it, then publish again",
                 ErrorCode.UNMANAGED_MEMBERSHIP,
             )
-        case Found.WAIT:
+        case MembershipAction.WAIT:
             raise RetryableError(
                 f"{found.name} of {cluster.name} is {found.state}: not ready yet", ErrorCode.MEMBERSHIP_NOT_READY
             )
@@ -74,7 +74,7 @@ def _delete_earlier(cluster: Cluster, found: Membership, services: Services) -> 
     looks like an earlier one's. So both are read again, the membership directly before it is deleted.
     """
     again = read_cluster(cluster.name, services)
-    if state_of_cluster(again, services.settings, services.central_cluster) is not State.WANTED:
+    if state_of_cluster(again, services.settings, services.central_cluster) is not State.SELECTED:
         raise RetryableError(
             f"{cluster.name} is not alive and wanted any more: looked at again", ErrorCode.NOT_SELECTED
         )

@@ -9,44 +9,46 @@ from __future__ import annotations
 from shared.clients.observe import find_membership, read_subject
 from shared.clients.ports import Services
 from shared.decisions import rbac, steps
-from shared.decisions.outcomes import not_admitted, why, without_acting
-from shared.decisions.steps import Move
+from shared.decisions.outcomes import access_denied, no_op, why
+from shared.decisions.steps import Action
 from shared.values.codes import Decision
 from shared.values.errors import RefusedError
-from shared.values.messages import Next, Outcome, Request
+from shared.values.messages import Outcome, OutgoingMessage, StepRequest
 from shared.values.model import Cluster, Membership
 from shared.values.target import Subject
 
 
-def run(asked: Request, services: Services) -> Outcome:
+def run(request: StepRequest, services: Services) -> Outcome:
     """Do the step for what the message names."""
-    secret = services.central.secret_of(asked.cluster, asked.membership)
-    subject = read_subject(asked, services, has_secret=secret is not None)
-    if subject.asked.cluster is not None and asked.cluster is None:
-        secret = services.central.secret_of(subject.asked.cluster, None)
+    secret = services.central.secret_of(request.cluster, request.membership)
+    subject = read_subject(request, services, has_secret=secret is not None)
+    if subject.request.cluster is not None and request.cluster is None:
+        secret = services.central.secret_of(subject.request.cluster, None)
     move = steps.revoke(subject.state, secret_left=secret is not None)
-    if move not in (Move.REVOKE, Move.HAND_ON):
-        if secret is not None and move is Move.NOTHING:
+    if move not in (Action.REVOKE, Action.CONTINUE):
+        if secret is not None and move is Action.NOTHING:
             message = f"nothing to do: Secret {secret.name} of {subject.name} is still there"
             return Outcome(Decision.NO_OP, subject.state, message)
-        return without_acting(move, subject, services.settings)
+        return no_op(move, subject, services.settings)
     reason = why(subject, services.settings)
     try:
         decision, did = Decision.NO_BINDING, "no cluster is left to revoke anything in"
-        if move is Move.REVOKE:
+        if move is Action.REVOKE:
             decision, did = _revoked(subject, services)
     except RefusedError as error:
         if not isinstance(subject.membership, Membership):
             raise
-        raise not_admitted(subject.membership, services.gateway.identity, error) from error
-    following = (Next("unregister-membership", Request(subject.asked.cluster, subject.asked.membership)),)
+        raise access_denied(subject.membership, services.gateway.identity, error) from error
+    following = (
+        OutgoingMessage("unregister-membership", StepRequest(subject.request.cluster, subject.request.membership)),
+    )
     return Outcome(decision, subject.state, f"{did}: {reason}", following)
 
 
 def _revoked(subject: Subject, services: Services) -> tuple[Decision, str]:
     """Delete our objects, the binding first; what does not carry our label is left alone."""
     if isinstance(subject.cluster, Cluster):
-        membership = find_membership(subject.cluster, subject.asked.membership, services)
+        membership = find_membership(subject.cluster, subject.request.membership, services)
     else:
         membership = subject.membership if isinstance(subject.membership, Membership) else None
     if membership is None:
@@ -60,7 +62,7 @@ def _revoked(subject: Subject, services: Services) -> tuple[Decision, str]:
         standing = services.gateway.get(url, collection, name)
         if standing is None:
             continue
-        if not rbac.is_ours(standing):
+        if not rbac.is_managed(standing):
             did.append(f"left {wanted['kind']} {name}, which is not ours")
             continue
         services.gateway.delete(url, collection, name, rbac.version(standing))

@@ -39,8 +39,8 @@ def run(message: Message, services: Services, trace: str) -> Plan:
     scope = messages.parse_scope(message.data, services.settings)
     plan = planned(scope, services)
     _tell(plan, services.settings, trace)
-    attributes = {"asked-by": "sweep", "cause": messages.cut(f"sweep {message.id}"), "traceparent": trace}
-    for ask in plan.asks:
+    attributes = {"asked-by": "sweep", "cause": messages.truncate(f"sweep {message.id}"), "traceparent": trace}
+    for ask in plan.requests:
         services.bus.publish_object(ask.next.topic, ask.next.body(), attributes)
     return plan
 
@@ -58,22 +58,22 @@ def planned(scope: Scope, services: Services) -> Plan:
 def _tell(plan: Plan, settings: Settings, trace: str) -> None:
     """One line for the whole, one for each request and each thing left alone, one CRITICAL line for a brake that holds."""
     line = functools.partial(logs.line, step=STEP, project=settings.pubsub_project, trace=trace)
-    for ask in plan.asks:
+    for ask in plan.requests:
         labels = logs.names(ask.next.request)
         text = f"asks {ask.next.topic} about {ask.subject}: {ask.reason}"
         line("INFO", message=text, labels=labels, decision=Decision.REQUESTED, code=ask.code, kind=ask.kind)
-    for report in plan.reports[:MOST_REPORTS]:
+    for report in plan.findings[:MOST_REPORTS]:
         text = f"{report.subject}: {report.text}"
         line("WARNING", message=text, decision=Decision.REPORTED, code=report.code)
-    if plan.braked:
-        subjects = sorted({ask.subject for ask in plan.braked})
+    if plan.blocked:
+        subjects = sorted({ask.subject for ask in plan.blocked})
         release = f'gcloud pubsub topics publish sweep --message=\'{{"release":"{plan.hash}"}}\''
         text = (
             f"the brake holds: {len(subjects)} clusters would be held or lose a label key, {plan.allowed} are allowed"
             f" (MAX_REMOVALS); none of it is asked for. If it is right, release exactly this plan: {release}"
         )
-        braked = [f"{ask.subject}: {ask.reason}" for ask in plan.braked]
-        line("CRITICAL", message=text, decision=Decision.LIMITED, hash=plan.hash, braked=braked[:1000])
+        blocked = [f"{ask.subject}: {ask.reason}" for ask in plan.blocked]
+        line("CRITICAL", message=text, decision=Decision.LIMITED, hash=plan.hash, blocked=blocked[:1000])
     counts = ", ".join(f"{number} {kind}" for kind, number in sorted(plan.counts.items())) or "nothing"
-    left = f"; {len(plan.reports)} reported" if plan.reports else ""
-    line("INFO", message=f"asked for {counts}{left}", decision=Decision.SWEPT, asked=dict(plan.counts))
+    left = f"; {len(plan.findings)} reported" if plan.findings else ""
+    line("INFO", message=f"asked for {counts}{left}", decision=Decision.SWEPT, request=dict(plan.counts))

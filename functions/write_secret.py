@@ -10,49 +10,55 @@ from __future__ import annotations
 from shared.clients.observe import membership_of, read_subject
 from shared.clients.ports import Services
 from shared.decisions import secret_plan, steps
-from shared.decisions.outcomes import without_acting
+from shared.decisions.outcomes import no_op
 from shared.decisions.secret_plan import Plan
-from shared.decisions.steps import Move
-from shared.values.cluster_secret import CLUSTER_HASH, MARK, MEMBERSHIP_HASH, ClusterSecret
+from shared.decisions.steps import Action
+from shared.values.cluster_secret import CLUSTER_HASH, MANAGED_BY_LABEL, MEMBERSHIP_HASH, ClusterSecret
 from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import ConflictError, PermanentError, RetryableError
-from shared.values.messages import Next, Outcome, Request, Severity
+from shared.values.messages import Outcome, OutgoingMessage, Severity, StepRequest
 from shared.values.model import Cluster, Membership, State
 from shared.values.target import Subject
 
 
-def run(asked: Request, services: Services) -> Outcome:
+def run(request: StepRequest, services: Services) -> Outcome:
     """Do the step for what the message names."""
-    secret = services.central.secret_of(asked.cluster, asked.membership)
-    subject = read_subject(asked, services, has_secret=secret is not None)
-    if asked.cluster is None and subject.asked.cluster is not None:
+    secret = services.central.secret_of(request.cluster, request.membership)
+    subject = read_subject(request, services, has_secret=secret is not None)
+    if request.cluster is None and subject.request.cluster is not None:
         # The membership of a GKE cluster leads to that cluster's Secret, which is found by the cluster.
-        return run(subject.asked, services)
+        return run(subject.request, services)
     move = steps.write(subject.state, secret)
-    if move is not Move.WRITE:
-        return without_acting(move, subject, services.settings)
+    if move is not Action.WRITE:
+        return no_op(move, subject, services.settings)
     return _write(subject, secret, services)
 
 
 def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -> Outcome:
-    asked, settings = subject.asked, services.settings
+    request, settings = subject.request, services.settings
     cluster = subject.cluster if isinstance(subject.cluster, Cluster) else None
-    membership = membership_of(cluster, asked.membership, services) if cluster else subject.membership
+    membership = membership_of(cluster, request.membership, services) if cluster else subject.membership
     assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is wanted has one
     if cluster is None and secret is not None and secret.cluster is not None:
         raise RetryableError(
             f"Secret {secret.name} speaks of {secret.cluster}, and {membership.name} of an attached cluster",
             ErrorCode.MEMBERSHIP_MISMATCH,
         )
-    if asked.granted and asked.granted != settings.grant:
+    if request.granted and request.granted != settings.grant:
         raise RetryableError(
-            f"granted is {asked.granted!r}, the settings say {settings.grant!r}: the grant must be made again",
+            f"granted is {request.granted!r}, the settings say {settings.grant!r}: the grant must be made again",
             ErrorCode.STALE_GRANT,
         )
     plan = secret_plan.plan(
-        secret, cluster, membership, settings, granted=bool(asked.granted), drop=asked.drop_labels, now=services.now()
+        secret,
+        cluster,
+        membership,
+        settings,
+        granted=bool(request.granted),
+        drop=request.drop_labels,
+        now=services.now(),
     )
-    both = Request(asked.cluster, membership.name)
+    both = StepRequest(request.cluster, membership.name)
     if plan.create is not None:
         _create(plan, services)
         if (turned := _look_again(subject, services)) is not None:
@@ -66,8 +72,8 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
     severity: Severity = "WARNING" if plan.warnings else "INFO"
     if plan.needs_grant:
         message = f"{did}; the rest needs the grant: {reason}"
-        return Outcome(Decision.NEEDS_GRANT, subject.state, message, (Next("grant-rbac", both),), severity)
-    following = (Next("cluster-onboarded", both, changed),)
+        return Outcome(Decision.NEEDS_GRANT, subject.state, message, (OutgoingMessage("grant-rbac", both),), severity)
+    following = (OutgoingMessage("cluster-onboarded", both, changed),)
     return Outcome(decision, subject.state, f"{did}: {reason}", following, severity)
 
 
@@ -76,8 +82,8 @@ def _create(plan: Plan, services: Services) -> None:
     assert plan.create is not None  # noqa: S101 - for the type checker
     name = plan.create["metadata"]["name"]
     server = plan.server
-    for other in services.central.foreign():
-        if other.in_the_way_of(name, server):
+    for other in services.central.unmanaged():
+        if other.clashes_with(name, server):
             raise PermanentError(
                 f"Secret {other.name} is not ours and has the same server or name as {name}: Argo CD would take the two for"
                 " one. It is left alone; delete it, or take it over, then publish again",
@@ -89,11 +95,11 @@ def _create(plan: Plan, services: Services) -> None:
         named = services.central.secret_named(name)
         hashes = plan.create["metadata"]["labels"]
         if named is None or all(
-            named.labels.get(key) == hashes.get(key) for key in (MARK, MEMBERSHIP_HASH, CLUSTER_HASH)
+            named.labels.get(key) == hashes.get(key) for key in (MANAGED_BY_LABEL, MEMBERSHIP_HASH, CLUSTER_HASH)
         ):
             raise
         raise PermanentError(
-            f"a Secret named {name} is there and does not carry our marks ({MARK}, {MEMBERSHIP_HASH}): it is left alone;"
+            f"a Secret named {name} is there and does not carry our marks ({MANAGED_BY_LABEL}, {MEMBERSHIP_HASH}): it is left alone;"
             " mend or delete it, then publish again",
             ErrorCode.UNMANAGED_SECRET,
         ) from None
@@ -101,7 +107,7 @@ def _create(plan: Plan, services: Services) -> None:
 
 def _look_again(subject: Subject, services: Services) -> Outcome | None:
     """Look once more whether the cluster is still alive: its deletion may have passed by before the Secret was there."""
-    again = read_subject(Request(subject.asked.cluster, subject.asked.membership), services, has_secret=True)
-    if again.state in (State.GONE, State.GOING):
-        return without_acting(Move.TO_REMOVE, again, services.settings)
+    again = read_subject(StepRequest(subject.request.cluster, subject.request.membership), services, has_secret=True)
+    if again.state in (State.DELETED, State.DELETING):
+        return no_op(Action.TO_REMOVE, again, services.settings)
     return None

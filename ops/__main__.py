@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS
 from ops.terminal import MistakeError, one_line
-from shared.values.errors import FaultError
+from shared.values.errors import ReconcileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough; Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (MistakeError, FaultError) as error:
+    except (MistakeError, ReconcileError) as error:
         print(f"ops: {one_line(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

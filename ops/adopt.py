@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ops.adoption import Adoption, matched
+from ops.adoption import Adoption, match_secrets
 from ops.pace import paced
 from ops.survey import connected, operator, survey
-from ops.terminal import Progress, counted, table
+from ops.terminal import Progress, pluralize, table
 from shared.runtime.services import Services
-from shared.values.errors import FaultError
-from shared.values.messages import cut
+from shared.values.errors import ReconcileError
+from shared.values.messages import truncate
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def run(options: argparse.Namespace) -> int:
     """Take over what matches; 1 when some of it failed."""
     services = connected()
-    adoptions, left = matched(survey(services), services.settings, change_server=options.change_server)
+    adoptions, left = match_secrets(survey(services), services.settings, change_server=options.change_server)
     if adoptions:
         rows = [
             (one.secret.name, str(one.request.cluster or one.request.membership), one.known_by, "; ".join(one.notes))
@@ -36,12 +36,12 @@ def run(options: argparse.Namespace) -> int:
         print("Nothing to take over.")
         return 0
     if options.dry_run:
-        print(f"Would take over {counted(len(adoptions), 'Secret')}; nothing was written or published.")
+        print(f"Would take over {pluralize(len(adoptions), 'Secret')}; nothing was written or published.")
         return 0
     failed = take_over(adoptions, services, options.rate)
     for secret, why in failed:
         print(f"not taken over: {secret}: {why}")
-    taken = counted(len(adoptions) - len(failed), "Secret")
+    taken = pluralize(len(adoptions) - len(failed), "Secret")
     print(f"Took over {taken}; the chain completes them. What still differs: python -m ops plan")
     return 1 if failed else 0
 
@@ -51,14 +51,14 @@ def take_over(adoptions: list[Adoption], services: Services, a_minute: int) -> l
 
     A Secret that was marked and could not be asked for is completed by the next sweep.
     """
-    attributes = {"cause": cut(f"adopt by {operator(services)}")}
+    attributes = {"cause": truncate(f"adopt by {operator(services)}")}
     progress = Progress(len(adoptions), "Secrets taken over")
     failed = []
     for one in paced(adoptions, a_minute):
         try:
             services.central.patch(one.secret, one.patch)
             services.bus.publish_object(one.next.topic, one.next.body(), attributes)
-        except FaultError as error:
+        except ReconcileError as error:
             failed.append((one.secret.name, str(error)))
         progress.step()
     return failed

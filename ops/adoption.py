@@ -15,12 +15,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ops.survey import Name, Survey, secrets_of
+from ops.survey import Name, Snapshot, secrets_of
 from shared.values import cluster_secret
 from shared.values.cluster_secret import ClusterSecret
-from shared.values.messages import Next, Request
+from shared.values.messages import OutgoingMessage, StepRequest
 from shared.values.model import MANAGED_BY, State, state_of_attached, state_of_cluster
-from shared.values.names import ClusterName, MembershipName, NameFault
+from shared.values.names import ClusterName, InvalidNameError, MembershipName
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,38 +47,40 @@ class Adoption:
     """A Secret to take over: for which cluster, known by what, the merge patch, and what the chain will change."""
 
     secret: ClusterSecret
-    request: Request
+    request: StepRequest
     known_by: str
     patch: dict[str, Any]
     notes: tuple[str, ...] = ()
 
     @property
-    def next(self) -> Next:
+    def next(self) -> OutgoingMessage:
         """The request that has the chain complete it."""
-        return Next("register-membership", self.request)
+        return OutgoingMessage("register-membership", self.request)
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Skipped:
     """A Secret that is left as it is, and why."""
 
     secret: ClusterSecret
     reason: str
 
 
-class _NotOursError(Exception):
+class NotAdoptableError(Exception):
     """A Secret is not for us; the message says why."""
 
 
-def matched(seen: Survey, settings: Settings, *, change_server: bool = False) -> tuple[list[Adoption], list[Left]]:
+def match_secrets(
+    seen: Snapshot, settings: Settings, *, change_server: bool = False
+) -> tuple[list[Adoption], list[Skipped]]:
     """Hold the Secrets of others against the fleet. `change_server` takes over those whose server would change, too."""
-    left: list[Left] = []
+    left: list[Skipped] = []
     of_one: dict[Name, list[Adoption]] = defaultdict(list)
-    for secret in sorted(seen.inventory.foreign, key=lambda each: each.name):
+    for secret in sorted(seen.inventory.unmanaged, key=lambda each: each.name):
         try:
             one = _matched(secret, seen, settings, change_server=change_server)
-        except _NotOursError as error:
-            left.append(Left(secret, str(error)))
+        except NotAdoptableError as error:
+            left.append(Skipped(secret, str(error)))
             continue
         name = one.request.cluster or one.request.membership
         assert name is not None  # noqa: S101 - for the type checker
@@ -92,28 +94,28 @@ def matched(seen: Survey, settings: Settings, *, change_server: bool = False) ->
         told = (
             f"{name} has {len(others)} Secrets ({', '.join(sorted(others))}): delete the wrong one, then run it again"
         )
-        left += [Left(each.secret, told) for each in several]
+        left += [Skipped(each.secret, told) for each in several]
     return adoptions, left
 
 
-def known(seen: Survey, settings: Settings) -> dict[Name, list[ClusterSecret]]:
+def known(seen: Snapshot, settings: Settings) -> dict[Name, list[ClusterSecret]]:
     """Return the Secrets of others by the cluster that they are for, where that can be told."""
     found: dict[Name, list[ClusterSecret]] = defaultdict(list)
-    for secret in seen.inventory.foreign:
-        with contextlib.suppress(_NotOursError):
+    for secret in seen.inventory.unmanaged:
+        with contextlib.suppress(NotAdoptableError):
             name, _ = _meant(secret, seen, settings)
             found[_led_to_cluster(name, seen)].append(secret)
     return found
 
 
-def _matched(secret: ClusterSecret, seen: Survey, settings: Settings, *, change_server: bool) -> Adoption:
-    owner = secret.labels.get(cluster_secret.MARK, "")
+def _matched(secret: ClusterSecret, seen: Snapshot, settings: Settings, *, change_server: bool) -> Adoption:
+    owner = secret.labels.get(cluster_secret.MANAGED_BY_LABEL, "")
     for key, whose in OWNED_BY.items():
         if key in secret.labels or key in secret.annotations:
-            raise _NotOursError(f"{whose} goes on writing it ({key}): let that go of it first")
+            raise NotAdoptableError(f"{whose} goes on writing it ({key}): let that go of it first")
     if owner:
-        raise _NotOursError(
-            f"says that {owner} manages it (label {cluster_secret.MARK}): let that go of it and take the label off"
+        raise NotAdoptableError(
+            f"says that {owner} manages it (label {cluster_secret.MANAGED_BY_LABEL}): let that go of it and take the label off"
         )
     name, known_by = _meant(secret, seen, settings)
     request, gke = _wanted(name, seen, settings)
@@ -123,7 +125,7 @@ def _matched(secret: ClusterSecret, seen: Survey, settings: Settings, *, change_
     notes = []
     if stands != server:
         if not change_server:
-            raise _NotOursError(
+            raise NotAdoptableError(
                 f"is known as {name} by {known_by}, but its server would change from {stands or 'nothing'} to {server}:"
                 " Applications that name the server would lose their cluster. Let them name the cluster, then adopt it with"
                 " --change-server"
@@ -134,7 +136,7 @@ def _matched(secret: ClusterSecret, seen: Survey, settings: Settings, *, change_
     return Adoption(secret, request, known_by, _patch(secret, request), tuple(notes))
 
 
-def _meant(secret: ClusterSecret, seen: Survey, settings: Settings) -> tuple[Name, str]:
+def _meant(secret: ClusterSecret, seen: Snapshot, settings: Settings) -> tuple[Name, str]:
     """Return which cluster a Secret is for, and by what it is known."""
     server = secret.data.get("server", "")
     at = membership_at(server, settings)
@@ -147,16 +149,16 @@ def _meant(secret: ClusterSecret, seen: Survey, settings: Settings) -> tuple[Nam
         if cluster_secret.MEMBERSHIP in secret.annotations:
             named = MembershipName.parse(secret.annotations[cluster_secret.MEMBERSHIP], settings.numbers)
             return named, "its annotation"
-    except NameFault as fault:
-        raise _NotOursError(f"its annotation cannot be read: {fault}") from fault
+    except InvalidNameError as fault:
+        raise NotAdoptableError(f"its annotation cannot be read: {fault}") from fault
     told = {secret.name, secret.data.get("name", "")}
     found = {name for name in _names(seen) for given in given_names(name, settings) if given in told}
     found = {_led_to_cluster(name, seen) for name in found}
     if len(found) == 1:
         return found.pop(), "its name"
     if found:
-        raise _NotOursError(f"its names lead to several clusters: {', '.join(sorted(map(str, found)))}")
-    raise _NotOursError(
+        raise NotAdoptableError(f"its names lead to several clusters: {', '.join(sorted(map(str, found)))}")
+    raise NotAdoptableError(
         f"its server {server or '(none)'} is no gateway URL, and no cluster or membership goes by its names. If it is one of"
         f" ours, say which: kubectl -n {settings.argocd_namespace} annotate secret {secret.name}"
         f" {cluster_secret.CLUSTER}=projects/PROJECT/locations/LOCATION/clusters/CLUSTER"
@@ -179,10 +181,10 @@ def membership_at(server: str, settings: Settings) -> MembershipName | None:
     found = _PATH.fullmatch(path)
     try:
         name = MembershipName.parse(f"{found[1]}/memberships/{found[2]}", settings.numbers) if found else None
-    except NameFault as fault:
-        raise _NotOursError(f"its server {server} is a gateway URL, but not of our fleet: {fault}") from fault
+    except InvalidNameError as fault:
+        raise NotAdoptableError(f"its server {server} is a gateway URL, but not of our fleet: {fault}") from fault
     if name is None or name.project != settings.fleet_project:
-        raise _NotOursError(f"its server {server} is a gateway URL, but of no membership of our fleet")
+        raise NotAdoptableError(f"its server {server} is a gateway URL, but of no membership of our fleet")
     return name
 
 
@@ -198,30 +200,30 @@ def given_names(name: Name, settings: Settings) -> Iterator[str]:
         yield f"connectgateway_{name.project}_{name.location}_{name.membership}"
 
 
-def _names(seen: Survey) -> Iterator[Name]:
+def _names(seen: Snapshot) -> Iterator[Name]:
     yield from seen.inventory.clusters
     yield from seen.inventory.memberships
 
 
-def _led_to_cluster(name: Name, seen: Survey) -> Name:
+def _led_to_cluster(name: Name, seen: Snapshot) -> Name:
     membership = seen.inventory.memberships.get(name) if isinstance(name, MembershipName) else None
     return membership.cluster if membership and membership.cluster else name
 
 
-def _wanted(name: Name, seen: Survey, settings: Settings) -> tuple[Request, bool]:
+def _wanted(name: Name, seen: Snapshot, settings: Settings) -> tuple[StepRequest, bool]:
     """Return both names of a cluster that is alive and wanted, and whether it is a GKE cluster."""
     inventory = seen.inventory
     if isinstance(name, MembershipName):
         membership = inventory.memberships.get(name)
         if membership is None:
-            raise _NotOursError(f"our fleet lists no membership {name}")
+            raise NotAdoptableError(f"our fleet lists no membership {name}")
         if membership.cluster is None:
             state = state_of_attached(membership, settings)
-            if state is not State.WANTED:
-                raise _NotOursError(f"{name} is {state.text} ({membership.state})")
+            if state is not State.SELECTED:
+                raise NotAdoptableError(f"{name} is {state.text} ({membership.state})")
             if membership.agent_lost(seen.now):
-                raise _NotOursError(f"the agent of {name} is lost: run it again when it is back")
-            return Request(membership=name), False
+                raise NotAdoptableError(f"the agent of {name} is lost: run it again when it is back")
+            return StepRequest(membership=name), False
         found, cluster_name = membership.name, membership.cluster
     else:
         found, cluster_name = None, name
@@ -229,24 +231,26 @@ def _wanted(name: Name, seen: Survey, settings: Settings) -> tuple[Request, bool
     if cluster is None:
         why = inventory.unread.get(cluster_name.project)
         if why:
-            raise _NotOursError(f"{cluster_name}: its project could not be read: {why}")
+            raise NotAdoptableError(f"{cluster_name}: its project could not be read: {why}")
         if cluster_name.project not in inventory.listed:
-            raise _NotOursError(f"{cluster_name} is in no source project (SOURCE_PROJECTS)")
-        raise _NotOursError(
+            raise NotAdoptableError(f"{cluster_name} is in no source project (SOURCE_PROJECTS)")
+        raise NotAdoptableError(
             f"{cluster_name} is not listed: it does not exist, or its location is missing from the list"
         )
     state = state_of_cluster(cluster, settings, seen.central)
-    if state is not State.WANTED:
-        raise _NotOursError(f"{cluster_name} is {state.text} ({cluster.status})")
+    if state is not State.SELECTED:
+        raise NotAdoptableError(f"{cluster_name} is {state.text} ({cluster.status})")
     if found is not None and cluster.membership not in (None, found):
-        raise _NotOursError(f"{cluster_name} says that its membership is {cluster.membership}, not {found}")
-    return Request(cluster_name, found or cluster.membership or cluster_name.membership(settings.fleet_project)), True
+        raise NotAdoptableError(f"{cluster_name} says that its membership is {cluster.membership}, not {found}")
+    return StepRequest(
+        cluster_name, found or cluster.membership or cluster_name.membership(settings.fleet_project)
+    ), True
 
 
-def _patch(secret: ClusterSecret, request: Request) -> dict[str, Any]:
+def _patch(secret: ClusterSecret, request: StepRequest) -> dict[str, Any]:
     """Return the merge patch that makes the very Secret that was read ours."""
     assert request.membership is not None  # noqa: S101 - for the type checker
-    labels = {cluster_secret.MARK: MANAGED_BY, cluster_secret.MEMBERSHIP_HASH: request.membership.hash}
+    labels = {cluster_secret.MANAGED_BY_LABEL: MANAGED_BY, cluster_secret.MEMBERSHIP_HASH: request.membership.hash}
     annotations: dict[str, str | None] = {cluster_secret.MEMBERSHIP: str(request.membership)}
     if request.cluster is not None:
         labels[cluster_secret.CLUSTER_HASH] = request.cluster.hash

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from ops.adoption import known
 from ops.pace import CALLS_PER_CLUSTER, GATEWAY_REQUESTS, paced
-from ops.plan import narrowed
+from ops.plan import filter_plan
 from ops.survey import Name, connected, operator, survey
-from ops.terminal import MistakeError, Progress, counted, table
-from shared.decisions.sweep_plan import Ask, Plan
+from ops.terminal import MistakeError, Progress, pluralize, table
+from shared.decisions.sweep_plan import Plan, PlannedRequest
 from shared.runtime.services import Services
-from shared.values.errors import FaultError
-from shared.values.messages import cut
+from shared.values.errors import ReconcileError
+from shared.values.messages import truncate
 
 if TYPE_CHECKING:
     import argparse
@@ -35,46 +35,48 @@ def run(options: argparse.Namespace) -> int:
         )
     services = connected()
     seen = survey(services)
-    plan = narrowed(seen, services.settings, options.project, "")
-    asks, taken = missing(plan), known(seen, services.settings)
-    for report in plan.reports:
+    plan = filter_plan(seen, services.settings, options.project, "")
+    requests, taken = missing(plan), known(seen, services.settings)
+    for report in plan.findings:
         print(f"left alone: {report.subject}: {report.text}")
-    for ask in asks:
+    for ask in requests:
         if secrets := taken.get(_name(ask)):
             names = ", ".join(secret.name for secret in secrets)
             print(f"left alone: {ask.subject}: others have written {names} for it: python -m ops adopt --dry-run")
-    asks = [ask for ask in asks if _name(ask) not in taken]
-    if not asks:
+    requests = [ask for ask in requests if _name(ask) not in taken]
+    if not requests:
         print("Every wanted cluster that can be asked for has its Secret.")
         return 0
     if options.dry_run:
-        print(table(("CLUSTER", "WHY"), [(ask.subject, ask.reason) for ask in asks]))
-        print(f"\nWould ask {TOPIC} for {counted(len(asks), 'cluster')}; nothing was published.")
+        print(table(("CLUSTER", "WHY"), [(ask.subject, ask.reason) for ask in requests]))
+        print(f"\nWould ask {TOPIC} for {pluralize(len(requests), 'cluster')}; nothing was published.")
         return 0
-    ask_all(asks, services, options.rate, "backfill")
-    print(f"Asked for {counted(len(asks), 'cluster')}. What is still missing: python -m ops plan")
+    ask_all(requests, services, options.rate, "backfill")
+    print(f"Asked for {pluralize(len(requests), 'cluster')}. What is still missing: python -m ops plan")
     return 0
 
 
-def missing(plan: Plan) -> list[Ask]:
+def missing(plan: Plan) -> list[PlannedRequest]:
     """Return the requests for wanted clusters that have no Secret of their own."""
-    return [ask for ask in plan.asks if ask.kind == "mend" and ask.next.topic == TOPIC]
+    return [ask for ask in plan.requests if ask.kind == "mend" and ask.next.topic == TOPIC]
 
 
-def _name(ask: Ask) -> Name:
+def _name(ask: PlannedRequest) -> Name:
     name = ask.next.request.cluster or ask.next.request.membership
     assert name is not None  # noqa: S101 - a request names one of them
     return name
 
 
-def ask_all(asks: list[Ask], services: Services, a_minute: int, what: str) -> None:
+def ask_all(requests: list[PlannedRequest], services: Services, a_minute: int, what: str) -> None:
     """Publish the requests, paced. Raises a fault that says how far it came."""
-    attributes = {"cause": cut(f"{what} by {operator(services)}")}
-    progress = Progress(len(asks), "clusters asked for")
-    for ask in paced(asks, a_minute):
+    attributes = {"cause": truncate(f"{what} by {operator(services)}")}
+    progress = Progress(len(requests), "clusters asked for")
+    for ask in paced(requests, a_minute):
         try:
             services.bus.publish_object(ask.next.topic, ask.next.body(), attributes)
-        except FaultError as error:
-            told = f"{error}; {progress.done} of {len(asks)} were asked for: run it again, it asks for what is missing"
+        except ReconcileError as error:
+            told = (
+                f"{error}; {progress.done} of {len(requests)} were asked for: run it again, it asks for what is missing"
+            )
             raise type(error)(told, error.code, error.status) from error
         progress.step()

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ops import letters
-from ops.letters import Letter, folded
+from ops.letters import DeadLetter, group_letters
 from ops.survey import connected
-from ops.terminal import WIDEST, MistakeError, ago, counted, one_line, table
+from ops.terminal import MAX_WIDTH, MistakeError, ago, one_line, pluralize, table
 from shared.runtime.services import Services
 from shared.values.codes import ErrorCode
-from shared.values.errors import FaultError, PermanentError, RetryableError
+from shared.values.errors import PermanentError, ReconcileError, RetryableError
 from shared.values.messages import DEAD_LETTERS
-from shared.values.names import ClusterName, MembershipName, NameFault
+from shared.values.names import ClusterName, InvalidNameError, MembershipName
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 
-MOST: Final = 10_000
-PULL: Final = 1000
+MAX_LETTERS: Final = 10_000
+PULL_BATCH: Final = 1000
 LEASE_SECONDS: Final = 300
 CALL_SECONDS: Final = 20
 # A pull waits for a first message; Google may keep an empty one waiting for a minute and more.
@@ -40,7 +40,7 @@ MOST_BYTES: Final = 512 * 2**20
 ACK_IDS: Final = 500  # a request may have 512 KiB (https://cloud.google.com/pubsub/quotas#resource_limits)
 
 
-class Mailbox:
+class DeadLetterSubscription:
     """The letters that this process has pulled and not let go. `one operator at a time` is Pub/Sub's lease."""
 
     def __init__(self, services: Services) -> None:
@@ -48,12 +48,12 @@ class Mailbox:
         self.path = f"projects/{settings.pubsub_project}/subscriptions/{DEAD_LETTERS}"
         self._client = _client(services)
         self._leases: dict[str, str] = {}
-        self.letters: dict[str, Letter] = {}
+        self.letters: dict[str, DeadLetter] = {}
 
     @property
     def is_cut(self) -> bool:
         """Whether there may be more than are looked at in one go."""
-        return len(self.letters) >= MOST
+        return len(self.letters) >= MAX_LETTERS
 
     def pull(self) -> None:
         """Pull until nothing new has come twice: one answer need not hold all that is there."""
@@ -69,7 +69,7 @@ class Mailbox:
         def ask() -> Any:
             try:
                 return self._client.pull(
-                    subscription=self.path, max_messages=PULL, timeout=seconds, retry=None
+                    subscription=self.path, max_messages=PULL_BATCH, timeout=seconds, retry=None
                 ).received_messages
             except DeadlineExceeded:
                 return ()  # nothing came while we waited
@@ -80,13 +80,13 @@ class Mailbox:
             message = each.message
             new = new or message.message_id not in self.letters
             self._leases[message.message_id] = each.ack_id
-            self.letters[message.message_id] = Letter(
+            self.letters[message.message_id] = DeadLetter(
                 message.message_id, message.data, dict(message.attributes), message.publish_time or None
             )
-        self._lease([each.ack_id for each in received], LEASE_SECONDS)
+        self._modify_ack_deadline([each.ack_id for each in received], LEASE_SECONDS)
         return new
 
-    def acknowledge(self, letter: Letter) -> None:
+    def acknowledge(self, letter: DeadLetter) -> None:
         """Take a letter out for good."""
         ids = [self._leases.pop(letter.message_id)]
         self._called(
@@ -94,12 +94,12 @@ class Mailbox:
             lambda: self._client.acknowledge(subscription=self.path, ack_ids=ids, timeout=CALL_SECONDS, retry=None),
         )
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Let the letters be seen by others at once."""
         ids, self._leases = [*self._leases.values()], {}
-        self._lease(ids, 0)
+        self._modify_ack_deadline(ids, 0)
 
-    def _lease(self, ids: Sequence[str], seconds: int) -> None:
+    def _modify_ack_deadline(self, ids: Sequence[str], seconds: int) -> None:
         for start in range(0, len(ids), ACK_IDS):
             some = ids[start : start + ACK_IDS]
 
@@ -120,7 +120,7 @@ class Mailbox:
         try:
             with translated(f"{what} at {self.path}"):
                 return call()
-        except FaultError as error:
+        except ReconcileError as error:
             if error.code is ErrorCode.NOT_FOUND:
                 raise MistakeError(f"there is no subscription {self.path}: is PUBSUB_PROJECT right?") from error
             raise
@@ -151,17 +151,17 @@ def _client(services: Services) -> Any:
 
 
 @contextmanager
-def opened(services: Services) -> Iterator[Mailbox]:
+def opened(services: Services) -> Iterator[DeadLetterSubscription]:
     """Pull what is there, and let go at the end of what was not replayed."""
-    mailbox = Mailbox(services)
+    mailbox = DeadLetterSubscription(services)
     try:
         mailbox.pull()
         yield mailbox
     finally:
-        mailbox.let_go()
+        mailbox.release()
 
 
-def look(services: Services) -> list[Letter]:
+def peek(services: Services) -> list[DeadLetter]:
     """Return the dead letters as they stand, and let them go."""
     with opened(services) as mailbox:
         return [*mailbox.letters.values()]
@@ -171,8 +171,8 @@ def run_list(options: argparse.Namespace) -> int:
     """List the letters, folded."""
     services = connected()
     with opened(services) as mailbox:
-        found, cut = [*mailbox.letters.values()], mailbox.is_cut
-    folds = [letters.Fold((letter,)) for letter in found] if options.unfolded else folded(found)
+        found, truncate = [*mailbox.letters.values()], mailbox.is_cut
+    folds = [letters.Group((letter,)) for letter in found] if options.unfolded else group_letters(found)
     if not folds:
         print("No dead letters (or another operator is looking at them just now).")
         return 0
@@ -186,26 +186,26 @@ def run_list(options: argparse.Namespace) -> int:
             str(len(fold.letters)),
             ago(fold.first.published, now) if fold.first.published else "",
             ago(fold.last.published, now) if fold.last.published else "",
-            one_line(fold.first.reason, WIDEST),
+            one_line(fold.first.reason, MAX_WIDTH),
         )
         for fold in folds
     ]
     print(table(("ID", "CLUSTER", "STEP", "COUNT", "SINCE", "LAST", "REASON"), rows))
-    print(f"\n{counted(len(found), 'letter')}. Whole: dead-letters show ID; again: dead-letters replay ID")
-    if cut:
-        print(f"There may be more than these {MOST}.")
+    print(f"\n{pluralize(len(found), 'letter')}. Whole: dead-letters show ID; again: dead-letters replay ID")
+    if truncate:
+        print(f"There may be more than these {MAX_LETTERS}.")
     return 0
 
 
 def run_show(options: argparse.Namespace) -> int:
     """Show one letter whole."""
     services = connected()
-    letter = _one(look(services), options.id)
+    letter = _one(peek(services), options.id)
     print(as_text(letter, services.settings))
     return 0
 
 
-def as_text(letter: Letter, settings: Settings) -> str:
+def as_text(letter: DeadLetter, settings: Settings) -> str:
     """Return a letter for people, with what can be done about it."""
     said = {
         "id": f"{letter.id} ({letter.message_id})",
@@ -224,11 +224,11 @@ def as_text(letter: Letter, settings: Settings) -> str:
     return "\n".join([*lines, "what to do:", *(f"  {line}" for line in _advice(letter, settings))])
 
 
-def _advice(letter: Letter, settings: Settings) -> list[str]:
+def _advice(letter: DeadLetter, settings: Settings) -> list[str]:
     # Whoever can publish chooses what a letter says: only names that are names become parts of a command.
     name = next((each for each in letter.names if _is_name(each)), "")
     advice = []
-    if not letter.is_ours:
+    if not letter.is_managed:
         wanted = f'labels.step="{letter.step}"' + (f' AND labels.cluster="{name}"' if name else "")
         advice.append(f"see why: gcloud logging read {shlex.quote(wanted)} --project={settings.pubsub_project}")
     if name:
@@ -245,7 +245,7 @@ def _advice(letter: Letter, settings: Settings) -> list[str]:
 
 def _is_name(text: str) -> bool:
     for parse in (ClusterName.parse, MembershipName.parse):
-        with suppress(NameFault):
+        with suppress(InvalidNameError):
             return bool(parse(text))
     return False
 
@@ -268,13 +268,15 @@ def run_replay(options: argparse.Namespace) -> int:
         kept = [
             letter for letter in chosen if not _replayed(letter, mailbox, services, repaired, dry_run=options.dry_run)
         ]
-    done = counted(len(chosen) - len(kept), "letter")
+    done = pluralize(len(chosen) - len(kept), "letter")
     told = f"Would replay {done}; nothing was published." if options.dry_run else f"Replayed {done}."
     print(f"{told} Kept {len(kept)}." if kept else told)
     return 1 if kept else 0
 
 
-def _replayed(letter: Letter, mailbox: Mailbox, services: Services, body: bytes | None, *, dry_run: bool) -> bool:
+def _replayed(
+    letter: DeadLetter, mailbox: DeadLetterSubscription, services: Services, body: bytes | None, *, dry_run: bool
+) -> bool:
     """Publish a letter to where it came from, and take it out only then; False when it is kept."""
     try:
         topic, data, attributes = letters.replay(letter, services.settings, body)
@@ -283,16 +285,16 @@ def _replayed(letter: Letter, mailbox: Mailbox, services: Services, body: bytes 
         print(f"{letter.id} is kept: {one_line(str(error))}.{repair if letter.topic else ''}")
         return False
     if dry_run:
-        print(f"{letter.id} → {topic}: {one_line(data.decode(errors='replace'), WIDEST)}")
+        print(f"{letter.id} → {topic}: {one_line(data.decode(errors='replace'), MAX_WIDTH)}")
         return True
     try:
         services.bus.publish(topic, data, attributes)
-    except FaultError as error:
+    except ReconcileError as error:
         print(f"{letter.id} is kept: {one_line(str(error))}")
         return False
     try:
         mailbox.acknowledge(letter)
-    except FaultError as error:
+    except ReconcileError as error:
         print(f"{letter.id} → {topic}, but it will be listed again: {one_line(str(error))}")
         return True
     print(f"{letter.id} → {topic}: {letter.subject or 'sent'}")
@@ -309,7 +311,7 @@ def _repaired(text: str) -> bytes:
         raise MistakeError(f"--body {text}: neither JSON nor a file that can be read ({error.strerror})") from error
 
 
-def _one(found: list[Letter], id_: str) -> Letter:
+def _one(found: list[DeadLetter], id_: str) -> DeadLetter:
     meant = letters.named(found, id_)
     if not meant:
         raise MistakeError(

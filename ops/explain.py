@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from ops import dead_letters, letters
 from ops.explanation import Access, Evidence, explain
-from ops.letters import Letter
-from ops.survey import Name, Survey, connected, find, secrets_of, survey
+from ops.letters import DeadLetter
+from ops.survey import Name, Snapshot, connected, find, secrets_of, survey
 from shared.clients.observe import find_membership, read_cluster, read_membership
 from shared.decisions import rbac
-from shared.decisions.rbac import Difference
+from shared.decisions.rbac import Drift
 from shared.runtime.services import Services
-from shared.values.errors import FaultError
+from shared.values.errors import ReconcileError
 from shared.values.model import Cluster, Gone, Membership
 from shared.values.names import ClusterName
 
@@ -32,15 +32,17 @@ def run(options: argparse.Namespace) -> int:
     seen = survey(services)
     name = find(options.cluster, seen, dict(services.settings.numbers))
     try:
-        found, letters_unread = dead_letters.look(services), ""
-    except FaultError as error:
+        found, letters_unread = dead_letters.peek(services), ""
+    except ReconcileError as error:
         found, letters_unread = [], str(error)
-    said = explain(gathered(name, seen, services, found, letters_unread))
+    said = explain(collect(name, seen, services, found, letters_unread))
     print(said)
     return 0 if said.settled else UNSETTLED
 
 
-def gathered(name: Name, seen: Survey, services: Services, found: list[Letter], letters_unread: str = "") -> Evidence:
+def collect(
+    name: Name, seen: Snapshot, services: Services, found: list[DeadLetter], letters_unread: str = ""
+) -> Evidence:
     """Read what is about this cluster, as far as this identity may."""
     cluster, membership, unread = _read(name, seen, services)
     there = membership if isinstance(membership, Membership) else None
@@ -58,7 +60,9 @@ def gathered(name: Name, seen: Survey, services: Services, found: list[Letter], 
     )
 
 
-def _read(name: Name, seen: Survey, services: Services) -> tuple[Cluster | Gone | None, Membership | Gone | None, str]:
+def _read(
+    name: Name, seen: Snapshot, services: Services
+) -> tuple[Cluster | Gone | None, Membership | Gone | None, str]:
     """Return the cluster, its membership, and why one of them could not be read. What the lists hold is not read again."""
     inventory = seen.inventory
     cluster: Cluster | Gone | None = None
@@ -73,7 +77,7 @@ def _read(name: Name, seen: Survey, services: Services) -> tuple[Cluster | Gone 
             if listed is not None and listed.cluster == name:
                 return cluster, listed, ""
         return cluster, (find_membership(cluster, hint, services) if isinstance(cluster, Cluster) else None), ""
-    except FaultError as error:
+    except ReconcileError as error:
         return cluster, None, str(error)
 
 
@@ -87,8 +91,8 @@ def _access(membership: Membership, services: Services) -> Access:
         name = wanted["metadata"]["name"]
         try:
             difference = rbac.compare(services.gateway.get(url, rbac.collection(wanted), name), wanted)
-        except FaultError as error:
+        except ReconcileError as error:
             return Access(None, (*lines, f"could not be looked into with your identity: {error}"))
-        stands = stands and difference is Difference.NONE
+        stands = stands and difference is Drift.NONE
         lines.append(f"{wanted['kind']} {name}: {difference.value}")
     return Access(stands, tuple(lines))

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ops.adoption import known
-from ops.letters import Letter
+from ops.letters import DeadLetter
 from ops.plan import publish_command, release
-from ops.survey import Name, Survey, is_about, secrets_of
-from ops.terminal import WIDEST, ago, counted, one_line
+from ops.survey import Name, Snapshot, is_about, secrets_of
+from ops.terminal import MAX_WIDTH, ago, one_line, pluralize
 from shared.decisions import secret_plan
 from shared.decisions.outcomes import why
 from shared.decisions.sweep_plan import CHECK_ONE_IN
 from shared.values import cluster_secret
 from shared.values.cluster_secret import ClusterSecret
-from shared.values.messages import Request
+from shared.values.messages import StepRequest
 from shared.values.model import Cluster, Gone, Membership, State, state_of_attached, state_of_cluster
 from shared.values.names import ClusterName, MembershipName
 from shared.values.selector import Requirement
@@ -46,12 +46,12 @@ class Evidence:
 
     name: Name
     settings: Settings
-    seen: Survey
+    seen: Snapshot
     cluster: Cluster | Gone | None = None
     membership: Membership | Gone | None = None
     unread: str = ""
     access: Access = field(default_factory=Access)
-    letters: tuple[Letter, ...] = ()
+    letters: tuple[DeadLetter, ...] = ()
     letters_unread: str = ""
 
     @property
@@ -97,17 +97,17 @@ class Explanation:
 
 def explain(evidence: Evidence) -> Explanation:
     """Say everything."""
-    reports = [report.text for report in evidence.seen.plan.reports if report.subject == str(evidence.name)]
+    findings = [report.text for report in evidence.seen.plan.findings if report.subject == str(evidence.name)]
     following = _next(evidence)
     in_the_way = _in_the_way(evidence)
     settled = (
-        evidence.state is State.WANTED
+        evidence.state is State.SELECTED
         and len(evidence.secrets) == 1
-        and not (following or reports or in_the_way)
+        and not (following or findings or in_the_way)
         and evidence.access.stands is not False
     )
     quiet = "nothing: all is as it should be" if settled else "nothing: a sweep leaves it as it is"
-    if evidence.access.stands is False and evidence.state is State.WANTED:
+    if evidence.access.stands is False and evidence.state is State.SELECTED:
         quiet = f"grant-rbac mends the access when a sweep comes to it: one in {CHECK_ONE_IN} does"
     sections = {
         "Wanted": _wanted(evidence),
@@ -120,7 +120,7 @@ def explain(evidence: Evidence) -> Explanation:
             for one in in_the_way
         ],
         "Dead letters": _letters(evidence),
-        "Next": [*(following or [quiet]), *reports],
+        "Next": [*(following or [quiet]), *findings],
         "You can": _advice(evidence, settled=settled),
     }
     return Explanation(str(evidence.name), sections, settled)
@@ -156,7 +156,7 @@ def _wanted(evidence: Evidence) -> list[str]:
     if not _is_source(evidence):
         sources = ", ".join(sorted(evidence.settings.source_projects))
         lines.append(f"no: its project is none of SOURCE_PROJECTS ({sources})")
-    if evidence.state in (None, State.GONE):
+    if evidence.state in (None, State.DELETED):
         return lines or ["cannot be told: nothing of it could be read" if evidence.state is None else "it is gone"]
     labels = ", ".join(f"{key}={value}" for key, value in sorted(evidence.labels.items())) or "no labels"
     lines += [f"no: CLUSTER_SELECTOR asks for {requirement(one)}, it has {labels}" for one in _failing(evidence)]
@@ -169,7 +169,7 @@ def _wanted(evidence: Evidence) -> list[str]:
 def _state(evidence: Evidence) -> list[str]:
     if evidence.state is None:
         return [f"could not be read: {one_line(evidence.unread)}"]
-    both = Request(
+    both = StepRequest(
         evidence.name if isinstance(evidence.name, ClusterName) else None,
         None if isinstance(evidence.name, ClusterName) else evidence.name,
     )
@@ -216,7 +216,7 @@ def _differing(secret: ClusterSecret, evidence: Evidence) -> list[str]:
     """What of the Secret is not as it should be, for a cluster that is alive and wanted."""
     membership = evidence.there
     cluster = evidence.cluster if isinstance(evidence.cluster, Cluster) else None
-    if evidence.state is not State.WANTED or membership is None:
+    if evidence.state is not State.SELECTED or membership is None:
         return []
     if not secret.is_of(cluster, membership):
         adopted = cluster_secret.GRANT not in secret.annotations
@@ -250,8 +250,8 @@ def _in_the_way(evidence: Evidence) -> list[ClusterSecret]:
     same = known(evidence.seen, evidence.settings).get(evidence.name, [])
     return [
         other
-        for other in evidence.seen.inventory.foreign
-        if other in same or any(other.in_the_way_of(each, server) for each in names)
+        for other in evidence.seen.inventory.unmanaged
+        if other in same or any(other.clashes_with(each, server) for each in names)
     ]
 
 
@@ -261,17 +261,17 @@ def _letters(evidence: Evidence) -> list[str]:
     now = evidence.seen.now
     return [
         f"{letter.id} from {letter.step}{f', {ago(letter.published, now)}' if letter.published else ''}:"
-        f" {one_line(letter.reason, 4 * WIDEST)}"
+        f" {one_line(letter.reason, 4 * MAX_WIDTH)}"
         for letter in evidence.letters
     ] or ["none"]
 
 
 def _next(evidence: Evidence) -> list[str]:
     plan = evidence.seen.plan
-    asked = [ask for ask in plan.asks if is_about(ask.next.request, evidence.name)]
-    braked = [ask for ask in plan.braked if is_about(ask.next.request, evidence.name)]
+    asked = [ask for ask in plan.requests if is_about(ask.next.request, evidence.name)]
+    blocked = [ask for ask in plan.blocked if is_about(ask.next.request, evidence.name)]
     return [f"the next sweep asks {ask.next.topic}: {ask.reason}" for ask in asked] + [
-        f"the brake keeps a sweep from asking {ask.next.topic}: {ask.reason}" for ask in braked
+        f"the brake keeps a sweep from asking {ask.next.topic}: {ask.reason}" for ask in blocked
     ]
 
 
@@ -284,32 +284,32 @@ def _advice(evidence: Evidence, *, settled: bool) -> list[str]:
         advice.append(f"delete the wrong Secret: {kubectl} delete secret NAME")
     if _in_the_way(evidence) and not secrets:
         advice.append("take over what is in the way: python -m ops adopt --dry-run, then python -m ops adopt")
-    if not _is_source(evidence) and evidence.state is not State.GONE:
+    if not _is_source(evidence) and evidence.state is not State.DELETED:
         advice.append("add its project to SOURCE_PROJECTS (Terraform) if it shall be taken in")
-    elif evidence.state is State.NOT_WANTED:
+    elif evidence.state is State.UNSELECTED:
         advice.append(_relabel(evidence))
     for secret in secrets:
         if secret.is_pinned:
             advice.append(f"unpin it: {kubectl} annotate secret {secret.name} {cluster_secret.KEEP}-")
-        elif evidence.state is State.NOT_WANTED or secret.hold:
+        elif evidence.state is State.UNSELECTED or secret.hold:
             advice.append(
                 f"keep it in Argo CD for ever: {kubectl} annotate secret {secret.name} {cluster_secret.KEEP}=true"
             )
         elif evidence.state is None and isinstance(name, ClusterName):
             advice.append(f"if you know that it is gone: {kubectl} delete secret {secret.name}")
-    if any(is_about(ask.next.request, name) for ask in evidence.seen.plan.braked):
+    if any(is_about(ask.next.request, name) for ask in evidence.seen.plan.blocked):
         plan = evidence.seen.plan
-        clusters = counted(len({ask.subject for ask in plan.braked}), "cluster")
+        clusters = pluralize(len({ask.subject for ask in plan.blocked}), "cluster")
         advice.append(f"release the whole plan, {clusters}: {release(plan, settings)}")
     if evidence.letters:
         ids = " ".join(letter.id for letter in evidence.letters)
         advice.append(f"mend the cause, then: python -m ops dead-letters replay {ids}")
     if evidence.there is not None and evidence.there.agent_lost(evidence.seen.now):
         advice.append("look after its agent, in the cluster: kubectl -n gke-connect get pods")
-    if evidence.state is State.WANTED and not settled:
+    if evidence.state is State.SELECTED and not settled:
         key = "cluster" if isinstance(name, ClusterName) else "membership"
         advice.append(f"ask again now: {publish_command('register-membership', {key: str(name)}, settings)}")
-    if evidence.state is State.GONE and secrets:
+    if evidence.state is State.DELETED and secrets:
         key = "cluster" if isinstance(name, ClusterName) else "membership"
         advice.append(f"ask now: {publish_command('remove-secret', {key: str(name)}, settings)}")
     return advice

@@ -33,7 +33,7 @@ UNKNOWN: Final = "no reason given: refused before the function ran, or its attem
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """One dead letter."""
 
     message_id: str
@@ -47,20 +47,20 @@ class Letter:
         return hashlib.sha256(self.message_id.encode()).hexdigest()[:8]
 
     @property
-    def is_ours(self) -> bool:
+    def is_managed(self) -> bool:
         """Whether one of our steps gave up, and said why."""
         return bool(self.attributes.get("reason") and self.attributes.get("step"))
 
     @property
     def topic(self) -> str:
         """The topic that it came from; '' when it came from none that a replay could go to."""
-        said = self.attributes.get("topic" if self.is_ours else f"{_SOURCE}Subscription", "")
+        said = self.attributes.get("topic" if self.is_managed else f"{_SOURCE}Subscription", "")
         return said if said in REPLAYABLE else ""
 
     @property
     def step(self) -> str:
         """The step that gave up, or that could not be reached."""
-        if self.is_ours:
+        if self.is_managed:
             return self.attributes["step"]
         said = self.attributes.get(f"{_SOURCE}Subscription", "")
         return "route-event" if said == messages.AUDIT_LOG_ENTRIES else said or "unknown"
@@ -68,17 +68,17 @@ class Letter:
     @property
     def reason(self) -> str:
         """Why it is here."""
-        return self.attributes["reason"] if self.is_ours else UNKNOWN
+        return self.attributes["reason"] if self.is_managed else UNKNOWN
 
     @property
     def code(self) -> str:
         """Why it is here, for programs; '' when the function has not said so."""
-        return self.attributes.get("code", "") if self.is_ours else ""
+        return self.attributes.get("code", "") if self.is_managed else ""
 
     @property
     def attempts(self) -> str:
         """How often Pub/Sub has tried, where it is Pub/Sub's own letter; else ''."""
-        return "" if self.is_ours else self.attributes.get(f"{_SOURCE}DeliveryCount", "")
+        return "" if self.is_managed else self.attributes.get(f"{_SOURCE}DeliveryCount", "")
 
     @property
     def body(self) -> dict[str, Any] | None:
@@ -102,47 +102,47 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class Group:
     """Letters of one cluster, one step and one reason, the oldest first."""
 
-    letters: tuple[Letter, ...]
+    letters: tuple[DeadLetter, ...]
 
     @property
-    def first(self) -> Letter:
+    def first(self) -> DeadLetter:
         """The oldest."""
         return self.letters[0]
 
     @property
-    def last(self) -> Letter:
+    def last(self) -> DeadLetter:
         """The youngest."""
         return self.letters[-1]
 
 
-def folded(letters: Iterable[Letter]) -> list[Fold]:
+def group_letters(letters: Iterable[DeadLetter]) -> list[Group]:
     """Fold the letters by cluster, step and reason; what came last comes last."""
-    groups: dict[tuple[str, str, str], list[Letter]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[DeadLetter]] = defaultdict(list)
     for letter in sorted(letters, key=_age):
         # What a body begins with tells one message from another, not one reason from another.
         groups[letter.subject, letter.step, letter.reason.partition("; it begins with")[0]].append(letter)
-    return sorted((Fold(tuple(group)) for group in groups.values()), key=lambda fold: _age(fold.last))
+    return sorted((Group(tuple(group)) for group in groups.values()), key=lambda fold: _age(fold.last))
 
 
-def _age(letter: Letter) -> tuple[float, str]:
+def _age(letter: DeadLetter) -> tuple[float, str]:
     return (letter.published.timestamp() if letter.published else 0.0, letter.message_id)
 
 
-def named(letters: Iterable[Letter], id_: str) -> list[Letter]:
+def named(letters: Iterable[DeadLetter], id_: str) -> list[DeadLetter]:
     """Return the letters that a person means by an id: the short one, or Pub/Sub's whole one."""
     return [letter for letter in letters if id_ in (letter.id, letter.message_id)]
 
 
-def about(letters: Iterable[Letter], names: Iterable[str]) -> list[Letter]:
+def about(letters: Iterable[DeadLetter], names: Iterable[str]) -> list[DeadLetter]:
     """Return the letters that speak of one of these names."""
     wanted = set(names)
     return [letter for letter in letters if wanted & set(letter.names)]
 
 
-def replay(letter: Letter, settings: Settings, repaired: bytes | None = None) -> tuple[str, bytes, dict[str, str]]:
+def replay(letter: DeadLetter, settings: Settings, repaired: bytes | None = None) -> tuple[str, bytes, dict[str, str]]:
     """Return what a replay publishes: topic, body, attributes. Raises PermanentError when it would only come back."""
     topic, data = letter.topic, letter.data if repaired is None else repaired
     if not topic:

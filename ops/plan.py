@@ -6,8 +6,8 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from ops.survey import Survey, connected, find, is_about, survey
-from ops.terminal import MistakeError, counted, table
+from ops.survey import Snapshot, connected, find, is_about, survey
+from ops.terminal import MistakeError, pluralize, table
 from shared.decisions.sweep_plan import Plan
 from shared.values.settings import Settings
 
@@ -22,56 +22,58 @@ def run(options: argparse.Namespace) -> int:
     """Show the plan; 0 nothing differs, 2 something does."""
     services = connected()
     settings = services.settings
-    plan = narrowed(survey(services), settings, options.project, options.cluster)
+    plan = filter_plan(survey(services), settings, options.project, options.cluster)
     print(json.dumps(as_json(plan, settings), indent=2) if options.json else as_text(plan, settings))
     return DIFFERENT if differs(plan) else 0
 
 
 def differs(plan: Plan) -> bool:
     """Whether a sweep would ask for anything, or is kept from it by the brake. What is only reported does not count."""
-    return bool(plan.asks or plan.braked)
+    return bool(plan.requests or plan.blocked)
 
 
-def narrowed(seen: Survey, settings: Settings, project: str, cluster: str) -> Plan:
+def filter_plan(seen: Snapshot, settings: Settings, project: str, cluster: str) -> Plan:
     """Return what of the plan is about one project or one cluster. The brake stays: it is counted against everything."""
     plan = seen.plan
     if cluster:
         name = find(cluster, seen, dict(settings.numbers))
-        asks = tuple(ask for ask in plan.asks if is_about(ask.next.request, name))
-        return dataclasses.replace(plan, asks=asks, reports=tuple(r for r in plan.reports if r.subject == str(name)))
+        requests = tuple(ask for ask in plan.requests if is_about(ask.next.request, name))
+        return dataclasses.replace(
+            plan, requests=requests, findings=tuple(r for r in plan.findings if r.subject == str(name))
+        )
     if project:
         known = {*seen.inventory.listed, *seen.inventory.unread, settings.fleet_project}
         if project not in known:
             raise MistakeError(f"{project} is none of the projects that a sweep reads: {', '.join(sorted(known))}")
         subject = f"projects/{project}"
-        asks = tuple(ask for ask in plan.asks if ask.subject.startswith(f"{subject}/"))
-        reports = tuple(r for r in plan.reports if r.subject == subject or r.subject.startswith(f"{subject}/"))
-        return dataclasses.replace(plan, asks=asks, reports=reports)
+        requests = tuple(ask for ask in plan.requests if ask.subject.startswith(f"{subject}/"))
+        findings = tuple(r for r in plan.findings if r.subject == subject or r.subject.startswith(f"{subject}/"))
+        return dataclasses.replace(plan, requests=requests, findings=findings)
     return plan
 
 
 def as_text(plan: Plan, settings: Settings) -> str:
     """Return the plan as a person reads it."""
     parts = []
-    if plan.asks:
-        rows = [(ask.kind, ask.next.topic, ask.subject, ask.reason) for ask in plan.asks]
+    if plan.requests:
+        rows = [(ask.kind, ask.next.topic, ask.subject, ask.reason) for ask in plan.requests]
         parts.append(table(("KIND", "ASKS", "CLUSTER", "WHY"), rows))
-    if plan.braked:
-        rows = [(ask.kind, ask.next.topic, ask.subject, ask.reason) for ask in plan.braked]
-        clusters = counted(len({ask.subject for ask in plan.braked}), "cluster")
+    if plan.blocked:
+        rows = [(ask.kind, ask.next.topic, ask.subject, ask.reason) for ask in plan.blocked]
+        clusters = pluralize(len({ask.subject for ask in plan.blocked}), "cluster")
         parts.append(
             f"THE BRAKE HOLDS: {clusters} would newly be held or lose a label key, {plan.allowed} are allowed"
             f" (MAX_REMOVALS). None of this is asked for:\n{table(('KIND', 'ASKS', 'CLUSTER', 'WHY'), rows)}\n"
             f"If it is right, release exactly this plan ({plan.hash}):\n  {release(plan, settings)}"
         )
-    if plan.reports:
-        told = [(report.subject, report.text) for report in plan.reports]
+    if plan.findings:
+        told = [(report.subject, report.text) for report in plan.findings]
         parts.append(f"Seen, and left alone:\n{table(('WHAT', 'WHY'), told)}")
     asked = ", ".join(f"{number} {kind}" for kind, number in sorted(plan.counts.items()))
-    end = f"A sweep would ask for {counted(len(plan.asks), 'thing')}: {asked}." if asked else "Nothing differs."
-    if len(plan.asks) > settings.sweep_requests:
+    end = f"A sweep would ask for {pluralize(len(plan.requests), 'thing')}: {asked}." if asked else "Nothing differs."
+    if len(plan.requests) > settings.sweep_requests:
         end += f" It asks for {settings.sweep_requests} at a time (SWEEP_REQUESTS), mending first."
-    if not asked and plan.braked:
+    if not asked and plan.blocked:
         end = "Everything that differs waits behind the brake."
     return "\n\n".join([*parts, end])
 
@@ -79,7 +81,7 @@ def as_text(plan: Plan, settings: Settings) -> str:
 def as_json(plan: Plan, settings: Settings) -> dict[str, Any]:
     """Return the plan as programs read it."""
 
-    def asks(several: tuple[Any, ...]) -> list[dict[str, Any]]:
+    def requests(several: tuple[Any, ...]) -> list[dict[str, Any]]:
         return [
             {
                 "kind": a.kind,
@@ -94,12 +96,12 @@ def as_json(plan: Plan, settings: Settings) -> dict[str, Any]:
 
     return {
         "differs": differs(plan),
-        "asks": asks(plan.asks),
-        "braked": asks(plan.braked),
+        "requests": requests(plan.requests),
+        "blocked": requests(plan.blocked),
         "allowed": plan.allowed,
         "hash": plan.hash,
-        "release": release(plan, settings) if plan.braked else "",
-        "reports": [{"code": report.code, "subject": report.subject, "text": report.text} for report in plan.reports],
+        "release": release(plan, settings) if plan.blocked else "",
+        "findings": [{"code": report.code, "subject": report.subject, "text": report.text} for report in plan.findings],
     }
 
 

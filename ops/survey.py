@@ -19,10 +19,10 @@ from shared.decisions.sweep_plan import Plan
 from shared.runtime.services import Services
 from shared.values import settings as settings_module
 from shared.values.cluster_secret import ClusterSecret
-from shared.values.errors import FaultError, PermanentError
+from shared.values.errors import PermanentError, ReconcileError
 from shared.values.inventory import Inventory
-from shared.values.messages import Request, Scope
-from shared.values.names import ClusterName, MembershipName, NameFault
+from shared.values.messages import Scope, StepRequest
+from shared.values.names import ClusterName, InvalidNameError, MembershipName
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Name = ClusterName | MembershipName
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class Snapshot:
     """What stands, and what differs. `central` is the central cluster, None when it is not a GKE cluster."""
 
     inventory: Inventory
@@ -47,24 +47,24 @@ def connected() -> Services:
     services = Services(settings_module.load())
     try:
         services.credentials  # noqa: B018 - found before anything else is tried
-    except FaultError as error:
+    except ReconcileError as error:
         raise MistakeError("no Google identity was found. Log in: gcloud auth application-default login") from error
     return services
 
 
-def survey(services: Services) -> Survey:
+def survey(services: Services) -> Snapshot:
     """Read everything and plan. Raises a fault when the central cluster or the fleet cannot be read."""
-    return surveyed(read_inventory(services), services.settings, services.central_cluster, services.now())
+    return snapshot_of(read_inventory(services), services.settings, services.central_cluster, services.now())
 
 
-def surveyed(inventory: Inventory, settings: Settings, central: ClusterName | None, now: datetime) -> Survey:
+def snapshot_of(inventory: Inventory, settings: Settings, central: ClusterName | None, now: datetime) -> Snapshot:
     """Plan from what has been read. Pure."""
     whole = dataclasses.replace(settings, sweep_requests=sys.maxsize)
     # Chance decides on checks in turn alone, and those are no differences.
     chance = random.Random(0)  # noqa: S311
     plan = sweep_plan.plan(inventory, whole, Scope(), central=central, now=now, chance=chance)
-    asks = sorted((ask for ask in plan.asks if ask.kind != "check"), key=lambda ask: (ask.kind, ask.subject))
-    return Survey(inventory, dataclasses.replace(plan, asks=tuple(asks)), central, now)
+    requests = sorted((ask for ask in plan.requests if ask.kind != "check"), key=lambda ask: (ask.kind, ask.subject))
+    return Snapshot(inventory, dataclasses.replace(plan, requests=tuple(requests)), central, now)
 
 
 def operator(services: Services) -> str:
@@ -78,7 +78,7 @@ def operator(services: Services) -> str:
         return "an operator"
 
 
-def is_about(request: Request, name: Name) -> bool:
+def is_about(request: StepRequest, name: Name) -> bool:
     """Whether a request is about this cluster, or this attached cluster."""
     return name == (request.cluster or request.membership)
 
@@ -95,16 +95,16 @@ def _spoken_of(secret: ClusterSecret) -> Name | None:
         return None  # spoilt annotations: the plan reports them
 
 
-def find(text: str, seen: Survey, numbers: dict[str, str]) -> Name:
+def find(text: str, seen: Snapshot, numbers: dict[str, str]) -> Name:
     """Return the cluster that a person means: by its full name, its membership's, or a short one that only one has."""
     inventory = seen.inventory
     try:
         return ClusterName.parse(text, numbers)
-    except NameFault as fault:
+    except InvalidNameError as fault:
         wrong = fault
     try:
         return _led_to(MembershipName.parse(text, numbers), inventory)
-    except NameFault as fault:
+    except InvalidNameError as fault:
         if "/" in text:
             raise MistakeError(f"{fault if '/memberships/' in text else wrong}") from fault
     known: set[Name] = {*inventory.clusters, *(_led_to(name, inventory) for name in inventory.memberships)}

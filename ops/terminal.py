@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-WIDEST: Final = 100
+MAX_WIDTH: Final = 100
 
 
 class MistakeError(Exception):
@@ -32,7 +32,7 @@ def one_line(text: str, most: int = 0) -> str:
     return joined if not most or len(joined) <= most else f"{joined[: most - 1]}…"
 
 
-def counted(number: int, what: str, several: str = "") -> str:
+def pluralize(number: int, what: str, several: str = "") -> str:
     """`1 letter`, `2 letters`."""
     return f"{number} {what if number == 1 else several or f'{what}s'}"
 

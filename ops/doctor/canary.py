@@ -21,8 +21,8 @@ from ops.doctor.reading_google import timestamp
 from ops.terminal import MistakeError
 from shared.runtime.services import Services
 from shared.values.codes import Decision
-from shared.values.errors import FaultError
-from shared.values.messages import Next, Request
+from shared.values.errors import ReconcileError
+from shared.values.messages import OutgoingMessage, StepRequest
 from shared.values.names import ClusterName
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ def run(services: Services, environment: Mapping[str, str], cluster: str) -> lis
     """Publish one request for a cluster and follow it. Writes nothing else."""
     try:
         name = survey.find(cluster, survey.survey(services), dict(services.settings.numbers))
-        request = Request(cluster=name) if isinstance(name, ClusterName) else Request(membership=name)
+        request = StepRequest(cluster=name) if isinstance(name, ClusterName) else StepRequest(membership=name)
         cause = f"doctor canary {secrets.token_hex(6)}"
-        services.bus.publish_object(FIRST, Next(FIRST, request).body(), {"cause": cause})
+        services.bus.publish_object(FIRST, OutgoingMessage(FIRST, request).body(), {"cause": cause})
         lines = _follow(Api(services.session, environment), services.settings.pubsub_project, cause)
-    except (FaultError, RefusedError, MistakeError) as error:
+    except (ReconcileError, RefusedError, MistakeError) as error:
         return [Finding("canary", Status.UNKNOWN, cluster, str(error), "", Code.UNREAD)]
     return verdict(str(name), lines, services.settings.pubsub_project, cause)
 

@@ -9,7 +9,7 @@ from ops.doctor.codes import Code
 from ops.doctor.expected import Expected
 from ops.doctor.findings import Check, Finding
 from ops.doctor.observed import Fleet
-from ops.terminal import counted
+from ops.terminal import pluralize
 
 NEAR: Final = 0.8
 # Argo CD 3.6 with 56 kinds in a cluster: one list and one watch for each kind in a burst every ten minutes. After a restart of the
@@ -54,7 +54,7 @@ def check_gateway_quota(expected: Expected, seen: Fleet) -> list[Finding]:
         average = len(secrets) * BURST_REQUESTS // BURST_MINUTES
         if average >= NEAR * limit:
             text = (
-                f"Argo CD makes about {average} requests a minute for {counted(len(secrets), 'cluster')}"
+                f"Argo CD makes about {average} requests a minute for {pluralize(len(secrets), 'cluster')}"
                 f" with Applications, {limit} are allowed"
             )
             check.warn(Code.GATEWAY_WILL_EXCEED, project, text, ask)
@@ -76,7 +76,7 @@ def check_unmanaged(expected: Expected, seen: Fleet) -> list[Finding]:
         check.warn(
             Code.UNMANAGED_SECRETS,
             "",
-            f"{counted(len(unmanaged), 'unmanaged Secret')} {verb} for our clusters: {text}{more}",
+            f"{pluralize(len(unmanaged), 'unmanaged Secret')} {verb} for our clusters: {text}{more}",
             "python -m ops adopt --dry-run",
         )
     return check.end("", "no unmanaged Secret is for our clusters")

@@ -9,7 +9,7 @@ from ops.doctor.codes import Code
 from ops.doctor.expected import ARGOCD, ARGOCD_WORKLOADS, BUILD_ROLES, Expected
 from ops.doctor.findings import Check, Finding, Read, Unread
 from ops.doctor.observed import Bindings, Google, at
-from ops.terminal import counted
+from ops.terminal import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,7 +66,7 @@ def check_projects(expected: Expected, seen: Google) -> list[Finding]:
                 f"its number is {number}, FLEET_PROJECT_NUMBER is {settings.fleet_project_number}",
                 commands.TERRAFORM,
             )
-    return check.end("", f"{counted(len(expected.projects), 'project')} active, the fleet's number is right")
+    return check.end("", f"{pluralize(len(expected.projects), 'project')} active, the fleet's number is right")
 
 
 def check_apis(expected: Expected, seen: Google) -> list[Finding]:
@@ -77,7 +77,7 @@ def check_apis(expected: Expected, seen: Google) -> list[Finding]:
         for api in sorted(expected.apis(project) - enabled) if enabled is not None else ():
             check.fail(Code.API_DISABLED, f"{api} in {project}", "not enabled", commands.enable(api, project))
     needed = sum(len(expected.apis(project)) for project in expected.projects)
-    return check.end("", f"{needed} enabled in {counted(len(expected.projects), 'project')}")
+    return check.end("", f"{needed} enabled in {pluralize(len(expected.projects), 'project')}")
 
 
 def check_accounts(expected: Expected, seen: Google) -> list[Finding]:

@@ -18,7 +18,7 @@ from ops.doctor.reading_cluster import CentralReader, FleetReader, read_membersh
 from ops.doctor.reading_google import Reader, operator_of
 from shared.runtime.services import Services
 from shared.values import settings as settings_module
-from shared.values.errors import FaultError
+from shared.values.errors import ReconcileError
 
 if TYPE_CHECKING:
     import argparse
@@ -51,7 +51,7 @@ def examine(services: Services, environment: Mapping[str, str]) -> list[Finding]
     """Read the deployment and return the findings. Writes nothing."""
     try:
         email = _logged_in(services)
-    except (FaultError, RefusedError) as error:
+    except (ReconcileError, RefusedError) as error:
         fix = "gcloud auth application-default login"
         return [Finding("operator", Status.FAIL, "", f"no Google identity: {error}", fix, Code.NO_IDENTITY)]
     expected = Expected(services.settings)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from ops.doctor.codes import Code
-from ops.terminal import counted, one_line
+from ops.terminal import one_line, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -84,7 +84,7 @@ class Check:
         """Return the findings, or one pass. What could not be read is one line, whatever the number of reasons."""
         unknown = [each for each in self.findings if each.status is Status.UNKNOWN]
         if others := len({each.message for each in unknown}) - 1 if unknown else 0:
-            more = f"{unknown[0].message} (and {counted(others, 'more read')} failed)"
+            more = f"{unknown[0].message} (and {pluralize(others, 'more read')} failed)"
             unknown = [replace(unknown[0], message=more)]
         known = [each for each in self.findings if each.status is not Status.UNKNOWN]
         return [*known, *unknown[:1]] or [Finding(self.name, Status.PASS, subject, passed)]
@@ -109,7 +109,7 @@ def as_text(findings: Sequence[Finding], seconds: float) -> str:
             lines.append(f"{'':7}  {'':{width}}  fix: {finding.fix}")
     counts = Counter(finding.status for finding in findings)
     text = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
-    lines.append(f"{counted(len({finding.check for finding in findings}), 'check')} in {seconds:.1f} s: {text}.")
+    lines.append(f"{pluralize(len({finding.check for finding in findings}), 'check')} in {seconds:.1f} s: {text}.")
     return "\n".join(lines)
 
 

@@ -19,10 +19,10 @@ from ops.doctor.expected import Expected
 from ops.doctor.findings import Read, Unread
 from ops.doctor.observed import Central, DryRun, Fleet, Json, at
 from ops.doctor.reading_google import Reader
-from ops.survey import Survey
+from ops.survey import Snapshot
 from shared.decisions import secret_plan
 from shared.runtime.services import Services
-from shared.values.errors import FaultError
+from shared.values.errors import ReconcileError
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
 
@@ -200,7 +200,7 @@ class FleetReader:
             gateway_peak=lambda: self._gateway_peak(now),
             gateway_limit=self._gateway_limit,
         )
-        seen: Read[Survey] = found.pop("survey")
+        seen: Read[Snapshot] = found.pop("survey")
         if isinstance(seen, Unread):
             return Fleet(**found, secrets=seen, unmanaged=seen, writers=seen)
         unmanaged = {
@@ -210,7 +210,7 @@ class FleetReader:
         }
         writers = [
             (secret.name, unmanaged.get(secret.name, ""), who)
-            for secret in seen.inventory.foreign
+            for secret in seen.inventory.unmanaged
             if (who := other_writer({**secret.labels, **secret.annotations}))
         ]
         kept = {name for name, _, _ in writers}  # reported once, with who writes it
@@ -221,10 +221,10 @@ class FleetReader:
             writers=tuple(sorted(writers)),
         )
 
-    def _survey(self) -> Survey:
+    def _survey(self) -> Snapshot:
         try:
             return survey.survey(self.services)
-        except FaultError as error:
+        except ReconcileError as error:
             raise RefusedError("reading what a sweep reads", getattr(error, "status", 0), str(error)) from error
 
     def _memberships(self) -> Mapping[str, int]:

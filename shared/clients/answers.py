@@ -18,7 +18,7 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from shared.values.codes import ErrorCode
-from shared.values.errors import FaultError, RetryableError, fault
+from shared.values.errors import ReconcileError, RetryableError, fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -89,7 +89,7 @@ class Refusal:
             name if isinstance(name, str) else "",
         )
 
-    def error(self, what: str) -> FaultError:
+    def error(self, what: str) -> ReconcileError:
         """Return this project's error for it. Only Google's canonical codes make a 400 permanent."""
         return fault(self.status, self.reason, self.message, what, by_cluster=self.by_cluster)
 
@@ -102,7 +102,7 @@ def translated(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except FaultError:
+    except ReconcileError:
         raise
     except GoogleAPICallError as error:
         raise _of_call(what, error) from error
@@ -123,7 +123,7 @@ def translated(what: str) -> Iterator[None]:
         raise
 
 
-def _of_call(what: str, error: GoogleAPICallError) -> FaultError:
+def _of_call(what: str, error: GoogleAPICallError) -> ReconcileError:
     """Return the error for a refusal that an official client raises.
 
     Over REST the exception's class knows the HTTP status alone, and the canonical code is in the body. An operation's

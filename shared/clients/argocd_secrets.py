@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.clients.ports import Gateway
-from shared.values.cluster_secret import SELECT_FOREIGN, SELECT_OURS, ClusterSecret, found_by
+from shared.values.cluster_secret import SELECT_MANAGED, SELECT_UNMANAGED, ClusterSecret, found_by
 from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError
 from shared.values.names import ClusterName, MembershipName
@@ -38,11 +38,11 @@ class Central:
 
     def ours(self) -> list[ClusterSecret]:
         """Return all Secrets that carry our mark."""
-        return [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, SELECT_OURS)]
+        return [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, SELECT_MANAGED)]
 
-    def foreign(self) -> list[ClusterSecret]:
+    def unmanaged(self) -> list[ClusterSecret]:
         """Return the cluster Secrets that do not carry our mark."""
-        return [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, SELECT_FOREIGN)]
+        return [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, SELECT_UNMANAGED)]
 
     def secret_named(self, name: str) -> ClusterSecret | None:
         """Return the Secret of that name, whoever wrote it."""

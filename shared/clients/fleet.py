@@ -13,7 +13,7 @@ from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
 from shared.values.inventory import Listed
 from shared.values.model import Membership
-from shared.values.names import ClusterName, MembershipName, NameFault
+from shared.values.names import ClusterName, InvalidNameError, MembershipName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -136,7 +136,7 @@ class Fleet:
     def _name(self, found: dict[str, Any], what: str) -> MembershipName:
         try:
             return MembershipName.parse(found.get("name"), self._numbers)
-        except NameFault as error:
+        except InvalidNameError as error:
             raise unusable(what, str(error)) from error
 
     def _membership(self, found: dict[str, Any], what: str, name: MembershipName) -> Membership:
@@ -152,7 +152,7 @@ class Fleet:
         try:
             cluster = ClusterName.parse(link, self._numbers) if link else None
             connected = _time(heard) if heard else None
-        except (NameFault, ValueError) as error:
+        except (InvalidNameError, ValueError) as error:
             raise unusable(what, f"{name} has a field that cannot be read: {error}") from error
         return Membership(
             name=name,

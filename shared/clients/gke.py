@@ -10,7 +10,7 @@ from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
 from shared.values.inventory import Listed
 from shared.values.model import Cluster
-from shared.values.names import ClusterName, MembershipName, NameFault
+from shared.values.names import ClusterName, InvalidNameError, MembershipName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ class Gke:
                 name = ClusterName.parse(
                     f"projects/{project}/locations/{item.get('location')}/clusters/{item.get('name')}"
                 )
-            except NameFault as error:
+            except InvalidNameError as error:
                 if not isinstance(item.get("location"), str):
                     raise unusable(what, str(error)) from error
                 missing |= {item["location"]}
@@ -102,7 +102,7 @@ class Gke:
             try:
                 membership = MembershipName.parse(member, self._numbers)
                 project = project or membership.project
-            except NameFault:  # in a fleet whose project number is not known: another one
+            except InvalidNameError:  # in a fleet whose project number is not known: another one
                 project = project or member.partition("projects/")[2].partition("/")[0] or member
         return Cluster(
             name=name,

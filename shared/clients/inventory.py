@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
-from shared.values.errors import FaultError
+from shared.values.errors import ReconcileError
 from shared.values.inventory import Inventory
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ def read_inventory(services: Services) -> Inventory:
     A project that cannot be read is left out and told. Raises a fault when the central cluster or the fleet cannot be read.
     """
     secrets = services.central.ours()
-    foreign = services.central.foreign()
+    unmanaged = services.central.unmanaged()
     fleet = services.fleet.list(services.settings.fleet_project)
     projects = set(services.settings.source_projects)
     for secret in secrets:
         try:
             projects |= {secret.cluster.project} if secret.cluster else set()
-        except FaultError:
+        except ReconcileError:
             continue  # the plan reports it
     clusters: dict[str, Listed[Cluster]] = {}
     unread: dict[str, str] = {}
@@ -41,7 +41,7 @@ def read_inventory(services: Services) -> Inventory:
     def read(project: str) -> None:
         try:
             clusters[project] = services.gke.list(project)
-        except FaultError as error:
+        except ReconcileError as error:
             unread[project] = str(error)
 
     services.gke  # noqa: B018 - made once, before the threads ask for it
@@ -51,7 +51,7 @@ def read_inventory(services: Services) -> Inventory:
             task.result()
     return Inventory(
         secrets=tuple(secrets),
-        foreign=tuple(foreign),
+        unmanaged=tuple(unmanaged),
         memberships={membership.name: membership for membership in fleet.items},
         unreachable=fleet.missing,
         clusters={cluster.name: cluster for found in clusters.values() for cluster in found.items},

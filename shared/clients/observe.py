@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.clients.ports import Services
 from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
-from shared.values.messages import Request
+from shared.values.messages import StepRequest
 from shared.values.model import GONE, Cluster, Gone, Membership, State, state_of_attached, state_of_cluster
 from shared.values.names import ClusterName, MembershipName
 from shared.values.target import Subject
@@ -36,28 +36,30 @@ def read_membership(name: MembershipName, services: Services) -> Membership | Go
     return GONE
 
 
-def read_subject(asked: Request, services: Services, *, has_secret: bool = False) -> Subject:
+def read_subject(request: StepRequest, services: Services, *, has_secret: bool = False) -> Subject:
     """Read what a message is about. A project that is not a source is left alone unless we have a Secret for it.
 
     A membership whose endpoint is a GKE cluster leads to that cluster.
     """
     settings = services.settings
-    if asked.membership == settings.central_membership and asked.cluster is None:
-        return Subject(asked, State.CENTRAL)
-    if asked.cluster is None:
-        assert asked.membership is not None  # noqa: S101 - messages.parse makes sure of it
-        membership = read_membership(asked.membership, services)
+    if request.membership == settings.central_membership and request.cluster is None:
+        return Subject(request, State.CENTRAL)
+    if request.cluster is None:
+        assert request.membership is not None  # noqa: S101 - messages.parse makes sure of it
+        membership = read_membership(request.membership, services)
         if isinstance(membership, Gone) or membership.cluster is None:
-            return Subject(asked, state_of_attached(membership, settings), membership=membership)
-        asked = Request(membership.cluster, asked.membership, asked.granted, asked.drop_labels, asked.leave)
-    name = asked.cluster
+            return Subject(request, state_of_attached(membership, settings), membership=membership)
+        request = StepRequest(
+            membership.cluster, request.membership, request.granted, request.drop_labels, request.leave
+        )
+    name = request.cluster
     assert name is not None  # noqa: S101 - for the type checker
     if name.project not in settings.source_projects and not has_secret:
-        return Subject(asked, State.NOT_SOURCE)
+        return Subject(request, State.NOT_SOURCE)
     if name == services.central_cluster:
-        return Subject(asked, State.CENTRAL)
+        return Subject(request, State.CENTRAL)
     cluster = read_cluster(name, services)
-    return Subject(asked, state_of_cluster(cluster, settings, services.central_cluster), cluster=cluster)
+    return Subject(request, state_of_cluster(cluster, settings, services.central_cluster), cluster=cluster)
 
 
 def find_membership(cluster: Cluster, hint: MembershipName | None, services: Services) -> Membership | None:

@@ -82,7 +82,7 @@ class Secrets(Protocol):
     def ours(self) -> Sequence[ClusterSecret]:
         """Return all managed cluster Secrets."""
 
-    def foreign(self) -> Sequence[ClusterSecret]:
+    def unmanaged(self) -> Sequence[ClusterSecret]:
         """Return all unmanaged cluster Secrets."""
 
     def secret_named(self, name: str) -> ClusterSecret | None:

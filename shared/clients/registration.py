@@ -13,7 +13,7 @@ from google.cloud import gkehub_v1
 from shared.clients import answers, deadline
 from shared.clients.transport import answer_seconds, bound_session
 from shared.values.codes import ErrorCode
-from shared.values.errors import FaultError, PermanentError, TakenError
+from shared.values.errors import PermanentError, ReconcileError, TakenError
 from shared.values.model import MANAGED_BY
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Registration:
                 operation = self._client.create_membership(
                     parent=parent, membership_id=name.membership, resource=resource, timeout=timeout, retry=None
                 )
-        except FaultError as error:
+        except ReconcileError as error:
             if error.status == 409:
                 raise TakenError(f"{what}: the id is taken", status=409) from error
             raise
@@ -77,7 +77,7 @@ class Registration:
                 timeout = answer_seconds()
                 operation = self._client.delete_membership(name=str(name), timeout=timeout, retry=None)
             _finished(what, operation)
-        except FaultError as error:
+        except ReconcileError as error:
             if error.status == 404:
                 return False
             if error.reason == "FAILED_PRECONDITION":

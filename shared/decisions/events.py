@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.values.codes import ErrorCode, EventCode
 from shared.values.errors import PermanentError
-from shared.values.messages import Next, Request, cut
-from shared.values.names import ClusterName, MembershipName, NameFault
+from shared.values.messages import OutgoingMessage, StepRequest, truncate
+from shared.values.names import ClusterName, InvalidNameError, MembershipName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ class Route:
     code: EventCode
     reason: str
     cause: str = ""
-    next: Next | None = None
+    next: OutgoingMessage | None = None
 
 
 def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
@@ -73,12 +73,12 @@ def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
     code = _CODES.get(method, EventCode.CHANGED)
     topic = "remove-secret" if code is EventCode.DELETED else "register-membership"
     who = _object(payload.get("authenticationInfo")).get("principalEmail")
-    cause = cut(
+    cause = truncate(
         " ".join(
             str(part) for part in (said, who and f"by {who}", operation.get("id") or entry.get("insertId")) if part
         )
     )
-    return Route(code, said, cause, Next(topic, Request(cluster=cluster)))
+    return Route(code, said, cause, OutgoingMessage(topic, StepRequest(cluster=cluster)))
 
 
 def route_membership(kind: str, data: Any, attributes: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
@@ -98,8 +98,8 @@ def route_membership(kind: str, data: Any, attributes: Mapping[str, Any], number
     code = _CODES.get(kind, EventCode.CHANGED)
     topic = "remove-secret" if code is EventCode.DELETED else "register-membership"
     said = f"membership {kind}" + ("" if payload or kind == "deleted" else ", without a readable body")
-    cause = cut(f"{said} {attributes.get('id', '')}".strip())
-    return Route(code, said, cause, Next(topic, Request(membership=membership)))
+    cause = truncate(f"{said} {attributes.get('id', '')}".strip())
+    return Route(code, said, cause, OutgoingMessage(topic, StepRequest(membership=membership)))
 
 
 def _cluster(entry: Mapping[str, Any], payload: Mapping[str, Any], numbers: Mapping[str, str]) -> ClusterName:
@@ -109,7 +109,7 @@ def _cluster(entry: Mapping[str, Any], payload: Mapping[str, Any], numbers: Mapp
     name = "projects/{}/locations/{}/clusters/{}".format(*parts) if all(parts) else payload.get("resourceName")
     try:
         return ClusterName.parse(name, numbers)
-    except NameFault as error:
+    except InvalidNameError as error:
         raise PermanentError(
             f"an audit entry ({payload.get('methodName')}) does not say which cluster: {error}",
             ErrorCode.INVALID_EVENT,
@@ -126,7 +126,7 @@ def _membership(
         try:
             if found:
                 return MembershipName.parse(found[0], numbers)
-        except NameFault as error:
+        except InvalidNameError as error:
             faults.append(str(error))
     told = "; ".join(faults) or f"source {source[:120]!r}, subject {subject[:120]!r}"
     raise PermanentError(f"a membership event does not say which membership: {told}", ErrorCode.INVALID_EVENT)

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from shared.decisions import rbac
-from shared.decisions.steps import Move
+from shared.decisions.steps import Action
 from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import PermanentError, RefusedError, RetryableError
-from shared.values.messages import Next, Outcome, Request, Severity
+from shared.values.messages import Outcome, OutgoingMessage, Severity, StepRequest
 from shared.values.model import Cluster, Membership, State
 from shared.values.settings import Settings
 from shared.values.target import Subject
 
-_TURNS = {Move.TO_REGISTER: "register-membership", Move.TO_REMOVE: "remove-secret"}
+_TURNS = {Action.TO_REGISTER: "register-membership", Action.TO_REMOVE: "remove-secret"}
 
 
-def without_acting(move: Move, subject: Subject, settings: Settings) -> Outcome:
+def no_op(move: Action, subject: Subject, settings: Settings) -> Outcome:
     """Return the outcome of a move that touches nothing. Raises the faults that RAISE and PERMANENT stand for."""
     reason = why(subject, settings)
-    if move is Move.RAISE:
+    if move is Action.RAISE:
         raise RetryableError(reason, ErrorCode.NOT_READY)
-    if move is Move.PERMANENT:
+    if move is Action.PERMANENT:
         raise PermanentError(reason, ErrorCode.OTHER_FLEET)
     if move in _TURNS:
-        following = Request(subject.asked.cluster, subject.asked.membership)
+        following = StepRequest(subject.request.cluster, subject.request.membership)
         topic = _TURNS[move]
-        return Outcome(Decision.REVERSED, subject.state, f"turned to {topic}: {reason}", (Next(topic, following),))
-    decision = Decision.BLOCKED if move is Move.REPORT else Decision.NO_OP
-    severity: Severity = "ERROR" if move is Move.REPORT else "WARNING" if move is Move.WARN else "INFO"
+        return Outcome(
+            Decision.REVERSED, subject.state, f"turned to {topic}: {reason}", (OutgoingMessage(topic, following),)
+        )
+    decision = Decision.BLOCKED if move is Action.REPORT else Decision.NO_OP
+    severity: Severity = "ERROR" if move is Action.REPORT else "WARNING" if move is Action.WARN else "INFO"
     return Outcome(decision, subject.state, f"nothing to do: {reason}", severity=severity)
 
 
@@ -38,7 +40,7 @@ def why(subject: Subject, settings: Settings) -> str:
             return f"{name} is in no source project (SOURCE_PROJECTS)"
         case State.CENTRAL:
             return f"{name} is the central cluster, which is never taken in"
-        case State.GONE:
+        case State.DELETED:
             return f"{name} is gone: 404, and a complete list lacks it"
         case State.OTHER_FLEET:
             project = subject.cluster.fleet_project if isinstance(subject.cluster, Cluster) else "another project"
@@ -55,7 +57,7 @@ def why(subject: Subject, settings: Settings) -> str:
             return f"{name} is {subject.state.text} ({status})"
 
 
-def not_admitted(membership: Membership, identity: str, error: RefusedError) -> PermanentError:
+def access_denied(membership: Membership, identity: str, error: RefusedError) -> PermanentError:
     """The one thing that a person must do: let our two identities that reach application clusters in.
 
     `identity` is the e-mail of one of them; the functions' identities are named like the functions.

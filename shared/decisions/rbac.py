@@ -29,7 +29,7 @@ AGENT: Final = {"kind": "ServiceAccount", "name": "connect-agent-sa", "namespace
 AGENT_USER: Final = "system:serviceaccount:gke-connect:connect-agent-sa"
 
 
-class Difference(enum.Enum):
+class Drift(enum.Enum):
     """How an object that stands in the cluster differs from the one we want."""
 
     NONE = "up to date"
@@ -66,19 +66,19 @@ def collection(manifest: Object) -> str:
     return ROLES if manifest["kind"] == "ClusterRole" else BINDINGS
 
 
-def compare(standing: Object | None, wanted: Object) -> Difference:
+def compare(standing: Object | None, wanted: Object) -> Drift:
     """Compare an object as the API gives it with the one we want. A `roleRef` can never be changed in place."""
     if standing is None:
-        return Difference.MISSING
-    if not is_ours(standing):
-        return Difference.NOT_OURS
+        return Drift.MISSING
+    if not is_managed(standing):
+        return Drift.NOT_OURS
     if standing.get("roleRef", {}).get("name") != wanted.get("roleRef", {}).get("name"):
-        return Difference.OTHER_ROLE
+        return Drift.OTHER_ROLE
     part = "rules" if wanted["kind"] == "ClusterRole" else "subjects"
-    return Difference.NONE if _plain(standing.get(part)) == _plain(wanted[part]) else Difference.CHANGED
+    return Drift.NONE if _plain(standing.get(part)) == _plain(wanted[part]) else Drift.CHANGED
 
 
-def is_ours(standing: Mapping[str, Any]) -> bool:
+def is_managed(standing: Mapping[str, Any]) -> bool:
     """Whether an object carries our label."""
     labels = standing["metadata"].get("labels") or {}
     return all(labels.get(key) == value for key, value in LABELS.items())
@@ -100,12 +100,12 @@ def reviews(settings: Settings, role: Object | None, *, attached: bool) -> list[
 
     They ask about Argo CD's identity, and on attached clusters also whether the agent may impersonate it.
     """
-    asked = [_review(settings.argocd_service_account, one_permission(role))]
+    request = [_review(settings.argocd_service_account, one_permission(role))]
     if attached:
         impersonate = {"verb": "impersonate", "group": "", "resource": "users", "name": settings.argocd_service_account}
         groups = ["system:serviceaccounts", "system:serviceaccounts:gke-connect", "system:authenticated"]
-        asked.append(_review(AGENT_USER, impersonate, groups))
-    return asked
+        request.append(_review(AGENT_USER, impersonate, groups))
+    return request
 
 
 def one_permission(role: Object | None) -> Object:

@@ -19,7 +19,7 @@ from shared.values.cluster_secret import (
     GRANT,
     HELD,
     LABEL_KEYS,
-    MARK,
+    MANAGED_BY_LABEL,
     MEMBERSHIP,
     MEMBERSHIP_HASH,
     MEMBERSHIP_UID,
@@ -175,7 +175,7 @@ def _fixed_labels(cluster: Cluster | None, membership: Membership) -> dict[str, 
     kind = "attached" if cluster is None else "gke-autopilot" if cluster.autopilot else "gke"
     fixed = {
         TYPE: "cluster",
-        MARK: MANAGED_BY,
+        MANAGED_BY_LABEL: MANAGED_BY,
         MEMBERSHIP_HASH: membership.name.hash,
         f"{PREFIX}project": label_rules.valid_value(where.project) or "",
         f"{PREFIX}location": where.location,

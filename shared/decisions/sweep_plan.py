@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final, Literal
 from shared.decisions import secret_plan
 from shared.values import cluster_secret
 from shared.values.cluster_secret import ClusterSecret
-from shared.values.codes import Finding
+from shared.values.codes import FindingCode
 from shared.values.errors import PermanentError
 from shared.values.inventory import Inventory
-from shared.values.messages import Next, Request, Scope
+from shared.values.messages import OutgoingMessage, Scope, StepRequest
 from shared.values.model import Cluster, Membership, State, state_of_attached, state_of_cluster
 from shared.values.names import ClusterName, MembershipName
 from shared.values.settings import Settings
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 # `mend` and `remove` follow what the APIs say; `hold` and `drop` follow labels and settings, which a person may have got
 # wrong at a stroke: those are braked. `check` looks at bindings, each cluster once in 24 sweeps on average.
 Kind = Literal["mend", "remove", "hold", "drop", "check"]
-BRAKED: Final = ("hold", "drop")
+LIMITED_KINDS: Final = ("hold", "drop")
 CHECK_ONE_IN: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PlannedRequest:
     """One request to a step, and why."""
 
     kind: Kind
-    code: Finding
-    next: Next
+    code: FindingCode
+    next: OutgoingMessage
     reason: str
 
     @property
@@ -53,10 +53,10 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Finding:
     """Something that a sweep sees and leaves alone: what, and why."""
 
-    code: Finding
+    code: FindingCode
     subject: str
     text: str
 
@@ -65,16 +65,16 @@ class Report:
 class Plan:
     """What a sweep asks for. `braked` is what it would have asked for, had it not been more than `allowed`."""
 
-    asks: tuple[Ask, ...] = ()
-    reports: tuple[Report, ...] = ()
-    braked: tuple[Ask, ...] = ()
+    requests: tuple[PlannedRequest, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    blocked: tuple[PlannedRequest, ...] = ()
     allowed: int = 0
     hash: str = ""
 
     @property
     def counts(self) -> Mapping[str, int]:
         """How many requests of each kind."""
-        return Counter(ask.kind for ask in self.asks)
+        return Counter(ask.kind for ask in self.requests)
 
 
 def plan(
@@ -93,29 +93,34 @@ def plan(
     """
     comparison = Comparison(inventory, settings, central, now)
     found = list(comparison.differences())
-    asks = [each for each in found if isinstance(each, Ask)]
-    reports = [each for each in found if isinstance(each, Report)]
-    braked = [ask for ask in asks if ask.kind in BRAKED]
+    requests = [each for each in found if isinstance(each, PlannedRequest)]
+    findings = [each for each in found if isinstance(each, Finding)]
+    blocked = [ask for ask in requests if ask.kind in LIMITED_KINDS]
     allowed = settings.max_removals.of(len(inventory.secrets))
-    digest = plan_hash(braked) if braked else ""
+    digest = plan_hash(blocked) if blocked else ""
     if scope.release:
         if scope.release == digest:
-            return Plan(tuple(braked), tuple(reports), (), allowed, digest)
+            return Plan(tuple(blocked), tuple(findings), (), allowed, digest)
         told = f"is not the hash of what a sweep would hold or drop now ({digest or 'nothing'}): nothing is released"
-        return Plan((), (*reports, Report(Finding.STALE_RELEASE, scope.release, told)), (), allowed, digest)
-    over = len({ask.subject for ask in braked}) > allowed
+        return Plan((), (*findings, Finding(FindingCode.STALE_RELEASE, scope.release, told)), (), allowed, digest)
+    over = len({ask.subject for ask in blocked}) > allowed
     if over:
-        asks = [ask for ask in asks if ask.kind not in BRAKED]
-    inside = [ask for ask in asks if scope.holds(ask.next.request, settings.fleet_project)]
+        requests = [ask for ask in requests if ask.kind not in LIMITED_KINDS]
+    inside = [ask for ask in requests if scope.holds(ask.next.request, settings.fleet_project)]
     shuffled = chance.sample(inside, len(inside))
     chosen = sorted(shuffled, key=lambda ask: ask.kind != "mend")[: settings.sweep_requests]
     turns = (
-        Ask("check", Finding.PERIODIC_CHECK, Next("grant-rbac", request), "its binding is looked at in turn")
+        PlannedRequest(
+            "check",
+            FindingCode.PERIODIC_CHECK,
+            OutgoingMessage("grant-rbac", request),
+            "its binding is looked at in turn",
+        )
         for request in comparison.unchanged
         if scope.holds(request, settings.fleet_project) and chance.random() < 1 / CHECK_ONE_IN
     )
     chosen += itertools.islice(turns, settings.sweep_requests - len(chosen))
-    return Plan(tuple(chosen), tuple(reports), tuple(braked) if over else (), allowed, digest if over else "")
+    return Plan(tuple(chosen), tuple(findings), tuple(blocked) if over else (), allowed, digest if over else "")
 
 
 @dataclass
@@ -126,9 +131,9 @@ class Comparison:
     settings: Settings
     central: ClusterName | None
     now: datetime
-    unchanged: list[Request] = field(default_factory=list)
+    unchanged: list[StepRequest] = field(default_factory=list)
 
-    def differences(self) -> Iterator[Ask | Report]:
+    def differences(self) -> Iterator[PlannedRequest | Finding]:
         """Everything that differs, and everything that is seen and left alone."""
         inventory = self.inventory
         of_clusters: dict[ClusterName, list[ClusterSecret]] = defaultdict(list)
@@ -137,15 +142,15 @@ class Comparison:
             try:
                 cluster, membership = secret.cluster, secret.membership
             except PermanentError as error:
-                yield Report(Finding.INVALID_SECRET, secret.name, str(error))
+                yield Finding(FindingCode.INVALID_SECRET, secret.name, str(error))
                 continue
             if cluster is not None:
                 of_clusters[cluster].append(secret)
             elif membership is not None:
                 of_memberships[membership].append(secret)
             else:
-                yield Report(
-                    Finding.INVALID_SECRET, secret.name, "carries our mark but names no cluster: mend or delete it"
+                yield Finding(
+                    FindingCode.INVALID_SECRET, secret.name, "carries our mark but names no cluster: mend or delete it"
                 )
         yield from self._left_out()
         yield from self._clashes()
@@ -156,11 +161,13 @@ class Comparison:
             yield from self._one(attached_name, of_memberships.get(attached_name, []))
         yield from self._left_behind(set(of_clusters))
 
-    def _one(self, name: ClusterName | MembershipName, secrets: list[ClusterSecret]) -> Iterator[Ask | Report]:
+    def _one(
+        self, name: ClusterName | MembershipName, secrets: list[ClusterSecret]
+    ) -> Iterator[PlannedRequest | Finding]:
         if len(secrets) > 1:
             names = ", ".join(sorted(secret.name for secret in secrets))
-            yield Report(
-                Finding.DUPLICATE_SECRETS,
+            yield Finding(
+                FindingCode.DUPLICATE_SECRETS,
                 str(name),
                 f"has {len(secrets)} Secrets of ours ({names}): delete the wrong one",
             )
@@ -168,38 +175,40 @@ class Comparison:
         secret = secrets[0] if secrets else None
         yield from self._of_cluster(name, secret) if isinstance(name, ClusterName) else self._of_attached(name, secret)
 
-    def _of_cluster(self, name: ClusterName, secret: ClusterSecret | None) -> Iterator[Ask | Report]:
+    def _of_cluster(self, name: ClusterName, secret: ClusterSecret | None) -> Iterator[PlannedRequest | Finding]:
         cluster = self.inventory.clusters.get(name)
-        both = Request(name, secret.membership if secret else None)
+        both = StepRequest(name, secret.membership if secret else None)
         if cluster is None:
             if not self.inventory.knows(name):
                 text = "is not listed, by a list that is not complete there: its Secret stays"
-                yield Report(Finding.INCOMPLETE_LIST, str(name), text)
+                yield Finding(FindingCode.INCOMPLETE_LIST, str(name), text)
             elif secret is not None and secret.is_pinned:
-                yield Report(Finding.PINNED, str(name), "is not listed any more, and its Secret is pinned")
+                yield Finding(FindingCode.PINNED, str(name), "is not listed any more, and its Secret is pinned")
             else:
                 yield _ask(
                     "remove",
-                    Finding.NOT_LISTED,
+                    FindingCode.NOT_LISTED,
                     "remove-secret",
                     both,
                     "a Secret of a cluster that is not listed any more",
                 )
             return
         match state_of_cluster(cluster, self.settings, self.central):
-            case State.WANTED:
+            case State.SELECTED:
                 yield from self._wanted(cluster, secret)
-            case State.NOT_WANTED if secret is not None:
+            case State.UNSELECTED if secret is not None:
                 yield from self._leaving(both, secret, "not-wanted", "is not wanted any more")
-            case State.GOING if secret is not None:
+            case State.DELETING if secret is not None:
                 yield from self._going(both, secret)
-            case State.NO_STATE if secret is not None and self._held_wrongly(cluster, secret):
+            case State.UNKNOWN if secret is not None and self._held_wrongly(cluster, secret):
                 text = f"is {cluster.status}, and its Secret is held for going, or an earlier cluster's and not held"
-                yield _ask("mend", Finding.HOLD_DIFFERS, "remove-secret", both, text)
-            case State.NO_STATE:
-                yield Report(Finding.UNKNOWN_STATE, str(name), f"is {cluster.status}: in no state to act on")
+                yield _ask("mend", FindingCode.HOLD_DIFFERS, "remove-secret", both, text)
+            case State.UNKNOWN:
+                yield Finding(FindingCode.UNKNOWN_STATE, str(name), f"is {cluster.status}: in no state to act on")
             case State.OTHER_FLEET:
-                yield Report(Finding.OTHER_FLEET, str(name), f"is wanted, but in the fleet of {cluster.fleet_project}")
+                yield Finding(
+                    FindingCode.OTHER_FLEET, str(name), f"is wanted, but in the fleet of {cluster.fleet_project}"
+                )
             case _:
                 return
 
@@ -209,62 +218,64 @@ class Comparison:
         earlier = secret.was_written_for_another(cluster_secret.CLUSTER_ID, cluster.id)
         return held is not earlier and not secret.is_pinned
 
-    def _wanted(self, cluster: Cluster, secret: ClusterSecret | None) -> Iterator[Ask | Report]:
+    def _wanted(self, cluster: Cluster, secret: ClusterSecret | None) -> Iterator[PlannedRequest | Finding]:
         """A GKE cluster that is alive and wanted: is all of it there, and the same?"""
         name = cluster.name
         said = cluster.membership or name.membership(self.settings.fleet_project)
         membership = self.inventory.memberships.get(said)
         if membership is None and not self.inventory.knows_membership(said):
-            yield Report(Finding.INCOMPLETE_LIST, str(name), f"{said} is in a location that the fleet's list lacks")
+            yield Finding(
+                FindingCode.INCOMPLETE_LIST, str(name), f"{said} is in a location that the fleet's list lacks"
+            )
         elif membership is None or membership.cluster != name or membership.is_of_earlier(cluster):
             yield _ask(
                 "mend",
-                Finding.NOT_REGISTERED,
+                FindingCode.NOT_REGISTERED,
                 "register-membership",
-                Request(name),
+                StepRequest(name),
                 "has no membership of its own in the fleet",
             )
         elif not membership.is_usable:
             text = f"{membership.name} is {membership.state}: nothing can be asked for yet"
-            yield Report(Finding.MEMBERSHIP_NOT_READY, str(name), text)
+            yield Finding(FindingCode.MEMBERSHIP_NOT_READY, str(name), text)
         elif secret is None or not secret.is_of(cluster, membership):
-            request = Request(name, membership.name)
-            yield _ask("mend", Finding.NO_SECRET, "register-membership", request, "has no Secret of its own")
+            request = StepRequest(name, membership.name)
+            yield _ask("mend", FindingCode.NO_SECRET, "register-membership", request, "has no Secret of its own")
         else:
-            yield from self._differing(Request(name, membership.name), secret, cluster, membership)
+            yield from self._differing(StepRequest(name, membership.name), secret, cluster, membership)
 
-    def _of_attached(self, name: MembershipName, secret: ClusterSecret | None) -> Iterator[Ask | Report]:
+    def _of_attached(self, name: MembershipName, secret: ClusterSecret | None) -> Iterator[PlannedRequest | Finding]:
         membership = self.inventory.memberships.get(name)
-        both = Request(None, name)
+        both = StepRequest(None, name)
         if membership is None or membership.cluster is not None:
             if secret is not None and not self.inventory.knows_membership(name):
                 text = "is not listed, by a list that is not complete there: its Secret stays"
-                yield Report(Finding.INCOMPLETE_LIST, str(name), text)
+                yield Finding(FindingCode.INCOMPLETE_LIST, str(name), text)
             elif secret is not None:
                 yield from self._leaving(both, secret, "left-fleet", "has left the fleet")
             return
         match state_of_attached(membership, self.settings):
-            case State.WANTED if secret is not None and secret.is_of(None, membership):
+            case State.SELECTED if secret is not None and secret.is_of(None, membership):
                 yield from self._differing(both, secret, None, membership)
-            case State.WANTED if membership.agent_lost(self.now):
-                yield Report(Finding.AGENT_LOST, str(name), "its agent is lost: nothing can be asked for now")
-            case State.WANTED:
-                yield _ask("mend", Finding.NO_SECRET, "register-membership", both, "has no Secret of its own")
-            case State.NOT_WANTED if secret is not None:
+            case State.SELECTED if membership.agent_lost(self.now):
+                yield Finding(FindingCode.AGENT_LOST, str(name), "its agent is lost: nothing can be asked for now")
+            case State.SELECTED:
+                yield _ask("mend", FindingCode.NO_SECRET, "register-membership", both, "has no Secret of its own")
+            case State.UNSELECTED if secret is not None:
                 # `remove_secret` takes the Secret of an earlier membership of that name for one that has left the fleet.
                 left = secret.was_written_for_another(cluster_secret.MEMBERSHIP_UID, membership.unique_id)
                 reason: Literal["not-wanted", "left-fleet"] = "left-fleet" if left else "not-wanted"
                 yield from self._leaving(both, secret, reason, "is not wanted any more")
-            case State.GOING if secret is not None:
+            case State.DELETING if secret is not None:
                 yield from self._going(both, secret)
-            case State.NO_STATE:
-                yield Report(Finding.UNKNOWN_STATE, str(name), f"is {membership.state}: in no state to act on")
+            case State.UNKNOWN:
+                yield Finding(FindingCode.UNKNOWN_STATE, str(name), f"is {membership.state}: in no state to act on")
             case _:
                 return
 
     def _differing(
-        self, both: Request, secret: ClusterSecret, cluster: Cluster | None, membership: Membership
-    ) -> Iterator[Ask | Report]:
+        self, both: StepRequest, secret: ClusterSecret, cluster: Cluster | None, membership: Membership
+    ) -> Iterator[PlannedRequest | Finding]:
         """A Secret of this very cluster: does it say what it should?"""
         wanted = secret_plan.plan(
             secret, cluster, membership, self.settings, granted=False, drop=frozenset(), now=self.now
@@ -272,92 +283,94 @@ class Comparison:
         lost = membership.agent_lost(self.now)
         if wanted.needs_grant and not lost:
             text = "its grant must be proven anew, or its hold lifted"
-            yield _ask("mend", Finding.GRANT_DIFFERS, "grant-rbac", both, text)
+            yield _ask("mend", FindingCode.GRANT_DIFFERS, "grant-rbac", both, text)
         if wanted.patch is not None:
-            yield _ask("mend", Finding.SECRET_DIFFERS, "write-secret", both, "its Secret differs")
+            yield _ask("mend", FindingCode.SECRET_DIFFERS, "write-secret", both, "its Secret differs")
         if wanted.gone:
-            request = Request(both.cluster, both.membership, drop_labels=wanted.gone)
+            request = StepRequest(both.cluster, both.membership, drop_labels=wanted.gone)
             text = f"label keys are gone at the source: {', '.join(sorted(wanted.gone))}"
-            yield _ask("drop", Finding.LABELS_GONE, "write-secret", request, text)
+            yield _ask("drop", FindingCode.LABELS_GONE, "write-secret", request, text)
         if lost:
             text = "its agent is lost: not READY, or not heard of for 30 minutes"
-            yield Report(Finding.AGENT_LOST, str(membership.name), text)
+            yield Finding(FindingCode.AGENT_LOST, str(membership.name), text)
         elif not (wanted.needs_grant or wanted.patch or wanted.gone):
             self.unchanged.append(both)
 
-    def _going(self, both: Request, secret: ClusterSecret) -> Iterator[Ask | Report]:
+    def _going(self, both: StepRequest, secret: ClusterSecret) -> Iterator[PlannedRequest | Finding]:
         if secret.is_pinned:
-            yield Report(Finding.PINNED, _name(both), "is going, and its Secret is pinned")
+            yield Finding(FindingCode.PINNED, _name(both), "is going, and its Secret is pinned")
         elif secret.hold is None or secret.hold.reason != "going":
-            yield _ask("mend", Finding.DELETING, "remove-secret", both, "is going, and its Secret is not held for that")
+            yield _ask(
+                "mend", FindingCode.DELETING, "remove-secret", both, "is going, and its Secret is not held for that"
+            )
 
     def _leaving(
-        self, both: Request, secret: ClusterSecret, reason: Literal["not-wanted", "left-fleet"], text: str
-    ) -> Iterator[Ask | Report]:
+        self, both: StepRequest, secret: ClusterSecret, reason: Literal["not-wanted", "left-fleet"], text: str
+    ) -> Iterator[PlannedRequest | Finding]:
         """Two looks: hold first; remove what has been held for that reason for `HOLD`."""
         standing = secret.hold
         if secret.is_pinned:
-            yield Report(Finding.PINNED, _name(both), f"{text}, and its Secret is pinned")
+            yield Finding(FindingCode.PINNED, _name(both), f"{text}, and its Secret is pinned")
         elif standing is None or standing.reason != reason:
-            code = Finding.LEFT_FLEET if reason == "left-fleet" else Finding.UNSELECTED
-            request = Request(both.cluster, both.membership, leave="hold")
+            code = FindingCode.LEFT_FLEET if reason == "left-fleet" else FindingCode.UNSELECTED
+            request = StepRequest(both.cluster, both.membership, leave="hold")
             yield _ask("hold", code, "remove-secret", request, text)
         elif self.now - standing.since >= self.settings.hold:
-            request = Request(both.cluster, both.membership, leave="remove")
+            request = StepRequest(both.cluster, both.membership, leave="remove")
             why = f"{text}, and was held for it since {standing.since}"
-            yield _ask("remove", Finding.HELD_LONG_ENOUGH, "remove-secret", request, why)
+            yield _ask("remove", FindingCode.HELD_LONG_ENOUGH, "remove-secret", request, why)
 
-    def _left_out(self) -> Iterator[Report]:
+    def _left_out(self) -> Iterator[Finding]:
         """What the lists leave out, and what follows."""
         for project, why in sorted(self.inventory.unread.items()):
             text = f"could not be read, so nothing of it is removed: {why}"
-            yield Report(Finding.UNREAD_PROJECT, f"projects/{project}", text)
+            yield Finding(FindingCode.UNREAD_PROJECT, f"projects/{project}", text)
         for project, zones in sorted(self.inventory.missing_zones.items()):
             text = f"the list lacks {', '.join(sorted(zones))}: nothing there is removed"
-            yield Report(Finding.INCOMPLETE_LIST, f"projects/{project}", text)
+            yield Finding(FindingCode.INCOMPLETE_LIST, f"projects/{project}", text)
         if self.inventory.unreachable:
             lacks = ", ".join(sorted(self.inventory.unreachable))
             text = f"the list of memberships lacks {lacks}: nothing there is removed"
-            yield Report(Finding.INCOMPLETE_LIST, "the fleet", text)
+            yield Finding(FindingCode.INCOMPLETE_LIST, "the fleet", text)
         for name, why in sorted(self.inventory.unreadable.items(), key=str):
-            yield Report(
-                Finding.UNREADABLE_ITEM, str(name), f"is listed and cannot be read, so it stays as it is: {why}"
+            yield Finding(
+                FindingCode.UNREADABLE_ITEM, str(name), f"is listed and cannot be read, so it stays as it is: {why}"
             )
 
-    def _clashes(self) -> Iterator[Report]:
+    def _clashes(self) -> Iterator[Finding]:
         """Somebody else's Secrets that Argo CD would take for ours."""
         names = {secret.data.get("name", ""): secret.name for secret in self.inventory.secrets}
         servers = {secret.data.get("server", "").rstrip("/"): secret.name for secret in self.inventory.secrets}
-        for other in self.inventory.foreign:
+        for other in self.inventory.unmanaged:
             ours = names.get(other.data.get("name", "")) or servers.get(other.data.get("server", "").rstrip("/"))
             if ours:
-                yield Report(
-                    Finding.CLASHING_SECRET,
+                yield Finding(
+                    FindingCode.CLASHING_SECRET,
                     other.name,
                     f"is not ours and has the same name or server as our {ours}: Argo CD takes the two for one",
                 )
 
-    def _left_behind(self, with_secrets: set[ClusterName]) -> Iterator[Ask]:
+    def _left_behind(self, with_secrets: set[ClusterName]) -> Iterator[PlannedRequest]:
         """Memberships that we made for clusters that are not listed any more, and for which no Secret is left."""
         for membership in self.inventory.memberships.values():
             name = membership.cluster
             if name is None or not membership.cluster_id or name in with_secrets or name in self.inventory.clusters:
                 continue
             if name.project in self.settings.source_projects and self.inventory.knows(name):
-                both = Request(name, membership.name)
+                both = StepRequest(name, membership.name)
                 text = "our membership of a cluster that is not listed any more"
-                yield _ask("remove", Finding.ORPHANED_MEMBERSHIP, "unregister-membership", both, text)
+                yield _ask("remove", FindingCode.ORPHANED_MEMBERSHIP, "unregister-membership", both, text)
 
 
-def plan_hash(asks: list[Ask]) -> str:
+def plan_hash(requests: list[PlannedRequest]) -> str:
     """Name exactly this plan: what is asked of whom, in any order."""
-    bodies = sorted(json.dumps([ask.next.topic, ask.next.body()], sort_keys=True) for ask in asks)
+    bodies = sorted(json.dumps([ask.next.topic, ask.next.body()], sort_keys=True) for ask in requests)
     return hashlib.sha256("\n".join(bodies).encode()).hexdigest()[:16]
 
 
-def _ask(kind: Kind, code: Finding, topic: str, request: Request, reason: str) -> Ask:
-    return Ask(kind, code, Next(topic, request), reason)
+def _ask(kind: Kind, code: FindingCode, topic: str, request: StepRequest, reason: str) -> PlannedRequest:
+    return PlannedRequest(kind, code, OutgoingMessage(topic, request), reason)
 
 
-def _name(both: Request) -> str:
+def _name(both: StepRequest) -> str:
     return str(both.cluster or both.membership)

@@ -17,8 +17,8 @@ from shared.runtime import logs
 from shared.runtime.services import Services
 from shared.values import messages, settings
 from shared.values.codes import Decision, ErrorCode
-from shared.values.errors import FaultError, PermanentError, RetryableError
-from shared.values.messages import DEAD_LETTERS, TURN_AFTER, Message, Outcome, Request
+from shared.values.errors import PermanentError, ReconcileError, RetryableError
+from shared.values.messages import DEAD_LETTERS, MIN_REVERSAL_AGE, Message, Outcome, StepRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,22 +36,22 @@ def services() -> Services:
     return _services
 
 
-def serve(step: str, event: CloudEvent, run: Callable[[Request, Services], Outcome]) -> None:
+def serve(step: str, event: CloudEvent, run: Callable[[StepRequest, Services], Outcome]) -> None:
     """Answer one delivery to a step: parse, let `run` read, decide and act, then publish what comes next."""
     message = envelope(event)
     answer(step, message, lambda world, trace: handle(step, message, world, run, trace))
 
 
 def handle(
-    step: str, message: Message, world: Services, run: Callable[[Request, Services], Outcome], trace: str
+    step: str, message: Message, world: Services, run: Callable[[StepRequest, Services], Outcome], trace: str
 ) -> Outcome | None:
     """Do one step for one message. Raises a fault; what this returns has been published."""
-    if message.asked_by_sweep and message.age(world.now()) > messages.SWEEP_ASKS_AGAIN_AFTER:
+    if message.asked_by_sweep and message.age(world.now()) > messages.SWEEP_REQUEST_TTL:
         raise PermanentError(
             f"a sweep asked for this {message.age(world.now())} ago: the next sweep asks again", ErrorCode.EXPIRED
         )
-    asked = messages.parse(step, message.data, world.settings)
-    outcome = run(asked, world)
+    request = messages.parse(step, message.data, world.settings)
+    outcome = run(request, world)
     attributes = {**message.attributes, "traceparent": trace}
     attributes.setdefault("cause", f"message {message.id} to {step}")
     carried = Message(message.data, attributes, message.id, message.published)
@@ -59,15 +59,15 @@ def handle(
         if (
             messages.turns(step, following.topic)
             and message.attributes.get("turned")
-            and message.age(world.now()) < TURN_AFTER
+            and message.age(world.now()) < MIN_REVERSAL_AGE
         ):
             raise RetryableError(
                 f"{outcome.message}; this chain has turned before and would turn again to {following.topic}:"
                 " looked at again later",
                 ErrorCode.REVERSED_TWICE,
             )
-        world.bus.publish_object(following.topic, following.body(), carried.handed_on(step, following.topic))
-    logs.outcome(outcome, step, asked, project=world.settings.pubsub_project, trace=trace, cause=attributes["cause"])
+        world.bus.publish_object(following.topic, following.body(), carried.forwarded_attributes(step, following.topic))
+    logs.outcome(outcome, step, request, project=world.settings.pubsub_project, trace=trace, cause=attributes["cause"])
     return outcome
 
 
@@ -83,15 +83,15 @@ def answer(step: str, message: Message, do: Callable[[Services, str], Any]) -> N
             with deadline.within(deadline.SWEEP_SECONDS if step == "sweep" else deadline.STEP_SECONDS):
                 do(world, trace)
         except PermanentError as error:
-            give_up(step, message, error, world)
+            dead_letter(step, message, error, world)
             decision = Decision.DROPPED if message.asked_by_sweep else Decision.DEAD_LETTERED
             logs.failure("ERROR", step, error, project=project, trace=trace, labels=told, decision=decision)
         except RetryableError as error:
-            if message.asked_by_sweep and message.age(world.now()) > messages.SWEEP_ASKS_AGAIN_AFTER:
+            if message.asked_by_sweep and message.age(world.now()) > messages.SWEEP_REQUEST_TTL:
                 logs.failure("ERROR", step, error, project=project, trace=trace, labels=told, decision=Decision.DROPPED)
                 return
             raise
-    except FaultError as error:
+    except ReconcileError as error:
         logs.failure("WARNING", step, error, project=project, trace=trace, labels=told, decision=Decision.RETRY)
         flask.abort(503, description="not done yet: delivered again")
     except Exception as error:
@@ -100,7 +100,7 @@ def answer(step: str, message: Message, do: Callable[[Services, str], Any]) -> N
         raise
 
 
-def give_up(step: str, message: Message, error: PermanentError, world: Services) -> None:
+def dead_letter(step: str, message: Message, error: PermanentError, world: Services) -> None:
     """Publish the original bytes to `dead-letters`, unless a sweep asked: it asks again."""
     if message.asked_by_sweep:
         return
@@ -108,7 +108,7 @@ def give_up(step: str, message: Message, error: PermanentError, world: Services)
         "topic": message.attributes.get("topic", "") if step == "route-event" else step,
         "step": step,
         "code": error.code,
-        "reason": messages.cut(str(error)),
+        "reason": messages.truncate(str(error)),
         **_named(message),
     }
     own = {key: value for key, value in own.items() if value}
@@ -153,4 +153,4 @@ def _named(message: Message) -> dict[str, str]:
         body = messages.json_object(message.data, "")
     except PermanentError:
         return {}
-    return {key: messages.cut(str(body[key])) for key in ("cluster", "membership") if body.get(key)}
+    return {key: messages.truncate(str(body[key])) for key in ("cluster", "membership") if body.get(key)}

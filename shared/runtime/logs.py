@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.values.codes import Decision
-from shared.values.errors import FaultError
-from shared.values.messages import Outcome, Request
+from shared.values.errors import ReconcileError
+from shared.values.messages import Outcome, StepRequest
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
@@ -50,14 +50,14 @@ def line(
     sys.stdout.flush()
 
 
-def failure(severity: str, step: str, error: FaultError, *, decision: Decision, **fields: Any) -> None:
+def failure(severity: str, step: str, error: ReconcileError, *, decision: Decision, **fields: Any) -> None:
     """Write the line of a step that failed."""
     if error.status:
         fields["status"] = error.status
     line(severity, step, str(error), decision=decision, code=error.code, **fields)
 
 
-def names(request: Request | None) -> dict[str, str]:
+def names(request: StepRequest | None) -> dict[str, str]:
     """The cluster and the membership that a request names, as labels."""
     if request is None:
         return {}
@@ -65,7 +65,7 @@ def names(request: Request | None) -> dict[str, str]:
     return {key: str(name) for key, name in said.items() if name}
 
 
-def outcome(outcome: Outcome, step: str, request: Request, *, project: str, trace: str, cause: str) -> None:
+def outcome(outcome: Outcome, step: str, request: StepRequest, *, project: str, trace: str, cause: str) -> None:
     """Write the line of a step's decision."""
     line(
         outcome.severity,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError
 from shared.values.model import MANAGED_BY, Cluster, Membership
-from shared.values.names import ClusterName, MembershipName, NameFault
+from shared.values.names import ClusterName, InvalidNameError, MembershipName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ N = TypeVar("N")
 TYPE: Final = "argocd.argoproj.io/secret-type"
 SKIP_RECONCILE: Final = "argocd.argoproj.io/skip-reconcile"
 REFRESH: Final = "argocd.argoproj.io/refresh"
-MARK: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 PREFIX: Final = "fleet-registrar/"
 CLUSTER_HASH: Final = f"{PREFIX}cluster-hash"
 MEMBERSHIP_HASH: Final = f"{PREFIX}membership-hash"
@@ -41,8 +41,8 @@ HELD: Final = f"{PREFIX}held"
 AGENT_LOST: Final = f"{PREFIX}agent-lost"
 KEEP: Final = f"{PREFIX}keep"
 
-SELECT_OURS: Final = f"{MARK}={MANAGED_BY},{MEMBERSHIP_HASH}"
-SELECT_FOREIGN: Final = f"{TYPE}=cluster,{MARK}!={MANAGED_BY}"
+SELECT_MANAGED: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY},{MEMBERSHIP_HASH}"
+SELECT_UNMANAGED: Final = f"{TYPE}=cluster,{MANAGED_BY_LABEL}!={MANAGED_BY}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +113,16 @@ class ClusterSecret:
             return None
         try:
             return parse(self.annotations[key])
-        except NameFault as error:
+        except InvalidNameError as error:
             raise PermanentError(
                 f"Secret {self.name}: its annotation {key} is spoilt ({error}); mend it by hand, or delete the Secret",
                 ErrorCode.INVALID_ANNOTATION,
             ) from error
 
     @property
-    def is_ours(self) -> bool:
+    def is_managed(self) -> bool:
         """Whether it carries our mark."""
-        return self.labels.get(MARK) == MANAGED_BY
+        return self.labels.get(MANAGED_BY_LABEL) == MANAGED_BY
 
     @property
     def is_pinned(self) -> bool:
@@ -149,7 +149,7 @@ class ClusterSecret:
         then = self.annotations.get(annotation)
         return bool(then and now and then != now)
 
-    def in_the_way_of(self, name: str, server: str) -> bool:
+    def clashes_with(self, name: str, server: str) -> bool:
         """Whether Argo CD would take the two for one: the same server, or the same name."""
         return self.data.get("name") == name or self.data.get("server", "").rstrip("/") == server
 
@@ -164,7 +164,7 @@ def found_by(cluster: ClusterName | None, membership: MembershipName | None) -> 
     label = (
         f"{CLUSTER_HASH}={cluster.hash}" if cluster else f"{MEMBERSHIP_HASH}={membership.hash if membership else ''}"
     )
-    return f"{MARK}={MANAGED_BY},{label}"
+    return f"{MANAGED_BY_LABEL}={MANAGED_BY},{label}"
 
 
 def _decoded(text: str) -> str:

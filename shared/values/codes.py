@@ -111,7 +111,7 @@ class ErrorCode(enum.StrEnum):
     INVALID_ANNOTATION = "invalid_annotation"
 
 
-class Finding(enum.StrEnum):
+class FindingCode(enum.StrEnum):
     """What a sweep sees, and either asks a step to mend or reports."""
 
     # Requests

@@ -9,7 +9,7 @@ from __future__ import annotations
 from shared.values.codes import ErrorCode
 
 
-class FaultError(Exception):
+class ReconcileError(Exception):
     """A step cannot be done. The message says what happened, to which object, and what to do.
 
     `code` is for programs; `status` is the HTTP status of the answer that it came from, 0 where it came from none, and
@@ -25,11 +25,11 @@ class FaultError(Exception):
         self.reason = reason
 
 
-class RetryableError(FaultError):
+class RetryableError(ReconcileError):
     """Trying again may help: the message is delivered again."""
 
 
-class PermanentError(FaultError):
+class PermanentError(ReconcileError):
     """Trying again cannot help: the message goes to `dead-letters`."""
 
 
@@ -62,7 +62,7 @@ _CODES = {
 }
 
 
-def fault(code: int, status: str, message: str, what: str, *, by_cluster: bool = False) -> FaultError:
+def fault(code: int, status: str, message: str, what: str, *, by_cluster: bool = False) -> ReconcileError:
     """Translate a refusal: `code` is the HTTP status (0: no answer), `status` the canonical code or Kubernetes reason.
 
     403 is retryable: fresh grants take minutes, and it never means that something is gone.

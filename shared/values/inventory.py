@@ -34,7 +34,7 @@ class Inventory:
     """
 
     secrets: tuple[ClusterSecret, ...] = ()
-    foreign: tuple[ClusterSecret, ...] = ()
+    unmanaged: tuple[ClusterSecret, ...] = ()
     memberships: Mapping[MembershipName, Membership] = field(default_factory=dict)
     unreachable: frozenset[str] = frozenset()
     clusters: Mapping[ClusterName, Cluster] = field(default_factory=dict)

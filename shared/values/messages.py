@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from shared.values.codes import Decision, ErrorCode, Finding
+from shared.values.codes import Decision, ErrorCode, FindingCode
 from shared.values.errors import PermanentError
 from shared.values.model import State
-from shared.values.names import ClusterName, MembershipName, NameFault
+from shared.values.names import ClusterName, InvalidNameError, MembershipName
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ DEAD_LETTERS: Final = "dead-letters"
 AUDIT_LOG_ENTRIES: Final = "audit-log-entries"
 
 ATTRIBUTE_BYTES: Final = 1000  # Pub/Sub's limit is 1,024 bytes for a value
-TURN_AFTER: Final = timedelta(seconds=60)
-SWEEP_ASKS_AGAIN_AFTER: Final = timedelta(hours=1)
+MIN_REVERSAL_AGE: Final = timedelta(seconds=60)
+SWEEP_REQUEST_TTL: Final = timedelta(hours=1)
 
 _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "write-secret": frozenset({"granted", "drop_labels"}),
@@ -38,7 +38,7 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class StepRequest:
     """What a step is asked for: a cluster, a membership, or both where both are known."""
 
     cluster: ClusterName | None = None
@@ -77,7 +77,7 @@ class Message:
         """Whether a sweep asked: then the next sweep asks again."""
         return self.attributes.get("asked-by") == "sweep"
 
-    def handed_on(self, step: str, topic: str) -> dict[str, str]:
+    def forwarded_attributes(self, step: str, topic: str) -> dict[str, str]:
         """Return the attributes of the message that `step` publishes to `topic` because of this one."""
         attributes = {
             key: self.attributes[key]
@@ -86,7 +86,7 @@ class Message:
         }
         if turns(step, topic):
             attributes["turned"] = "true"
-        return {key: cut(value) for key, value in attributes.items()}
+        return {key: truncate(value) for key, value in attributes.items()}
 
 
 def turns(step: str, topic: str) -> bool:
@@ -94,7 +94,7 @@ def turns(step: str, topic: str) -> bool:
     return (step in ONBOARDING and topic in OFFBOARDING) or (step in OFFBOARDING and topic in ONBOARDING)
 
 
-def cut(text: str) -> str:
+def truncate(text: str) -> str:
     """Return the text cut to what an attribute may hold, at a whole character; half a surrogate pair becomes `?`."""
     return text.encode(errors="replace")[:ATTRIBUTE_BYTES].decode(errors="ignore")
 
@@ -114,7 +114,7 @@ def json_object(data: bytes, what: str) -> dict[str, Any]:
     return body
 
 
-def parse(step: str, data: bytes, settings: Settings) -> Request:
+def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
     """Parse the body of a message to `step` (a topic's name). Raises PermanentError with all the faults."""
     example = f'{{"cluster":"projects/{settings.fleet_project}/locations/europe-west1/clusters/blue"}}'
     body = json_object(data, f"the message to {step}")
@@ -126,14 +126,14 @@ def parse(step: str, data: bytes, settings: Settings) -> Request:
     try:
         if "cluster" in body:
             cluster = ClusterName.parse(body["cluster"], settings.numbers)
-    except NameFault as error:
+    except InvalidNameError as error:
         faults.append(str(error))
     try:
         if "membership" in body:
             membership = MembershipName.parse(body["membership"], settings.numbers)
             if membership.project != settings.fleet_project:
                 faults.append(f"{membership} is not in our fleet, {settings.fleet_project}")
-    except NameFault as error:
+    except InvalidNameError as error:
         faults.append(str(error))
     if "cluster" not in body and "membership" not in body:
         faults.append("neither cluster nor membership is there")
@@ -155,15 +155,15 @@ def parse(step: str, data: bytes, settings: Settings) -> Request:
         raise PermanentError(
             f"the message to {step} is wrong: {'; '.join(faults)}. Example: {example}", ErrorCode.INVALID_MESSAGE
         )
-    return Request(cluster, membership, granted, frozenset(drop), leave)
+    return StepRequest(cluster, membership, granted, frozenset(drop), leave)
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
+class OutgoingMessage:
     """A message to publish: `topic` is a topic's name."""
 
     topic: str
-    request: Request
+    request: StepRequest
     changed: bool | None = None
 
     def body(self) -> dict[str, Any]:
@@ -177,9 +177,9 @@ class Outcome:
     """What a step decided and did, why (`code` for programs, `message` for people), and what is published because of it."""
 
     decision: Decision
-    code: State | Finding | ErrorCode
+    code: State | FindingCode | ErrorCode
     message: str
-    next: tuple[Next, ...] = ()
+    next: tuple[OutgoingMessage, ...] = ()
     severity: Severity = "INFO"
 
 
@@ -191,7 +191,7 @@ class Scope:
     cluster: ClusterName | None = None
     release: str = ""
 
-    def holds(self, request: Request, fleet_project: str) -> bool:
+    def holds(self, request: StepRequest, fleet_project: str) -> bool:
         """Whether a request is inside the scope; an attached cluster belongs to the fleet project."""
         if self.cluster is not None:
             return request.cluster == self.cluster
@@ -213,6 +213,6 @@ def parse_scope(data: bytes, settings: Settings) -> Scope:
         )
     try:
         cluster = ClusterName.parse(body["cluster"], settings.numbers) if "cluster" in body else None
-    except NameFault as error:
+    except InvalidNameError as error:
         raise PermanentError(f"the message to sweep is wrong: {error}", ErrorCode.INVALID_MESSAGE) from error
     return Scope(body.get("project", ""), cluster, body.get("release", ""))

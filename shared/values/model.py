@@ -36,12 +36,12 @@ GONE: Final = Gone.GONE
 class State(enum.StrEnum):
     """The states of docs/architecture.md#states. The values are codes."""
 
-    WANTED = "selected"
-    NOT_WANTED = "unselected"
-    NOT_YET = "provisioning"
-    NO_STATE = "unknown"
-    GOING = "deleting"
-    GONE = "deleted"
+    SELECTED = "selected"
+    UNSELECTED = "unselected"
+    PROVISIONING = "provisioning"
+    UNKNOWN = "unknown"
+    DELETING = "deleting"
+    DELETED = "deleted"
     NOT_SOURCE = "not_source"
     OTHER_FLEET = "other_fleet"
     CENTRAL = "central"
@@ -53,9 +53,9 @@ class State(enum.StrEnum):
 
 
 _STATE_TEXTS: Final[Mapping[State, str]] = {
-    State.WANTED: "running and selected",
-    State.NOT_WANTED: "running and not selected",
-    State.NO_STATE: "in an unknown state",
+    State.SELECTED: "running and selected",
+    State.UNSELECTED: "running and not selected",
+    State.UNKNOWN: "in an unknown state",
     State.NOT_SOURCE: "not in a source project",
     State.OTHER_FLEET: "selected, but in another fleet",
     State.CENTRAL: "the central cluster",
@@ -120,32 +120,32 @@ class Membership:
 def state_of_cluster(cluster: Cluster | Gone, settings: Settings, central: ClusterName | None) -> State:
     """Return the row of the table that a GKE cluster is in. `central` is the central cluster, if it is a GKE cluster."""
     if isinstance(cluster, Gone):
-        return State.GONE
+        return State.DELETED
     if cluster.name == central or cluster.membership == settings.central_membership:
         return State.CENTRAL
     if cluster.status == "STOPPING":
-        return State.GOING
+        return State.DELETING
     if cluster.status == "PROVISIONING":
-        return State.NOT_YET
+        return State.PROVISIONING
     if cluster.status not in _CLUSTER_ALIVE:
-        return State.NO_STATE
+        return State.UNKNOWN
     if cluster.name.project not in settings.source_projects or not settings.selector.matches(cluster.labels):
-        return State.NOT_WANTED
+        return State.UNSELECTED
     if cluster.fleet_project not in ("", settings.fleet_project, settings.fleet_project_number):
         return State.OTHER_FLEET
-    return State.WANTED
+    return State.SELECTED
 
 
 def state_of_attached(membership: Membership | Gone, settings: Settings) -> State:
     """Return the row of the table that an attached cluster is in: its membership speaks for it."""
     if isinstance(membership, Gone):
-        return State.GONE
+        return State.DELETED
     if membership.name == settings.central_membership:
         return State.CENTRAL
     if membership.state == "DELETING":
-        return State.GOING
+        return State.DELETING
     if membership.state == "CREATING":
-        return State.NOT_YET
+        return State.PROVISIONING
     if not membership.is_usable:
-        return State.NO_STATE
-    return State.WANTED if settings.selector.matches(membership.labels) else State.NOT_WANTED
+        return State.UNKNOWN
+    return State.SELECTED if settings.selector.matches(membership.labels) else State.UNSELECTED

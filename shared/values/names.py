@@ -26,7 +26,7 @@ _MEMBERSHIP = re.compile(
 _ZONE = re.compile(r"^([a-z]+-[a-z]+[0-9]+)-[a-z0-9]+$")
 
 
-class NameFault(ValueError):  # noqa: N818 - the project's word for what is wrong with an input
+class InvalidNameError(ValueError):
     """A text is not the resource name it should be; the message shows the form that is."""
 
 
@@ -39,7 +39,7 @@ def _project(text: str, numbers: Mapping[str, str], whole: str) -> str:
     if not text.isdigit():
         return text
     if text not in numbers:
-        raise NameFault(
+        raise InvalidNameError(
             f"{whole!r} names project number {text}, which is not the fleet project's: write the project id"
         )
     return numbers[text]
@@ -62,7 +62,7 @@ class ClusterName:
         """
         found = _CLUSTER.fullmatch(text) if isinstance(text, str) else None
         if found is None:
-            raise NameFault(
+            raise InvalidNameError(
                 f"{_shown(text)} is not a cluster's name: projects/PROJECT/locations/LOCATION/clusters/CLUSTER"
             )
         return cls(_project(found[1], numbers or {}, str(text)), found[2], found[3])
@@ -106,7 +106,7 @@ class MembershipName:
         """Parse `[//gkehub.googleapis.com/]projects/F/locations/L/memberships/M`. Raises NameFault."""
         found = _MEMBERSHIP.fullmatch(text) if isinstance(text, str) else None
         if found is None:
-            raise NameFault(
+            raise InvalidNameError(
                 f"{_shown(text)} is not a membership's name: projects/FLEET_PROJECT/locations/LOCATION/memberships/MEMBERSHIP"
             )
         return cls(_project(found[1], numbers or {}, str(text)), found[2], found[3])

@@ -25,7 +25,7 @@ _EXISTS = re.compile(rf"(?P<op>!?)\s*{_KEY}")
 _COMMA = re.compile(r",(?![^()]*\))")
 
 
-class SelectorFault(ValueError):  # noqa: N818 - the project's word for what is wrong with an input
+class InvalidSelectorError(ValueError):
     """The text is not a label selector."""
 
 
@@ -76,6 +76,6 @@ def _requirement(part: str) -> Requirement:
         return Requirement(found["key"], "notin" if found["op"] == "!=" else "in", frozenset({found["value"]}))
     if found := _EXISTS.fullmatch(part):
         return Requirement(found["key"], "absent" if found["op"] else "exists")
-    raise SelectorFault(
+    raise InvalidSelectorError(
         f"{part!r} is no requirement: write key=value, key!=value, key in (a,b), key notin (a,b), key or !key"
     )

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
-from shared.values.names import MembershipName, NameFault
-from shared.values.selector import Selector, SelectorFault
+from shared.values.names import InvalidNameError, MembershipName
+from shared.values.selector import InvalidSelectorError, Selector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ class SettingsError(RetryableError):
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class RemovalLimit:
     """How many clusters a sweep may let go: a number, or a percentage of all our Secrets, at least 3 and never all."""
 
     number: int
@@ -61,7 +61,7 @@ class Settings:
     argocd_service_account: str
     argocd_cluster_role: str
     pubsub_project: str
-    max_removals: Allowance
+    max_removals: RemovalLimit
     sweep_requests: int
     hold: timedelta
     container_endpoint: str
@@ -132,7 +132,7 @@ def _projects(text: str) -> frozenset[str]:
 def _selector(text: str) -> Selector:
     try:
         return Selector.parse(text)
-    except SelectorFault as error:
+    except InvalidSelectorError as error:
         raise ValueError(str(error)) from error
 
 
@@ -152,11 +152,11 @@ def _seconds(text: str) -> timedelta:
         raise ValueError("this is longer than time can tell") from None
 
 
-def _allowance(text: str) -> Allowance:
+def _allowance(text: str) -> RemovalLimit:
     number = text.removesuffix("%").strip()
     if not number.isdigit() or (text.endswith("%") and int(number) > 100):
         raise ValueError("this is neither a number nor a percentage up to 100%")
-    return Allowance(int(number), text.endswith("%"))
+    return RemovalLimit(int(number), text.endswith("%"))
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
@@ -171,7 +171,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     def central(text: str) -> MembershipName:
         try:
             name = MembershipName.parse(text, {number: fleet})
-        except NameFault as error:
+        except InvalidNameError as error:
             raise ValueError(str(error)) from error
         if fleet and name.project != fleet:
             raise ValueError(f"this membership is not in the fleet project {fleet}")
@@ -202,7 +202,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
             "ARGOCD_CLUSTER_ROLE", _matching(_ROLE, "a ClusterRole's name"), "cluster-admin", "cluster-admin"
         ),
         pubsub_project=reader.read("PUBSUB_PROJECT", project, fleet, "my-fleet"),
-        max_removals=reader.read("MAX_REMOVALS", _allowance, Allowance(10, percent=True), "10%"),
+        max_removals=reader.read("MAX_REMOVALS", _allowance, RemovalLimit(10, percent=True), "10%"),
         sweep_requests=reader.read("SWEEP_REQUESTS", _whole_number(1), 200, "200"),
         hold=reader.read("HOLD", _seconds, timedelta(seconds=600), "600"),
         container_endpoint=reader.read(f"{prefix}CONTAINER", endpoint, "", "http://127.0.0.1:8081/"),

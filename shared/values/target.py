@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.values.messages import Request
+from shared.values.messages import StepRequest
 from shared.values.model import Cluster, Gone, Membership, State
 
 
@@ -12,11 +12,11 @@ from shared.values.model import Cluster, Gone, Membership, State
 class Subject:
     """A cluster and the row of the table of states that it is in.
 
-    `asked` has both names where both are known. `cluster` is what GKE says; for an attached cluster it is None and
+    `request` has both names where both are known. `cluster` is what GKE says; for an attached cluster it is None and
     `membership` speaks.
     """
 
-    asked: Request
+    request: StepRequest
     state: State
     cluster: Cluster | Gone | None = None
     membership: Membership | Gone | None = None
@@ -24,4 +24,4 @@ class Subject:
     @property
     def name(self) -> str:
         """The name for people: the cluster's, or the membership's of an attached cluster."""
-        return str(self.asked.cluster or self.asked.membership)
+        return str(self.request.cluster or self.request.membership)

@@ -12,7 +12,7 @@ import time
 from functions import grant_rbac, register_membership, write_secret
 from shared.runtime.services import Services
 from shared.values import settings
-from shared.values.messages import Request
+from shared.values.messages import StepRequest
 from shared.values.names import ClusterName
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     """Onboard one cluster for each line."""
     services = Services(settings.load())
     for line in sys.stdin:
-        request = Request(ClusterName.parse(line.strip()))
+        request = StepRequest(ClusterName.parse(line.strip()))
         began = time.perf_counter()
         for step in (register_membership, grant_rbac, write_secret):
             request = step.run(request, services).next[0].request

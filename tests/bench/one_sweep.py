@@ -69,9 +69,9 @@ def swept(url: str) -> dict[str, Any]:
         "cpu": time.process_time() - worked,
         "before": before,
         "peak": _mebibytes(),
-        "asks": len(plan.asks),
+        "requests": len(plan.requests),
         "checks": plan.counts.get("check", 0),
-        "reports": len(plan.reports),
+        "findings": len(plan.findings),
         "published": len(bus.topics),
     }
 

@@ -116,7 +116,7 @@ def _swept(clusters: int, noise: Noise, *, drift: bool) -> Swept:
         told["cpu"],
         told["before"],
         told["peak"],
-        told["asks"],
+        told["requests"],
         told["checks"],
         len(pages),
         fetched["seconds"],

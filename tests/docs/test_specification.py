@@ -25,12 +25,12 @@ SHARED = "\n".join((ROOT / path).read_text() for path in sources("shared/**/*.py
 
 # The words of the state table, as the code names them.
 STATES = {
-    "selected": "WANTED",
-    "unselected": "NOT_WANTED",
-    "provisioning": "NOT_YET",
-    "unknown": "NO_STATE",
-    "deleting": "GOING",
-    "deleted": "GONE",
+    "selected": "SELECTED",
+    "unselected": "UNSELECTED",
+    "provisioning": "PROVISIONING",
+    "unknown": "UNKNOWN",
+    "deleting": "DELETING",
+    "deleted": "DELETED",
     "no source": "NOT_SOURCE",
     "other fleet": "OTHER_FLEET",
     "central": "CENTRAL",
@@ -63,7 +63,7 @@ ACTIONS = {
     "PERMANENT": "dead-letter",
     "HOLD": "hold",
     "DELETE": "delete",
-    "HAND_ON": "continue",
+    "CONTINUE": "continue",
     "TO_REGISTER": "→ register",
     "TO_REMOVE": "→ remove",
 }
@@ -152,7 +152,7 @@ def test_every_setting_is_documented() -> None:
         ("Decision", "## Decisions"),
         ("EventCode", "## Events"),
         ("ErrorCode", "## Errors"),
-        ("Finding", "## Findings of a sweep"),
+        ("FindingCode", "## Findings of a sweep"),
     ],
 )
 def test_every_code_is_documented(name: str, heading: str) -> None:

@@ -19,7 +19,7 @@ from shared.values.cluster_secret import KEEP, SKIP_RECONCILE
 from shared.values.messages import AUDIT_LOG_ENTRIES, Scope
 from shared.values.model import Membership
 from shared.values.names import ClusterName, MembershipName
-from shared.values.settings import Allowance
+from shared.values.settings import RemovalLimit
 from tests.simulation.scheduler import Event, RandomServices, Simulation
 from tests.simulation.world import Kubernetes
 
@@ -537,18 +537,18 @@ def _foreign_membership(world: Simulation, who: str) -> None:
 
 def _foreign_goes(world: Simulation, _who: str) -> None:
     """They clear away what is theirs."""
-    for cluster, key, _ in world.ledger.foreign.values():
+    for cluster, key, _ in world.ledger.unmanaged.values():
         cluster.objects.pop(key, None)
     for name in world.ledger.registrations:
         world.memberships.pop(name, None)
-    world.ledger.foreign.clear()
+    world.ledger.unmanaged.clear()
     world.ledger.registrations.clear()
 
 
 def _settings(world: Simulation, _who: str, selector: str, brake: bool = False) -> None:
     world.select(selector)
     if brake:
-        world.settings = replace(world.settings, max_removals=Allowance(1, percent=False))
+        world.settings = replace(world.settings, max_removals=RemovalLimit(1, percent=False))
 
 
 def _sources(world: Simulation, _who: str, projects: str) -> None:
@@ -565,7 +565,7 @@ def _release(world: Simulation, _who: str, after: float = 0.0) -> None:
     calm, world.calm = world.calm, True
     plan = sweep.planned(Scope(), RandomServices(world))  # type: ignore[arg-type]
     world.calm = calm
-    if plan.braked:
+    if plan.blocked:
         world.at(after, lambda: world.publish("sweep", {"release": plan.hash}))
 
 

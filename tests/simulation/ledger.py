@@ -18,7 +18,7 @@ from shared.values.cluster_secret import (
     GRANT,
     HELD,
     KEEP,
-    MARK,
+    MANAGED_BY_LABEL,
     MEMBERSHIP_HASH,
     MEMBERSHIP_UID,
     ClusterSecret,
@@ -50,7 +50,7 @@ class Ledger:
         self.memberships: dict[str, Membership] = {}
         self.held: dict[str, tuple[str, float]] = {}
         self.made: dict[str, float] = {}
-        self.foreign: dict[tuple[str, str], tuple[Kubernetes, tuple[str, str], str]] = {}
+        self.unmanaged: dict[tuple[str, str], tuple[Kubernetes, tuple[str, str], str]] = {}
         self.registrations: dict[MembershipName, Membership] = {}
         self.left_behind: set[str] = set()
         self.had_secret: set[str] = set()
@@ -89,7 +89,7 @@ class Ledger:
     def foreign_object(self, cluster: Kubernetes, collection: str, name: str) -> None:
         """Somebody else's object: it must stay as it is."""
         stored = cluster.objects[collection, name]
-        self.foreign[str(id(cluster)), name] = (cluster, (collection, name), _text(stored))
+        self.unmanaged[str(id(cluster)), name] = (cluster, (collection, name), _text(stored))
 
     # What a step does.
 
@@ -129,7 +129,7 @@ class Ledger:
             f"created {secret.name} without a grant",
         )
         _require(
-            self._state(context, secret) is State.WANTED,
+            self._state(context, secret) is State.SELECTED,
             context,
             f"created {secret.name} of a cluster that is not wanted",
         )
@@ -146,7 +146,7 @@ class Ledger:
         for manifest in self.world.secrets().values():
             other = ClusterSecret.read(manifest)
             old = self.made.get(other.uid, 0.0) < context.started
-            clash = not _is_ours(other) and other.in_the_way_of(secret.name, server)
+            clash = not _is_ours(other) and other.clashes_with(secret.name, server)
             _require(not (old and clash), context, f"created {secret.name} beside the foreign {other.name}")
         for sweep in self.world.sweeping:
             sweep.most_secrets = max(sweep.most_secrets, len(self.ours()))
@@ -180,7 +180,7 @@ class Ledger:
                 f"took a later cluster in {name} for an earlier one",
             )
             _require(
-                self._state(context, new) is State.WANTED, context, f"wrote {name} for a cluster that is not wanted"
+                self._state(context, new) is State.SELECTED, context, f"wrote {name} for a cluster that is not wanted"
             )
             self._one_generation(context, new)
         self._hold(context, old, new, granted=granted)
@@ -204,15 +204,15 @@ class Ledger:
                 case "not-wanted":
                     asked = context.body.get("leave") == "hold"
                     _require(
-                        asked and state is State.NOT_WANTED,
+                        asked and state is State.UNSELECTED,
                         context,
                         f"held {name} as not wanted; {state}, {dict(context.body)}",
                     )
                 case "going":
-                    _require(state in (State.GOING, State.GONE), context, f"held {name} as going; {state}")
+                    _require(state in (State.DELETING, State.DELETED), context, f"held {name} as going; {state}")
                 case "left-fleet":
                     _require(
-                        old.cluster is None and state in (State.GONE, State.NOT_WANTED),
+                        old.cluster is None and state in (State.DELETED, State.UNSELECTED),
                         context,
                         f"held {name} as left-fleet; {state}",
                     )
@@ -221,7 +221,7 @@ class Ledger:
         elif was is not None:
             back = (
                 context.topic == "remove-secret"
-                and self._state(context, old) is State.NO_STATE
+                and self._state(context, old) is State.UNKNOWN
                 and was.reason == "going"
             )
             _require(granted or back, context, f"lifted the hold of {name} without a grant")
@@ -241,14 +241,14 @@ class Ledger:
             f"deleted {name}, whose cluster lives; held for {reason or 'nothing'} for {self.world.t - since:.0f} s",
         )
         state = self._state(context, secret)
-        expected = (State.GONE, State.NOT_WANTED) if reason == "left-fleet" else (State.NOT_WANTED,)
+        expected = (State.DELETED, State.UNSELECTED) if reason == "left-fleet" else (State.UNSELECTED,)
         _require(state in expected, context, f"deleted {name}, whose cluster is {state}")
 
     def _revoked(self, context: Context, cluster: Kubernetes) -> None:
         states = [state_of_cluster(c, context.settings, CENTRAL) for c in context.clusters.values() if c] + [
             state_of_attached(m, context.settings) for m in context.memberships.values() if m and m.cluster is None
         ]
-        _require(State.NOT_WANTED in states, context, f"removed a binding of a cluster that is {states}")
+        _require(State.UNSELECTED in states, context, f"removed a binding of a cluster that is {states}")
         for secret in self.ours():
             if self.made.get(secret.uid, 0.0) >= context.started or not self.lives(secret):
                 continue
@@ -264,7 +264,7 @@ class Ledger:
         _require(context.topic == "register-membership", context, f"made {made.name}")
         assert made.cluster is not None
         read = context.clusters.get(made.cluster)
-        wanted = read is not None and state_of_cluster(read, context.settings, CENTRAL) is State.WANTED
+        wanted = read is not None and state_of_cluster(read, context.settings, CENTRAL) is State.SELECTED
         _require(wanted, context, f"registered {made.cluster}, which is not wanted")
 
     def unregistered(self, context: Context, found: Membership) -> None:
@@ -294,12 +294,12 @@ class Ledger:
             return
         body = json.loads(data)
         if body.get("leave") == "hold" or body.get("drop_labels"):
-            context.braked.add(body.get("cluster") or body.get("membership"))
+            context.blocked.add(body.get("cluster") or body.get("membership"))
             allowed = context.settings.max_removals.of(context.most_secrets)
             _require(
-                len(context.braked) <= allowed,
+                len(context.blocked) <= allowed,
                 context,
-                f"the brake: {len(context.braked)} of {context.most_secrets}, {allowed} allowed",
+                f"the brake: {len(context.blocked)} of {context.most_secrets}, {allowed} allowed",
             )
 
     def _state(self, context: Context, secret: ClusterSecret) -> State | None:
@@ -309,13 +309,13 @@ class Ledger:
                 return None
             read = context.clusters[secret.cluster]
             if read is None or read.id != secret.annotations.get(CLUSTER_ID):
-                return State.GONE
+                return State.DELETED
             return state_of_cluster(read, context.settings, CENTRAL)
         if secret.membership is None or secret.membership not in context.memberships:
             return None
         member = context.memberships[secret.membership]
         if member is None or member.unique_id != secret.annotations.get(MEMBERSHIP_UID):
-            return State.GONE
+            return State.DELETED
         return state_of_attached(member, context.settings)
 
     def _one_generation(self, context: Context, secret: ClusterSecret) -> None:
@@ -341,7 +341,7 @@ class Ledger:
 
     def foreign_changes(self) -> Iterator[str]:
         """Somebody else's objects that are not what they were."""
-        for cluster, key, text in self.foreign.values():
+        for cluster, key, text in self.unmanaged.values():
             if key not in cluster.objects or _text(cluster.objects[key]) != text:
                 yield f"the foreign object {key[1]} was changed"
         for name, membership in self.registrations.items():
@@ -364,7 +364,7 @@ def oracle(world: Simulation) -> Iterator[str]:
         elif membership.cluster_id and membership.cluster.project in world.settings.source_projects:
             alive = world.clusters.get(membership.cluster)
             earlier = alive is not None and alive.id_label != membership.cluster_id
-            again = alive is not None and state_of_cluster(alive, world.settings, CENTRAL) is State.WANTED
+            again = alive is not None and state_of_cluster(alive, world.settings, CENTRAL) is State.SELECTED
             if alive is not None and alive.membership not in (None, member_name):
                 continue  # of an earlier cluster, while the later one has another membership: it goes when that one goes
             if membership.cluster not in pinned and (
@@ -392,7 +392,7 @@ def blocked(world: Simulation, cluster: Cluster) -> bool:
 def _foreign_twin(world: Simulation, name: str, membership: MembershipName, *, gke: bool) -> bool:
     server = membership.gateway_url(world.settings.fleet_project_number, gke=gke)
     others = (ClusterSecret.read(manifest) for manifest in world.secrets().values())
-    return any(not _is_ours(other) and (other.name == name or other.in_the_way_of(name, server)) for other in others)
+    return any(not _is_ours(other) and (other.name == name or other.clashes_with(name, server)) for other in others)
 
 
 def _of_cluster(world: Simulation, cluster: Cluster, secret: ClusterSecret | None) -> Iterator[str]:
@@ -404,7 +404,7 @@ def _of_cluster(world: Simulation, cluster: Cluster, secret: ClusterSecret | Non
     inside = world.kubernetes[cluster.id]
     binding = inside.objects.get((rbac.BINDINGS, _binding(world)))
     ours = binding is not None and _carries_our_label(binding)
-    if state is State.NOT_WANTED:
+    if state is State.UNSELECTED:
         if secret is not None and not _is_pinned(secret):
             yield "is not wanted and has a Secret"
         # Bindings are seen by their Secrets. So a binding stays where the project is no source any more, where a person
@@ -416,11 +416,11 @@ def _of_cluster(world: Simulation, cluster: Cluster, secret: ClusterSecret | Non
         )
         if secret is None and ours and not kept:
             yield "is not wanted and has our binding"
-    if state is State.NO_STATE and secret is not None and not _is_pinned(secret):
+    if state is State.UNKNOWN and secret is not None and not _is_pinned(secret):
         held = secret.hold is not None and secret.hold.reason == "going"
         if held == world.ledger.lives(secret):
             yield "is in no state to act on, and held for going, or an earlier cluster's and not held"
-    if state is not State.WANTED or blocked(world, cluster):
+    if state is not State.SELECTED or blocked(world, cluster):
         return
     membership = world.memberships.get(cluster.membership or cluster.name.membership(world.settings.fleet_project))
     if secret is None:
@@ -438,10 +438,10 @@ def _of_cluster(world: Simulation, cluster: Cluster, secret: ClusterSecret | Non
 def _of_attached(world: Simulation, membership: Membership, secret: ClusterSecret | None) -> Iterator[str]:
     state = state_of_attached(membership, world.settings)
     inside = world.kubernetes[membership.unique_id]
-    if state is State.NOT_WANTED and secret is not None and not _is_pinned(secret):
+    if state is State.UNSELECTED and secret is not None and not _is_pinned(secret):
         yield "is not wanted and has a Secret"
     if (
-        state is not State.WANTED
+        state is not State.SELECTED
         or not inside.admits_us
         or _foreign_twin(world, membership.name.secret_name, membership.name, gke=False)
     ):
@@ -482,14 +482,14 @@ def _binding(world: Simulation) -> str:
 
 
 def _is_ours(secret: ClusterSecret) -> bool:
-    return secret.labels.get(MARK) == MANAGED_BY and MEMBERSHIP_HASH in secret.labels
+    return secret.labels.get(MANAGED_BY_LABEL) == MANAGED_BY and MEMBERSHIP_HASH in secret.labels
 
 
-# The product's own words for these are among what the deliberate faults replace (teeth.py).
+# The product's own words for these are among what the deliberate faults replace (mutants.py).
 
 
 def _carries_our_label(stored: Object) -> bool:
-    return bool((stored["metadata"].get("labels") or {}).get(MARK) == MANAGED_BY)
+    return bool((stored["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL) == MANAGED_BY)
 
 
 def _is_pinned(secret: ClusterSecret) -> bool:

@@ -79,7 +79,7 @@ def _settle(world: Simulation) -> None:
     subjects = {str(cluster.name) for cluster in world.clusters.values() if blocked(world, cluster)}
     left = [
         f"{ask.next.topic} {ask.subject}: {ask.reason}"
-        for ask in (*plan.asks, *plan.braked)
+        for ask in (*plan.requests, *plan.blocked)
         if ask.kind != "check" and ask.subject not in subjects and not _refused(world, ask.subject)
     ]
     if left:
@@ -90,21 +90,21 @@ def _refused(world: Simulation, subject: str) -> bool:
     """Whether a person must act first: an attached cluster that admits nobody, or somebody else's object in the way."""
     for name, membership in world.memberships.items():
         if str(name) == subject and membership.cluster is None:
-            foreign = any(
-                key[1] == name.secret_name or "by-hand" in key[1] for _, key, _ in world.ledger.foreign.values()
+            unmanaged = any(
+                key[1] == name.secret_name or "by-hand" in key[1] for _, key, _ in world.ledger.unmanaged.values()
             )
-            return foreign or not world.kubernetes[membership.unique_id].admits_us
+            return unmanaged or not world.kubernetes[membership.unique_id].admits_us
     return False
 
 
 def _sweep(world: Simulation) -> None:
     """A sweep and all that it asks for; what is braked is released."""
-    braked = bool(_planned(world).braked)
+    blocked = bool(_planned(world).blocked)
     world.publish("sweep", {})
     world.run()
-    if braked:
+    if blocked:
         plan = _planned(world)
-        world.publish("sweep", {"release": plan.hash} if plan.braked else {})
+        world.publish("sweep", {"release": plan.hash} if plan.blocked else {})
         world.run()
 
 

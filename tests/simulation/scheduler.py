@@ -14,6 +14,7 @@ import contextlib
 import heapq
 import json
 import zlib
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -34,7 +35,7 @@ from tests.simulation.ledger import Ledger, ViolationError
 from tests.simulation.world import ATTEMPTS, ENVIRONMENT, STEPS, KilledError, Kubernetes, Object, World, WorldServices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from shared.values.model import Cluster, Membership
     from shared.values.names import ClusterName, MembershipName
@@ -117,7 +118,7 @@ class Context:
     denied: bool = False
     overdue: bool = False
     most_secrets: int = 0
-    braked: set[str] = field(default_factory=set)
+    blocked: set[str] = field(default_factory=set)
 
 
 class Event:
@@ -145,9 +146,11 @@ class _Inline:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def map(self, call: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Do it here and now."""
-        return [call(item) for item in items]
+        done: Future[Any] = Future()
+        done.set_result(call(*arguments))
+        return done
 
 
 @contextlib.contextmanager

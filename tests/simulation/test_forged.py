@@ -36,8 +36,8 @@ def settled() -> World:
     world.create(EARLIER, {"env": "prod"})
     for _ in range(2):
         world.sweep()
-    foreign = {"metadata": {"name": "by-hand", "labels": {"argocd.argoproj.io/secret-type": "cluster"}}, "data": {}}
-    world.central.put("api/v1/namespaces/argocd/secrets", foreign)
+    unmanaged = {"metadata": {"name": "by-hand", "labels": {"argocd.argoproj.io/secret-type": "cluster"}}, "data": {}}
+    world.central.put("api/v1/namespaces/argocd/secrets", unmanaged)
     assert len(world.secrets()) == 5
     return world
 

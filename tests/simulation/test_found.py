@@ -17,7 +17,7 @@ EDGE = MembershipName("demo-fleet", "global", "edge")
 
 def asked(world: World) -> list[str]:
     plan = sweep.planned(Scope(), WorldServices(world))  # type: ignore[arg-type]
-    return [ask.next.topic for ask in plan.asks if ask.kind != "check"]
+    return [ask.next.topic for ask in plan.requests if ask.kind != "check"]
 
 
 def onboarded() -> World:

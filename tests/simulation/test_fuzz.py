@@ -12,7 +12,7 @@ from functions import sweep
 from shared.decisions.events import Route, route_entry, route_membership
 from shared.decisions.sweep_plan import Plan
 from shared.runtime import dispatch
-from shared.values.errors import FaultError
+from shared.values.errors import ReconcileError
 from shared.values.messages import Message, Outcome
 from tests.simulation.happenings import CLUSTERS, audit_entry
 from tests.simulation.scheduler import Event, one_thread_no_logs
@@ -75,7 +75,7 @@ def test_every_mutated_event_is_routed_or_refused_with_a_reason() -> None:
                 found = route_membership(
                     random.choice(("created", "updated", "deleted", "x")), value, attributes, numbers
                 )
-        except FaultError as error:
+        except ReconcileError as error:
             said = str(error)
         else:
             said = found.reason
@@ -101,7 +101,7 @@ def test_every_mutated_message_has_an_outcome_or_a_fault() -> None:
                     found = sweep.run(message, services, "")
                 else:
                     found = dispatch.handle(topic, message, services, STEPS[topic], "")
-            except FaultError as error:
+            except ReconcileError as error:
                 said = str(error)
             else:
                 said = found.message if isinstance(found, Outcome) else "a plan"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from ops.adopt import take_over
-from ops.adoption import matched
+from ops.adoption import match_secrets
 from ops.backfill import ask_all, missing
-from ops.explain import gathered
+from ops.explain import collect
 from ops.explanation import Explanation, explain
-from ops.survey import Survey, find, survey
+from ops.survey import Snapshot, find, survey
 from shared.values.errors import RetryableError
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.world import World, WorldServices
@@ -30,7 +30,7 @@ def services(world: World) -> Services:
     return cast("Services", WorldServices(world))
 
 
-def surveyed(world: World) -> Survey:
+def snapshot_of(world: World) -> Snapshot:
     return survey(services(world))
 
 
@@ -52,16 +52,16 @@ def in_the_fleet(world: World) -> str:
 
 
 def adopted(world: World, *, change_server: bool = False) -> list[tuple[str, str]]:
-    adoptions, _ = matched(surveyed(world), world.settings, change_server=change_server)
+    adoptions, _ = match_secrets(snapshot_of(world), world.settings, change_server=change_server)
     failed = take_over(adoptions, services(world), QUICK)
     world.settle()
     return failed
 
 
 def explained(world: World, text: str) -> Explanation:
-    seen = surveyed(world)
+    seen = snapshot_of(world)
     name = find(text, seen, dict(world.settings.numbers))
-    return explain(gathered(name, seen, services(world), []))
+    return explain(collect(name, seen, services(world), []))
 
 
 def test_looking_writes_and_publishes_nothing() -> None:
@@ -69,7 +69,7 @@ def test_looking_writes_and_publishes_nothing() -> None:
     world.create(BLUE)
     by_hand(world, "https://10.0.0.1")
     before = (world.central.writes, list(world.published))
-    matched(surveyed(world), world.settings)
+    match_secrets(snapshot_of(world), world.settings)
     explained(world, "blue")
     assert (world.central.writes, world.published) == before
     assert all(call.split()[1] in ("get", "list") for call in world.calls)
@@ -85,7 +85,7 @@ def test_an_adopted_secret_keeps_uid_names_shard_and_labels_and_a_sweep_then_wri
     assert {"team": "a", "env": "prod"}.items() <= after["metadata"]["labels"].items()
     assert after["metadata"]["annotations"]["note"] == "mine"
     assert b"argocd-k8s-auth" in base64.b64decode(after["data"]["config"])
-    assert surveyed(world).plan.asks == ()
+    assert snapshot_of(world).plan.requests == ()
     writes = world.central.writes
     world.sweep()
     assert world.central.writes == writes
@@ -98,13 +98,13 @@ def test_the_secret_of_an_attached_cluster_is_adopted_too() -> None:
     by_hand(world, EDGE.gateway_url(world.settings.fleet_project_number, gke=False))
     assert adopted(world) == []
     assert list(world.secrets()) == ["by-hand"]
-    assert surveyed(world).plan.asks == ()
+    assert snapshot_of(world).plan.requests == ()
 
 
 def test_a_sweep_between_taking_over_and_the_proof_leaves_the_old_configuration_alone() -> None:
     world = World()
     before = by_hand(world, in_the_fleet(world))
-    adoptions, _ = matched(surveyed(world), world.settings)
+    adoptions, _ = match_secrets(snapshot_of(world), world.settings)
     take_over(adoptions, services(world), QUICK)
     world.queue.clear()  # the chain has not come to it
     world.publish("write-secret", {"cluster": str(BLUE)})
@@ -118,7 +118,7 @@ def test_a_sweep_between_taking_over_and_the_proof_leaves_the_old_configuration_
 def test_a_secret_that_was_changed_meanwhile_is_not_taken_over() -> None:
     world = World()
     by_hand(world, in_the_fleet(world))
-    adoptions, _ = matched(surveyed(world), world.settings)
+    adoptions, _ = match_secrets(snapshot_of(world), world.settings)
     stored = world.secrets()["by-hand"]
     world.central.put(SECRETS, {**stored, "metadata": {**stored["metadata"], "labels": {}}}, stored["metadata"]["uid"])
     [(name, why)] = take_over(adoptions, services(world), QUICK)
@@ -137,7 +137,7 @@ def test_a_taken_over_secret_that_nobody_could_be_asked_for_is_completed_by_a_sw
     assert [name for name, _ in adopted(world)] == ["by-hand"]
     world.touch = lambda _phase, _call: None
     world.sweep()
-    assert surveyed(world).plan.asks == ()
+    assert snapshot_of(world).plan.requests == ()
 
 
 def test_a_server_is_changed_only_when_asked_for_and_then_the_chain_changes_it() -> None:
@@ -155,19 +155,19 @@ def test_a_backfill_takes_in_every_cluster_beyond_what_a_sweep_asks_for_and_no_l
     world = World()
     for index in range(230):
         world.create(ClusterName("demo-apps", "europe-west1", f"c{index:03}"))
-    ask_all(missing(surveyed(world).plan), services(world), QUICK, "backfill")
+    ask_all(missing(snapshot_of(world).plan), services(world), QUICK, "backfill")
     assert {attributes.get("asked-by") for _, _, attributes in world.published} == {None}
     assert all("backfill by" in attributes["cause"] for _, _, attributes in world.published)
     world.settle(2000)
     assert len(world.secrets()) == 230
-    assert missing(surveyed(world).plan) == []
+    assert missing(snapshot_of(world).plan) == []
 
 
 def test_a_backfill_that_breaks_off_says_how_far_it_came() -> None:
     world = World()
     for name in ("a", "b", "c"):
         world.create(ClusterName("demo-apps", "europe-west1", name))
-    asks = missing(surveyed(world).plan)
+    requests = missing(snapshot_of(world).plan)
 
     def fail(phase: str, call: str) -> None:
         if phase == "before" and call.startswith("pubsub") and len(world.published) == 2:
@@ -175,7 +175,7 @@ def test_a_backfill_that_breaks_off_says_how_far_it_came() -> None:
 
     world.touch = fail
     with pytest.raises(RetryableError, match="2 of 3 were asked for"):
-        ask_all(asks, services(world), QUICK, "backfill")
+        ask_all(requests, services(world), QUICK, "backfill")
 
 
 def test_an_explanation_follows_a_cluster_through_its_life() -> None:

@@ -100,8 +100,8 @@ def test_nothing_is_removed_on_an_answer_that_is_not_complete(hidden: str) -> No
     else:
         setattr(world, hidden, True)
     plan = planned(world)
-    assert not {ask.kind for ask in plan.asks} & {"remove", "hold", "drop"}
-    assert plan.reports
+    assert not {ask.kind for ask in plan.requests} & {"remove", "hold", "drop"}
+    assert plan.findings
     world.sweep()
     assert len(world.secrets()) == 4
     assert not held(world)
@@ -147,8 +147,8 @@ def test_the_brake_holds_when_a_selector_is_mistyped_and_a_person_releases_exact
     world = fleet(40, select="env=prod")
     world.select("env=prd")
     plan = planned(world)
-    assert not plan.asks
-    assert len(plan.braked) == 40
+    assert not plan.requests
+    assert len(plan.blocked) == 40
     world.sweep()
     assert not held(world)
     world.sweep(release="0" * 16)
@@ -175,7 +175,7 @@ def test_a_label_key_lost_by_the_whole_fleet_is_braked_and_by_a_few_is_not() -> 
     for index in range(40):
         world.change(ClusterName("demo-apps", "europe-west1", f"c{index:03}"), labels={"env": "prod"})
     plan = planned(world)
-    assert len(plan.braked) == 38
+    assert len(plan.blocked) == 38
     world.sweep()
     assert world.secrets()["demo-apps.europe-west1.c039"]["metadata"]["labels"]["tier"] == "web"
     world.sweep(release=plan.hash)
@@ -185,7 +185,7 @@ def test_a_label_key_lost_by_the_whole_fleet_is_braked_and_by_a_few_is_not() -> 
 def test_the_brake_is_counted_against_all_our_secrets_whatever_the_scope() -> None:
     world = fleet(40, select="env=prod")
     world.select("env=prd")
-    assert planned(world, Scope(cluster=ClusterName("demo-apps", "europe-west1", "c000"))).braked
+    assert planned(world, Scope(cluster=ClusterName("demo-apps", "europe-west1", "c000"))).blocked
 
 
 def test_deletions_that_gke_proves_are_not_braked() -> None:
@@ -203,7 +203,7 @@ def test_a_pinned_secret_is_reported_and_left_alone() -> None:
     secret["metadata"]["annotations"]["fleet-registrar/keep"] = "true"
     world.change(name, labels={})
     plan = planned(world)
-    assert [report.subject for report in plan.reports] == [str(name)]
+    assert [report.subject for report in plan.findings] == [str(name)]
     world.sweep()
     assert not held(world)
 

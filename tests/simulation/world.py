@@ -223,7 +223,7 @@ class World:
             return dispatch.handle(delivery.topic, delivery.message, services, STEPS[delivery.topic], "")  # type: ignore[arg-type]
         except PermanentError as error:
             try:
-                dispatch.give_up(delivery.topic, delivery.message, error, services)  # type: ignore[arg-type]
+                dispatch.dead_letter(delivery.topic, delivery.message, error, services)  # type: ignore[arg-type]
             except (RetryableError, KilledError) as interrupted:
                 self.again(delivery, str(interrupted))
         except (RetryableError, KilledError) as error:

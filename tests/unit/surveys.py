@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from ops.survey import Survey, surveyed
+from ops.survey import Snapshot, snapshot_of
 from shared.values.cluster_secret import TYPE, ClusterSecret
 from shared.values.inventory import Inventory
 from tests.unit.given import BLUE, BLUE_MEMBER, CENTRAL, EDGE, NOW, SETTINGS
@@ -23,21 +23,21 @@ def seen(
     clusters: Iterable[Cluster] = (BLUE,),
     memberships: Iterable[Membership] = (BLUE_MEMBER, EDGE),
     secrets: Iterable[ClusterSecret] = (),
-    foreign: Iterable[ClusterSecret] = (),
+    unmanaged: Iterable[ClusterSecret] = (),
     *,
     settings: Settings = SETTINGS,
     listed: frozenset[str] = PROJECTS,
-) -> Survey:
+) -> Snapshot:
     """By default one GKE cluster and one attached one, both in the fleet, and no Secret."""
     inventory = Inventory(
         secrets=tuple(secrets),
-        foreign=tuple(foreign),
+        unmanaged=tuple(unmanaged),
         memberships={each.name: each for each in memberships},
         clusters={each.name: each for each in clusters},
         listed=listed,
         unread=dict.fromkeys(PROJECTS - listed, "403"),
     )
-    return surveyed(inventory, settings, CENTRAL, NOW)
+    return snapshot_of(inventory, settings, CENTRAL, NOW)
 
 
 def theirs(

@@ -17,7 +17,7 @@ from shared.clients.publisher import Bus
 from shared.clients.transport import authorized_session
 from shared.decisions import rbac
 from shared.values.codes import ErrorCode
-from shared.values.errors import ConflictError, FaultError, PermanentError, RefusedError, RetryableError
+from shared.values.errors import ConflictError, PermanentError, ReconcileError, RefusedError, RetryableError
 from tests.unit.given import BLUE, BLUE_MEMBER, NUMBERS, SETTINGS, created, secret
 from tests.unit.stub import Identity, Stub, sends, serving
 
@@ -83,7 +83,7 @@ KUBERNETES: dict[str, Callable[[Stub], Any]] = {
     "review": lambda stub: Gateway(Identity()).create(stub.url, rbac.REVIEWS, REVIEW),
     "secret_of": lambda stub: central(stub).secret_of(BLUE.name, None),
     "ours": lambda stub: central(stub).ours(),
-    "foreign": lambda stub: central(stub).foreign(),
+    "foreign": lambda stub: central(stub).unmanaged(),
     "secret_named": lambda stub: central(stub).secret_named("blue"),
     "create a Secret": lambda stub: central(stub).create(created()),
     "patch a Secret": lambda stub: central(stub).patch(secret(), {"metadata": VERSION}),
@@ -170,7 +170,7 @@ def test_pages_that_do_not_end_are_no_list(stub: Stub, gateway: Gateway, continu
     assert len(stub.seen) <= len(continues) + 1
 
 
-REFUSALS: list[tuple[int, bytes, type[FaultError], ErrorCode]] = [
+REFUSALS: list[tuple[int, bytes, type[ReconcileError], ErrorCode]] = [
     (302, b"", RetryableError, ErrorCode.API_ERROR),
     (400, b'{"error": {"code": 400, "status": "INVALID_ARGUMENT"}}', PermanentError, ErrorCode.INVALID_REQUEST),
     (400, b'{"error": {"code": 400, "status": "FAILED_PRECONDITION"}}', RetryableError, ErrorCode.INVALID_REQUEST),
@@ -193,11 +193,11 @@ REFUSALS: list[tuple[int, bytes, type[FaultError], ErrorCode]] = [
 @pytest.mark.parametrize("call", [call for call in KUBERNETES if " " not in call])
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal[0]}-{refusal[3]}")
 def test_a_refusal_becomes_the_same_error_by_every_verb(
-    stub: Stub, call: str, refusal: tuple[int, bytes, type[FaultError], ErrorCode]
+    stub: Stub, call: str, refusal: tuple[int, bytes, type[ReconcileError], ErrorCode]
 ) -> None:
     status, raw, kind, code = refusal
     stub.give(sends(raw, status))
-    with pytest.raises(FaultError) as raised:
+    with pytest.raises(ReconcileError) as raised:
         KUBERNETES[call](stub)
     assert (type(raised.value), raised.value.code, raised.value.status) == (kind, code, status)
 
@@ -255,9 +255,9 @@ def test_a_publish_that_names_no_message_is_not_done(answer: bytes) -> None:
     ],
 )
 def test_a_refused_publish_has_the_codes_of_every_refusal(
-    status: grpc.StatusCode, kind: type[FaultError], code: ErrorCode
+    status: grpc.StatusCode, kind: type[ReconcileError], code: ErrorCode
 ) -> None:
-    with pytest.raises(FaultError) as raised:
+    with pytest.raises(ReconcileError) as raised:
         Publishing(status).publish()
     assert (type(raised.value), raised.value.code) == (kind, code)
 

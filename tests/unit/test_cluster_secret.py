@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shared.decisions import secret_plan
 from shared.decisions.secret_plan import CONFIG, Plan
 from shared.values import cluster_secret
-from shared.values.cluster_secret import SELECT_FOREIGN, ClusterSecret, Hold
+from shared.values.cluster_secret import SELECT_UNMANAGED, ClusterSecret, Hold
 from shared.values.errors import PermanentError
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
@@ -549,8 +549,8 @@ def test_a_spoilt_name_is_permanent_and_names_the_annotation() -> None:
 )
 def test_a_secret_of_somebody_else_may_hold_anything(manifest: dict[str, Any]) -> None:
     found = ClusterSecret.read(manifest)
-    assert not found.is_ours
-    assert not found.in_the_way_of("demo-apps.europe-west1.blue", "https://server")
+    assert not found.is_managed
+    assert not found.clashes_with("demo-apps.europe-west1.blue", "https://server")
 
 
 @pytest.mark.parametrize(
@@ -564,7 +564,7 @@ def test_a_secret_of_somebody_else_may_hold_anything(manifest: dict[str, Any]) -
     ],
 )
 def test_the_same_server_or_name_is_in_the_way(data: dict[str, str], expected: bool) -> None:
-    assert ClusterSecret("x", "u", "1", data=data).in_the_way_of("blue", "https://server") is expected
+    assert ClusterSecret("x", "u", "1", data=data).clashes_with("blue", "https://server") is expected
 
 
 def test_secrets_are_found_by_hash_and_mark() -> None:
@@ -573,7 +573,7 @@ def test_secrets_are_found_by_hash_and_mark() -> None:
     assert cluster_secret.found_by(BLUE.name, None) == by_cluster
     assert cluster_secret.found_by(BLUE.name, EDGE.name) == by_cluster
     assert cluster_secret.found_by(None, EDGE.name) == f"{mark},fleet-registrar/membership-hash={EDGE.name.hash}"
-    assert SELECT_FOREIGN == ("argocd.argoproj.io/secret-type=cluster,app.kubernetes.io/managed-by!=fleet-registrar")
+    assert SELECT_UNMANAGED == ("argocd.argoproj.io/secret-type=cluster,app.kubernetes.io/managed-by!=fleet-registrar")
 
 
 def test_data_is_never_shown() -> None:

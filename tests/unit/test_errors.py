@@ -6,8 +6,8 @@ import pytest
 
 from shared.values.errors import (
     ConflictError,
-    FaultError,
     PermanentError,
+    ReconcileError,
     RefusedError,
     RetryableError,
     TakenError,
@@ -51,7 +51,7 @@ def test_what_can_never_go_well_is_permanent(code: int, status: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [TakenError, ConflictError, RefusedError])
-def test_what_a_step_may_ask_about_is_retryable_when_it_does_not(kind: type[FaultError]) -> None:
+def test_what_a_step_may_ask_about_is_retryable_when_it_does_not(kind: type[ReconcileError]) -> None:
     assert issubclass(kind, RetryableError)
     assert not issubclass(kind, PermanentError)
 

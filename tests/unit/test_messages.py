@@ -16,11 +16,11 @@ from shared.values.messages import (
     ONBOARDING,
     STEPS,
     Message,
-    Next,
-    Request,
-    cut,
+    OutgoingMessage,
+    StepRequest,
     json_object,
     parse,
+    truncate,
     turns,
 )
 from shared.values.names import ClusterName, MembershipName
@@ -41,24 +41,24 @@ keys = st.sampled_from(["cluster", "membership", "granted", "drop_labels", "leav
 said = st.sampled_from([CLUSTER, MEMBERSHIP, "hold", "remove", "cluster-admin a@b.cc", ["env"]])
 
 
-def read(step: str, **body: Any) -> Request:
+def read(step: str, **body: Any) -> StepRequest:
     return parse(step, json.dumps(body).encode(), SETTINGS)
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> tuple[str, Request]:
+def requests(draw: st.DrawFn) -> tuple[str, StepRequest]:
     step = draw(steps)
     cluster, membership = draw(st.sampled_from([(BLUE, None), (None, EDGE), (BLUE, EDGE)]))
     granted = draw(st.text(max_size=9)) if step == "write-secret" else ""
     drop = draw(st.frozensets(st.text(max_size=9))) if step == "write-secret" else frozenset()
     leave = draw(st.sampled_from(["", "hold", "remove"])) if step == "remove-secret" else ""
-    return step, Request(cluster, membership, granted, drop, leave)  # type: ignore[arg-type]
+    return step, StepRequest(cluster, membership, granted, drop, leave)  # type: ignore[arg-type]
 
 
 @given(requests())
-def test_a_request_is_read_as_it_is_written(pair: tuple[str, Request]) -> None:
+def test_a_request_is_read_as_it_is_written(pair: tuple[str, StepRequest]) -> None:
     step, request = pair
-    assert parse(step, json.dumps(Next(step, request).body()).encode(), SETTINGS) == request
+    assert parse(step, json.dumps(OutgoingMessage(step, request).body()).encode(), SETTINGS) == request
 
 
 @given(steps, st.binary(max_size=60))
@@ -76,7 +76,7 @@ def test_any_object_is_a_request_or_permanent(step: str, body: dict[str, Any]) -
     try:
         request = read(step, **body)
     except PermanentError as error:
-        cut(str(error)).encode()
+        truncate(str(error)).encode()
     else:
         assert request.cluster or request.membership
 
@@ -141,7 +141,7 @@ def test_names_are_canonical() -> None:
 
 
 def test_the_end_topics_say_whether_anything_changed() -> None:
-    assert Next("cluster-onboarded", Request(BLUE, EDGE), changed=False).body() == {
+    assert OutgoingMessage("cluster-onboarded", StepRequest(BLUE, EDGE), changed=False).body() == {
         "cluster": CLUSTER,
         "membership": MEMBERSHIP,
         "changed": False,
@@ -170,7 +170,7 @@ def test_a_chain_turns_between_onboarding_and_offboarding_only() -> None:
     ],
 )
 def test_what_is_handed_on(before: dict[str, str], topic: str, after: dict[str, str]) -> None:
-    assert Message(b"{}", before).handed_on("register-membership", topic) == after
+    assert Message(b"{}", before).forwarded_attributes("register-membership", topic) == after
 
 
 @given(st.text(st.characters(exclude_categories=[])))
@@ -178,7 +178,7 @@ def test_what_is_handed_on(before: dict[str, str], topic: str, after: dict[str, 
 @example("\ud800")
 def test_an_attribute_is_cut_to_what_pubsub_takes(text: str) -> None:
     """Half a surrogate pair is legal in JSON and nowhere else."""
-    assert len(cut(text).encode()) <= 1000
+    assert len(truncate(text).encode()) <= 1000
 
 
 def test_age_is_counted_from_publishing() -> None:

@@ -19,23 +19,23 @@ NOT_SELECTED = {"labels": {"env": "dev"}}
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"status": "RUNNING"}, State.WANTED),
-        ({"status": "RECONCILING"}, State.WANTED),
-        ({"status": "DEGRADED"}, State.WANTED),
-        ({"status": "STOPPING"}, State.GOING),
-        ({"status": "PROVISIONING"}, State.NOT_YET),
-        ({"status": "ERROR"}, State.NO_STATE),
-        ({"status": "STATUS_UNSPECIFIED"}, State.NO_STATE),
-        ({"status": ""}, State.NO_STATE),
-        (NOT_SELECTED, State.NOT_WANTED),
-        (NOT_SELECTED | {"fleet_project": "demo-other"}, State.NOT_WANTED),
-        (NOT_SELECTED | {"status": "STOPPING"}, State.GOING),
-        ({"name": ELSEWHERE}, State.NOT_WANTED),
-        ({"fleet_project": "demo-fleet"}, State.WANTED),
-        ({"fleet_project": "100000000001"}, State.WANTED),
+        ({"status": "RUNNING"}, State.SELECTED),
+        ({"status": "RECONCILING"}, State.SELECTED),
+        ({"status": "DEGRADED"}, State.SELECTED),
+        ({"status": "STOPPING"}, State.DELETING),
+        ({"status": "PROVISIONING"}, State.PROVISIONING),
+        ({"status": "ERROR"}, State.UNKNOWN),
+        ({"status": "STATUS_UNSPECIFIED"}, State.UNKNOWN),
+        ({"status": ""}, State.UNKNOWN),
+        (NOT_SELECTED, State.UNSELECTED),
+        (NOT_SELECTED | {"fleet_project": "demo-other"}, State.UNSELECTED),
+        (NOT_SELECTED | {"status": "STOPPING"}, State.DELETING),
+        ({"name": ELSEWHERE}, State.UNSELECTED),
+        ({"fleet_project": "demo-fleet"}, State.SELECTED),
+        ({"fleet_project": "100000000001"}, State.SELECTED),
         ({"fleet_project": "demo-other"}, State.OTHER_FLEET),
         ({"fleet_project": "100000000003"}, State.OTHER_FLEET),
-        ({"fleet_project": "demo-other", "status": "PROVISIONING"}, State.NOT_YET),
+        ({"fleet_project": "demo-other", "status": "PROVISIONING"}, State.PROVISIONING),
         ({"name": CENTRAL}, State.CENTRAL),
         ({"name": CENTRAL, "status": "STOPPING"}, State.CENTRAL),
         ({"membership": SETTINGS.central_membership}, State.CENTRAL),
@@ -48,14 +48,14 @@ def test_a_cluster_is(changes: dict[str, Any], expected: State) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"state": "READY"}, State.WANTED),
-        ({"state": "UPDATING"}, State.WANTED),
-        ({"state": "SERVICE_UPDATING"}, State.WANTED),
-        ({"state": "CREATING"}, State.NOT_YET),
-        ({"state": "DELETING"}, State.GOING),
-        ({"state": "CODE_UNSPECIFIED"}, State.NO_STATE),
-        ({"state": "UNKNOWN"}, State.NO_STATE),
-        (NOT_SELECTED, State.NOT_WANTED),
+        ({"state": "READY"}, State.SELECTED),
+        ({"state": "UPDATING"}, State.SELECTED),
+        ({"state": "SERVICE_UPDATING"}, State.SELECTED),
+        ({"state": "CREATING"}, State.PROVISIONING),
+        ({"state": "DELETING"}, State.DELETING),
+        ({"state": "CODE_UNSPECIFIED"}, State.UNKNOWN),
+        ({"state": "UNKNOWN"}, State.UNKNOWN),
+        (NOT_SELECTED, State.UNSELECTED),
         ({"name": SETTINGS.central_membership}, State.CENTRAL),
     ],
 )
@@ -64,8 +64,8 @@ def test_an_attached_cluster_is(changes: dict[str, Any], expected: State) -> Non
 
 
 def test_gone_is_gone() -> None:
-    assert state_of_cluster(GONE, SETTINGS, CENTRAL) is State.GONE
-    assert state_of_attached(GONE, SETTINGS) is State.GONE
+    assert state_of_cluster(GONE, SETTINGS, CENTRAL) is State.DELETED
+    assert state_of_attached(GONE, SETTINGS) is State.DELETED
 
 
 @pytest.mark.parametrize(

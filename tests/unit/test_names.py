@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.values.names import ClusterName, MembershipName, NameFault
+from shared.values.names import ClusterName, InvalidNameError, MembershipName
 from tests.unit.given import NUMBERS
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def test_the_fleets_number_becomes_its_id() -> None:
     ("parse", "kind"), [(ClusterName.parse, "clusters"), (MembershipName.parse, "memberships")], ids=str
 )
 def test_another_number_is_a_fault_that_says_what_to_write(parse: Callable[..., object], kind: str) -> None:
-    with pytest.raises(NameFault, match=r"100000000002.*write the project id"):
+    with pytest.raises(InvalidNameError, match=r"100000000002.*write the project id"):
         parse(f"projects/100000000002/locations/l/{kind}/c", NUMBERS)
 
 
@@ -88,7 +88,7 @@ def test_another_number_is_a_fault_that_says_what_to_write(parse: Callable[..., 
     ],
 )
 def test_what_is_no_clusters_name_is_a_fault_that_shows_the_form(text: object) -> None:
-    with pytest.raises(NameFault, match="projects/PROJECT/locations/LOCATION/clusters/CLUSTER") as caught:
+    with pytest.raises(InvalidNameError, match="projects/PROJECT/locations/LOCATION/clusters/CLUSTER") as caught:
         ClusterName.parse(text)
     assert len(str(caught.value)) < 300
 
@@ -98,7 +98,7 @@ def test_what_is_no_clusters_name_is_a_fault_that_shows_the_form(text: object) -
     ["projects/p/zones/l/memberships/m", "projects/p/locations/l/memberships/" + "m" * 64, {}, "x/memberships/m"],
 )
 def test_what_is_no_memberships_name_is_a_fault(text: object) -> None:
-    with pytest.raises(NameFault, match="memberships/MEMBERSHIP"):
+    with pytest.raises(InvalidNameError, match="memberships/MEMBERSHIP"):
         MembershipName.parse(text)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ops.adoption import PLUGIN, Adoption, Left, known, matched, membership_at
+from ops.adoption import PLUGIN, Adoption, Skipped, known, match_secrets, membership_at
 from shared.decisions import secret_plan
 from shared.values import cluster_secret
 from shared.values.model import Cluster, Membership, State
@@ -36,23 +36,23 @@ EDGE_URL = EDGE.name.gateway_url(NUMBER, gke=False)
 MEMBER = BLUE_MEMBER.name
 
 
-def only(foreign: ClusterSecret, *, change_server: bool = False) -> Adoption | Left:
+def only(unmanaged: ClusterSecret, *, change_server: bool = False) -> Adoption | Skipped:
     """What becomes of the only Secret of others."""
-    adoptions, left = matched(seen(foreign=[foreign]), SETTINGS, change_server=change_server)
-    both: list[Adoption | Left] = [*adoptions, *left]
+    adoptions, left = match_secrets(seen(unmanaged=[unmanaged]), SETTINGS, change_server=change_server)
+    both: list[Adoption | Skipped] = [*adoptions, *left]
     assert len(both) == 1
     return both[0]
 
 
-def taken(foreign: ClusterSecret, *, change_server: bool = False) -> Adoption:
-    one = only(foreign, change_server=change_server)
+def taken(unmanaged: ClusterSecret, *, change_server: bool = False) -> Adoption:
+    one = only(unmanaged, change_server=change_server)
     assert isinstance(one, Adoption), one
     return one
 
 
-def why_left(foreign: ClusterSecret) -> str:
-    one = only(foreign)
-    assert isinstance(one, Left), one
+def why_left(unmanaged: ClusterSecret) -> str:
+    one = only(unmanaged)
+    assert isinstance(one, Skipped), one
     return one.reason
 
 
@@ -116,7 +116,7 @@ def test_a_server_changes_only_when_a_person_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("foreign", "told"),
+    ("unmanaged", "told"),
     [
         (theirs(server="https://kubernetes.default.svc"), "no gateway URL"),
         (
@@ -131,38 +131,38 @@ def test_a_server_changes_only_when_a_person_says_so() -> None:
         (theirs(server=URL.replace(MEMBER.membership, "unknown")), "lists no membership"),
         (theirs(server=URL, labels={"argocd.argoproj.io/cluster-profile-origin": "a.b"}), "ClusterProfile"),
         (theirs(server=URL, annotations={"multicluster.x-k8s.io/managed-by-cp-syncer": "true"}), "syncer"),
-        (theirs(server=URL, labels={cluster_secret.MARK: "Helm"}), "Helm manages it"),
+        (theirs(server=URL, labels={cluster_secret.MANAGED_BY_LABEL: "Helm"}), "Helm manages it"),
         (theirs(server=URL, annotations={cluster_secret.CLUSTER: "blue"}), ""),
         (theirs(annotations={cluster_secret.CLUSTER: "blue"}), "cannot be read"),
     ],
 )
-def test_what_is_not_ours_is_left_with_the_reason(foreign: ClusterSecret, told: str) -> None:
+def test_what_is_not_ours_is_left_with_the_reason(unmanaged: ClusterSecret, told: str) -> None:
     if told:
-        assert told in why_left(foreign)
+        assert told in why_left(unmanaged)
     else:
-        assert taken(foreign).known_by == "its server"
+        assert taken(unmanaged).known_by == "its server"
 
 
 @pytest.mark.parametrize(
     ("cluster", "told"),
     [
-        (replace(BLUE, status="STOPPING"), State.GOING.text),
-        (replace(BLUE, status="ERROR"), State.NO_STATE.text),
-        (replace(BLUE, labels={}), State.NOT_WANTED.text),
+        (replace(BLUE, status="STOPPING"), State.DELETING.text),
+        (replace(BLUE, status="ERROR"), State.UNKNOWN.text),
+        (replace(BLUE, labels={}), State.UNSELECTED.text),
         (replace(BLUE, fleet_project="demo-other"), State.OTHER_FLEET.text),
         (replace(BLUE, membership=MembershipName("demo-fleet", "global", "z")), "says that its membership is"),
     ],
 )
 def test_a_cluster_that_is_not_alive_and_wanted_is_left(cluster: Cluster, told: str) -> None:
-    adoptions, [left] = matched(seen([cluster], foreign=[theirs(server=URL)], settings=SELECTING), SELECTING)
+    adoptions, [left] = match_secrets(seen([cluster], unmanaged=[theirs(server=URL)], settings=SELECTING), SELECTING)
     assert not adoptions
     assert told in left.reason
 
 
 def test_a_cluster_that_no_list_holds_is_left_and_a_project_that_was_not_read_is_named() -> None:
-    _, [left] = matched(seen([], foreign=[theirs(server=URL)]), SETTINGS)
+    _, [left] = match_secrets(seen([], unmanaged=[theirs(server=URL)]), SETTINGS)
     assert "is not listed" in left.reason
-    _, [left] = matched(seen([], foreign=[theirs(server=URL)], listed=frozenset({"demo-fleet"})), SETTINGS)
+    _, [left] = match_secrets(seen([], unmanaged=[theirs(server=URL)], listed=frozenset({"demo-fleet"})), SETTINGS)
     assert "could not be read: 403" in left.reason
 
 
@@ -171,28 +171,28 @@ def test_the_central_cluster_is_left() -> None:
     inventory = seen(
         [Cluster(CENTRAL, "c", "RUNNING")],
         [central],
-        foreign=[theirs(server=central.name.gateway_url(NUMBER, gke=True))],
+        unmanaged=[theirs(server=central.name.gateway_url(NUMBER, gke=True))],
     )
-    _, [left] = matched(inventory, SETTINGS)
+    _, [left] = match_secrets(inventory, SETTINGS)
     assert "central cluster" in left.reason
 
 
 def test_a_lost_agent_is_waited_for() -> None:
     lost = replace(EDGE, last_connection=NOW - timedelta(hours=1))
-    _, [left] = matched(seen(memberships=[lost], foreign=[theirs(server=EDGE_URL)]), SETTINGS)
+    _, [left] = match_secrets(seen(memberships=[lost], unmanaged=[theirs(server=EDGE_URL)]), SETTINGS)
     assert "agent" in left.reason
 
 
 def test_of_two_secrets_for_one_cluster_neither_is_taken() -> None:
     two = [theirs("one", URL), theirs("two", f"{URL}/")]
-    adoptions, left = matched(seen(foreign=two), SETTINGS)
+    adoptions, left = match_secrets(seen(unmanaged=two), SETTINGS)
     assert not adoptions
     assert [one.secret.name for one in left] == ["one", "two"]
     assert all("has 2 Secrets (one, two)" in one.reason for one in left)
 
 
 def test_where_ours_is_already_there_theirs_is_left() -> None:
-    adoptions, [left] = matched(seen(secrets=[secret()], foreign=[theirs(server=URL)]), SETTINGS)
+    adoptions, [left] = match_secrets(seen(secrets=[secret()], unmanaged=[theirs(server=URL)]), SETTINGS)
     assert not adoptions
     assert "by-hand, demo-apps.europe-west1.blue" in left.reason
 
@@ -200,7 +200,7 @@ def test_where_ours_is_already_there_theirs_is_left() -> None:
 def test_taking_over_adds_our_mark_and_the_names_and_changes_nothing_else() -> None:
     before = theirs(server=URL, labels={"team": "a", "env": "prod"}, annotations={"note": "x"}, shard="3", project="p")
     after = patched(before, taken(before).patch)
-    assert after.is_ours
+    assert after.is_managed
     assert (after.cluster, after.membership) == (BLUE.name, MEMBER)
     assert after.data == before.data
     assert (after.name, after.uid) == (before.name, before.uid)
@@ -266,7 +266,7 @@ def test_the_fleet_plugins_own_mark_goes_so_that_it_never_deletes_the_secret() -
 
 
 def test_whose_a_secret_is_can_be_told_even_when_it_is_not_taken_over() -> None:
-    found = known(seen(secrets=[secret()], foreign=[theirs("a", URL), theirs("b", EDGE_URL), theirs("c")]), SETTINGS)
+    found = known(seen(secrets=[secret()], unmanaged=[theirs("a", URL), theirs("b", EDGE_URL), theirs("c")]), SETTINGS)
     assert {name: [one.name for one in secrets] for name, secrets in found.items()} == {
         BLUE.name: ["a"],
         EDGE.name: ["b"],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ops.explanation import Access, Evidence, Explanation, explain, requirement
-from ops.letters import Letter
+from ops.letters import DeadLetter
 from ops.survey import find
 from ops.terminal import MistakeError
 from shared.values.cluster_secret import KEEP
@@ -31,12 +31,12 @@ def said(
     cluster: Any = BLUE,
     *,
     secrets: tuple[ClusterSecret, ...] = (),
-    foreign: tuple[ClusterSecret, ...] = (),
+    unmanaged: tuple[ClusterSecret, ...] = (),
     settings: Settings = SETTINGS,
     **more: Any,
 ) -> Explanation:
     listed = [cluster] if isinstance(cluster, Cluster) else []
-    survey = seen(listed, secrets=secrets, foreign=foreign, settings=settings)
+    survey = seen(listed, secrets=secrets, unmanaged=unmanaged, settings=settings)
     given: dict[str, Any] = {"membership": BLUE_MEMBER, "access": Access(True, ("up to date",))} | more
     return explain(Evidence(BLUE.name, settings, survey, cluster=cluster, **given))
 
@@ -106,7 +106,7 @@ def test_an_earlier_clusters_secret_and_one_that_was_taken_over_are_told_apart()
 
 
 def test_a_foreign_secret_for_the_cluster_is_in_the_way() -> None:
-    told = said(foreign=(theirs("x", "https://10.0.0.1", "gke_demo-apps_europe-west1_blue"),))
+    told = said(unmanaged=(theirs("x", "https://10.0.0.1", "gke_demo-apps_europe-west1_blue"),))
     assert "Secret x" in told.sections["In the way"][0]
     assert any("ops adopt" in line for line in told.sections["You can"])
 
@@ -117,7 +117,7 @@ def test_a_missing_binding_unsettles_and_one_that_may_not_be_read_does_not() -> 
 
 
 def test_dead_letters_are_told_with_their_replay() -> None:
-    letter = Letter("m1", b"{}", {"reason": "in the way", "step": "write-secret"}, NOW - timedelta(hours=3))
+    letter = DeadLetter("m1", b"{}", {"reason": "in the way", "step": "write-secret"}, NOW - timedelta(hours=3))
     told = said(letters=(letter,))
     assert told.sections["Dead letters"] == [f"{letter.id} from write-secret, 3 h ago: in the way"]
     assert f"mend the cause, then: python -m ops dead-letters replay {letter.id}" in told.sections["You can"]

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from ops.dead_letters import as_text
-from ops.letters import UNKNOWN, Letter, about, folded, named, original, replay, shown
+from ops.letters import UNKNOWN, DeadLetter, about, group_letters, named, original, replay, shown
 from shared.values.errors import PermanentError
 from tests.unit.given import NOW, SETTINGS
 
@@ -16,15 +16,15 @@ BLUE = "projects/demo-apps/locations/europe-west1/clusters/blue"
 EDGE = "projects/demo-fleet/locations/global/memberships/edge"
 
 
-def ours(number: int = 1, data: bytes = b"{}", step: str = "write-secret", **attributes: str) -> Letter:
+def ours(number: int = 1, data: bytes = b"{}", step: str = "write-secret", **attributes: str) -> DeadLetter:
     told = {"topic": step, "step": step, "reason": "somebody else's Secret", "cluster": BLUE} | attributes
-    return Letter(f"m{number}", data, told, NOW + timedelta(minutes=number))
+    return DeadLetter(f"m{number}", data, told, NOW + timedelta(minutes=number))
 
 
-def pubsubs(number: int = 1, data: bytes = b"{}", topic: str = "grant-rbac", **attributes: str) -> Letter:
+def pubsubs(number: int = 1, data: bytes = b"{}", topic: str = "grant-rbac", **attributes: str) -> DeadLetter:
     source = {"Subscription": topic, "SubscriptionProject": "demo-fleet", "DeliveryCount": "20"}
     told = {f"CloudPubSubDeadLetterSource{key}": value for key, value in source.items()}
-    return Letter(f"m{number}", data, told | attributes, NOW + timedelta(minutes=number))
+    return DeadLetter(f"m{number}", data, told | attributes, NOW + timedelta(minutes=number))
 
 
 def test_a_letter_of_ours_says_its_step_its_cluster_and_why() -> None:
@@ -47,7 +47,7 @@ def test_the_id_is_short_and_stays_the_same() -> None:
 
 def test_letters_fold_by_cluster_step_and_reason() -> None:
     letters = [ours(3), ours(1), ours(2, reason="another"), pubsubs(4), ours(5, cluster=EDGE)]
-    folds = folded(letters)
+    folds = group_letters(letters)
     assert [len(fold.letters) for fold in folds] == [1, 2, 1, 1]
     assert [letter.message_id for letter in folds[1].letters] == ["m1", "m3"]
     assert (folds[1].first.published, folds[1].last.published) == (
@@ -63,7 +63,7 @@ def test_messages_that_are_wrong_in_the_same_way_fold() -> None:
             replay(ours(data=b"{not json %d" % number), SETTINGS)
         reasons.append(str(fault.value))
     assert len(set(reasons)) == 3
-    assert len(folded([ours(number, reason=reason) for number, reason in enumerate(reasons)])) == 1
+    assert len(group_letters([ours(number, reason=reason) for number, reason in enumerate(reasons)])) == 1
 
 
 def test_a_letter_is_found_by_its_short_id_or_by_pubsubs() -> None:
@@ -103,10 +103,10 @@ def test_an_audit_entry_goes_back_to_the_topic_of_audit_entries() -> None:
         ours(topic="somebody-elses"),
         ours(step="route-event", topic=""),
         pubsubs(topic="dead-letters"),
-        Letter("m1", b"{}"),
+        DeadLetter("m1", b"{}"),
     ],
 )
-def test_a_replay_goes_to_no_topic_but_those_that_functions_answer(letter: Letter) -> None:
+def test_a_replay_goes_to_no_topic_but_those_that_functions_answer(letter: DeadLetter) -> None:
     with pytest.raises(PermanentError, match="no topic of ours"):
         replay(letter, SETTINGS)
 

@@ -14,7 +14,7 @@ import pytest
 
 from ops.__main__ import main
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS, paced
-from ops.plan import as_json, as_text, differs, narrowed
+from ops.plan import as_json, as_text, differs, filter_plan
 from ops.terminal import MistakeError, Progress, ago, one_line, table
 from shared.values.names import ClusterName
 from tests.unit.given import BLUE, BLUE_MEMBER, ENVIRONMENT, NOW, SELECTING, SETTINGS, as_secret, created, secret
@@ -84,7 +84,7 @@ def test_a_plan_shows_all_of_it_and_says_how_much_a_sweep_asks_for_at_a_time() -
     clusters = [replace(BLUE, name=ClusterName("demo-apps", "europe-west1", f"c{n}")) for n in range(9)]
     few = replace(SETTINGS, sweep_requests=5)
     plan = seen(clusters, [], settings=few).plan
-    assert len(plan.asks) == 9
+    assert len(plan.requests) == 9
     assert "It asks for 5 at a time" in as_text(plan, few)
 
 
@@ -98,20 +98,20 @@ def test_a_braked_plan_shows_the_list_the_hash_and_the_release() -> None:
     assert "4 clusters would newly be held or lose a label key, 3 are allowed" in text
     assert f'gcloud pubsub topics publish sweep --project=demo-fleet --message=\'{{"release":"{plan.hash}"}}\'' in text
     told = as_json(plan, SELECTING)
-    assert (told["hash"], len(told["braked"]), told["asks"]) == (plan.hash, 4, [])
+    assert (told["hash"], len(told["blocked"]), told["requests"]) == (plan.hash, 4, [])
     assert json.loads(json.dumps(told)) == told
 
 
 def test_a_plan_is_narrowed_to_a_project_or_a_cluster() -> None:
     other = replace(BLUE, name=ClusterName("demo-fleet", "europe-west1", "green"))
     survey = seen([BLUE, other], [])
-    assert [ask.subject for ask in narrowed(survey, SETTINGS, "demo-apps", "").asks] == [str(BLUE.name)]
-    assert [ask.subject for ask in narrowed(survey, SETTINGS, "", "green").asks] == [str(other.name)]
+    assert [ask.subject for ask in filter_plan(survey, SETTINGS, "demo-apps", "").requests] == [str(BLUE.name)]
+    assert [ask.subject for ask in filter_plan(survey, SETTINGS, "", "green").requests] == [str(other.name)]
 
 
 def test_a_project_that_no_sweep_reads_is_a_mistake() -> None:
     with pytest.raises(MistakeError, match="none of the projects that a sweep reads: demo-apps, demo-fleet"):
-        narrowed(seen(), SETTINGS, "typo", "")
+        filter_plan(seen(), SETTINGS, "typo", "")
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from shared.decisions.outcomes import why, without_acting
-from shared.decisions.steps import Move
+from shared.decisions.outcomes import no_op, why
+from shared.decisions.steps import Action
 from shared.runtime import logs
 from shared.values.codes import Decision
 from shared.values.errors import PermanentError, RetryableError
-from shared.values.messages import Outcome, Request
+from shared.values.messages import Outcome, StepRequest
 from shared.values.model import GONE, State
 from shared.values.target import Subject
 from tests.unit.given import BLUE, EDGE, SETTINGS
 
-ASKED = Request(BLUE.name, EDGE.name, granted="x", drop_labels=frozenset({"env"}), leave="remove")
+ASKED = StepRequest(BLUE.name, EDGE.name, granted="x", drop_labels=frozenset({"env"}), leave="remove")
 
 
 def subject(state: State) -> Subject:
@@ -25,24 +25,26 @@ def subject(state: State) -> Subject:
 
 
 @pytest.mark.parametrize(
-    ("move", "topic"), [(Move.TO_REGISTER, "register-membership"), (Move.TO_REMOVE, "remove-secret")]
+    ("move", "topic"), [(Action.TO_REGISTER, "register-membership"), (Action.TO_REMOVE, "remove-secret")]
 )
-def test_a_turn_hands_on_the_names_and_nothing_else(move: Move, topic: str) -> None:
-    [following] = without_acting(move, subject(State.WANTED), SETTINGS).next
-    assert (following.topic, following.request) == (topic, Request(BLUE.name, EDGE.name))
+def test_a_turn_hands_on_the_names_and_nothing_else(move: Action, topic: str) -> None:
+    [following] = no_op(move, subject(State.SELECTED), SETTINGS).next
+    assert (following.topic, following.request) == (topic, StepRequest(BLUE.name, EDGE.name))
 
 
-@pytest.mark.parametrize(("move", "severity"), [(Move.NOTHING, "INFO"), (Move.WARN, "WARNING"), (Move.REPORT, "ERROR")])
-def test_what_is_left_alone_is_said(move: Move, severity: str) -> None:
-    outcome = without_acting(move, subject(State.NO_STATE), SETTINGS)
+@pytest.mark.parametrize(
+    ("move", "severity"), [(Action.NOTHING, "INFO"), (Action.WARN, "WARNING"), (Action.REPORT, "ERROR")]
+)
+def test_what_is_left_alone_is_said(move: Action, severity: str) -> None:
+    outcome = no_op(move, subject(State.UNKNOWN), SETTINGS)
     assert (outcome.severity, outcome.next) == (severity, ())
 
 
 def test_what_is_not_ready_and_what_cannot_be_done_are_raised() -> None:
     with pytest.raises(RetryableError):
-        without_acting(Move.RAISE, subject(State.NOT_YET), SETTINGS)
+        no_op(Action.RAISE, subject(State.PROVISIONING), SETTINGS)
     with pytest.raises(PermanentError, match=r"in the fleet of demo-other.*clear-fleet-project"):
-        without_acting(Move.PERMANENT, subject(State.OTHER_FLEET), SETTINGS)
+        no_op(Action.PERMANENT, subject(State.OTHER_FLEET), SETTINGS)
 
 
 @pytest.mark.parametrize("state", list(State))
@@ -56,7 +58,7 @@ def test_every_state_has_a_reason_that_names_the_cluster(state: State, cluster: 
 def test_a_decision_is_one_json_line(capsys: pytest.CaptureFixture[str]) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     logs.outcome(
-        Outcome(Decision.HELD, State.GOING, "it is going"),
+        Outcome(Decision.HELD, State.DELETING, "it is going"),
         "remove-secret",
         ASKED,
         project="p",

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from shared.decisions import rbac
-from shared.decisions.rbac import Difference
+from shared.decisions.rbac import Drift
 from tests.unit.given import SETTINGS, settings
 
 EMAIL = "argocd@demo-fleet.iam.gserviceaccount.com"
-MARK = {"app.kubernetes.io/managed-by": "fleet-registrar"}
+MANAGED_BY_LABEL = {"app.kubernetes.io/managed-by": "fleet-registrar"}
 [BINDING] = rbac.objects(SETTINGS, attached=False)
 ROLE = rbac.objects(SETTINGS, attached=True)[1]
 
@@ -28,7 +28,7 @@ def test_argo_cds_binding() -> None:
     assert binding == {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",
-        "metadata": {"name": f"fleet-registrar:{EMAIL}", "labels": MARK},
+        "metadata": {"name": f"fleet-registrar:{EMAIL}", "labels": MANAGED_BY_LABEL},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": EMAIL}],
     }
@@ -42,36 +42,36 @@ def test_on_attached_clusters_the_agent_may_impersonate_argo_cd_and_nobody_else(
     ]
     assert agents["roleRef"]["name"] == role["metadata"]["name"] == agents["metadata"]["name"]
     assert agents["subjects"] == [{"kind": "ServiceAccount", "name": "connect-agent-sa", "namespace": "gke-connect"}]
-    assert all(item["metadata"]["labels"] == MARK for item in (role, agents))
+    assert all(item["metadata"]["labels"] == MANAGED_BY_LABEL for item in (role, agents))
 
 
 @pytest.mark.parametrize("wanted", rbac.objects(SETTINGS, attached=True), ids=lambda item: item["metadata"]["name"])
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, Difference.NONE),
-        ({"subjects": None, "rules": None}, Difference.CHANGED),
-        ({"subjects": [{"kind": "User", "name": "x"}], "rules": []}, Difference.CHANGED),
-        ({"metadata": {"name": "n", "uid": "u", "resourceVersion": "5"}}, Difference.NOT_OURS),
-        ({"metadata": {"name": "n", "labels": {"app.kubernetes.io/managed-by": "helm"}}}, Difference.NOT_OURS),
+        ({}, Drift.NONE),
+        ({"subjects": None, "rules": None}, Drift.CHANGED),
+        ({"subjects": [{"kind": "User", "name": "x"}], "rules": []}, Drift.CHANGED),
+        ({"metadata": {"name": "n", "uid": "u", "resourceVersion": "5"}}, Drift.NOT_OURS),
+        ({"metadata": {"name": "n", "labels": {"app.kubernetes.io/managed-by": "helm"}}}, Drift.NOT_OURS),
     ],
 )
-def test_an_object_is(wanted: dict[str, Any], changes: dict[str, Any], expected: Difference) -> None:
+def test_an_object_is(wanted: dict[str, Any], changes: dict[str, Any], expected: Drift) -> None:
     assert rbac.compare(standing(wanted, **changes), wanted) is expected
-    assert rbac.compare(None, wanted) is Difference.MISSING
+    assert rbac.compare(None, wanted) is Drift.MISSING
 
 
 def test_another_role_cannot_be_mended_in_place() -> None:
     [viewer] = rbac.objects(settings(ARGOCD_CLUSTER_ROLE="view"), attached=False)
-    assert rbac.compare(standing(BINDING), viewer) is Difference.OTHER_ROLE
+    assert rbac.compare(standing(BINDING), viewer) is Drift.OTHER_ROLE
 
 
 def test_what_the_api_server_fills_in_is_no_difference() -> None:
     subject = {**BINDING["subjects"][0], "namespace": ""}
-    assert rbac.compare(standing(BINDING, subjects=[subject]), BINDING) is Difference.NONE
+    assert rbac.compare(standing(BINDING, subjects=[subject]), BINDING) is Drift.NONE
     labelled = standing(BINDING)
     labelled["metadata"]["labels"]["theirs"] = "1"
-    assert rbac.compare(labelled, BINDING) is Difference.NONE
+    assert rbac.compare(labelled, BINDING) is Drift.NONE
 
 
 @pytest.mark.parametrize(("wanted", "part"), [(BINDING, "subjects"), (ROLE, "rules")])

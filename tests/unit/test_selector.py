@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.values.selector import Selector, SelectorFault
+from shared.values.selector import InvalidSelectorError, Selector
 
 LABELS = {"env": "prod", "tier": "a", "empty": "", "größe": "übergroß"}
 
@@ -83,7 +83,7 @@ def test_selects(text: str, selects: bool) -> None:
     ],
 )
 def test_what_is_no_requirement_is_a_fault_and_never_selects_by_accident(text: str) -> None:
-    with pytest.raises(SelectorFault, match="write key=value"):
+    with pytest.raises(InvalidSelectorError, match="write key=value"):
         Selector.parse(text)
 
 
@@ -133,5 +133,5 @@ def test_all_requirements_must_be_met(asked: list[tuple[str, str, list[str]]], l
 def test_any_text_is_a_selector_or_a_fault(text: str) -> None:
     try:
         Selector.parse(text).matches(LABELS)
-    except SelectorFault as error:
+    except InvalidSelectorError as error:
         assert len(str(error)) < len(repr(text)) + 200  # noqa: PT017

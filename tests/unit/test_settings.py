@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.values.errors import RetryableError
-from shared.values.settings import Allowance, SettingsError, load
+from shared.values.settings import RemovalLimit, SettingsError, load
 from tests.unit.given import ENVIRONMENT, settings
 
 REQUIRED = ("FLEET_PROJECT", "FLEET_PROJECT_NUMBER", "CENTRAL_MEMBERSHIP", "ARGOCD_SERVICE_ACCOUNT")
@@ -39,7 +39,7 @@ def test_the_defaults() -> None:
     assert found.argocd_namespace == "argocd"
     assert found.argocd_cluster_role == "cluster-admin"
     assert found.pubsub_project == "demo-fleet"
-    assert found.max_removals == Allowance(10, percent=True)
+    assert found.max_removals == RemovalLimit(10, percent=True)
     assert found.sweep_requests == 200
     assert found.hold == timedelta(seconds=600)
     assert {found.container_endpoint, found.gkehub_endpoint, found.connectgateway_endpoint, found.pubsub_emulator} == {

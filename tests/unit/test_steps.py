@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.decisions import steps
-from shared.decisions.steps import Found, Move
-from shared.values.messages import Request
+from shared.decisions.steps import Action, MembershipAction
+from shared.values.messages import StepRequest
 from shared.values.model import GONE, Cluster, Gone, Membership, State
 from shared.values.names import ClusterName, MembershipName
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SETTINGS, secret
@@ -33,18 +33,18 @@ def held(reason: str, minutes: float, *, base: Callable[..., ClusterSecret] = se
 
 def remove(
     state: State, standing: ClusterSecret | None, leave: Any = "", *, earlier: bool = False, registered: bool = False
-) -> Move:
-    asked = Request(BLUE.name, leave=leave)
+) -> Action:
+    asked = StepRequest(BLUE.name, leave=leave)
     return steps.remove(state, standing, asked, SETTINGS, NOW, earlier=earlier, registered=registered)
 
 
-def remove_attached(state: State, standing: ClusterSecret | None, leave: Any = "", *, earlier: bool = False) -> Move:
-    asked = Request(membership=EDGE.name, leave=leave)
+def remove_attached(state: State, standing: ClusterSecret | None, leave: Any = "", *, earlier: bool = False) -> Action:
+    asked = StepRequest(membership=EDGE.name, leave=leave)
     return steps.remove_attached(state, standing, asked, SETTINGS, NOW, earlier=earlier)
 
 
 # One column a line: what stands in the table's row for a step, with a Secret of ours or without.
-STEPS: dict[str, Callable[[State], Move]] = {
+STEPS: dict[str, Callable[[State], Action]] = {
     "register": lambda state: steps.REGISTER[state],
     "grant": lambda state: steps.GRANT[state],
     "write": lambda state: steps.write(state, None),
@@ -63,32 +63,31 @@ STEPS: dict[str, Callable[[State], Move]] = {
 
 # +S: our Secret is there; +pin: it is pinned; +E: it was written for an earlier cluster of that name, which is gone;
 # +M: no Secret, but a membership. All of `remove` here is an event's: without `leave`.
-TABLE = """
-            | WANTED      | NOT_WANTED | NOT_YET | NO_STATE | GOING     | GONE       | NOT_SOURCE | OTHER_FLEET | CENTRAL
-register    | ONBOARD     | NOTHING    | NOTHING | WARN     | NOTHING   | TO_REMOVE  | NOTHING    | PERMANENT   | NOTHING
-grant       | ONBOARD     | NOTHING    | RAISE   | WARN     | NOTHING   | NOTHING    | NOTHING    | PERMANENT   | NOTHING
-write       | WRITE       | NOTHING    | RAISE   | NOTHING  | NOTHING   | TO_REMOVE  | NOTHING    | REPORT      | NOTHING
-write+S     | WRITE       | NOTHING    | RAISE   | NOTHING  | TO_REMOVE | TO_REMOVE  | NOTHING    | REPORT      | NOTHING
-write+pin   | WRITE       | NOTHING    | RAISE   | NOTHING  | TO_REMOVE | TO_REMOVE  | NOTHING    | REPORT      | NOTHING
-remove      | TO_REGISTER | NOTHING    | NOTHING | NOTHING  | NOTHING   | HAND_ON    | NOTHING    | REPORT      | NOTHING
-remove+M    | TO_REGISTER | HAND_ON    | NOTHING | NOTHING  | NOTHING   | HAND_ON    | NOTHING    | REPORT      | NOTHING
-remove+S    | TO_REGISTER | NOTHING    | NOTHING | NOTHING  | HOLD      | DELETE     | NOTHING    | REPORT      | NOTHING
-remove+E    | TO_REGISTER | DELETE     | HOLD    | HOLD     | DELETE    | DELETE     | NOTHING    | REPORT      | NOTHING
-remove+pin  | TO_REGISTER | REPORT     | REPORT  | REPORT   | REPORT    | REPORT     | REPORT     | REPORT      | REPORT
-remove+pinE | TO_REGISTER | REPORT     | REPORT  | REPORT   | REPORT    | REPORT     | REPORT     | REPORT      | REPORT
-revoke      | TO_REGISTER | REVOKE     | NOTHING | NOTHING  | NOTHING   | HAND_ON    | NOTHING    | NOTHING     | NOTHING
-revoke+S    | TO_REGISTER | NOTHING    | NOTHING | NOTHING  | NOTHING   | NOTHING    | NOTHING    | NOTHING     | NOTHING
-unregister  | TO_REGISTER | HAND_ON    | NOTHING | NOTHING  | NOTHING   | UNREGISTER | NOTHING    | NOTHING     | NOTHING
+TABLE = """            | SELECTED    | UNSELECTED | PROVISIONING | UNKNOWN | DELETING  | DELETED    | NOT_SOURCE | OTHER_FLEET | CENTRAL
+register    | ONBOARD     | NOTHING    | NOTHING      | WARN    | NOTHING   | TO_REMOVE  | NOTHING    | PERMANENT   | NOTHING
+grant       | ONBOARD     | NOTHING    | RAISE        | WARN    | NOTHING   | NOTHING    | NOTHING    | PERMANENT   | NOTHING
+write       | WRITE       | NOTHING    | RAISE        | NOTHING | NOTHING   | TO_REMOVE  | NOTHING    | REPORT      | NOTHING
+write+S     | WRITE       | NOTHING    | RAISE        | NOTHING | TO_REMOVE | TO_REMOVE  | NOTHING    | REPORT      | NOTHING
+write+pin   | WRITE       | NOTHING    | RAISE        | NOTHING | TO_REMOVE | TO_REMOVE  | NOTHING    | REPORT      | NOTHING
+remove      | TO_REGISTER | NOTHING    | NOTHING      | NOTHING | NOTHING   | CONTINUE   | NOTHING    | REPORT      | NOTHING
+remove+M    | TO_REGISTER | CONTINUE   | NOTHING      | NOTHING | NOTHING   | CONTINUE   | NOTHING    | REPORT      | NOTHING
+remove+S    | TO_REGISTER | NOTHING    | NOTHING      | NOTHING | HOLD      | DELETE     | NOTHING    | REPORT      | NOTHING
+remove+E    | TO_REGISTER | DELETE     | HOLD         | HOLD    | DELETE    | DELETE     | NOTHING    | REPORT      | NOTHING
+remove+pin  | TO_REGISTER | REPORT     | REPORT       | REPORT  | REPORT    | REPORT     | REPORT     | REPORT      | REPORT
+remove+pinE | TO_REGISTER | REPORT     | REPORT       | REPORT  | REPORT    | REPORT     | REPORT     | REPORT      | REPORT
+revoke      | TO_REGISTER | REVOKE     | NOTHING      | NOTHING | NOTHING   | CONTINUE   | NOTHING    | NOTHING     | NOTHING
+revoke+S    | TO_REGISTER | NOTHING    | NOTHING      | NOTHING | NOTHING   | NOTHING    | NOTHING    | NOTHING     | NOTHING
+unregister  | TO_REGISTER | CONTINUE   | NOTHING      | NOTHING | NOTHING   | UNREGISTER | NOTHING    | NOTHING     | NOTHING
 """
 
 
-def cells(table: str) -> list[tuple[str, State, Move]]:
+def cells(table: str) -> list[tuple[str, State, Action]]:
     head, *rows = ([cell.strip() for cell in line.split("|")] for line in table.strip("\n").splitlines())
-    return [(row[0], State[state], Move[move]) for row in rows for state, move in zip(head[1:], row[1:], strict=True)]
+    return [(row[0], State[state], Action[move]) for row in rows for state, move in zip(head[1:], row[1:], strict=True)]
 
 
 @pytest.mark.parametrize(("step", "state", "move"), cells(TABLE), ids=str)
-def test_the_table_of_states(step: str, state: State, move: Move) -> None:
+def test_the_table_of_states(step: str, state: State, move: Action) -> None:
     assert STEPS[step](state) is move
 
 
@@ -97,19 +96,18 @@ def test_the_table_is_whole() -> None:
 
 
 # What a sweep's `leave` does to the Secret of a cluster that lives and is not wanted. HOLD is 600 s.
-LEAVE = """
-Secret                | ''      | hold    | remove
-not held              | NOTHING | HOLD    | NOTHING
-not-wanted, 11 min    | NOTHING | NOTHING | DELETE
-not-wanted, 10 min    | NOTHING | NOTHING | DELETE
-not-wanted, 9 min     | NOTHING | NOTHING | NOTHING
-not-wanted, -9 min    | NOTHING | NOTHING | NOTHING
-going, 11 min         | NOTHING | HOLD    | NOTHING
-left-fleet, 11 min    | NOTHING | HOLD    | NOTHING
-spoilt                | NOTHING | HOLD    | NOTHING
-no time zone          | NOTHING | HOLD    | NOTHING
-pinned                | REPORT  | REPORT  | REPORT
-pinned, held          | REPORT  | REPORT  | REPORT
+LEAVE = """Secret             | ''      | hold    | remove
+not held           | NOTHING | HOLD    | NOTHING
+not-wanted, 11 min | NOTHING | NOTHING | DELETE
+not-wanted, 10 min | NOTHING | NOTHING | DELETE
+not-wanted, 9 min  | NOTHING | NOTHING | NOTHING
+not-wanted, -9 min | NOTHING | NOTHING | NOTHING
+going, 11 min      | NOTHING | HOLD    | NOTHING
+left-fleet, 11 min | NOTHING | HOLD    | NOTHING
+spoilt             | NOTHING | HOLD    | NOTHING
+no time zone       | NOTHING | HOLD    | NOTHING
+pinned             | REPORT  | REPORT  | REPORT
+pinned, held       | REPORT  | REPORT  | REPORT
 """
 SPECIAL: dict[str, Callable[[], ClusterSecret]] = {
     "not held": secret,
@@ -120,10 +118,10 @@ SPECIAL: dict[str, Callable[[], ClusterSecret]] = {
 }
 
 
-def leave_cells(table: str) -> list[tuple[str, str, Move]]:
+def leave_cells(table: str) -> list[tuple[str, str, Action]]:
     head, *rows = ([cell.strip() for cell in line.split("|")] for line in table.strip("\n").splitlines())
     return [
-        (row[0], leave.strip("'"), Move[move]) for row in rows for leave, move in zip(head[1:], row[1:], strict=True)
+        (row[0], leave.strip("'"), Action[move]) for row in rows for leave, move in zip(head[1:], row[1:], strict=True)
     ]
 
 
@@ -135,11 +133,11 @@ def standing_as(words: str, base: Callable[..., ClusterSecret] = secret) -> Clus
 
 
 @pytest.mark.parametrize(("words", "leave", "move"), leave_cells(LEAVE))
-def test_a_cluster_that_is_not_wanted_leaves_as_a_sweep_asks_in_two_looks(words: str, leave: str, move: Move) -> None:
-    assert remove(State.NOT_WANTED, standing_as(words), leave) is move
+def test_a_cluster_that_is_not_wanted_leaves_as_a_sweep_asks_in_two_looks(words: str, leave: str, move: Action) -> None:
+    assert remove(State.UNSELECTED, standing_as(words), leave) is move
 
 
-@pytest.mark.parametrize("state", sorted(set(State) - {State.NOT_WANTED}, key=str))
+@pytest.mark.parametrize("state", sorted(set(State) - {State.UNSELECTED}, key=str))
 @pytest.mark.parametrize("leave", ["hold", "remove"])
 @pytest.mark.parametrize("words", ["not held", "not-wanted, 11 min", "going, 11 min"])
 def test_leave_changes_nothing_for_a_cluster_in_any_other_state(state: State, leave: str, words: str) -> None:
@@ -148,10 +146,10 @@ def test_leave_changes_nothing_for_a_cluster_in_any_other_state(state: State, le
 
 
 @pytest.mark.parametrize(
-    ("words", "move"), [("not held", "NOTHING"), ("going, 1 min", "LIFT"), ("not-wanted, 1 min", "NOTHING")]
+    ("words", "move"), [("not held", "NOTHING"), ("going, 1 min", "RELEASE"), ("not-wanted, 1 min", "NOTHING")]
 )
 def test_a_hold_for_going_is_lifted_when_the_cluster_is_in_no_state_to_act_on(words: str, move: str) -> None:
-    assert remove(State.NO_STATE, standing_as(words)) is Move[move]
+    assert remove(State.UNKNOWN, standing_as(words)) is Action[move]
 
 
 @pytest.mark.parametrize("state", list(State))
@@ -159,28 +157,27 @@ def test_a_hold_for_going_is_lifted_when_the_cluster_is_in_no_state_to_act_on(wo
 def test_an_event_never_removes_the_secret_of_a_cluster_that_is_not_gone(state: State, registered: bool) -> None:
     for words in ("not held", "not-wanted, 99 min", "going, 99 min", "left-fleet, 99 min"):
         move = remove(state, standing_as(words), registered=registered)
-        assert (move is Move.DELETE) is (state is State.GONE)
+        assert (move is Action.DELETE) is (state is State.DELETED)
 
 
 # An attached cluster lives on when its membership is gone: an event sets it aside, the sweep removes it.
-ATTACHED = """
-                           | WANTED      | NOT_WANTED | NOT_YET | NO_STATE | GOING   | GONE    | CENTRAL
-no Secret                  | TO_REGISTER | HAND_ON    | NOTHING | NOTHING  | NOTHING | NOTHING | NOTHING
-no Secret, leave remove    | TO_REGISTER | HAND_ON    | NOTHING | NOTHING  | NOTHING | NOTHING | NOTHING
-Secret                     | TO_REGISTER | NOTHING    | NOTHING | NOTHING  | HOLD    | HOLD    | NOTHING
-Secret, leave hold         | TO_REGISTER | HOLD       | NOTHING | NOTHING  | HOLD    | HOLD    | NOTHING
-Secret, leave remove       | TO_REGISTER | NOTHING    | NOTHING | NOTHING  | HOLD    | HOLD    | NOTHING
-held going                 | TO_REGISTER | NOTHING    | NOTHING | LIFT     | HOLD    | HOLD    | NOTHING
-held going, leave remove   | TO_REGISTER | NOTHING    | NOTHING | LIFT     | HOLD    | HOLD    | NOTHING
-held left                  | TO_REGISTER | NOTHING    | NOTHING | NOTHING  | HOLD    | NOTHING | NOTHING
-held left, leave hold      | TO_REGISTER | HOLD       | NOTHING | NOTHING  | HOLD    | NOTHING | NOTHING
-held left, leave remove    | TO_REGISTER | NOTHING    | NOTHING | NOTHING  | HOLD    | DELETE  | NOTHING
-held unwanted, leave remove| TO_REGISTER | DELETE     | NOTHING | NOTHING  | HOLD    | HOLD    | NOTHING
-earlier                    | TO_REGISTER | HOLD       | HOLD    | HOLD     | HOLD    | HOLD    | NOTHING
-earlier, leave remove      | TO_REGISTER | HOLD       | HOLD    | HOLD     | HOLD    | HOLD    | NOTHING
-earlier left, leave remove | TO_REGISTER | DELETE     | HOLD    | HOLD     | HOLD    | DELETE  | NOTHING
-pinned                     | TO_REGISTER | REPORT     | REPORT  | REPORT   | REPORT  | REPORT  | REPORT
-pinned, leave remove       | TO_REGISTER | REPORT     | REPORT  | REPORT   | REPORT  | REPORT  | REPORT
+ATTACHED = """                            | SELECTED    | UNSELECTED | PROVISIONING | UNKNOWN | DELETING | DELETED | CENTRAL
+no Secret                   | TO_REGISTER | CONTINUE   | NOTHING      | NOTHING | NOTHING  | NOTHING | NOTHING
+no Secret, leave remove     | TO_REGISTER | CONTINUE   | NOTHING      | NOTHING | NOTHING  | NOTHING | NOTHING
+Secret                      | TO_REGISTER | NOTHING    | NOTHING      | NOTHING | HOLD     | HOLD    | NOTHING
+Secret, leave hold          | TO_REGISTER | HOLD       | NOTHING      | NOTHING | HOLD     | HOLD    | NOTHING
+Secret, leave remove        | TO_REGISTER | NOTHING    | NOTHING      | NOTHING | HOLD     | HOLD    | NOTHING
+held going                  | TO_REGISTER | NOTHING    | NOTHING      | RELEASE | HOLD     | HOLD    | NOTHING
+held going, leave remove    | TO_REGISTER | NOTHING    | NOTHING      | RELEASE | HOLD     | HOLD    | NOTHING
+held left                   | TO_REGISTER | NOTHING    | NOTHING      | NOTHING | HOLD     | NOTHING | NOTHING
+held left, leave hold       | TO_REGISTER | HOLD       | NOTHING      | NOTHING | HOLD     | NOTHING | NOTHING
+held left, leave remove     | TO_REGISTER | NOTHING    | NOTHING      | NOTHING | HOLD     | DELETE  | NOTHING
+held unwanted, leave remove | TO_REGISTER | DELETE     | NOTHING      | NOTHING | HOLD     | HOLD    | NOTHING
+earlier                     | TO_REGISTER | HOLD       | HOLD         | HOLD    | HOLD     | HOLD    | NOTHING
+earlier, leave remove       | TO_REGISTER | HOLD       | HOLD         | HOLD    | HOLD     | HOLD    | NOTHING
+earlier left, leave remove  | TO_REGISTER | DELETE     | HOLD         | HOLD    | HOLD     | DELETE  | NOTHING
+pinned                      | TO_REGISTER | REPORT     | REPORT       | REPORT  | REPORT   | REPORT  | REPORT
+pinned, leave remove        | TO_REGISTER | REPORT     | REPORT       | REPORT  | REPORT   | REPORT  | REPORT
 """
 
 
@@ -189,7 +186,7 @@ def at_edge(**annotations: str) -> ClusterSecret:
 
 
 @pytest.mark.parametrize(("words", "state", "move"), cells(ATTACHED), ids=str)
-def test_an_attached_cluster_leaves_by_the_sweep_alone(words: str, state: State, move: Move) -> None:
+def test_an_attached_cluster_leaves_by_the_sweep_alone(words: str, state: State, move: Action) -> None:
     what, _, asked = words.partition(", leave ")
     standings: dict[str, Callable[[], ClusterSecret | None]] = {
         "no Secret": lambda: None,
@@ -208,11 +205,11 @@ def test_an_attached_cluster_leaves_by_the_sweep_alone(words: str, state: State,
 @pytest.mark.parametrize("earlier", [True, False])
 def test_no_event_removes_an_attached_clusters_secret(state: State, earlier: bool) -> None:
     for base in (AT_EDGE, held("left-fleet", 99, base=at_edge), held("going", 99, base=at_edge)):
-        assert remove_attached(state, base, earlier=earlier) is not Move.DELETE
+        assert remove_attached(state, base, earlier=earlier) is not Action.DELETE
 
 
 def test_a_left_fleet_hold_must_have_stood_for_hold() -> None:
-    assert remove_attached(State.GONE, held("left-fleet", 9, base=at_edge), "remove") is Move.NOTHING
+    assert remove_attached(State.DELETED, held("left-fleet", 9, base=at_edge), "remove") is Action.NOTHING
 
 
 MINE = BLUE.name.membership("demo-fleet")
@@ -226,28 +223,34 @@ EARLIERS = {**BLUE_MEMBER.labels, "fleet-registrar-cluster-id": "b" * 40}
 @pytest.mark.parametrize(
     ("cluster", "found", "expected"),
     [
-        pytest.param(BLUE, None, Found.CREATE, id="none"),
-        pytest.param(BLUE, GONE, Found.CREATE, id="gone"),
-        pytest.param(BLUE, BLUE_MEMBER, Found.USE, id="ours"),
-        pytest.param(SAYS_AUTO, AUTO, Found.USE, id="GKE's own"),
-        pytest.param(SAYS_AUTO, replace(AUTO, labels=EARLIERS | {"managed-by": "x"}), Found.USE, id="not our mark"),
-        pytest.param(BLUE, replace(BLUE_MEMBER, state="CREATING"), Found.WAIT, id="not ready"),
-        pytest.param(BLUE, replace(BLUE_MEMBER, state="DELETING"), Found.WAIT, id="going"),
-        pytest.param(BLUE, replace(BLUE_MEMBER, labels=EARLIERS), Found.REPLACE, id="an earlier cluster's"),
+        pytest.param(BLUE, None, MembershipAction.CREATE, id="none"),
+        pytest.param(BLUE, GONE, MembershipAction.CREATE, id="gone"),
+        pytest.param(BLUE, BLUE_MEMBER, MembershipAction.USE, id="ours"),
+        pytest.param(SAYS_AUTO, AUTO, MembershipAction.USE, id="GKE's own"),
+        pytest.param(
+            SAYS_AUTO, replace(AUTO, labels=EARLIERS | {"managed-by": "x"}), MembershipAction.USE, id="not our mark"
+        ),
+        pytest.param(BLUE, replace(BLUE_MEMBER, state="CREATING"), MembershipAction.WAIT, id="not ready"),
+        pytest.param(BLUE, replace(BLUE_MEMBER, state="DELETING"), MembershipAction.WAIT, id="going"),
+        pytest.param(BLUE, replace(BLUE_MEMBER, labels=EARLIERS), MembershipAction.REPLACE, id="an earlier cluster's"),
         pytest.param(
             replace(BLUE, membership=MINE),
             replace(BLUE_MEMBER, labels=EARLIERS),
-            Found.REPLACE,
+            MembershipAction.REPLACE,
             id="said, an earlier's",
         ),
-        pytest.param(replace(BLUE, id=""), BLUE_MEMBER, Found.USE, id="an id that is not told proves nothing"),
-        pytest.param(BLUE, replace(BLUE_MEMBER, cluster=OTHER), Found.IN_THE_WAY, id="another cluster's"),
-        pytest.param(BLUE, replace(BLUE_MEMBER, cluster=None), Found.IN_THE_WAY, id="an attached cluster's"),
-        pytest.param(SAYS_AUTO, replace(AUTO, cluster=OTHER), Found.CONTRADICTS, id="said, names another"),
-        pytest.param(SAYS_AUTO, replace(AUTO, cluster=None), Found.CONTRADICTS, id="said, names none"),
+        pytest.param(
+            replace(BLUE, id=""), BLUE_MEMBER, MembershipAction.USE, id="an id that is not told proves nothing"
+        ),
+        pytest.param(BLUE, replace(BLUE_MEMBER, cluster=OTHER), MembershipAction.UNMANAGED, id="another cluster's"),
+        pytest.param(BLUE, replace(BLUE_MEMBER, cluster=None), MembershipAction.UNMANAGED, id="an attached cluster's"),
+        pytest.param(SAYS_AUTO, replace(AUTO, cluster=OTHER), MembershipAction.MISMATCH, id="said, names another"),
+        pytest.param(SAYS_AUTO, replace(AUTO, cluster=None), MembershipAction.MISMATCH, id="said, names none"),
     ],
 )
-def test_the_membership_for_a_cluster(cluster: Cluster, found: Membership | Gone | None, expected: Found) -> None:
+def test_the_membership_for_a_cluster(
+    cluster: Cluster, found: Membership | Gone | None, expected: MembershipAction
+) -> None:
     assert steps.membership_for(cluster, found) is expected
 
 

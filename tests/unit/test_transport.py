@@ -24,7 +24,7 @@ from shared.clients.registration import Registration
 from shared.clients.transport import authorized_session
 from shared.runtime.services import Services
 from shared.values.codes import ErrorCode
-from shared.values.errors import FaultError, RetryableError
+from shared.values.errors import ReconcileError, RetryableError
 from shared.values.inventory import Listed
 from tests.unit.given import BLUE, BLUE_MEMBER, settings
 from tests.unit.stub import Handler, Identity, Stub, sends, serving
@@ -71,7 +71,7 @@ def drips(stub: Stub, head: bytes) -> Callable[[Handler], None]:
     return answer
 
 
-def ended(call: Callable[[], Any]) -> FaultError:
+def ended(call: Callable[[], Any]) -> ReconcileError:
     """Return what a call raised, and see that it was in time."""
     began = time.monotonic()
     with pytest.raises(RetryableError) as raised:
@@ -148,7 +148,7 @@ def test_a_host_that_takes_no_connection_ends_a_call_in_time(monkeypatch: pytest
 def test_the_threads_of_a_sweep_have_its_deadline(stub: Stub) -> None:
     services = Services(settings())
     services.gke = Gke(authorized_session(Identity()), stub.url, {})
-    services.central = SimpleNamespace(ours=list, foreign=list)
+    services.central = SimpleNamespace(ours=list, unmanaged=list)
     services.fleet = SimpleNamespace(list=lambda _project: Listed())
     stub.give(drips(stub, HEADS["drips its body"]))
     began = time.monotonic()

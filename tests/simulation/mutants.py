@@ -15,7 +15,7 @@ from functions import remove_secret, unregister_membership, write_secret
 from shared.clients import observe
 from shared.clients.argocd_secrets import Central
 from shared.decisions import rbac, secret_plan, steps, sweep_plan
-from shared.decisions.steps import Found, Move
+from shared.decisions.steps import Action, MembershipAction
 from shared.runtime import dispatch
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import Decision
@@ -27,7 +27,7 @@ from tests.simulation.scheduler import replaced
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shared.values.messages import Message, Outcome, Request
+    from shared.values.messages import Message, Outcome, StepRequest
 
 Change = tuple[Any, str, Any]
 ROUGH = 0.08
@@ -35,7 +35,7 @@ NOTHING_LEFT = (Decision.NO_SECRET, Decision.UNCHANGED, Decision.NO_BINDING)
 
 
 @dataclass(frozen=True)
-class Tooth:
+class Mutant:
     """A fault, and within how many runs it must be found. `by_events` looks only at runs in which events must be enough."""
 
     name: str
@@ -44,16 +44,16 @@ class Tooth:
     by_events: bool = False
 
 
-def bite(tooth: Tooth, first: int = 0) -> tuple[int, Run | None]:
+def kill(mutant: Mutant, first: int = 0) -> tuple[int, Run | None]:
     """Tell rough runs until the fault is found; return how many that took, and the run that found it."""
     seeds = (seed for seed in itertools.count(first) if RATES[seed % len(RATES)] >= ROUGH)
-    chosen = (seed for seed in seeds if by_events_alone(seed) or not tooth.by_events)
-    with replaced(*tooth.changes):
-        for count, seed in enumerate(itertools.islice(chosen, tooth.runs), 1):
+    chosen = (seed for seed in seeds if by_events_alone(seed) or not mutant.by_events)
+    with replaced(*mutant.changes):
+        for count, seed in enumerate(itertools.islice(chosen, mutant.runs), 1):
             found = run(seed)
             if found.violation:
                 return count, found
-    return tooth.runs, None
+    return mutant.runs, None
 
 
 def _no_proof(name: Any, services: Any) -> Any:
@@ -117,7 +117,7 @@ def _always_granted(*args: Any, **kwargs: Any) -> Any:
 class _ReadLater:
     """The memberships are read when they are first looked at: after the cluster."""
 
-    def __init__(self, asked: Request, services: Any) -> None:
+    def __init__(self, asked: StepRequest, services: Any) -> None:
         self._asked, self._services = asked, services
 
     def __iter__(self) -> Iterator[Membership]:
@@ -133,20 +133,20 @@ _membership_for, _write, _leave, _revoke = (
 )
 
 
-def _theirs_is_replaced(cluster: Any, found: Any) -> Found:
+def _theirs_is_replaced(cluster: Any, found: Any) -> MembershipAction:
     decided = _membership_for(cluster, found)
-    return Found.REPLACE if decided is Found.IN_THE_WAY else decided
+    return MembershipAction.REPLACE if decided is MembershipAction.UNMANAGED else decided
 
 
-def _written_unwanted(state: State, secret: ClusterSecret | None) -> Move:
-    return Move.WRITE if state is State.NOT_WANTED else _write(state, secret)
+def _written_unwanted(state: State, secret: ClusterSecret | None) -> Action:
+    return Action.WRITE if state is State.UNSELECTED else _write(state, secret)
 
 
-def _an_event_holds(secret: ClusterSecret, asked: Request, *args: Any, **kwargs: Any) -> Move:
+def _an_event_holds(secret: ClusterSecret, asked: StepRequest, *args: Any, **kwargs: Any) -> Action:
     return _leave(secret, asked if asked.leave else replace(asked, leave="hold"), *args, **kwargs)
 
 
-def _revoked_under_a_secret(state: State, *, secret_left: bool) -> Move:
+def _revoked_under_a_secret(state: State, *, secret_left: bool) -> Action:
     return _revoke(state, secret_left=False)
 
 
@@ -154,9 +154,9 @@ def _deleted_unread(membership: Membership, services: Any) -> bool:
     return bool(services.fleet.delete(membership.name))
 
 
-TEETH = (
-    Tooth("a 404 alone is the proof that a cluster is gone", 800, ((observe, "read_cluster", _no_proof),)),
-    Tooth(
+MUTANTS = (
+    Mutant("a 404 alone is the proof that a cluster is gone", 800, ((observe, "read_cluster", _no_proof),)),
+    Mutant(
         "a 404 alone is the proof that a membership is gone",
         800,
         (
@@ -164,37 +164,43 @@ TEETH = (
             (remove_secret, "find_membership", observe.find_membership),
         ),
     ),
-    Tooth("a later cluster's Secret is taken for an earlier one's", 2000, ((ClusterSecret, "is_of", lambda *_: True),)),
-    Tooth(
+    Mutant(
+        "a later cluster's Secret is taken for an earlier one's", 2000, ((ClusterSecret, "is_of", lambda *_: True),)
+    ),
+    Mutant(
         "a later cluster's membership is taken for an earlier one's",
         400,
         ((Membership, "is_of_earlier", lambda *_: False),),
     ),
-    Tooth(
+    Mutant(
         "nobody asks whom the Secret was written for",
         1200,
         ((ClusterSecret, "was_written_for_another", lambda *_: False),),
     ),
-    Tooth(
+    Mutant(
         "the next publish is skipped when nothing was left to do",
         200,
         ((dispatch, "handle", _no_next_where_nothing_was_left),),
     ),
-    Tooth("a message is acknowledged before it is done", 200, ((dispatch, "answer", _acknowledged_before_done),)),
-    Tooth("the time of a hold is counted from another reason", 2000, ((secret_plan, "hold", _hold_counted_on),)),
-    Tooth("a Secret is changed without its precondition", 200, ((secret_plan, "_patch", _patch_without_precondition),)),
-    Tooth("a Secret is deleted without its precondition", 200, ((Central, "delete", _delete_without_precondition),)),
-    Tooth("anybody's binding is ours", 800, ((rbac, "is_ours", lambda _: True),)),
-    Tooth("anybody's membership may be replaced", 800, ((steps, "membership_for", _theirs_is_replaced),)),
-    Tooth("nobody looks for others' Secrets before creating", 1200, ((Central, "foreign", lambda _: []),)),
-    Tooth("nobody looks again after creating", 2000, ((write_secret, "_look_again", lambda *_: None),), by_events=True),
-    Tooth("memberships are read after the cluster", 2000, ((unregister_membership, "_read", _ReadLater),)),
-    Tooth("a membership is deleted unread", 100, ((unregister_membership, "_delete", _deleted_unread),)),
-    Tooth("the brake is off", 200, ((sweep_plan, "BRAKED", ()),)),
-    Tooth("label keys are dropped at once", 200, ((secret_plan, "_label_changes", _all_labels_dropped),)),
-    Tooth("a hold is lifted without a grant", 400, ((secret_plan, "plan", _always_granted),)),
-    Tooth("pins are not seen", 400, ((ClusterSecret, "is_pinned", property(lambda _: False)),)),
-    Tooth("a Secret is written for what is not wanted", 2500, ((steps, "write", _written_unwanted),)),
-    Tooth("an event lets a living cluster leave", 2000, ((steps, "_as_leave_asks", _an_event_holds),)),
-    Tooth("a binding is revoked under a Secret", 2000, ((steps, "revoke", _revoked_under_a_secret),)),
+    Mutant("a message is acknowledged before it is done", 200, ((dispatch, "answer", _acknowledged_before_done),)),
+    Mutant("the time of a hold is counted from another reason", 2000, ((secret_plan, "hold", _hold_counted_on),)),
+    Mutant(
+        "a Secret is changed without its precondition", 200, ((secret_plan, "_patch", _patch_without_precondition),)
+    ),
+    Mutant("a Secret is deleted without its precondition", 200, ((Central, "delete", _delete_without_precondition),)),
+    Mutant("anybody's binding is ours", 800, ((rbac, "is_managed", lambda _: True),)),
+    Mutant("anybody's membership may be replaced", 800, ((steps, "membership_for", _theirs_is_replaced),)),
+    Mutant("nobody looks for others' Secrets before creating", 1200, ((Central, "unmanaged", lambda _: []),)),
+    Mutant(
+        "nobody looks again after creating", 2000, ((write_secret, "_look_again", lambda *_: None),), by_events=True
+    ),
+    Mutant("memberships are read after the cluster", 2000, ((unregister_membership, "_read", _ReadLater),)),
+    Mutant("a membership is deleted unread", 100, ((unregister_membership, "_delete", _deleted_unread),)),
+    Mutant("the brake is off", 200, ((sweep_plan, "LIMITED_KINDS", ()),)),
+    Mutant("label keys are dropped at once", 200, ((secret_plan, "_label_changes", _all_labels_dropped),)),
+    Mutant("a hold is lifted without a grant", 400, ((secret_plan, "plan", _always_granted),)),
+    Mutant("pins are not seen", 400, ((ClusterSecret, "is_pinned", property(lambda _: False)),)),
+    Mutant("a Secret is written for what is not wanted", 2500, ((steps, "write", _written_unwanted),)),
+    Mutant("an event lets a living cluster leave", 2000, ((steps, "_as_leave_asks", _an_event_holds),)),
+    Mutant("a binding is revoked under a Secret", 2000, ((steps, "revoke", _revoked_under_a_secret),)),
 )
