@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from google.api_core.exceptions import GoogleAPICallError, RetryError
 from google.auth.exceptions import GoogleAuthError
-from requests.exceptions import RequestException
+from requests.exceptions import RequestException, Timeout
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as HTTPTimeout
 
 from shared.values.codes import ErrorCode
 from shared.values.errors import ReconcileError, RetryableError, fault
@@ -28,7 +29,9 @@ Object = dict[str, Any]
 
 # A cluster of 10,000 needs 20 pages.
 MAX_PAGES: Final = 1000
+# Of what a cluster sends. A page of 500 Secrets has some 50,000 values; a value of two bytes takes 60 once it is parsed.
 MAX_DEPTH: Final = 64
+MAX_VALUES: Final = 300_000
 
 
 def unusable(what: str, why: str) -> RetryableError:
@@ -36,10 +39,12 @@ def unusable(what: str, why: str) -> RetryableError:
     return RetryableError(f"{what}: unusable answer: {why}", ErrorCode.UNUSABLE_ANSWER)
 
 
-def parsed(raw: bytes, most: int, what: str) -> Object:
-    """Return the JSON object in a body of at most `most` bytes. Raises RetryableError for anything else."""
+def parsed(raw: bytes, most: int, what: str, values: int | None = None) -> Object:
+    """Return the JSON object in a body of at most `most` bytes and about `values` values. Raises RetryableError."""
     if len(raw) > most:
         raise unusable(what, f"it has more than {most} bytes")
+    if values is not None and raw.count(b",") > values:
+        raise unusable(what, f"it has more than {values} values")
     try:
         body = json.loads(raw)
     except RecursionError:
@@ -111,7 +116,8 @@ def translated(what: str) -> Iterator[None]:
     except GoogleAuthError as error:
         raise RetryableError(f"{what}: no token for our identity: {_text(error)}", ErrorCode.NO_IDENTITY) from error
     except (RequestException, HTTPError, OSError) as error:
-        raise RetryableError(f"{what}: no answer: {_text(error)}", ErrorCode.NO_ANSWER) from error
+        code = ErrorCode.TIMED_OUT if isinstance(error, Timeout | HTTPTimeout) else ErrorCode.NO_ANSWER
+        raise RetryableError(f"{what}: no answer: {_text(error)}", code) from error
     except (ValueError, RecursionError) as error:  # a client could not read the body
         raise unusable(what, _text(error)) from error
     except Exception as error:

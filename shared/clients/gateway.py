@@ -14,7 +14,7 @@ from kubernetes.client.configuration import Configuration
 from kubernetes.client.rest import RESTClientObject
 
 from shared.clients import answers, deadline
-from shared.clients.answers import MAX_PAGES, Refusal, unusable
+from shared.clients.answers import MAX_PAGES, MAX_VALUES, Refusal, unusable
 from shared.clients.transport import CONNECT_SECONDS, answer_seconds, bound, token_request
 from shared.values.codes import ErrorCode
 from shared.values.errors import RefusedError, RetryableError
@@ -177,7 +177,7 @@ class Gateway:
     def _checked(self, status: int, raw: bytes, what: str, most: int = OBJECT_BYTES) -> Object:
         """Return the answer of a call that went well; raise what its refusal means. Secret data is never in a message."""
         if 200 <= status < 300:
-            answer = answers.parsed(raw, most, what)
+            answer = answers.parsed(raw, most, what, MAX_VALUES)
             answers.check_depth(answer, what)
             return answer
         refusal = Refusal.read(status, raw)

@@ -98,17 +98,21 @@ class _Https(_Bounded, HTTPSConnection):
     response_class = _Response
 
 
-class _HttpPool(HTTPConnectionPool):
+class HttpPool(HTTPConnectionPool):
+    """Connections without TLS."""
+
     ConnectionCls = _Http
 
 
-class _HttpsPool(HTTPSConnectionPool):
+class HttpsPool(HTTPSConnectionPool):
+    """Connections with TLS."""
+
     ConnectionCls = _Https
 
 
 def bound(manager: M) -> M:
     """Let a pool manager make connections of this module."""
-    manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+    manager.pool_classes_by_scheme = {"http": HttpPool, "https": HttpsPool}
     return manager
 
 

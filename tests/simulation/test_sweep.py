@@ -10,7 +10,9 @@ import pytest
 
 from functions import sweep
 from shared.decisions.sweep_plan import Plan
+from shared.values.codes import Finding
 from shared.values.messages import Scope
+from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.world import World, WorldServices
 
@@ -45,6 +47,51 @@ def test_a_sweep_takes_in_the_clusters_that_were_there_before() -> None:
     world.attach(EDGE)
     world.sweep()
     assert set(world.secrets()) == {"demo-apps.europe-west1.blue", "demo-fleet.global.memberships.edge"}
+
+
+def test_one_cluster_that_cannot_be_read_leaves_its_project_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = fleet(3)
+    odd, gone = (ClusterName("demo-apps", "europe-west1", name) for name in ("c000", "c001"))
+    world.delete(gone)
+    world.create(BLUE, {"env": "prod"})
+    seen = world.seen_clusters
+
+    def with_an_odd_one(project: str) -> tuple[list[Cluster], frozenset[str], dict[ClusterName, str]]:
+        clusters, missing = seen(project)
+        return [cluster for cluster in clusters if cluster.name != odd], missing, {odd: "it comes without a status"}
+
+    monkeypatch.setattr(world, "seen_clusters", with_an_odd_one)
+    plan = planned(world)
+    assert [(report.code, report.subject) for report in plan.reports if report.code is Finding.UNREADABLE_ITEM] == [
+        (Finding.UNREADABLE_ITEM, str(odd))
+    ]
+    asked = {ask.subject: ask.kind for ask in plan.asks if ask.kind != "check"}
+    assert asked == {str(gone): "remove", str(BLUE): "mend"}
+
+
+def test_one_membership_that_cannot_be_read_leaves_its_location_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = fleet(2)
+    world.attach(EDGE)
+    world.sweep()
+    world.create(BLUE, {"env": "prod"})
+    odd = ClusterName("demo-apps", "europe-west1", "c000").membership("demo-fleet")
+    seen = world.seen_memberships
+
+    def with_odd_ones() -> tuple[list[Membership], frozenset[str], dict[MembershipName, str]]:
+        members, missing = seen()
+        return (
+            [each for each in members if each.name not in (odd, EDGE)],
+            missing,
+            {odd: "its link", EDGE: "its labels"},
+        )
+
+    monkeypatch.setattr(world, "seen_memberships", with_odd_ones)
+    plan = planned(world)
+    assert {report.subject for report in plan.reports if report.code is Finding.UNREADABLE_ITEM} == {
+        str(odd),
+        str(EDGE),
+    }
+    assert {ask.subject: ask.kind for ask in plan.asks if ask.kind != "check"} == {str(BLUE): "mend"}
 
 
 def test_where_nothing_differs_nothing_is_written_and_no_cluster_is_called() -> None:

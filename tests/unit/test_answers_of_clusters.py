@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from shared.clients.answers import MAX_DEPTH
+from shared.clients.answers import MAX_DEPTH, MAX_VALUES
 from shared.clients.argocd_secrets import Central
 from shared.clients.fleet import Fleet
 from shared.clients.gateway import Gateway
@@ -158,6 +158,14 @@ def test_an_answer_that_is_parsed_and_nested_too_deep_is_none(stub: Stub, gatewa
     stub.give(sends(BINDING | {"subjects": deep}))
     with pytest.raises(RetryableError) as raised:
         gateway.get(stub.url, rbac.BINDINGS, NAME)
+    assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
+
+
+def test_an_answer_of_more_values_than_any_cluster_needs_is_none(stub: Stub, gateway: Gateway) -> None:
+    stub.give(sends(b'{"kind": "SecretList", "items": [' + b"[]," * MAX_VALUES + b"[]]}"))
+    with pytest.raises(RetryableError) as raised:
+        list(gateway.list(stub.url, "api/v1/namespaces/argocd/secrets", "a=b"))
+    assert str(MAX_VALUES) in str(raised.value)
     assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
 
 
