@@ -173,6 +173,7 @@ class Gateway:
             _require_metadata(answer, what)
             if answer["metadata"]["name"] != name:
                 raise unusable(what, f"it is about {answer['metadata']['name'][:80]!r}")
+        _require_fields(answer, what)
 
     def _checked(self, status: int, raw: bytes, what: str, most: int = OBJECT_BYTES) -> Object:
         """Return the answer of a call that went well; raise what its refusal means. Secret data is never in a message."""
@@ -205,3 +206,15 @@ def _require_metadata(item: object, what: str) -> None:
         raise unusable(what, "an object comes without name, uid or resourceVersion")
     for key in ("labels", "annotations"):
         answers.texts_in(metadata, key, what)
+
+
+def _require_fields(answer: Object, what: str) -> None:
+    """Raise RetryableError where a field that the steps read is of another type than Kubernetes gives it."""
+    answers.object_in(answer, "roleRef", what)
+    verdict = answers.object_in(answer, "status", what).get("allowed")
+    if answer["kind"] == "SubjectAccessReview" and not isinstance(verdict, bool):
+        raise unusable(what, "it does not say whether the access is allowed")
+    answers.list_in(answer, "subjects", what, dict)
+    for rule in answers.list_in(answer, "rules", what, dict):
+        for key in ("apiGroups", "resources", "resourceNames", "verbs"):
+            answers.list_in(rule, key, what, str)

@@ -161,6 +161,33 @@ def test_an_answer_that_is_parsed_and_nested_too_deep_is_none(stub: Stub, gatewa
     assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"roleRef": "cluster-admin"},
+        {"subjects": {}},
+        {"subjects": ["x"]},
+        {"rules": [[]]},
+        {"rules": [{"verbs": "get"}]},
+        {"rules": [{"resources": {}}]},
+        {"rules": [{"verbs": [1]}]},
+    ],
+)
+def test_an_object_with_a_field_of_another_type_is_no_answer(stub: Stub, gateway: Gateway, odd: dict[str, Any]) -> None:
+    stub.give(sends(BINDING | odd))
+    with pytest.raises(RetryableError) as raised:
+        gateway.get(stub.url, rbac.BINDINGS, NAME)
+    assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
+
+
+@pytest.mark.parametrize("status", [None, "allowed", [], True, {}, {"allowed": "yes"}])
+def test_an_access_review_without_a_verdict_is_no_answer(stub: Stub, gateway: Gateway, status: Any) -> None:
+    stub.give(sends({"kind": "SubjectAccessReview", "status": status}))
+    with pytest.raises(RetryableError) as raised:
+        gateway.create(stub.url, rbac.REVIEWS, REVIEW)
+    assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
+
+
 def test_an_answer_of_more_values_than_any_cluster_needs_is_none(stub: Stub, gateway: Gateway) -> None:
     stub.give(sends(b'{"kind": "SecretList", "items": [' + b"[]," * MAX_VALUES + b"[]]}"))
     with pytest.raises(RetryableError) as raised:
