@@ -10,7 +10,7 @@ import pytest
 
 from functions import sweep
 from shared.decisions.sweep_plan import Plan
-from shared.values.codes import Finding
+from shared.values.codes import FindingCode
 from shared.values.messages import Scope
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
@@ -62,10 +62,10 @@ def test_one_cluster_that_cannot_be_read_leaves_its_project_readable(monkeypatch
 
     monkeypatch.setattr(world, "seen_clusters", with_an_odd_one)
     plan = planned(world)
-    assert [(report.code, report.subject) for report in plan.reports if report.code is Finding.UNREADABLE_ITEM] == [
-        (Finding.UNREADABLE_ITEM, str(odd))
-    ]
-    asked = {ask.subject: ask.kind for ask in plan.asks if ask.kind != "check"}
+    assert [
+        (finding.code, finding.subject) for finding in plan.findings if finding.code is FindingCode.UNREADABLE_ITEM
+    ] == [(FindingCode.UNREADABLE_ITEM, str(odd))]
+    asked = {request.subject: request.kind for request in plan.requests if request.kind != "check"}
     assert asked == {str(gone): "remove", str(BLUE): "mend"}
 
 
@@ -87,11 +87,13 @@ def test_one_membership_that_cannot_be_read_leaves_its_location_readable(monkeyp
 
     monkeypatch.setattr(world, "seen_memberships", with_odd_ones)
     plan = planned(world)
-    assert {report.subject for report in plan.reports if report.code is Finding.UNREADABLE_ITEM} == {
+    assert {finding.subject for finding in plan.findings if finding.code is FindingCode.UNREADABLE_ITEM} == {
         str(odd),
         str(EDGE),
     }
-    assert {ask.subject: ask.kind for ask in plan.asks if ask.kind != "check"} == {str(BLUE): "mend"}
+    assert {request.subject: request.kind for request in plan.requests if request.kind != "check"} == {
+        str(BLUE): "mend"
+    }
 
 
 def test_where_nothing_differs_nothing_is_written_and_no_cluster_is_called() -> None:
