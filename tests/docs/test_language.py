@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 # How many of these expressions are left. A number may fall, never rise.
 LEFT_IN_DOCUMENTS = {
     "infra/argocd/README.md": 6,
-    "local/README.md": 5,
 }
 LEFT_IN_CODE = {
     ("main.py", "functions/**/*.py", "shared/**/*.py"): 96,
