@@ -125,3 +125,18 @@ def test_filters_have_no_trailing_newline(plan: Plan) -> None:
 def test_a_destroy_keeps_the_bindings_log(plan: Plan) -> None:
     (bucket,) = plan.of("google_logging_project_bucket_config")
     assert bucket["deletion_policy"] == "ABANDON"
+
+
+def test_a_function_is_built_from_the_bundles_own_generation(plan: Plan) -> None:
+    (build,) = plan.expressions("google_cloudfunctions2_function.function")["build_config"]
+    storage = build["source"][0]["storage_source"][0]
+    assert "google_storage_bucket_object.bundle.generation" in storage["generation"]["references"]
+
+
+def test_the_bindings_log_goes_by_its_name_with_the_projects_id(plan: Plan) -> None:
+    (bucket,) = plan.of("google_logging_project_bucket_config")
+    metrics = {metric.name: metric["bucket_name"] for metric in plan.of("google_logging_metric")}
+    assert metrics["foreign_bindings"] == bucket["name"]
+    assert bucket["name"] == "projects/my-fleet/locations/europe-west1/buckets/fleet-registrar-bindings"
+    module = plan.shown["configuration"]["root_module"]["module_calls"]["binding_entries"]
+    assert "google_logging_project_bucket_config.bindings.name" in module["expressions"]["destination"]["references"]
