@@ -71,10 +71,10 @@ ANSWERS: dict[str, Any] = {
     "google_cloud_asset_search_all_resources:serviceusage.googleapis.com/Service": {
         "results": [
             {
-                "name": f"//serviceusage.googleapis.com/projects/{PROJECTS['team-a-prod']}/services/{service}.googleapis.com",
-                "project": f"projects/{PROJECTS['team-a-prod']}",
+                "name": f"//serviceusage.googleapis.com/projects/{PROJECTS[project]}/services/{service}.googleapis.com",
+                "project": f"projects/{PROJECTS[project]}",
             }
-            for service in ("container", "containeranalysis")
+            for project, service in (("team-a-prod", "container"), ("team-b", "containeranalysis"))
         ]
     },
 }
