@@ -21,11 +21,14 @@ while read -r name location <&3; do
   rm -f "$KUBECONFIG"
   echo "$location/$name"
   if ! gcloud container fleet memberships get-credentials "$name" --location "$location" --project "$project" --quiet 2>"$directory/error" ||
-    ! kubectl get clusterrolebindings,clusterroles --selector "$selector" --output name --request-timeout 30s 2>"$directory/error"; then
+    ! found=$(kubectl get clusterrolebindings,clusterroles --selector "$selector" --output name --request-timeout 30s 2>"$directory/error"); then
     sed 's/^/  cannot be read: /' "$directory/error"
     failed=1
-  elif [[ $mode == --delete ]] && ! kubectl delete clusterrolebindings,clusterroles --selector "$selector" --request-timeout 30s; then
-    failed=1
+  elif [[ -n $found ]]; then
+    echo "$found"
+    if [[ $mode == --delete ]]; then
+      kubectl delete clusterrolebindings,clusterroles --selector "$selector" --request-timeout 30s || failed=1
+    fi
   fi
 done 3<"$directory/memberships"
 exit "$failed"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # The documents' example names, and what the local cloud calls the same thing.
 NAMES = {"my-fleet": "demo-fleet", "team-a-prod": "demo-apps", "team-a": "demo-apps"}
-VARIABLES = {"PROJECT": "demo-fleet", "REGION": "europe-west1"}
+VARIABLES = {"PROJECT": "demo-fleet", "CENTRAL": "demo-fleet", "REGION": "europe-west1"}
 # What a reader of the document has done before.
 GIVEN = {
     "docs/operate.md": [
