@@ -38,7 +38,7 @@ UP = ".venv/bin/python -m local up"
 NOTHING = "No resources found"
 MARK = "the-command-ended"
 WATCHED = 3.0  # seconds until the reader stops a `--watch`
-PATIENCE = 30.0  # seconds until the reader gives up on a cluster that should appear in Argo CD
+PATIENCE = 60.0  # seconds until the reader gives up on a cluster that should appear in Argo CD
 
 
 @dataclass
@@ -66,7 +66,9 @@ class Reader:
         for name, ours in NAMES.items():
             statement = re.sub(rf"(?<![\w-]){name}(?![\w-])", ours, statement)
         tool = statement.split()[0]
-        if tool in ("gcloud", "kubectl") and not shutil.which(tool):
+        # What follows a command of gcloud may need what it made; kubectl mostly looks.
+        waits = self.left_out and not shutil.which("gcloud")
+        if waits or (tool in ("gcloud", "kubectl") and not shutil.which(tool)):
             self.left_out.append(statement)
             return ""
         if " -m local up" in statement:
