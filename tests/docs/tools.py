@@ -311,6 +311,8 @@ _WITH_VALUE = {
     "--output",
     "--as",
     "--for",
+    "--type",
+    "--patch-file",
 }
 # Kinds that the embedded Kubernetes API does not serve.
 _MORE_KINDS = ("pod", "deployment", "statefulset", "service", "node", "application", "applicationset", "appproject")
