@@ -62,6 +62,7 @@ RIGHT_COMMANDS = [
     "kubectl -n argocd get secrets --show-labels --watch",
     "kubectl -n argocd rollout status deployment/argocd-server statefulset/argocd-application-controller",
     "kubectl auth can-i list secrets -n argocd --as you@example.com",
+    "kubectl patch --local -f infra/argocd/values/values.yaml --type merge --patch-file values.json -o yaml",
     "kubectl diff --server-side -k infra/argocd/overlays/gke",
     "terraform -chdir=infra/terraform output -json environment | jq -r 'to_entries[]'",
     "git pull && make check",

@@ -320,6 +320,8 @@ _MORE_KINDS = ("pod", "deployment", "statefulset", "service", "node", "applicati
 
 def _kind_fault(words: list[str]) -> str:
     """The first kind in a command that neither Kubernetes nor Argo CD has; only a server could tell kubectl."""
+    if {"-f", "-k", "--filename", "--kustomize"} & {*words}:
+        return ""  # the files say which kinds
     names = [word for before, word in itertools.pairwise(["", *words]) if word[:1] != "-" and before not in _WITH_VALUE]
     at = next((number for number, word in enumerate(names, 1) if word in _BEFORE_KINDS), None)
     asked = names[at + (names[at - 1] == "can-i") :][:1] if at else []
