@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from shared.clients.observe import find_membership, read_subject
 from shared.clients.ports import Services
-from shared.decisions import secret_plan, steps
+from shared.decisions import removal, secret_plan
 from shared.decisions.outcomes import no_op, why
+from shared.decisions.removal import Situation
 from shared.decisions.steps import Action
 from shared.values import cluster_secret
-from shared.values.cluster_secret import CLUSTER_ID, MEMBERSHIP_UID, ClusterSecret, Reason
 from shared.values.codes import Decision, FindingCode
 from shared.values.messages import Outcome, OutgoingMessage, StepRequest
-from shared.values.model import Cluster, Membership, State
+from shared.values.model import Cluster, State
 from shared.values.target import Subject
 
 _DOING = {
@@ -33,18 +33,14 @@ def run(request: StepRequest, services: Services) -> Outcome:
         return _for_membership(request, services)
     secret = services.central.secret_of(request.cluster, None)
     subject = read_subject(request, services, has_secret=secret is not None)
-    cluster = subject.cluster if isinstance(subject.cluster, Cluster) else None
-    earlier = secret is not None and secret.was_written_for_another(CLUSTER_ID, cluster.id if cluster else None)
     registered = (
         subject.state is State.UNSELECTED
         and secret is None
-        and cluster is not None
-        and find_membership(cluster, request.membership, services) is not None
+        and isinstance(subject.cluster, Cluster)
+        and find_membership(subject.cluster, request.membership, services) is not None
     )
-    move = steps.remove(
-        subject.state, secret, request, services.settings, services.now(), earlier=earlier, registered=registered
-    )
-    return _act(move, subject, secret, "not-wanted" if subject.state is State.UNSELECTED else "going", services)
+    situation = Situation.of_cluster(subject.state, secret, subject.cluster, registered=registered)
+    return _act(request, subject, situation, services)
 
 
 def _for_membership(request: StepRequest, services: Services) -> Outcome:
@@ -65,13 +61,7 @@ def _for_membership(request: StepRequest, services: Services) -> Outcome:
     subject = read_subject(request, services, has_secret=secret is not None)
     if subject.request.cluster is not None:
         return _hand_to_cluster(subject.request, "the membership names it")
-    membership = subject.membership if isinstance(subject.membership, Membership) else None
-    uid = membership.unique_id if membership else None
-    earlier = secret is not None and secret.was_written_for_another(MEMBERSHIP_UID, uid)
-    move = steps.remove_attached(subject.state, secret, request, services.settings, services.now(), earlier=earlier)
-    left = subject.state is State.DELETED or (subject.state is State.UNSELECTED and earlier)
-    reason: Reason = "left-fleet" if left else "not-wanted" if subject.state is State.UNSELECTED else "going"
-    return _act(move, subject, secret, reason, services)
+    return _act(request, subject, Situation.of_attached(subject.state, secret, subject.membership), services)
 
 
 def _hand_to_cluster(request: StepRequest, reason: str) -> Outcome:
@@ -81,8 +71,10 @@ def _hand_to_cluster(request: StepRequest, reason: str) -> Outcome:
     )
 
 
-def _act(move: Action, subject: Subject, secret: ClusterSecret | None, reason: Reason, services: Services) -> Outcome:
-    """Carry the move out, with the version of the Secret that was read before what is true was read."""
+def _act(request: StepRequest, subject: Subject, situation: Situation, services: Services) -> Outcome:
+    """Decide and act, with the version of the Secret that was read before the cluster was read."""
+    secret, reason = situation.secret, situation.reason
+    move = removal.decide(situation, request.leave, services.settings.hold, services.now())
     if move is Action.REPORT and secret is not None and secret.is_pinned:
         message = f"{subject.name}: its Secret {secret.name} is pinned ({cluster_secret.KEEP})"
         return Outcome(Decision.BLOCKED, FindingCode.PINNED, message, severity="ERROR")

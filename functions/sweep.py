@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from shared.clients.inventory import read_inventory
 from shared.clients.ports import Services
 from shared.decisions import sweep_plan
+from shared.decisions.differences import differences
 from shared.decisions.sweep_plan import Plan
 from shared.runtime import dispatch, logs
 from shared.values import messages
@@ -50,9 +51,8 @@ def planned(scope: Scope, services: Services) -> Plan:
     inventory = read_inventory(services)
     # The choice of who waits for the next sweep is no secret.
     chance = random.Random()  # noqa: S311
-    return sweep_plan.plan(
-        inventory, services.settings, scope, central=services.central_cluster, now=services.now(), chance=chance
-    )
+    found = differences(inventory, services.settings, central=services.central_cluster, now=services.now())
+    return sweep_plan.select(found, services.settings, scope, chance)
 
 
 def _tell(plan: Plan, settings: Settings, trace: str) -> None:

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
-import random
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ops.terminal import MistakeError
 from shared.clients.inventory import read_inventory
 from shared.decisions import sweep_plan
+from shared.decisions.differences import differences
 from shared.decisions.sweep_plan import Plan
 from shared.runtime.services import Services
 from shared.values import settings as settings_module
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.errors import PermanentError, ReconcileError
 from shared.values.inventory import Inventory
-from shared.values.messages import Scope, StepRequest
+from shared.values.messages import StepRequest
 from shared.values.names import ClusterName, InvalidNameError, MembershipName
 from shared.values.settings import Settings
 
@@ -59,11 +58,8 @@ def survey(services: Services) -> Snapshot:
 
 def snapshot_of(inventory: Inventory, settings: Settings, central: ClusterName | None, now: datetime) -> Snapshot:
     """Plan from what has been read. Pure."""
-    whole = dataclasses.replace(settings, sweep_requests=sys.maxsize)
-    # Chance decides on checks in turn alone, and those are no differences.
-    chance = random.Random(0)  # noqa: S311
-    plan = sweep_plan.plan(inventory, whole, Scope(), central=central, now=now, chance=chance)
-    requests = sorted((ask for ask in plan.requests if ask.kind != "check"), key=lambda ask: (ask.kind, ask.subject))
+    plan = sweep_plan.limit(differences(inventory, settings, central=central, now=now), settings)
+    requests = sorted(plan.requests, key=lambda request: (request.kind, request.subject))
     return Snapshot(inventory, dataclasses.replace(plan, requests=tuple(requests)), central, now)
 
 

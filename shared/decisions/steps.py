@@ -9,13 +9,10 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from shared.values.cluster_secret import ClusterSecret
-from shared.values.messages import StepRequest
 from shared.values.model import Cluster, Gone, Membership, State
-from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
 
 class Action(enum.Enum):
@@ -36,14 +33,6 @@ class Action(enum.Enum):
     CONTINUE = "nothing left to do here"
     TO_REGISTER = "turn to register-membership"
     TO_REMOVE = "turn to remove-secret"
-
-
-class Leave(enum.Enum):
-    """How `remove_secret` treats a Secret whose cluster is not wanted, or has left the fleet."""
-
-    NOTHING = "nothing"
-    HOLD = "hold"
-    DELETE = "delete"
 
 
 REGISTER: Final[Mapping[State, Action]] = {
@@ -74,90 +63,6 @@ def write(state: State, secret: ClusterSecret | None) -> Action:
         State.OTHER_FLEET: Action.REPORT,
         State.CENTRAL: Action.NOTHING,
     }[state]
-
-
-def remove(
-    state: State,
-    secret: ClusterSecret | None,
-    request: StepRequest,
-    settings: Settings,
-    now: datetime,
-    *,
-    earlier: bool,
-    registered: bool,
-) -> Action:
-    """`remove_secret` for a GKE cluster.
-
-    `earlier`: the Secret was written for an earlier cluster of this name, which therefore is gone. `registered`: a
-    membership is there. An event never lets a living cluster leave: only `leave`, which a sweep sends, does.
-    """
-    if secret is not None and secret.is_pinned and state is not State.SELECTED:
-        return Action.REPORT
-    match state:
-        case State.SELECTED:
-            return Action.TO_REGISTER
-        case State.UNSELECTED:
-            if secret is None:
-                return Action.CONTINUE if registered else Action.NOTHING
-            return Action.DELETE if earlier else _as_leave_asks(secret, request, settings, now, held_for="not-wanted")
-        case State.PROVISIONING:
-            return Action.HOLD if secret is not None and earlier else Action.NOTHING
-        case State.UNKNOWN:
-            if secret is None:
-                return Action.NOTHING
-            if earlier:
-                return Action.HOLD
-            return Action.RELEASE if secret.hold and secret.hold.reason == "going" else Action.NOTHING
-        case State.DELETING:
-            if secret is None:
-                return Action.NOTHING
-            return Action.DELETE if earlier else Action.HOLD
-        case State.DELETED:
-            return Action.CONTINUE if secret is None else Action.DELETE
-        case State.OTHER_FLEET:
-            return Action.REPORT
-        case State.NOT_SOURCE | State.CENTRAL:
-            return Action.NOTHING
-
-
-def remove_attached(
-    state: State,
-    secret: ClusterSecret | None,
-    request: StepRequest,
-    settings: Settings,
-    now: datetime,
-    *,
-    earlier: bool,
-) -> Action:
-    """`remove_secret` for an attached cluster: when its membership is gone it lives on, so it leaves by the sweep.
-
-    The event only sets its Secret aside (`left-fleet`). `earlier`: the Secret is of an earlier membership of this name;
-    that one is gone, but its cluster lives too, so no state deletes at once.
-    """
-    if secret is not None and secret.is_pinned and state is not State.SELECTED:
-        return Action.REPORT
-    left = state is State.DELETED or (state is State.UNSELECTED and earlier)
-    if secret is not None and left:
-        move = _as_leave_asks(secret, request, settings, now, held_for="left-fleet")
-        held = secret.hold is not None and secret.hold.reason == "left-fleet"
-        return Action.HOLD if move is Action.NOTHING and not held else move
-    if state is State.DELETED:
-        return Action.NOTHING
-    earlier = earlier and state is not State.DELETING
-    return remove(state, secret, request, settings, now, earlier=earlier, registered=True)
-
-
-def _as_leave_asks(
-    secret: ClusterSecret, request: StepRequest, settings: Settings, now: datetime, *, held_for: str
-) -> Action:
-    """Two looks: `hold` sets aside, `remove` removes only what has been set aside for that reason for `HOLD`."""
-    standing = secret.hold
-    held = standing is not None and standing.reason == held_for
-    if request.leave == "hold":
-        return Action.NOTHING if held else Action.HOLD
-    if request.leave == "remove" and standing is not None and held and now - standing.since >= settings.hold:
-        return Action.DELETE
-    return Action.NOTHING
 
 
 def revoke(state: State, *, secret_left: bool) -> Action:

@@ -126,6 +126,7 @@ class FindingCode(enum.StrEnum):
     DELETING = "deleting"
     HOLD_DIFFERS = "hold_differs"
     NOT_LISTED = "not_listed"
+    EARLIER_CLUSTER = "earlier_cluster"
     ORPHANED_MEMBERSHIP = "orphaned_membership"
     PERIODIC_CHECK = "periodic_check"
     GKE_MEMBERSHIP = "gke_membership"  # the message names the membership of a GKE cluster

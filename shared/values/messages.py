@@ -185,13 +185,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a sweep's message asks for: everything, one project, one cluster, or the release of a braked plan."""
+    """What a sweep's message asks for: everything, one project, one cluster, or the release of a blocked plan."""
 
     project: str = ""
     cluster: ClusterName | None = None
     release: str = ""
 
-    def holds(self, request: StepRequest, fleet_project: str) -> bool:
+    def includes(self, request: StepRequest, fleet_project: str) -> bool:
         """Whether a request is inside the scope; an attached cluster belongs to the fleet project."""
         if self.cluster is not None:
             return request.cluster == self.cluster

@@ -14,7 +14,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from functions import remove_secret, unregister_membership, write_secret
 from shared.clients import observe
 from shared.clients.argocd_secrets import Central
-from shared.decisions import rbac, secret_plan, steps, sweep_plan
+from shared.decisions import rbac, removal, secret_plan, steps, sweep_plan
 from shared.decisions.steps import Action, MembershipAction
 from shared.runtime import dispatch
 from shared.values.cluster_secret import ClusterSecret
@@ -128,7 +128,7 @@ _read = unregister_membership._read
 _membership_for, _write, _leave, _revoke = (
     steps.membership_for,
     steps.write,
-    steps._as_leave_asks,
+    removal._leaving,
     steps.revoke,
 )
 
@@ -142,8 +142,8 @@ def _written_unwanted(state: State, secret: ClusterSecret | None) -> Action:
     return Action.WRITE if state is State.UNSELECTED else _write(state, secret)
 
 
-def _an_event_holds(secret: ClusterSecret, asked: StepRequest, *args: Any, **kwargs: Any) -> Action:
-    return _leave(secret, asked if asked.leave else replace(asked, leave="hold"), *args, **kwargs)
+def _an_event_holds(secret: ClusterSecret, reason: Any, leave: Any, *args: Any) -> Action:
+    return _leave(secret, reason, leave or "hold", *args)
 
 
 def _revoked_under_a_secret(state: State, *, secret_left: bool) -> Action:
@@ -201,6 +201,6 @@ MUTANTS = (
     Mutant("a hold is lifted without a grant", 400, ((secret_plan, "plan", _always_granted),)),
     Mutant("pins are not seen", 400, ((ClusterSecret, "is_pinned", property(lambda _: False)),)),
     Mutant("a Secret is written for what is not wanted", 2500, ((steps, "write", _written_unwanted),)),
-    Mutant("an event lets a living cluster leave", 2000, ((steps, "_as_leave_asks", _an_event_holds),)),
+    Mutant("an event lets a living cluster leave", 2000, ((removal, "_leaving", _an_event_holds),)),
     Mutant("a binding is revoked under a Secret", 2000, ((steps, "revoke", _revoked_under_a_secret),)),
 )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.decisions import steps
+from shared.decisions import removal, steps
+from shared.decisions.removal import Situation
 from shared.decisions.steps import Action, MembershipAction
-from shared.values.messages import StepRequest
 from shared.values.model import GONE, Cluster, Gone, Membership, State
 from shared.values.names import ClusterName, MembershipName
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SETTINGS, secret
@@ -34,13 +34,13 @@ def held(reason: str, minutes: float, *, base: Callable[..., ClusterSecret] = se
 def remove(
     state: State, standing: ClusterSecret | None, leave: Any = "", *, earlier: bool = False, registered: bool = False
 ) -> Action:
-    asked = StepRequest(BLUE.name, leave=leave)
-    return steps.remove(state, standing, asked, SETTINGS, NOW, earlier=earlier, registered=registered)
+    situation = Situation(state, standing, earlier=earlier, registered=registered)
+    return removal.decide(situation, leave, SETTINGS.hold, NOW)
 
 
 def remove_attached(state: State, standing: ClusterSecret | None, leave: Any = "", *, earlier: bool = False) -> Action:
-    asked = StepRequest(membership=EDGE.name, leave=leave)
-    return steps.remove_attached(state, standing, asked, SETTINGS, NOW, earlier=earlier)
+    situation = Situation(state, standing, attached=True, earlier=earlier, registered=True)
+    return removal.decide(situation, leave, SETTINGS.hold, NOW)
 
 
 # One column a line: what stands in the table's row for a step, with a Secret of ours or without.

@@ -1,0 +1,310 @@
+"""Compares desired and observed state: every difference, and the request that removes it.
+
+Pure. A sweep acts only through the steps, which read for themselves: a difference that is gone by then does no harm.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+from shared.decisions import removal, secret_plan
+from shared.decisions.removal import Situation
+from shared.decisions.steps import Action
+from shared.values.cluster_secret import ClusterSecret
+from shared.values.codes import FindingCode
+from shared.values.errors import PermanentError
+from shared.values.inventory import Inventory
+from shared.values.messages import OutgoingMessage, StepRequest
+from shared.values.model import GONE, Cluster, Membership, State, state_of_attached, state_of_cluster
+from shared.values.names import ClusterName, MembershipName
+from shared.values.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+# `mend` and `remove` follow what the APIs say; `hold` and `drop` follow labels and settings, which a person may have got
+# wrong at a stroke: those are braked. `check` looks at bindings, each cluster once in 24 sweeps on average.
+Kind = Literal["mend", "remove", "hold", "drop", "check"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRequest:
+    """One request to a step, and why."""
+
+    kind: Kind
+    code: FindingCode
+    next: OutgoingMessage
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        """The cluster (or membership) that it is about."""
+        return _name(self.next.request)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a sweep sees and leaves alone: what, and why."""
+
+    code: FindingCode
+    subject: str
+    text: str
+
+
+_STATES: Final = {
+    State.UNSELECTED: "is not selected any more",
+    State.DELETING: "is being deleted",
+    State.DELETED: "is not listed any more",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What differs (`requests`), what is only reported (`findings`), and the selected clusters where nothing differs."""
+
+    requests: tuple[PlannedRequest, ...]
+    findings: tuple[Finding, ...]
+    unchanged: tuple[StepRequest, ...]
+    secrets: int
+
+
+def differences(inventory: Inventory, settings: Settings, *, central: ClusterName | None, now: datetime) -> Differences:
+    """Compare everything that was read; nothing is left out, whatever the budget of a sweep."""
+    comparison = _Comparison(inventory, settings, central, now)
+    found = list(comparison.all())
+    return Differences(
+        requests=tuple(each for each in found if isinstance(each, PlannedRequest)),
+        findings=tuple(each for each in found if isinstance(each, Finding)),
+        unchanged=tuple(comparison.unchanged),
+        secrets=len(inventory.secrets),
+    )
+
+
+@dataclass
+class _Comparison:
+    """The lists, held against each other. `unchanged` collects the selected clusters in which nothing differs."""
+
+    inventory: Inventory
+    settings: Settings
+    central: ClusterName | None
+    now: datetime
+    unchanged: list[StepRequest] = field(default_factory=list)
+
+    def all(self) -> Iterator[PlannedRequest | Finding]:
+        """Everything that differs, and everything that is seen and left alone."""
+        inventory = self.inventory
+        of_clusters: dict[ClusterName, list[ClusterSecret]] = defaultdict(list)
+        of_memberships: dict[MembershipName, list[ClusterSecret]] = defaultdict(list)
+        for secret in inventory.secrets:
+            try:
+                cluster, membership = secret.cluster, secret.membership
+            except PermanentError as error:
+                yield Finding(FindingCode.INVALID_SECRET, secret.name, str(error))
+                continue
+            if cluster is not None:
+                of_clusters[cluster].append(secret)
+            elif membership is not None:
+                of_memberships[membership].append(secret)
+            else:
+                yield Finding(
+                    FindingCode.INVALID_SECRET, secret.name, "carries our mark but names no cluster: mend or delete it"
+                )
+        yield from self._left_out()
+        yield from self._clashes()
+        for name in sorted({*inventory.clusters, *of_clusters}):
+            yield from self._one(name, of_clusters.get(name, []))
+        attached = {name for name, membership in inventory.memberships.items() if membership.cluster is None}
+        for attached_name in sorted({*attached, *of_memberships}):
+            yield from self._one(attached_name, of_memberships.get(attached_name, []))
+        yield from self._left_behind(set(of_clusters))
+
+    def _one(
+        self, name: ClusterName | MembershipName, secrets: list[ClusterSecret]
+    ) -> Iterator[PlannedRequest | Finding]:
+        if len(secrets) > 1:
+            names = ", ".join(sorted(secret.name for secret in secrets))
+            yield Finding(
+                FindingCode.DUPLICATE_SECRETS,
+                str(name),
+                f"has {len(secrets)} Secrets of ours ({names}): delete the wrong one",
+            )
+            return
+        secret = secrets[0] if secrets else None
+        yield from self._of_cluster(name, secret) if isinstance(name, ClusterName) else self._of_attached(name, secret)
+
+    def _of_cluster(self, name: ClusterName, secret: ClusterSecret | None) -> Iterator[PlannedRequest | Finding]:
+        cluster = self.inventory.clusters.get(name)
+        request = StepRequest(name, secret.membership if secret else None)
+        if cluster is None and not self.inventory.knows(name):
+            text = "is not listed, by a list that is not complete there: its Secret stays"
+            yield Finding(FindingCode.INCOMPLETE_LIST, str(name), text)
+            return
+        state = state_of_cluster(cluster or GONE, self.settings, self.central)
+        if state is State.SELECTED and cluster is not None:
+            yield from self._wanted(cluster, secret)
+            return
+        found = list(self._removal(request, Situation.of_cluster(state, secret, cluster)))
+        yield from found
+        if state is State.OTHER_FLEET and cluster is not None:
+            text = f"is selected, but in the fleet of {cluster.fleet_project}"
+            yield Finding(FindingCode.OTHER_FLEET, str(name), text)
+        elif state is State.UNKNOWN and cluster is not None and not found:
+            yield Finding(FindingCode.UNKNOWN_STATE, str(name), f"is {cluster.status}: in no state to act on")
+
+    def _of_attached(self, name: MembershipName, secret: ClusterSecret | None) -> Iterator[PlannedRequest | Finding]:
+        membership = self.inventory.memberships.get(name)
+        if membership is not None and membership.cluster is not None:
+            membership = None  # this name belongs to a GKE cluster now: the attached cluster has left
+        elif membership is None and not self.inventory.knows_membership(name):
+            text = "is not listed, by a list that is not complete there: its Secret stays"
+            yield Finding(FindingCode.INCOMPLETE_LIST, str(name), text)
+            return
+        request = StepRequest(None, name)
+        state = state_of_attached(membership or GONE, self.settings)
+        if state is State.SELECTED and membership is not None:
+            if secret is not None and secret.is_of(None, membership):
+                yield from self._differing(request, secret, None, membership)
+            elif membership.agent_lost(self.now):
+                yield Finding(FindingCode.AGENT_LOST, str(name), "its agent is lost: nothing can be asked for now")
+            else:
+                text = "has no Secret of its own"
+                yield _request("mend", FindingCode.NO_SECRET, "register-membership", request, text)
+            return
+        found = list(self._removal(request, Situation.of_attached(state, secret, membership)))
+        yield from found
+        if state is State.UNKNOWN and membership is not None and not found:
+            yield Finding(FindingCode.UNKNOWN_STATE, str(name), f"is {membership.state}: in no state to act on")
+
+    def _removal(self, request: StepRequest, situation: Situation) -> Iterator[PlannedRequest | Finding]:
+        """The request with which `remove_secret` would change the Secret now."""
+        state, secret = situation.state, situation.secret
+        if secret is None:
+            return
+        if secret.is_pinned:
+            if state in (State.UNSELECTED, State.DELETING, State.DELETED):
+                yield Finding(FindingCode.PINNED, _name(request), f"{_STATES[state]}, and its Secret is pinned")
+            return
+        found = removal.next_removal(situation, self.settings.hold, self.now)
+        if found is None:
+            return
+        action, leave = found
+        request = replace(request, leave=leave)
+        kind: Kind = "remove" if action is Action.DELETE else "hold" if leave == "hold" else "mend"
+        text = _STATES.get(state, f"is {state.text}")
+        match action:
+            case Action.DELETE if leave == "remove":
+                code, text = FindingCode.HELD_LONG_ENOUGH, f"{text}, and its Secret was held for that long enough"
+            case Action.DELETE if state is State.DELETED:
+                code = FindingCode.NOT_LISTED
+            case Action.DELETE:
+                code, text = FindingCode.EARLIER_CLUSTER, "its Secret is of an earlier cluster of this name"
+            case Action.HOLD if leave == "hold":
+                code = FindingCode.LEFT_FLEET if situation.reason == "left-fleet" else FindingCode.UNSELECTED
+            case Action.HOLD if state is State.DELETING:
+                code, text = FindingCode.DELETING, f"{text}, and its Secret is not held for that"
+            case Action.HOLD:
+                code, text = FindingCode.HOLD_DIFFERS, f"{text}, and an earlier cluster's Secret is not held"
+            case _:
+                code, text = FindingCode.HOLD_DIFFERS, f"{text}, and its Secret is held as if it were deleted"
+        yield _request(kind, code, "remove-secret", request, text)
+
+    def _wanted(self, cluster: Cluster, secret: ClusterSecret | None) -> Iterator[PlannedRequest | Finding]:
+        """A GKE cluster that is alive and wanted: is all of it there, and the same?"""
+        name = cluster.name
+        said = cluster.membership or name.membership(self.settings.fleet_project)
+        membership = self.inventory.memberships.get(said)
+        if membership is None and not self.inventory.knows_membership(said):
+            yield Finding(
+                FindingCode.INCOMPLETE_LIST, str(name), f"{said} is in a location that the fleet's list lacks"
+            )
+        elif membership is None or membership.cluster != name or membership.is_of_earlier(cluster):
+            yield _request(
+                "mend",
+                FindingCode.NOT_REGISTERED,
+                "register-membership",
+                StepRequest(name),
+                "has no membership of its own in the fleet",
+            )
+        elif not membership.is_usable:
+            text = f"{membership.name} is {membership.state}: nothing can be asked for yet"
+            yield Finding(FindingCode.MEMBERSHIP_NOT_READY, str(name), text)
+        elif secret is None or not secret.is_of(cluster, membership):
+            request = StepRequest(name, membership.name)
+            yield _request("mend", FindingCode.NO_SECRET, "register-membership", request, "has no Secret of its own")
+        else:
+            yield from self._differing(StepRequest(name, membership.name), secret, cluster, membership)
+
+    def _differing(
+        self, both: StepRequest, secret: ClusterSecret, cluster: Cluster | None, membership: Membership
+    ) -> Iterator[PlannedRequest | Finding]:
+        """A Secret of this very cluster: does it say what it should?"""
+        wanted = secret_plan.plan(
+            secret, cluster, membership, self.settings, granted=False, drop=frozenset(), now=self.now
+        )
+        lost = membership.agent_lost(self.now)
+        if wanted.needs_grant and not lost:
+            text = "its grant must be proven anew, or its hold lifted"
+            yield _request("mend", FindingCode.GRANT_DIFFERS, "grant-rbac", both, text)
+        if wanted.patch is not None:
+            yield _request("mend", FindingCode.SECRET_DIFFERS, "write-secret", both, "its Secret differs")
+        if wanted.gone:
+            request = StepRequest(both.cluster, both.membership, drop_labels=wanted.gone)
+            text = f"label keys are gone at the source: {', '.join(sorted(wanted.gone))}"
+            yield _request("drop", FindingCode.LABELS_GONE, "write-secret", request, text)
+        if lost:
+            text = "its agent is lost: not READY, or not heard of for 30 minutes"
+            yield Finding(FindingCode.AGENT_LOST, str(membership.name), text)
+        elif not (wanted.needs_grant or wanted.patch or wanted.gone):
+            self.unchanged.append(both)
+
+    def _left_out(self) -> Iterator[Finding]:
+        """What the lists leave out, and what follows."""
+        for project, why in sorted(self.inventory.unread.items()):
+            text = f"could not be read, so nothing of it is removed: {why}"
+            yield Finding(FindingCode.UNREAD_PROJECT, f"projects/{project}", text)
+        for project, zones in sorted(self.inventory.missing_zones.items()):
+            text = f"the list lacks {', '.join(sorted(zones))}: nothing there is removed"
+            yield Finding(FindingCode.INCOMPLETE_LIST, f"projects/{project}", text)
+        if self.inventory.unreachable:
+            lacks = ", ".join(sorted(self.inventory.unreachable))
+            text = f"the list of memberships lacks {lacks}: nothing there is removed"
+            yield Finding(FindingCode.INCOMPLETE_LIST, "the fleet", text)
+        for name, why in sorted(self.inventory.unreadable.items(), key=str):
+            yield Finding(
+                FindingCode.UNREADABLE_ITEM, str(name), f"is listed and cannot be read, so it stays as it is: {why}"
+            )
+
+    def _clashes(self) -> Iterator[Finding]:
+        """Somebody else's Secrets that Argo CD would take for ours."""
+        names = {secret.data.get("name", ""): secret.name for secret in self.inventory.secrets}
+        servers = {secret.data.get("server", "").rstrip("/"): secret.name for secret in self.inventory.secrets}
+        for other in self.inventory.unmanaged:
+            ours = names.get(other.data.get("name", "")) or servers.get(other.data.get("server", "").rstrip("/"))
+            if ours:
+                yield Finding(
+                    FindingCode.CLASHING_SECRET,
+                    other.name,
+                    f"is not ours and has the same name or server as our {ours}: Argo CD takes the two for one",
+                )
+
+    def _left_behind(self, with_secrets: set[ClusterName]) -> Iterator[PlannedRequest]:
+        """Memberships that we made for clusters that are not listed any more, and for which no Secret is left."""
+        for membership in self.inventory.memberships.values():
+            name = membership.cluster
+            if name is None or not membership.cluster_id or name in with_secrets or name in self.inventory.clusters:
+                continue
+            if name.project in self.settings.source_projects and self.inventory.knows(name):
+                both = StepRequest(name, membership.name)
+                text = "our membership of a cluster that is not listed any more"
+                yield _request("remove", FindingCode.ORPHANED_MEMBERSHIP, "unregister-membership", both, text)
+
+
+def _request(kind: Kind, code: FindingCode, topic: str, request: StepRequest, reason: str) -> PlannedRequest:
+    return PlannedRequest(kind, code, OutgoingMessage(topic, request), reason)
+
+
+def _name(both: StepRequest) -> str:
+    return str(both.cluster or both.membership)
