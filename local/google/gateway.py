@@ -114,7 +114,7 @@ def gateway_app(
 
 
 def _another(scope: Scope) -> str:
-    """Return the user that a caller wants to act as (`kubectl --as`), '' where there is none."""
+    """Return the user that a caller wants to act as (`kubectl --as`), or ''."""
     found = [value.decode("latin-1") for name, value in scope["headers"] if name == b"impersonate-user"]
     return found[0] if found else ""
 

@@ -152,7 +152,7 @@ class Objects:
     def _refuse_unjudged(self, user: User, resource: Resource) -> None:
         """Refuse a service account's dry run that an admission policy would judge: none is evaluated here.
 
-        An answer would say that the policy accepts the write, and who asks wants to know just that.
+        An answer would say that the policy accepts the write, which is what the caller wants to know.
         """
         policies = self._store.all(resources.POLICIES, None)
         if user.name.endswith(".gserviceaccount.com") and any(_matches(policy, resource) for policy in policies):

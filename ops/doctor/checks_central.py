@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-POLICY: Final = "fleet-registrar"
 IDENTITY_ANNOTATION: Final = "iam.gke.io/gcp-service-account"
 CREDENTIALS_VARIABLE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
-OVERLAY: Final = "kubectl apply --server-side -k infra/argocd/registrar"
+REGISTRAR: Final = "kubectl apply --server-side -k infra/argocd/registrar"
+REGISTRAR_ATTACHED: Final = "kubectl apply --server-side -k infra/argocd/registrar-attached"
 GATEWAY_ADDED: Final = (2, 4)  # argocd-k8s-auth gcp
 HOLD_ADDED: Final = (3, 4)  # skip-reconcile on a cluster Secret
 VERBS: Final = ("get", "list", "watch", "create", "update", "patch", "delete")
@@ -142,7 +142,7 @@ def check_argocd_identity(expected: Expected, seen: Central) -> list[Finding]:
             if CREDENTIALS_VARIABLE not in _variables(one):
                 text = f"has no {CREDENTIALS_VARIABLE}: outside GKE Argo CD gets its token by it"
                 name = str(at(one, "metadata", "name"))
-                check.fail(Code.ARGOCD_IDENTITY_MISSING, name, text, OVERLAY)
+                check.fail(Code.ARGOCD_IDENTITY_MISSING, name, text, _overlay(seen))
         return check.end(namespace, f"the controller's credentials lead to {email}")
     annotated = {
         str(at(one, "metadata", "name")): str(at(one, "metadata", "annotations", IDENTITY_ANNOTATION) or "")
@@ -187,41 +187,48 @@ def check_access(expected: Expected, seen: Central) -> list[Finding]:
         can = commands.line(*("kubectl", "auth", "can-i", "--list", "-n", namespace, f"--as={expected.account(name)}"))
         if missing:
             text = f"may not {', '.join(missing)} Secrets in {namespace}"
-            check.fail(Code.SECRETS_VERB_MISSING, name, text, OVERLAY)
+            check.fail(Code.SECRETS_VERB_MISSING, name, text, _overlay(seen))
         if extra:
             check.warn(Code.SECRETS_VERB_EXTRA, name, f"may {', '.join(extra)} Secrets, and needs not", can)
         if granted and name in seen.impersonation and check.known(seen.impersonation[name], name) is False:
             text = "the Connect agent may not impersonate it, so every call is refused"
-            check.fail(Code.IMPERSONATION_MISSING, name, text, OVERLAY)
+            check.fail(Code.IMPERSONATION_MISSING, name, text, _overlay(seen))
     return check.end(namespace, "each function has its verbs on Secrets, and no more")
 
 
-def check_policy(_: Expected, seen: Central) -> list[Finding]:
+def check_policy(expected: Expected, seen: Central) -> list[Finding]:
     """The admission policy is enforced: it refuses wrong Secrets of our identities, and accepts a right one."""
     check = Check("admission-policy")
-    policy = check.known(seen.policy, POLICY)
+    name, fix = expected.policy, _overlay(seen)
+    policy = check.known(seen.policy, name)
     if policy is None and not isinstance(seen.policy, Unread):
         text = "this ValidatingAdmissionPolicy does not exist: the functions' identities may write any Secret"
-        check.fail(Code.POLICY_MISSING, POLICY, text, OVERLAY)
-        return check.end(POLICY, "")
-    bindings = check.known(seen.policy_bindings, POLICY)
+        check.fail(Code.POLICY_MISSING, name, text, fix)
+        return check.end(name, "")
+    bindings = check.known(seen.policy_bindings, name)
     if policy is None or bindings is None:
-        return check.end(POLICY, "")
-    ours = [one for one in bindings if at(one, "spec", "policyName") == POLICY]
+        return check.end(name, "")
+    ours = [one for one in bindings if at(one, "spec", "policyName") == name]
     if not any("Deny" in (at(one, "spec", "validationActions") or []) for one in ours):
         text = "no binding denies by it" if ours else "has no binding"
-        check.fail(Code.POLICY_NOT_ENFORCED, POLICY, text, OVERLAY)
+        check.fail(Code.POLICY_NOT_ENFORCED, name, text, fix)
     elif at(policy, "spec", "failurePolicy") not in (None, "Fail"):
-        check.fail(Code.POLICY_NOT_ENFORCED, POLICY, "its failurePolicy is not Fail", OVERLAY)
-    for attempt, answer in sorted(seen.wrong_secrets.items()):
+        check.fail(Code.POLICY_NOT_ENFORCED, name, "its failurePolicy is not Fail", fix)
+    is_enforced = not check.findings  # else the answers follow from that
+    for attempt, answer in sorted(seen.wrong_secrets.items()) if is_enforced else ():
         tried = check.known(answer, attempt)
         if tried is not None and tried.accepted:
-            check.fail(Code.POLICY_ACCEPTS_WRONG, attempt, "was accepted (dry run), and must be refused", OVERLAY)
+            check.fail(Code.POLICY_ACCEPTS_WRONG, attempt, "was accepted (dry run), and must be refused", fix)
     right = check.known(seen.right_secret, "a right Secret")
     if right is not None and not right.accepted:
         text = f"write-secret's own Secret is refused (dry run): {right.message}"
-        check.fail(Code.POLICY_REFUSES_RIGHT, POLICY, text, OVERLAY)
-    return check.end(POLICY, "refuses wrong Secrets of our identities, and accepts a right one (dry runs)")
+        check.fail(Code.POLICY_REFUSES_RIGHT, name, text, fix)
+    return check.end(name, "refuses wrong Secrets of our identities, and accepts a right one (dry runs)")
+
+
+def _overlay(seen: Central) -> str:
+    """Return the command that applies our Roles and the policy; outside GKE also what lets the Connect agent impersonate."""
+    return REGISTRAR_ATTACHED if seen.impersonation else REGISTRAR
 
 
 def _containers(workload: Json) -> Iterable[Json]:

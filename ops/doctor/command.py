@@ -54,7 +54,7 @@ def examine(services: Services, environment: Mapping[str, str]) -> list[Finding]
     except (ReconcileError, RefusedError) as error:
         fix = "gcloud auth application-default login"
         return [Finding("operator", Status.FAIL, "", f"no Google identity: {error}", fix, Code.NO_IDENTITY)]
-    expected = Expected(services.settings)
+    expected = Expected(services.settings, environment.get("INSTANCE") or "default")
     seen = observe(services, expected, environment, email)
     return diagnose(expected, seen, services.now())
 
@@ -88,7 +88,8 @@ def _logged_in(services: Services) -> str:
 
     credentials = services.credentials
     try:
-        credentials.refresh(Request())
+        if not credentials.valid:
+            credentials.refresh(Request())
     except GoogleAuthError as error:
         raise RefusedError("fetching a token", 0, str(error)) from error
     found = str(getattr(credentials, "service_account_email", "") or getattr(credentials, "account", "") or "")

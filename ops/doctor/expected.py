@@ -81,9 +81,10 @@ class Role(TypedDict):
 
 @dataclass(frozen=True)
 class Expected:
-    """The deployment that the settings describe. `project` is where functions and topics are."""
+    """The deployment that the settings describe. `instance` is INSTANCE, the name of this registrar in the central cluster."""
 
     settings: Settings
+    instance: str = "default"
     roles: Mapping[str, Role] = field(default_factory=lambda: shipped_roles())  # noqa: PLW0108 - defined below
 
     @property
@@ -112,6 +113,11 @@ class Expected:
         if name == ARGOCD:
             return self.settings.argocd_service_account
         return self._account(name if len(name) >= 6 else f"fleet-{name}")
+
+    @property
+    def policy(self) -> str:
+        """The name of the admission policy and of its binding."""
+        return f"fleet-registrar.{self.instance}"
 
     @property
     def push_account(self) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ops import adoption, survey
 from ops.doctor.api import Api, Kubernetes, RefusedError, attempt
-from ops.doctor.checks_central import POLICY, VERBS
+from ops.doctor.checks_central import VERBS
 from ops.doctor.expected import Expected
 from ops.doctor.findings import Read, Unread
 from ops.doctor.observed import Central, DryRun, Fleet, Json, at
@@ -27,7 +27,7 @@ from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 AGENT: Final = "system:serviceaccount:gke-connect:connect-agent-sa"
@@ -123,7 +123,8 @@ class CentralReader:
                     "the central cluster serves no ValidatingAdmissionPolicy (Kubernetes 1.30 or newer does)", 404, ""
                 ) from error
             raise
-        return self.cluster.get(f"{ADMISSION}/validatingadmissionpolicies/{POLICY}", POLICY)
+        name = self.expected.policy
+        return self.cluster.get(f"{ADMISSION}/validatingadmissionpolicies/{name}", name)
 
     def _may(self, question: tuple[str, str, str]) -> bool:
         name, verb, namespace = question
@@ -190,6 +191,7 @@ class FleetReader:
         self.reader = reader
         self.services = services
         self.settings = services.settings
+        self.expected = reader.expected
 
     def read(self, now: datetime) -> Fleet:
         """Read what `checks_fleet` compares."""
@@ -213,6 +215,7 @@ class FleetReader:
             for secret in seen.inventory.unmanaged
             if (who := other_writer({**secret.labels, **secret.annotations}))
         ]
+        writers += self._other_instances(seen)
         kept = {name for name, _, _ in writers}  # reported once, with who writes it
         return Fleet(
             **found,
@@ -220,6 +223,18 @@ class FleetReader:
             unmanaged=tuple(sorted(pair for pair in unmanaged.items() if pair[0] not in kept)),
             writers=tuple(sorted(writers)),
         )
+
+    def _other_instances(self, seen: Snapshot) -> Iterator[tuple[str, str, str]]:
+        """Give the Secrets that another registrar has written for clusters of our projects."""
+        for secret in (*seen.inventory.secrets, *seen.inventory.unmanaged):
+            instance = secret.labels.get("fleet-registrar/instance", self.expected.instance)
+            cluster = secret.annotations.get("fleet-registrar/cluster", "")
+            if (
+                instance != self.expected.instance
+                and cluster.split("/")[1:2]
+                and (cluster.split("/")[1] in self.settings.source_projects)
+            ):
+                yield secret.name, cluster, f"Fleet Registrar's instance {instance}"
 
     def _survey(self) -> Snapshot:
         try:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ops.doctor import expected
+from ops.doctor.checks_functions import BUNDLE
 from tests.unit.deployment import EXPECTED
 
 TERRAFORM = Path(__file__).parents[2] / "infra" / "terraform"
@@ -53,3 +54,7 @@ def test_every_method_that_is_expected_has_a_trigger() -> None:
         assert f'"{version}"' in TEXT["events.tf"]
         assert f'"{name}"' in TEXT["events.tf"]
     assert "google.cloud.gkehub.membership.v1." in TEXT["events.tf"]
+
+
+def test_build_variable_that_tells_the_code_is_terraforms() -> None:
+    assert re.search(rf"\b{BUNDLE}\s*=", TEXT["functions.tf"], re.MULTILINE)

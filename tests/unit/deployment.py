@@ -207,8 +207,8 @@ def _central() -> Central:
             for verb, where in [*((verb, "argocd") for verb in VERBS), ("list", "")]
         },
         impersonation={},
-        policy={"metadata": {"name": "fleet-registrar"}, "spec": {"failurePolicy": "Fail"}},
-        policy_bindings=({"spec": {"policyName": "fleet-registrar", "validationActions": ["Deny"]}},),
+        policy={"metadata": {"name": "fleet-registrar.default"}, "spec": {"failurePolicy": "Fail"}},
+        policy_bindings=({"spec": {"policyName": "fleet-registrar.default", "validationActions": ["Deny"]}},),
         wrong_secrets={"write-secret creates a Secret without our mark": DryRun(accepted=False, message="refused")},
         right_secret=DryRun(accepted=True, message=""),
     )
