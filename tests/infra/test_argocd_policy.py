@@ -11,6 +11,7 @@ import yaml
 
 from local.central import registrar
 from local.identities import account_id
+from ops.doctor.reading_cluster import right_secret
 from shared.decisions import secret_plan
 from shared.decisions.secret_plan import CONFIG
 from tests.infra.argocd import ROOT, VALUES
@@ -34,6 +35,7 @@ from tests.infra.policy import (
     written,
 )
 from tests.unit import given
+from tests.unit.deployment import EXPECTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -298,6 +300,14 @@ def test_the_policy_names_every_function_and_our_configuration(policy: Object) -
     (configs,) = [item["expression"] for item in spec["variables"] if item["name"] == "configs"]
     assert yaml.safe_load(configs) == [CONFIG, BY_ARGOCD]
     assert secret_plan._same_config(BY_ARGOCD)
+
+
+@pytest.mark.parametrize("is_gke", [True, False])
+def test_the_secret_that_ops_doctor_tries_passes(
+    is_gke: bool, policy: Object, decide: Callable[..., list[str]]
+) -> None:
+    tried = right_secret(EXPECTED, is_gke=is_gke)
+    assert decide(WRITER, "CREATE", tried, None) == []
 
 
 @pytest.mark.parametrize("length", range(4))
