@@ -72,7 +72,7 @@ def unregister_membership(event: CloudEvent) -> None:
 
 @functions_framework.cloud_event
 def sweep(event: CloudEvent) -> None:
-    """Compare everything, and ask the steps to mend what differs."""
+    """Compare all lists, and publish requests for what differs."""
     from functions import sweep as function
 
     function.serve(event)

@@ -2,7 +2,8 @@
 
 Needs: gateway get, post, patch, delete and memberships get, list in the fleet project; in the source projects clusters
 get and list, ClusterRoleBindings, `container.clusterRoles.bind` and access reviews (IAM, because a new cluster knows no
-RBAC of ours); on attached clusters a person lets it in once. It alone may bind roles: no other step shares its identity.
+RBAC of ours); on attached clusters a person grants that once. Only this
+function may bind roles, so it shares its identity with no other.
 """
 
 from __future__ import annotations
@@ -77,15 +78,15 @@ def _made(url: str, wanted: Object, services: Services) -> str:
             return f"made {wanted['kind']} {name}"
         case Drift.CHANGED if standing is not None:
             services.gateway.patch(url, collection, name, rbac.patch(standing, wanted))
-            return f"mended {wanted['kind']} {name}"
+            return f"repaired {wanted['kind']} {name}"
         case Drift.OTHER_ROLE if standing is not None:
             services.gateway.delete(url, collection, name, rbac.version(standing))
             services.gateway.create(url, collection, wanted)
-            return f"made {wanted['kind']} {name} anew, for another role"
+            return f"re-created {wanted['kind']} {name} with another role"
         case _:
             raise PermanentError(
-                f"{wanted['kind']} {name} in the cluster at {url} does not carry our label: it is somebody else's and is left"
-                " alone. Rename or delete it, then publish again",
+                f"{wanted['kind']} {name} in the cluster at {url} has no label of ours, so it is unmanaged and stays"
+                " unchanged. Rename or delete it, then replay the message",
                 ErrorCode.UNMANAGED_BINDING,
             )
 

@@ -52,8 +52,8 @@ def _registered(cluster: Cluster, services: Services) -> tuple[Membership, Decis
             return _ready(services.fleet.create(own, cluster)), Decision.REGISTERED
         case MembershipAction.UNMANAGED:
             raise PermanentError(
-                f"{found.name} is in the way of {cluster.name}: it names {found.cluster or 'no GKE cluster'} and is not ours;"
-                " it is left alone. Unregister it, then publish again",
+                f"cannot register {cluster.name}: membership {found.name} exists already, names"
+                f" {found.cluster or 'no GKE cluster'} and is unmanaged. Unregister it, then replay the message",
                 ErrorCode.UNMANAGED_MEMBERSHIP,
             )
         case MembershipAction.WAIT:
@@ -75,14 +75,10 @@ def _delete_earlier(cluster: Cluster, found: Membership, services: Services) -> 
     """
     again = read_cluster(cluster.name, services)
     if state_of_cluster(again, services.settings, services.central_cluster) is not State.SELECTED:
-        raise RetryableError(
-            f"{cluster.name} is not alive and wanted any more: looked at again", ErrorCode.NOT_SELECTED
-        )
+        raise RetryableError(f"{cluster.name} is no longer running and selected: retried", ErrorCode.NOT_SELECTED)
     now = services.fleet.membership(found.name)
     if not isinstance(again, Cluster) or again.id != cluster.id or not found.is_still(now):
-        raise RetryableError(
-            f"{cluster.name} or {found.name} was made anew meanwhile: looked at again", ErrorCode.RECREATED
-        )
+        raise RetryableError(f"{cluster.name} or {found.name} was re-created meanwhile: retried", ErrorCode.RECREATED)
     services.fleet.delete(found.name)
 
 

@@ -1,7 +1,7 @@
 """`revoke_rbac`: removes our binding from a cluster that lives and is not wanted, once no Secret of ours is left for it.
 
 Needs: gateway get, delete and memberships get, list in the fleet project; clusters get, list and ClusterRoleBindings
-get, delete in the source projects; list on Secrets in Argo CD's namespace. On attached clusters a person lets it in.
+get, delete in the source projects; list on Secrets in Argo CD's namespace. On attached clusters a person grants that.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def run(request: StepRequest, services: Services) -> Outcome:
 
 
 def _revoked(subject: Subject, services: Services) -> tuple[Decision, str]:
-    """Delete our objects, the binding first; what does not carry our label is left alone."""
+    """Delete our objects, the binding first; an object without our label is unmanaged and stays."""
     if isinstance(subject.cluster, Cluster):
         membership = find_membership(subject.cluster, subject.request.membership, services)
     else:

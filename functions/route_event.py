@@ -61,9 +61,7 @@ def _route(event: CloudEvent, message: Message, world: Services) -> events.Route
         return events.route_membership(
             kind.removeprefix(events.MEMBERSHIP), event.data, event.get_attributes(), numbers
         )
-    raise PermanentError(
-        f"an event of type {kind[:120]!r} is none that route-event is woken by", ErrorCode.INVALID_EVENT
-    )
+    raise PermanentError(f"unsupported event type {kind[:120]!r}", ErrorCode.INVALID_EVENT)
 
 
 def _message(event: CloudEvent) -> Message:

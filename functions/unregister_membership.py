@@ -52,7 +52,7 @@ def run(request: StepRequest, services: Services) -> Outcome:
 def _read(request: StepRequest, services: Services) -> list[Membership]:
     """Read the memberships that may be ours: the one that the message names, and the one that we would have made.
 
-    Not before it is known that the cluster is in a source project: others are left alone, unread.
+    Only for a cluster of a source project: other memberships are not read.
     """
     if request.cluster is None or request.cluster.project not in services.settings.source_projects:
         return []
@@ -70,10 +70,10 @@ def _was_made_for_gone(membership: Membership, subject: Subject) -> bool:
 
 
 def _delete(membership: Membership, services: Services) -> bool:
-    """Delete the very membership that was read, if it still stands; False when it is gone already."""
+    """Delete the membership that was read, and no re-created one; False if it does not exist any more."""
     now = read_membership(membership.name, services)
     if isinstance(now, Gone):
         return False
     if not membership.is_still(now):
-        raise RetryableError(f"{membership.name} was made anew meanwhile: looked at again", ErrorCode.RECREATED)
+        raise RetryableError(f"{membership.name} was re-created meanwhile: retried", ErrorCode.RECREATED)
     return services.fleet.delete(membership.name)

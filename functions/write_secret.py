@@ -78,15 +78,15 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
 
 
 def _create(plan: Plan, services: Services) -> None:
-    """Create the Secret unless somebody else's has its name, or speaks of the same server or cluster name."""
+    """Create the Secret unless an unmanaged one has its name, or the same server or cluster name."""
     assert plan.create is not None  # noqa: S101 - for the type checker
     name = plan.create["metadata"]["name"]
     server = plan.server
     for other in services.central.unmanaged():
         if other.clashes_with(name, server):
             raise PermanentError(
-                f"Secret {other.name} is not ours and has the same server or name as {name}: Argo CD would take the two for"
-                " one. It is left alone; delete it, or take it over, then publish again",
+                f"Secret {other.name} is unmanaged and has the same server or name as {name}: Argo CD would treat the two as"
+                " one cluster. Adopt or delete it, then replay the message",
                 ErrorCode.UNMANAGED_SECRET,
             )
     try:
@@ -99,8 +99,8 @@ def _create(plan: Plan, services: Services) -> None:
         ):
             raise
         raise PermanentError(
-            f"a Secret named {name} is there and does not carry our marks ({MANAGED_BY_LABEL}, {MEMBERSHIP_HASH}): it is left alone;"
-            " mend or delete it, then publish again",
+            f"a Secret named {name} exists without our labels ({MANAGED_BY_LABEL}, {MEMBERSHIP_HASH}), so it is unmanaged."
+            " Add the labels or delete it, then replay the message",
             ErrorCode.UNMANAGED_SECRET,
         ) from None
 

@@ -73,7 +73,7 @@ class Refusal:
 
     @classmethod
     def read(cls, status: int, raw: bytes) -> Refusal:
-        """Read a refusal of a Google API (`error`), of a Kubernetes API (`Status`), or of whatever stands in between."""
+        """Read a refusal of a Google API (`error`), of a Kubernetes API (`Status`), or of a proxy in between."""
         try:
             body = json.loads(raw)
         except (ValueError, RecursionError):
@@ -163,7 +163,7 @@ def check_depth(body: Object, what: str) -> None:
 
 
 def object_in(answer: Mapping[str, Any], key: str, what: str) -> Object:
-    """Return an object inside an answer; an empty one where there is none. Raises RetryableError where it is none."""
+    """Return an object inside an answer, empty if it is absent. Raises RetryableError for another type."""
     found = answer.get(key)
     if found is not None and not isinstance(found, dict):
         raise unusable(what, f"{key} is not an object")
@@ -171,7 +171,7 @@ def object_in(answer: Mapping[str, Any], key: str, what: str) -> Object:
 
 
 def text_in(answer: Mapping[str, Any], key: str, what: str) -> str:
-    """Return a text inside an answer; '' where there is none. Raises RetryableError where it is none."""
+    """Return a string inside an answer, empty if it is absent. Raises RetryableError for another type."""
     found = answer.get(key)
     if found is not None and not isinstance(found, str):
         raise unusable(what, f"{key} is not a text")

@@ -45,7 +45,7 @@ class Central:
         return [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, SELECT_UNMANAGED)]
 
     def secret_named(self, name: str) -> ClusterSecret | None:
-        """Return the Secret of that name, whoever wrote it."""
+        """Return the Secret of that name, managed or not."""
         found = self._gateway.get(self._url, self._secrets, name)
         return None if found is None else ClusterSecret.read(found)
 

@@ -24,7 +24,7 @@ PROJECTS_AT_ONCE = 8
 def read_inventory(services: Services) -> Inventory:
     """Read the source projects, and every project that a Secret of ours names.
 
-    A project that cannot be read is left out and told. Raises a fault when the central cluster or the fleet cannot be read.
+    An unreadable project is skipped and reported. Raises an error if the central cluster or the fleet cannot be read.
     """
     secrets = services.central.ours()
     unmanaged = services.central.unmanaged()

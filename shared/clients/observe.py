@@ -37,7 +37,7 @@ def read_membership(name: MembershipName, services: Services) -> Membership | Go
 
 
 def read_subject(request: StepRequest, services: Services, *, has_secret: bool = False) -> Subject:
-    """Read what a message is about. A project that is not a source is left alone unless we have a Secret for it.
+    """Read what a message is about. A cluster outside the source projects is read only if it has a Secret of ours.
 
     A membership whose endpoint is a GKE cluster leads to that cluster.
     """
@@ -65,7 +65,7 @@ def read_subject(request: StepRequest, services: Services, *, has_secret: bool =
 def find_membership(cluster: Cluster, hint: MembershipName | None, services: Services) -> Membership | None:
     """Return the cluster's membership in our fleet, None when it has none: by its own word, the hint, our own id.
 
-    That there is none is proven like everything else that is gone: who is told so leaves the cluster's binding behind.
+    Absence is confirmed with a complete list, because the caller then skips the RBAC cleanup.
     Raises RetryableError when cluster and membership do not name each other.
     """
     fleet = services.settings.fleet_project
@@ -86,7 +86,7 @@ def find_membership(cluster: Cluster, hint: MembershipName | None, services: Ser
 
 
 def membership_of(cluster: Cluster, hint: MembershipName | None, services: Services) -> Membership:
-    """Return the cluster's membership, ready for use. Raises RetryableError when there is none, or not yet."""
+    """Return the cluster's membership, ready for use. Raises RetryableError if it is missing or not ready."""
     found = find_membership(cluster, hint, services)
     if found is None:
         raise RetryableError(

@@ -92,7 +92,7 @@ class Registration:
 
 
 def _finished(what: str, operation: Any) -> Any:
-    """Wait for an operation. A poll that is refused is told at once: the next delivery looks again."""
+    """Wait for an operation. A refused poll is raised at once: the next delivery reads again."""
     polling = DEFAULT_POLLING.with_delay(initial=0.1, multiplier=1.6, maximum=5.0)
     with answers.translated(what):
         return operation.result(timeout=deadline.remaining(OPERATION_SECONDS), polling=polling)

@@ -84,8 +84,8 @@ def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
 def route_membership(kind: str, data: Any, attributes: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
     """Decide on a membership event. `kind` is created, updated or deleted; a deleted membership has no payload.
 
-    The name stands in the payload, or in the event's source and subject: their exact form is not documented, so every
-    place is looked at. Raises PermanentError when no place names the membership.
+    The payload contains the name, or the event's source and subject do. Their format is not documented, so every place
+    is tried. Raises PermanentError when no place names the membership.
     """
     payload = _object(_object(data).get("payload"))
     if kind in ("created", "updated") and _object(_object(payload.get("endpoint")).get("gkeCluster")):
@@ -128,8 +128,8 @@ def _membership(
                 return MembershipName.parse(found[0], numbers)
         except InvalidNameError as error:
             faults.append(str(error))
-    told = "; ".join(faults) or f"source {source[:120]!r}, subject {subject[:120]!r}"
-    raise PermanentError(f"a membership event does not say which membership: {told}", ErrorCode.INVALID_EVENT)
+    tried = "; ".join(faults) or f"source {source[:120]!r}, subject {subject[:120]!r}"
+    raise PermanentError(f"a membership event does not say which membership: {tried}", ErrorCode.INVALID_EVENT)
 
 
 def _code(status: Mapping[str, Any]) -> int:

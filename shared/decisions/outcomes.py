@@ -39,7 +39,7 @@ def why(subject: Subject, settings: Settings) -> str:
         case State.NOT_SOURCE:
             return f"{name} is in no source project (SOURCE_PROJECTS)"
         case State.CENTRAL:
-            return f"{name} is the central cluster, which is never taken in"
+            return f"{name} is the central cluster, which is never registered"
         case State.DELETED:
             return f"{name} is gone: 404, and a complete list lacks it"
         case State.OTHER_FLEET:

@@ -30,17 +30,17 @@ AGENT_USER: Final = "system:serviceaccount:gke-connect:connect-agent-sa"
 
 
 class Drift(enum.Enum):
-    """How an object that stands in the cluster differs from the one we want."""
+    """How an object in the cluster differs from the desired one."""
 
     NONE = "up to date"
     MISSING = "missing"
     CHANGED = "changed"
     OTHER_ROLE = "bound to another role"
-    NOT_OURS = "somebody else's"
+    NOT_OURS = "unmanaged"
 
 
 def objects(settings: Settings, *, attached: bool) -> list[Object]:
-    """Return what must stand in the cluster, in the order of making; the first is Argo CD's ClusterRoleBinding."""
+    """Return the desired objects in the order of their creation; the first is Argo CD's ClusterRoleBinding."""
     user = {"apiGroup": GROUP, "kind": "User", "name": settings.argocd_service_account}
     binding = _binding(f"fleet-registrar:{settings.argocd_service_account}", settings.argocd_cluster_role, user)
     if not attached:
@@ -85,7 +85,7 @@ def is_managed(standing: Mapping[str, Any]) -> bool:
 
 
 def patch(standing: Object, wanted: Object) -> Object:
-    """Return the merge patch that mends subjects or rules, with the version that was read."""
+    """Return the merge patch that repairs subjects or rules, with the version that was read."""
     part = "rules" if wanted["kind"] == "ClusterRole" else "subjects"
     return {"metadata": version(standing), part: wanted[part]}
 

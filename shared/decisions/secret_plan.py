@@ -143,7 +143,7 @@ def plan(
 def hold(existing: ClusterSecret, reason: Reason, now: datetime) -> Object | None:
     """Return the merge patch that sets the Secret aside, or None when it is held for that reason already.
 
-    Another reason starts the time anew. A `skip-reconcile` that a person had set is noted as theirs and stays.
+    Another reason restarts the time. A `skip-reconcile` that a person had set is noted as theirs and stays.
     """
     standing = existing.hold
     skips = existing.annotations.get(SKIP_RECONCILE) == "true"
@@ -157,7 +157,7 @@ def hold(existing: ClusterSecret, reason: Reason, now: datetime) -> Object | Non
 
 
 def lift(existing: ClusterSecret) -> Object | None:
-    """Return the merge patch that takes a hold off again, or None when there is none."""
+    """Return the merge patch that releases a hold, or None without a hold."""
     return _patch(existing, {"annotations": _differing(existing.annotations, _lifted(existing))}, {})
 
 

@@ -62,8 +62,8 @@ def handle(
             and message.age(world.now()) < MIN_REVERSAL_AGE
         ):
             raise RetryableError(
-                f"{outcome.message}; this chain has turned before and would turn again to {following.topic}:"
-                " looked at again later",
+                f"{outcome.message}; this chain has reversed before and would reverse again to {following.topic}:"
+                " retried later",
                 ErrorCode.REVERSED_TWICE,
             )
         world.bus.publish_object(following.topic, following.body(), carried.forwarded_attributes(step, following.topic))
@@ -112,7 +112,7 @@ def dead_letter(step: str, message: Message, error: PermanentError, world: Servi
         **_named(message),
     }
     own = {key: value for key, value in own.items() if value}
-    # Pub/Sub takes 100 attributes, and none that begins with `goog`. The order in which they come is nobody's.
+    # Pub/Sub takes 100 attributes, and none that begins with `goog`. Their order is not defined, so sort.
     original = sorted(key for key in message.attributes if key not in own and not key.startswith("goog"))
     carried = {key: message.attributes[key] for key in original[: 100 - len(own)]}
     world.bus.publish(DEAD_LETTERS, message.data, {**carried, **own})

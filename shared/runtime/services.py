@@ -82,12 +82,12 @@ class Services:
     def central_cluster(self) -> ClusterName | None:
         """The central cluster's name; None when it is not a GKE cluster. Read once: a `resourceLink` is immutable.
 
-        Should the membership be made anew for another cluster, that one says so itself by its `fleet.membership`.
+        If the membership is re-created for another cluster, that cluster names it in its `fleet.membership`.
         """
         found = self.fleet.membership(self.settings.central_membership)
         if found is None:
             raise RetryableError(
-                f"CENTRAL_MEMBERSHIP {self.settings.central_membership} is not in the fleet: mend the setting, or register it",
+                f"CENTRAL_MEMBERSHIP {self.settings.central_membership} is not in the fleet: correct the setting, or register the cluster",
                 ErrorCode.NO_CENTRAL_MEMBERSHIP,
             )
         return found.cluster

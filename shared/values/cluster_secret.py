@@ -58,7 +58,7 @@ class Hold:
 
     @classmethod
     def parse(cls, text: str) -> Hold | None:
-        """Parse the annotation; None when it is not one of ours (a hold then starts anew)."""
+        """Parse the annotation; None if it is not one of ours (a hold then restarts)."""
         match text.split():
             case [
                 "going" | "not-wanted" | "left-fleet" as reason,
@@ -76,7 +76,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSecret:
-    """A cluster Secret as it stands in the central cluster, data decoded."""
+    """A cluster Secret as the central cluster has it, data decoded."""
 
     name: str
     uid: str
@@ -115,7 +115,7 @@ class ClusterSecret:
             return parse(self.annotations[key])
         except InvalidNameError as error:
             raise PermanentError(
-                f"Secret {self.name}: its annotation {key} is spoilt ({error}); mend it by hand, or delete the Secret",
+                f"Secret {self.name}: its annotation {key} is invalid ({error}); correct it by hand, or delete the Secret",
                 ErrorCode.INVALID_ANNOTATION,
             ) from error
 

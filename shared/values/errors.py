@@ -34,13 +34,13 @@ class PermanentError(ReconcileError):
 
 
 class TakenError(RetryableError):
-    """A membership of that id is there already: look again."""
+    """A membership of that ID exists already: read it."""
 
     default = ErrorCode.ID_TAKEN
 
 
 class ConflictError(RetryableError):
-    """409: something else has written meanwhile, or an object of that name is there. Look again."""
+    """409: another writer was faster, or the object exists already. Read it."""
 
     default = ErrorCode.CONFLICT
 

@@ -1,7 +1,7 @@
 """Source labels made into labels of a Kubernetes object.
 
 Pure. Google allows labels that Kubernetes refuses (international letters, a value that ends in `-`); what can be made
-valid without losing letters is, the rest is refused by name, so that the caller can keep what stood there before.
+valid without losing letters is, the rest is reported by name, so that the caller can keep the previous value.
 """
 
 from __future__ import annotations

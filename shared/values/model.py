@@ -103,7 +103,7 @@ class Membership:
         return bool(self.cluster_id and cluster.id) and self.cluster_id != cluster.id_label
 
     def is_still(self, now: Membership | None) -> bool:
-        """Whether what stands now is this very membership, and not one made anew: both ids must be known to say so."""
+        """True if `now` is the same membership (same `unique_id`), not a re-created one. False if either ID is unknown."""
         return now is not None and bool(now.unique_id) and now.unique_id == self.unique_id
 
     @property

@@ -1,6 +1,6 @@
-"""Settings from the environment, read in one place; all their faults are told at once.
+"""Settings from the environment, read in one place; all errors are reported together.
 
-Pure but for `os.environ`. A fault is retryable: mending the settings is enough, nothing has to be replayed.
+Pure except for `os.environ`. An error is retryable: corrected settings need no replay.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
 def _comma_list(text: str) -> frozenset[str]:
     parts = frozenset(part.strip() for part in text.split(",") if part.strip())
     if not parts:
-        raise ValueError("nothing stands between the commas")
+        raise ValueError("the list is empty")
     return parts
 
 
@@ -125,7 +125,7 @@ def _projects(text: str) -> frozenset[str]:
     projects = _comma_list(text)
     for project in sorted(projects):
         if not _PROJECT_ID.fullmatch(project):
-            raise ValueError(f"{project!r} is not a project id (a number is none)")
+            raise ValueError(f"{project!r} is not a project ID (project numbers are not accepted)")
     return projects
 
 

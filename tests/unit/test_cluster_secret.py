@@ -534,7 +534,7 @@ def test_a_secret_names_its_cluster_and_membership() -> None:
 
 
 def test_a_spoilt_name_is_permanent_and_names_the_annotation() -> None:
-    with pytest.raises(PermanentError, match="fleet-registrar/cluster is spoilt"):
+    with pytest.raises(PermanentError, match="fleet-registrar/cluster is invalid"):
         assert as_secret(created(), **{"fleet-registrar/cluster": "blue"}).cluster
 
 
