@@ -1,7 +1,7 @@
 """The command line of an operator: `python -m ops …`, in production and on the local cloud.
 
-It reads the settings that the functions have, from the environment, and works with the operator's own Google identity. What a
-person gets wrong is told in one line, with exit code 1.
+It reads the settings that the functions have, from the environment, and works with the operator's own Google identity. A user
+error is one line, with exit code 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = int(options.run(options))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has enough; Python would complain once more at its end.
+        # The reader closed the pipe; Python would report that once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (MistakeError, ReconcileError) as error:
@@ -143,8 +143,8 @@ def command_line() -> argparse.ArgumentParser:
 
     dead = commands.add_parser(
         "dead-letters",
-        help="list, show and replay what was given up",
-        description="What was given up, and its replay. One operator at a time: who looks holds the letters meanwhile.",
+        help="list, show and replay failed messages",
+        description="Failed messages and their replay. Only one operator at a time, because listing leases them.",
         epilog="example: python -m ops dead-letters list",
     )
     actions = dead.add_subparsers(required=True, metavar="ACTION", parser_class=_Parser)

@@ -1,7 +1,7 @@
 """`ops adopt`: takes over the cluster Secrets that people, scripts or other tools have written for our clusters, in place.
 
-The uid, and with it Argo CD's shard, the names, `shard`, `project` and people's labels stay, so nothing is deployed anew.
-What is not taken over is listed with the reason.
+The uid, and with it Argo CD's shard, the names, `shard`, `project` and people's labels stay, so nothing is deployed again.
+Skipped Secrets are listed with the reason.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Pure. A Secret is known by its `server` where that is a gateway URL of our fleet, else by what a person has annotated, else
 by a name that a known tool gives. It gets our mark and the names by which the chain finds it, and nothing else: the ids,
 the labels, the configuration and the grant are written by `write_secret`, in one change, once the access is proven. Until
-then Argo CD goes on with what stood there.
+then Argo CD uses the previous content.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ OWNED_BY: Final[Mapping[str, str]] = {
     "multicluster.x-k8s.io/managed-by-cp-syncer": "argocd-clusterprofile-syncer",
     "capi-to-argocd/owned": "capi2argo-cluster-operator",
 }
-# GoogleCloudPlatform/gke-fleet-management, fleet-argocd-plugin: it deletes what carries this, and whole Secrets are
-# written anew while it runs.
+# GoogleCloudPlatform/gke-fleet-management, fleet-argocd-plugin: it deletes Secrets with this annotation, and overwrites
+# whole Secrets while it runs.
 PLUGIN: Final = "fleet.gke.io/managed-by-fleet-plugin"
 
 
@@ -99,7 +99,7 @@ def match_secrets(
 
 
 def known(seen: Snapshot, settings: Settings) -> dict[Name, list[ClusterSecret]]:
-    """Return the Secrets of others by the cluster that they are for, where that can be told."""
+    """Return the unmanaged Secrets by the cluster that they are for, if that is known."""
     found: dict[Name, list[ClusterSecret]] = defaultdict(list)
     for secret in seen.inventory.unmanaged:
         with contextlib.suppress(NotAdoptableError):
@@ -121,18 +121,18 @@ def _matched(secret: ClusterSecret, seen: Snapshot, settings: Settings, *, chang
     request, gke = _wanted(name, seen, settings)
     assert request.membership is not None  # noqa: S101 - _wanted gives both names
     server = settings.gateway_url(request.membership, gke=gke)
-    stands = secret.data.get("server", "").rstrip("/")
+    current = secret.data.get("server", "").rstrip("/")
     notes = []
-    if stands != server:
+    if current != server:
         if not change_server:
             raise NotAdoptableError(
-                f"is known as {name} by {known_by}, but its server would change from {stands or 'nothing'} to {server}:"
+                f"is known as {name} by {known_by}, but its server would change from {current or 'nothing'} to {server}:"
                 " Applications that name the server would lose their cluster. Let them name the cluster, then adopt it with"
                 " --change-server"
             )
-        notes.append(f"server changes from {stands or 'nothing'}")
+        notes.append(f"server changes from {current or 'nothing'}")
     if PLUGIN in secret.annotations:
-        notes.append("stop fleet-argocd-plugin: while it runs it writes the Secret anew")
+        notes.append("stop fleet-argocd-plugin: while it runs it overwrites the Secret")
     return Adoption(secret, request, known_by, _patch(secret, request), tuple(notes))
 
 

@@ -52,7 +52,7 @@ class DeadLetterSubscription:
 
     @property
     def is_cut(self) -> bool:
-        """Whether there may be more than are looked at in one go."""
+        """Whether there may be more than one call reads."""
         return len(self.letters) >= MAX_LETTERS
 
     def pull(self) -> None:
@@ -162,7 +162,7 @@ def opened(services: Services) -> Iterator[DeadLetterSubscription]:
 
 
 def peek(services: Services) -> list[DeadLetter]:
-    """Return the dead letters as they stand, and let them go."""
+    """Return the current dead letters and release them."""
     with opened(services) as mailbox:
         return [*mailbox.letters.values()]
 
@@ -181,7 +181,7 @@ def run_list(options: argparse.Namespace) -> int:
         (
             ",".join(letter.id for letter in fold.letters[:2])
             + (f",+{len(fold.letters) - 2}" if len(fold.letters) > 2 else ""),
-            fold.first.subject or "(cannot be told)",
+            fold.first.subject or "(unknown)",
             fold.first.step,
             str(len(fold.letters)),
             ago(fold.first.published, now) if fold.first.published else "",
@@ -209,7 +209,7 @@ def as_text(letter: DeadLetter, settings: Settings) -> str:
     """Return a letter for people, with what can be done about it."""
     said = {
         "id": f"{letter.id} ({letter.message_id})",
-        "cluster": ", ".join(letter.names) or "(cannot be told)",
+        "cluster": ", ".join(letter.names) or "(unknown)",
         "step": letter.step,
         "topic": letter.topic or "none that a replay could go to",
         "code": letter.code,
@@ -225,17 +225,17 @@ def as_text(letter: DeadLetter, settings: Settings) -> str:
 
 
 def _advice(letter: DeadLetter, settings: Settings) -> list[str]:
-    # Whoever can publish chooses what a letter says: only names that are names become parts of a command.
+    # Any publisher chooses the contents of a letter: only valid names become parts of a command.
     name = next((each for each in letter.names if _is_name(each)), "")
     advice = []
     if not letter.is_managed:
         wanted = f'labels.step="{letter.step}"' + (f' AND labels.cluster="{name}"' if name else "")
         advice.append(f"see why: gcloud logging read {shlex.quote(wanted)} --project={settings.pubsub_project}")
     if name:
-        advice.append(f"see how it stands now: python -m ops explain {name}")
+        advice.append(f"see the current state: python -m ops explain {name}")
     try:
         letters.replay(letter, settings)
-        advice.append(f"when the cause is mended: python -m ops dead-letters replay {letter.id}")
+        advice.append(f"after the cause is fixed: python -m ops dead-letters replay {letter.id}")
     except PermanentError as error:
         advice.append(f"it cannot be replayed as it is: {one_line(str(error))}")
         if letter.topic:
@@ -269,8 +269,8 @@ def run_replay(options: argparse.Namespace) -> int:
             letter for letter in chosen if not _replayed(letter, mailbox, services, repaired, dry_run=options.dry_run)
         ]
     done = pluralize(len(chosen) - len(kept), "letter")
-    told = f"Would replay {done}; nothing was published." if options.dry_run else f"Replayed {done}."
-    print(f"{told} Kept {len(kept)}." if kept else told)
+    text = f"Would replay {done}; nothing was published." if options.dry_run else f"Replayed {done}."
+    print(f"{text} Kept {len(kept)}." if kept else text)
     return 1 if kept else 0
 
 

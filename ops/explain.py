@@ -1,6 +1,6 @@
 """`ops explain CLUSTER`: one answer to "why is my cluster (not) in Argo CD". Reads only, with the operator's identity.
 
-What this identity may not read is said, and the rest is told all the same.
+What this identity may not read is reported; the rest is shown.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _read(
 
 
 def _access(membership: Membership, services: Services) -> Access:
-    """Look, through the gateway, whether Argo CD's identity is let in."""
+    """Read, through the gateway, whether Argo CD's identity has access."""
     settings, attached = services.settings, membership.cluster is None
     url = settings.gateway_url(membership.name, gke=not attached)
     lines: list[str] = []

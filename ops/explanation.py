@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-HEADINGS: Final = ("Wanted", "State", "Fleet", "Cluster", "Argo CD", "In the way", "Dead letters", "Next", "You can")
+HEADINGS: Final = ("Wanted", "State", "Fleet", "Cluster", "Argo CD", "Conflicts", "Dead letters", "Next", "You can")
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What of our objects stands inside the cluster: a line each; `stands` is None where that could not be read."""
+    """Our RBAC objects in the cluster, a line each; `stands` is None if they could not be read."""
 
     stands: bool | None = None
     lines: tuple[str, ...] = ()
@@ -108,14 +108,14 @@ def explain(evidence: Evidence) -> Explanation:
     )
     quiet = "nothing: all is as it should be" if settled else "nothing: a sweep leaves it as it is"
     if evidence.access.stands is False and evidence.state is State.SELECTED:
-        quiet = f"grant-rbac mends the access when a sweep comes to it: one in {CHECK_ONE_IN} does"
+        quiet = f"a sweep checks 1 in {CHECK_ONE_IN} clusters, and grant-rbac then repairs the access"
     sections = {
         "Wanted": _wanted(evidence),
         "State": _state(evidence),
         "Fleet": _fleet(evidence),
         "Cluster": list(evidence.access.lines),
         "Argo CD": _argocd(evidence),
-        "In the way": [
+        "Conflicts": [
             f"Secret {one.name} is for the same cluster, or has the same server or name, and is not ours"
             for one in in_the_way
         ],
@@ -151,13 +151,13 @@ def _is_source(evidence: Evidence) -> bool:
 
 def _wanted(evidence: Evidence) -> list[str]:
     if evidence.state is State.CENTRAL:
-        return ["no: it is the central cluster, which is never taken in"]
+        return ["no: it is the central cluster, which is never registered"]
     lines = []
     if not _is_source(evidence):
         sources = ", ".join(sorted(evidence.settings.source_projects))
         lines.append(f"no: its project is none of SOURCE_PROJECTS ({sources})")
     if evidence.state in (None, State.DELETED):
-        return lines or ["cannot be told: nothing of it could be read" if evidence.state is None else "it is gone"]
+        return lines or ["unknown: nothing of it could be read" if evidence.state is None else "it is gone"]
     labels = ", ".join(f"{key}={value}" for key, value in sorted(evidence.labels.items())) or "no labels"
     lines += [f"no: CLUSTER_SELECTOR asks for {requirement(one)}, it has {labels}" for one in _failing(evidence)]
     if lines:
@@ -184,7 +184,7 @@ def _fleet(evidence: Evidence) -> list[str]:
     ours = "we made it" if found.cluster_id else "others made it; it is used and never changed"
     lines = [f"{found.name}: {found.state} ({ours})"]
     if isinstance(evidence.cluster, Cluster) and found.is_of_earlier(evidence.cluster):
-        lines.append("it was made for an earlier cluster of this name: it will be made anew")
+        lines.append("it was created for an earlier cluster of this name: it will be re-created")
     if found.agent_lost(evidence.seen.now):
         heard = f", last heard of {ago(found.last_connection, evidence.seen.now)}" if found.last_connection else ""
         lines.append(f"its agent is lost{heard}")
@@ -257,7 +257,7 @@ def _in_the_way(evidence: Evidence) -> list[ClusterSecret]:
 
 def _letters(evidence: Evidence) -> list[str]:
     if evidence.letters_unread:
-        return [f"could not be looked at: {one_line(evidence.letters_unread)}"]
+        return [f"could not be read: {one_line(evidence.letters_unread)}"]
     now = evidence.seen.now
     return [
         f"{letter.id} from {letter.step}{f', {ago(letter.published, now)}' if letter.published else ''}:"
@@ -271,7 +271,7 @@ def _next(evidence: Evidence) -> list[str]:
     asked = [ask for ask in plan.requests if is_about(ask.next.request, evidence.name)]
     blocked = [ask for ask in plan.blocked if is_about(ask.next.request, evidence.name)]
     return [f"the next sweep asks {ask.next.topic}: {ask.reason}" for ask in asked] + [
-        f"the brake keeps a sweep from asking {ask.next.topic}: {ask.reason}" for ask in blocked
+        f"the removal limit stops a sweep's request to {ask.next.topic}: {ask.reason}" for ask in blocked
     ]
 
 
@@ -283,9 +283,9 @@ def _advice(evidence: Evidence, *, settled: bool) -> list[str]:
     if len(secrets) > 1:
         advice.append(f"delete the wrong Secret: {kubectl} delete secret NAME")
     if _in_the_way(evidence) and not secrets:
-        advice.append("take over what is in the way: python -m ops adopt --dry-run, then python -m ops adopt")
+        advice.append("adopt the conflicting Secret: python -m ops adopt --dry-run, then python -m ops adopt")
     if not _is_source(evidence) and evidence.state is not State.DELETED:
-        advice.append("add its project to SOURCE_PROJECTS (Terraform) if it shall be taken in")
+        advice.append("add its project to SOURCE_PROJECTS (Terraform) to register its clusters")
     elif evidence.state is State.UNSELECTED:
         advice.append(_relabel(evidence))
     for secret in secrets:
@@ -303,7 +303,7 @@ def _advice(evidence: Evidence, *, settled: bool) -> list[str]:
         advice.append(f"release the whole plan, {clusters}: {release(plan, settings)}")
     if evidence.letters:
         ids = " ".join(letter.id for letter in evidence.letters)
-        advice.append(f"mend the cause, then: python -m ops dead-letters replay {ids}")
+        advice.append(f"fix the cause, then: python -m ops dead-letters replay {ids}")
     if evidence.there is not None and evidence.there.agent_lost(evidence.seen.now):
         advice.append("look after its agent, in the cluster: kubectl -n gke-connect get pods")
     if evidence.state is State.SELECTED and not settled:
@@ -327,8 +327,8 @@ def _relabel(evidence: Evidence) -> str:
     labels = ",".join(f"{one.key}={min(one.values) if one.values else 'VALUE'}" for one in settable)
     if isinstance(name, ClusterName):
         where = f"{name.cluster} --location={name.location} --project={name.project}"
-        return f"let it in: gcloud container clusters update {where} --update-labels={labels}"
-    return f"let it in: {_fleet_update(name, labels)}"
+        return f"select it: gcloud container clusters update {where} --update-labels={labels}"
+    return f"select it: {_fleet_update(name, labels)}"
 
 
 def _fleet_update(name: MembershipName, labels: str) -> str:

@@ -97,7 +97,7 @@ class DeadLetter:
 
     @property
     def subject(self) -> str:
-        """The cluster, or the attached cluster's membership; '' when it cannot be told."""
+        """The cluster, or the attached cluster's membership; '' if unknown."""
         return next(iter(self.names), "")
 
 

@@ -28,12 +28,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def differs(plan: Plan) -> bool:
-    """Whether a sweep would ask for anything, or is kept from it by the brake. What is only reported does not count."""
+    """Whether a sweep would publish anything, or the removal limit stops it. Reports do not count."""
     return bool(plan.requests or plan.blocked)
 
 
 def filter_plan(seen: Snapshot, settings: Settings, project: str, cluster: str) -> Plan:
-    """Return what of the plan is about one project or one cluster. The brake stays: it is counted against everything."""
+    """Return what of the plan is about one project or one cluster. The removal limit still counts all clusters."""
     plan = seen.plan
     if cluster:
         name = find(cluster, seen, dict(settings.numbers))
@@ -62,19 +62,19 @@ def as_text(plan: Plan, settings: Settings) -> str:
         rows = [(ask.kind, ask.next.topic, ask.subject, ask.reason) for ask in plan.blocked]
         clusters = pluralize(len({ask.subject for ask in plan.blocked}), "cluster")
         parts.append(
-            f"THE BRAKE HOLDS: {clusters} would newly be held or lose a label key, {plan.allowed} are allowed"
-            f" (MAX_REMOVALS). None of this is asked for:\n{table(('KIND', 'ASKS', 'CLUSTER', 'WHY'), rows)}\n"
+            f"REMOVAL LIMIT EXCEEDED: {clusters} would newly be held or lose a label key, {plan.allowed} are allowed"
+            f" (MAX_REMOVALS). None of these requests is published:\n{table(('KIND', 'ASKS', 'CLUSTER', 'WHY'), rows)}\n"
             f"If it is right, release exactly this plan ({plan.hash}):\n  {release(plan, settings)}"
         )
     if plan.findings:
-        told = [(report.subject, report.text) for report in plan.findings]
-        parts.append(f"Seen, and left alone:\n{table(('WHAT', 'WHY'), told)}")
+        found = [(report.subject, report.text) for report in plan.findings]
+        parts.append(f"Reported, unchanged:\n{table(('WHAT', 'WHY'), found)}")
     asked = ", ".join(f"{number} {kind}" for kind, number in sorted(plan.counts.items()))
     end = f"A sweep would ask for {pluralize(len(plan.requests), 'thing')}: {asked}." if asked else "Nothing differs."
     if len(plan.requests) > settings.sweep_requests:
-        end += f" It asks for {settings.sweep_requests} at a time (SWEEP_REQUESTS), mending first."
+        end += f" It publishes {settings.sweep_requests} at a time (SWEEP_REQUESTS), repairs first."
     if not asked and plan.blocked:
-        end = "Everything that differs waits behind the brake."
+        end = "The removal limit stops every request."
     return "\n\n".join([*parts, end])
 
 

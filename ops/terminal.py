@@ -1,4 +1,4 @@
-"""What a person sees: tables, progress, times in words, and mistakes told in one line."""
+"""What a person sees: tables, progress, times in words, and user errors in one line."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class Progress:
     def step(self) -> None:
         """One more is done."""
         self.done += 1
-        told = f"{self.done} of {self.total} {self.what}"
+        text = f"{self.done} of {self.total} {self.what}"
         if self._bar:
             filled = 40 * self.done // self.total
             end = "\n" if self.done == self.total else ""
-            self.out.write(f"\r[{'#' * filled}{'.' * (40 - filled)}] {told}{end}")
+            self.out.write(f"\r[{'#' * filled}{'.' * (40 - filled)}] {text}{end}")
         elif self.done * 10 // self.total > (self.done - 1) * 10 // self.total:
-            self.out.write(f"{told}\n")
+            self.out.write(f"{text}\n")
         self.out.flush()

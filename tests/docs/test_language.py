@@ -18,7 +18,7 @@ LEFT_IN_DOCUMENTS = {
 }
 LEFT_IN_CODE = {
     ("main.py", "functions/**/*.py", "shared/**/*.py"): 50,
-    ("ops/**/*.py",): 50,
+    ("ops/**/*.py",): 10,
     ("local/**/*.py",): 40,
     ("tests/**/*.py",): 120,
 }

@@ -62,7 +62,7 @@ def test_the_requirement_of_the_selector_that_fails_is_named_with_the_labels_and
     told = said(replace(BLUE, labels={"env": "dev"}), settings=SELECTING)
     assert told.sections["Wanted"] == ["no: CLUSTER_SELECTOR asks for env=prod, it has env=dev"]
     assert told.sections["You can"] == [
-        "let it in: gcloud container clusters update blue --location=europe-west1 --project=demo-apps --update-labels=env=prod"
+        "select it: gcloud container clusters update blue --location=europe-west1 --project=demo-apps --update-labels=env=prod"
     ]
 
 
@@ -107,7 +107,7 @@ def test_an_earlier_clusters_secret_and_one_that_was_taken_over_are_told_apart()
 
 def test_a_foreign_secret_for_the_cluster_is_in_the_way() -> None:
     told = said(unmanaged=(theirs("x", "https://10.0.0.1", "gke_demo-apps_europe-west1_blue"),))
-    assert "Secret x" in told.sections["In the way"][0]
+    assert "Secret x" in told.sections["Conflicts"][0]
     assert any("ops adopt" in line for line in told.sections["You can"])
 
 
@@ -120,11 +120,11 @@ def test_dead_letters_are_told_with_their_replay() -> None:
     letter = DeadLetter("m1", b"{}", {"reason": "in the way", "step": "write-secret"}, NOW - timedelta(hours=3))
     told = said(letters=(letter,))
     assert told.sections["Dead letters"] == [f"{letter.id} from write-secret, 3 h ago: in the way"]
-    assert f"mend the cause, then: python -m ops dead-letters replay {letter.id}" in told.sections["You can"]
+    assert f"fix the cause, then: python -m ops dead-letters replay {letter.id}" in told.sections["You can"]
 
 
 def test_dead_letters_that_may_not_be_read_are_no_reason_to_stop() -> None:
-    assert said(letters_unread="403").sections["Dead letters"] == ["could not be looked at: 403"]
+    assert said(letters_unread="403").sections["Dead letters"] == ["could not be read: 403"]
 
 
 def test_a_cluster_that_is_gone_leaves_by_remove_secret() -> None:
@@ -155,7 +155,7 @@ def test_a_braked_plan_is_told_with_its_release() -> None:
     survey = seen(clusters, of_these, secrets, settings=SELECTING)
     evidence = Evidence(clusters[0].name, SELECTING, survey, cluster=clusters[0], membership=of_these[0])
     told = explain(evidence)
-    assert "the brake keeps a sweep from asking remove-secret" in told.sections["Next"][0]
+    assert "the removal limit stops a sweep's request to remove-secret" in told.sections["Next"][0]
     assert any(survey.plan.hash in line and "4 clusters" in line for line in told.sections["You can"])
 
 

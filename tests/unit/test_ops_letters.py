@@ -152,4 +152,4 @@ def test_a_letter_that_cannot_be_replayed_says_how_it_is_repaired() -> None:
     letter = ours(data=b"{not json")
     assert f"python -m ops dead-letters replay {letter.id} --body" in as_text(letter, SETTINGS)
     good = ours(data=json.dumps({"cluster": BLUE}).encode())
-    assert as_text(good, SETTINGS).endswith(f"when the cause is mended: python -m ops dead-letters replay {good.id}")
+    assert as_text(good, SETTINGS).endswith(f"after the cause is fixed: python -m ops dead-letters replay {good.id}")

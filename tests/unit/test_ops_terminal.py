@@ -85,7 +85,7 @@ def test_a_plan_shows_all_of_it_and_says_how_much_a_sweep_asks_for_at_a_time() -
     few = replace(SETTINGS, sweep_requests=5)
     plan = seen(clusters, [], settings=few).plan
     assert len(plan.requests) == 9
-    assert "It asks for 5 at a time" in as_text(plan, few)
+    assert "It publishes 5 at a time" in as_text(plan, few)
 
 
 def test_a_braked_plan_shows_the_list_the_hash_and_the_release() -> None:
