@@ -28,6 +28,7 @@ _CODES: Final[Mapping[str, EventCode]] = {
     "created": EventCode.CREATED,
     "deleted": EventCode.DELETED,
 }
+_WITH_PART = re.compile(r"(.*?/clusters/[^/]+)/")
 _MEMBERSHIP_NAME = re.compile(r"projects/[^/\s]+/locations/[^/\s]+/memberships/[^/\s]+")
 
 
@@ -44,8 +45,8 @@ class Route:
 def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
     """Decide on one LogEntry of the Admin Activity log. `numbers` maps known project numbers to ids.
 
-    An entry may be the first of its operation, the last, or without one: it was then refused, or needed none.
-    Raises PermanentError when an entry that concerns us does not say which cluster.
+    An entry may be the first of its operation, the last, both, or without one. A failed entry without an operation, or
+    with all of it, was refused: nothing has changed. Raises PermanentError when an entry of ours names no cluster.
     """
     payload = _object(entry.get("protoPayload"))
     service, full_method = payload.get("serviceName"), payload.get("methodName")
@@ -59,10 +60,11 @@ def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
         return Route(EventCode.UNRELATED, f"not ours: {str(full_method)[:120]} of {str(service)[:120]}")
     operation = _object(entry.get("operation"))
     failed = _code(_object(payload.get("status"))) != 0
-    when = "finished" if operation.get("last") else "started" if operation else "refused" if failed else "done"
+    whole = not operation or (operation.get("first") and operation.get("last"))
+    if failed and whole:
+        return Route(EventCode.REFUSED, f"{method} refused: nothing has changed")
+    when = "finished" if operation.get("last") else "started" if operation else "done"
     said = f"{method} {when}" + (", failed" if failed and when == "finished" else "")
-    if when == "refused":
-        return Route(EventCode.REFUSED, f"{said}: nothing has changed")
     if method == "CreateCluster" and (when != "finished" or failed):
         if failed:
             return Route(EventCode.FAILED, f"{said}: there is no cluster to register")
@@ -103,25 +105,38 @@ def route_membership(kind: str, data: Any, attributes: Mapping[str, Any], number
 
 
 def _cluster(entry: Mapping[str, Any], payload: Mapping[str, Any], numbers: Mapping[str, str]) -> ClusterName:
-    """Name the cluster by the resource's labels; `resourceName` says `zones/` for regions too, and will do."""
+    """Name the cluster by the resource's labels, or by `resourceName` where the labels name none.
+
+    Log sinks and processors may drop or mask labels. `resourceName` says `zones/` for regions too, and may go on with a
+    part of the cluster (`/nodePools/default`).
+    """
     labels = _object(_object(entry.get("resource")).get("labels"))
     parts = [labels.get(key) for key in ("project_id", "location", "cluster_name")]
-    name = "projects/{}/locations/{}/clusters/{}".format(*parts) if all(parts) else payload.get("resourceName")
-    try:
-        return ClusterName.parse(name, numbers)
-    except InvalidNameError as error:
-        raise PermanentError(
-            f"an audit entry ({payload.get('methodName')}) does not say which cluster: {error}",
-            ErrorCode.INVALID_EVENT,
-        ) from error
+    resource = payload.get("resourceName")
+    if isinstance(resource, str) and (found := _WITH_PART.match(resource)):
+        resource = found[1]
+    faults = []
+    for name in ("projects/{}/locations/{}/clusters/{}".format(*parts) if all(parts) else None, resource):
+        try:
+            return ClusterName.parse(name, numbers)
+        except InvalidNameError as error:
+            faults.append(str(error))
+    raise PermanentError(
+        f"an audit entry ({payload.get('methodName')}) does not say which cluster: {'; '.join(faults)}",
+        ErrorCode.INVALID_EVENT,
+    )
 
 
 def _membership(
     payload: Mapping[str, Any], attributes: Mapping[str, Any], numbers: Mapping[str, str]
 ) -> MembershipName:
-    source, subject, id_ = (str(attributes.get(key) or "") for key in ("source", "subject", "membership"))
+    source, subject, id_, location = (
+        str(attributes.get(key) or "") for key in ("source", "subject", "membership", "location")
+    )
+    places = (f"{source}/", f"{source}/locations/{location}/")
+    parts = (subject, f"memberships/{id_}")
     faults = []
-    for text in (payload.get("name"), subject, source, f"{source}/{subject}", f"{source}/memberships/{id_}"):
+    for text in (payload.get("name"), subject, source, id_, *(place + part for place in places for part in parts)):
         found = _MEMBERSHIP_NAME.search(str(text or ""))
         try:
             if found:

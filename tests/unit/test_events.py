@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.decisions.events import Route, route_entry, route_membership
+from shared.values.codes import EventCode
 from shared.values.errors import PermanentError
 from tests.unit.given import NUMBERS
 
@@ -141,10 +142,47 @@ def test_without_the_resources_labels_its_name_will_do(resource: object, where: 
     assert found.body() == {"cluster": f"projects/demo-apps/locations/{where}/clusters/blue"}
 
 
-def test_an_entry_may_be_both_first_and_last() -> None:
-    both = entry("CreateCluster", "finished")
+@pytest.mark.parametrize(
+    ("method", "code", "expected", "reason"),
+    [
+        ("CreateCluster", None, "register-membership", EventCode.CREATED),
+        ("CreateCluster", 7, "", EventCode.REFUSED),
+        ("UpdateCluster", None, "register-membership", EventCode.CHANGED),
+        ("UpdateCluster", 7, "", EventCode.REFUSED),
+        ("UpdateCluster", "9", "", EventCode.REFUSED),
+        ("SetLabels", 9, "", EventCode.REFUSED),
+        ("DeleteCluster", None, "remove-secret", EventCode.DELETED),
+        ("DeleteCluster", 7, "", EventCode.REFUSED),
+    ],
+)
+def test_an_operation_in_one_failed_entry_was_refused(
+    method: str, code: object, expected: str, reason: EventCode
+) -> None:
+    both = entry(method, "finished", code=code)
     both["operation"]["first"] = True
-    assert topic(route_entry(both, NUMBERS)) == "register-membership"
+    found = route_entry(both, NUMBERS)
+    assert (topic(found), found.code) == (expected, reason)
+
+
+@pytest.mark.parametrize("tail", ["/nodePools/default", "/nodePools/default/nodes/1", "/"])
+def test_a_part_of_a_cluster_names_the_cluster(tail: str) -> None:
+    said = {**entry("UpdateCluster", "finished"), "resource": {"type": "gke_cluster", "labels": {}}}
+    said["protoPayload"]["resourceName"] += tail
+    found = route_entry(said, NUMBERS).next
+    assert found is not None
+    assert found.body() == {"cluster": BLUE}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("cluster_name", "masked_name"), ("location", "***"), ("project_id", "REDACTED"), ("location", 7)],
+)
+def test_masked_labels_give_way_to_the_resource_name(key: str, value: object) -> None:
+    said = entry("CreateCluster", "finished")
+    said["resource"]["labels"][key] = value
+    found = route_entry(said, NUMBERS).next
+    assert found is not None
+    assert found.body() == {"cluster": BLUE}
 
 
 def test_a_split_entry_without_its_request_will_do() -> None:
@@ -160,11 +198,12 @@ def test_the_fleets_number_is_its_id_and_another_number_is_permanent() -> None:
     assert found is not None
     assert found.body() == {"cluster": BLUE.replace("demo-apps", "demo-fleet")}
     said["resource"]["labels"]["project_id"] = "100000000002"
+    said["protoPayload"]["resourceName"] = "projects/100000000002/zones/europe-west1/clusters/blue"
     with pytest.raises(PermanentError, match="does not say which cluster"):
         route_entry(said, NUMBERS)
 
 
-@pytest.mark.parametrize("name", [None, "", 7, "projects/demo-apps", "projects/p/zones/l/clusters/c/nodePools/n"])
+@pytest.mark.parametrize("name", [None, "", 7, "projects/demo-apps", "projects/p/zones/l/nodePools/n"])
 def test_an_entry_of_ours_that_names_no_cluster_is_permanent(name: object) -> None:
     said = {**entry("DeleteCluster", "started"), "resource": {"type": "gke_cluster"}}
     said["protoPayload"]["resourceName"] = name
@@ -222,6 +261,11 @@ def test_a_membership_event_becomes(kind: str, data: Any, expected: str) -> None
         {"source": FLEET.replace("demo-fleet", "100000000001"), "subject": "memberships/edge", "membership": "edge"},
         {"source": "//gkehub.googleapis.com/projects/100000000001", "subject": EDGE},
         {"source": "", "subject": f"//gkehub.googleapis.com/{EDGE}"},
+        {"source": FLEET.removesuffix("/locations/global"), "subject": "locations/global/memberships/edge"},
+        {"source": FLEET.removesuffix("/locations/global"), "membership": "edge", "location": "global"},
+        {"source": FLEET.removesuffix("/locations/global"), "subject": "memberships/edge", "location": "global"},
+        {"source": FLEET, "membership": "edge", "location": "europe-west1"},
+        {"source": "", "membership": EDGE},
     ],
 )
 def test_a_deleted_membership_is_named_by_any_of_the_events_attributes(attributes: dict[str, str]) -> None:
