@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from local.certificates import Authority
+from local.clusters import settled
 from local.google import gateway
+from local.google.audit import event_name
+from local.google.eventarc import Eventarc
+from local.google.eventarc_api import eventarc_app
+from local.google.events import Event, LostError
 from local.google.faults import Calls, Faults, observed
 from local.google.fleet.api import fleet_app
 from local.google.fleet.credentials import generate_credentials_routes
 from local.google.fleet.state import Fleet
 from local.google.gke.api import gke_app
 from local.google.gke.state import Gke
-from local.google.metadata import identity_token, metadata_app
-from local.google.platform import Projects, platform_app
+from local.google.iam_api import iam_app
+from local.google.logging.api import logging_app
+from local.google.logging.state import Logging
+from local.google.metadata import metadata_app
+from local.google.platform import SERVICES, Projects, platform_app, where_enabled
 from local.google.pubsub import sdk
 from local.google.pubsub.broker import Broker
 from local.google.pubsub.observed import ObservedPublish
 from local.google.pubsub.rest import rest_app
 from local.google.pubsub.rpc import serve_grpc
 from local.google.quotas import Quotas, monitoring_app, quota_routes
+from local.google.run.api import functions_app, run_app
+from local.google.run.state import Run
+from local.google.scheduler import Scheduler, scheduler_app
 from local.google.wire import google_api
+from local.grants import agent, create_accounts
 from local.identities import service_account, shipped_roles, with_shipped_roles
 from local.listener import Listener
 from local.names import FLEET, NUMBERS, PERSON, REGION, SOURCES
@@ -35,28 +49,31 @@ if TYPE_CHECKING:
 
     from local.clusters import Clusters
     from local.config import Config
-    from local.google.iam import Iam
+    from local.google.iam.state import Iam
 
 Json = dict[str, Any]
 
-# gcloud's name of an API → the listener that answers for it.
-OVERRIDES = {"serviceusage": "platform", "cloudresourcemanager": "platform", "monitoring": "monitoring"}
+# gcloud's name of an API → the listener that answers for it, where the functions do not need it.
+OVERRIDES = {
+    "cloudfunctions": "cloudfunctions",
+    "cloudresourcemanager": "platform",
+    "cloudscheduler": "cloudscheduler",
+    "eventarc": "eventarc",
+    "iam": "iam",
+    "logging": "logging",
+    "monitoring": "monitoring",
+    "run": "run",
+    "serviceusage": "platform",
+}
 
 
 class Apis:
-    """All APIs; `listeners` are their ports by name. `emit_audit` and `emit_membership` take what they tell."""
+    """All APIs; `listeners` are their ports by name."""
 
-    def __init__(
-        self,
-        config: Config,
-        directory: Path,
-        *,
-        emit_audit: Callable[[Json], None],
-        emit_membership: Callable[[str, Json], None],
-    ) -> None:
+    def __init__(self, config: Config, directory: Path) -> None:
         self.config = config
         self.directory = directory
-        self.iam: Iam = with_shipped_roles(FLEET, list(SOURCES))
+        self.iam: Iam = with_shipped_roles(FLEET, SOURCES)
         self.iam.owners.add(PERSON)
         self.projects = Projects(NUMBERS)
         self.quotas = Quotas()
@@ -64,19 +81,73 @@ class Apis:
         self.calls = Calls()
         self.authority = Authority()
         self.listeners: dict[str, Listener] = {}
-        self.broker = Broker(identity_token) if config.pubsub == "embedded" else None
+        create_accounts(self.iam)
+        self.broker = Broker(self._push_token, self._forwards) if config.pubsub == "embedded" else None
         self.pubsub: Broker | sdk.Emulator
         self.pubsub_address = ""
+        self.run = Run(self.projects)
+        self.eventarc = Eventarc(
+            self._service_url,
+            self.iam.tokens.new_identity_token,
+            first_wait=config.retry_min,
+            longest_wait=config.retry_max,
+        )
+        self.logging = Logging(self.projects, self._sink)
+        self.scheduler = Scheduler(self.publish)
         self.gke = Gke(
             self.projects,
-            emit_audit=emit_audit,
+            emit_audit=self.emit_audit,
             create_seconds=config.create_seconds,
             delete_seconds=config.delete_seconds,
             update_seconds=config.update_seconds,
         )
         self.fleet = Fleet(
-            self.projects, self.gke, emit_membership=emit_membership, operation_seconds=config.membership_seconds
+            self.projects,
+            self.gke,
+            emit_membership=self.eventarc.membership,
+            operation_seconds=config.membership_seconds,
         )
+
+    # What the APIs tell each other
+
+    def emit_audit(self, entry: Json) -> None:
+        """Write an audit entry: sinks and triggers carry it on."""
+        self.logging.write(entry)
+        self.eventarc.audit(entry)
+
+    async def publish(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
+        """Publish to a topic (full name)."""
+        await settled(self.pubsub.publish(topic, data, attributes))
+
+    def _sink(self, topic: str, entry: Json, writer: str) -> None:
+        async def send() -> str:
+            if not self.iam.allows_on(writer.partition(":")[2], "pubsub.topics.publish", topic):
+                raise LostError(f"{writer} may not publish to {topic}")
+            await self.publish(
+                topic, json.dumps(entry).encode(), {"logging.googleapis.com/timestamp": entry["timestamp"]}
+            )
+            return ""
+
+        self.eventarc.take(Event(event_name(entry), time.time(), send, sink=True))
+
+    def _service_url(self, service: str, region: str, project: str) -> str:
+        return self.run.service(f"projects/{project}/locations/{region}/services/{service}").url
+
+    def _push_token(self, account: str, audience: str) -> str | None:
+        """The token of a push, which Pub/Sub's agent mints; None where it may not, or there is no such account."""
+        found = self.iam.accounts.get(account)
+        if found is None or found.get("disabled"):
+            return None
+        allowed = self.iam.allows_on(agent("pubsub"), "iam.serviceAccounts.getOpenIdToken", found["name"])
+        return self.iam.tokens.new_identity_token(account, audience) if allowed else None
+
+    def _forwards(self, subscription: str, topic: str) -> bool:
+        """Whether Pub/Sub's agent may move a message of a subscription to a dead-letter topic."""
+        return self.iam.allows_on(agent("pubsub"), "pubsub.topics.publish", topic) and self.iam.allows_on(
+            agent("pubsub"), "pubsub.subscriptions.consume", subscription
+        )
+
+    # Ports
 
     def listen(self, clusters: Clusters, control: ASGIApp) -> None:
         """Take all ports, so that everybody can be told of them before anything runs."""
@@ -92,7 +163,13 @@ class Apis:
         self._listen(
             "platform", platform_app(self.iam, self.projects, quota_routes(self.iam, self.projects, self.quotas))
         )
+        self._listen("run", run_app(self.run, self.iam))
+        self._listen("cloudfunctions", functions_app(self.run, self.iam))
+        self._listen("eventarc", eventarc_app(self.eventarc, self.iam, self.projects))
+        self._listen("logging", logging_app(self.logging, self.iam))
         self._listen("monitoring", monitoring_app(self.iam, self.projects, self.calls))
+        self._listen("iam", iam_app(self.iam, self.projects))
+        self._listen("cloudscheduler", scheduler_app(self.scheduler, self.iam, self.projects))
         credentials = google_api(
             generate_credentials_routes(self.fleet, self.iam, self.gateway_url, ca_pem=self.authority.pem.decode())
         )
@@ -108,15 +185,24 @@ class Apis:
             self._listen_for_metadata(name, service_account(name, FLEET))
         self._listen_for_metadata("you", PERSON)
         if self.broker is not None:
-            self._listen("pubsub", rest_app(self.broker))
+            self._listen("pubsub", rest_app(self.broker, self.iam))
 
     def _listen(self, api: str, app: ASGIApp, *, secure: bool = False) -> Listener:
+        if f"{api}.googleapis.com" in SERVICES:
+            app = where_enabled(app, self.projects, f"{api}.googleapis.com")
         watched = observed(app, api, self.iam, self.faults, self.calls)
         certificate, key = (
             (self.directory / "server.pem", self.directory / "server-key.pem") if secure else (None, None)
         )
         listener = Listener(watched, port=self.config.ports.get(api, 0), certificate=certificate, key=key)
         self.listeners[api] = listener
+        return listener
+
+    async def serve(self, name: str, app: ASGIApp) -> Listener:
+        """Serve something that is made while the rest runs already; its calls stay out of the log."""
+        watched = observed(app, name, self.iam, self.faults, Calls())
+        listener = self.listeners[name] = Listener(watched, port=self.config.ports.get(name, 0))
+        await listener.start()
         return listener
 
     def _listen_for_metadata(self, name: str, email: str) -> None:

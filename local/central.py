@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from local.identities import service_account, shipped_roles, unique_id
+from local.google.iam.state import unique_id
+from local.identities import service_account, shipped_roles
 from local.names import FLEET, NUMBERS, ROOT
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from local.apis import Apis
 from local.central import admission_to_attached, registrar, values
 from local.clusters import Clusters, settled
 from local.deployment import ENDS, Deployment
-from local.google.eventarc import Knob
+from local.google.events import Knob
 from local.google.faults import Fault
 from local.identities import service_account, shipped_roles
 from local.installation import argocd_objects
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from local.config import Config
-    from local.google.eventarc import Eventarc
     from local.processes import Child
 
 Json = dict[str, Any]
@@ -59,7 +58,7 @@ class Cloud:
         self.config = config
         self.directory = config.directory.resolve()
         self._control = control
-        self.apis = Apis(config, self.directory, emit_audit=self._audit, emit_membership=self._membership)
+        self.apis = Apis(config, self.directory)
         attached = config.central == "attached"
         self.central = CENTRAL_ATTACHED if attached else CENTRAL_CLUSTER  # a key of `members`
         self.central_membership = CENTRAL_ATTACHED if attached else CENTRAL_MEMBERSHIP
@@ -71,14 +70,10 @@ class Cloud:
         self.iam, self.projects = self.apis.iam, self.apis.projects
         self.gke, self.fleet = self.apis.gke, self.apis.fleet
         self.faults, self.calls, self.quotas = self.apis.faults, self.apis.calls, self.apis.quotas
+        self.eventarc, self.logging = self.apis.eventarc, self.apis.logging
+        self.run, self.scheduler = self.apis.run, self.apis.scheduler
         self.deployment: Deployment
-        self._open = False
         self._running = AsyncExitStack()
-
-    @property
-    def eventarc(self) -> Eventarc:
-        """What carries events to the functions."""
-        return self.deployment.eventarc
 
     # Life
 
@@ -93,7 +88,6 @@ class Cloud:
 
     async def stop(self) -> None:
         """Stop all parts, the last first; nothing is left running, and the directory is free."""
-        self._open = False
         self.kubeconfig.cancel()
         await self._running.aclose()
 
@@ -114,13 +108,12 @@ class Cloud:
         metadata = {
             name.removeprefix("metadata "): one.address for name, one in listeners.items() if "metadata " in name
         }
-        self.deployment = Deployment(self.config, self.directory, self.apis.pubsub, self.settings(), metadata)
+        self.deployment = Deployment(self.apis, self.settings(), metadata, self.namespace)
         then(self.deployment.stop)
         if self.apis.broker is not None:  # before the functions stop, pushes do
             then(self.apis.broker.close)
         then(self.eventarc.close)
-        await self.deployment.create_topics()
-        self._open = "route-event" in self.deployment.functions  # a trigger sees what happens after it was made
+        await self.deployment.deploy()
         people.write_env(
             self.directory,
             self.settings(),
@@ -198,14 +191,6 @@ class Cloud:
 
     # What the parts tell each other
 
-    def _audit(self, entry: Json) -> None:
-        if self._open:
-            self.eventarc.audit(entry)
-
-    def _membership(self, kind: str, membership: Json) -> None:
-        if self._open:
-            self.eventarc.membership(kind, membership)
-
     def _child_died(self, child: Child, code: int) -> None:
         self._tell_death(child.name, code, child.log)
 
@@ -245,8 +230,7 @@ class Cloud:
         listeners = self.apis.listeners
         shown = {name: listener.url for name, listener in listeners.items() if not name.startswith("metadata")}
         shown |= {f"metadata of {name}": listeners[f"metadata {name}"].url for name in (*shipped_roles(), "you")}
-        functions = {name: function.url for name, function in self.deployment.functions.items()}
-        return {**shown, "pubsub (gRPC)": self.apis.pubsub_address, **functions}
+        return {**shown, "pubsub (gRPC)": self.apis.pubsub_address}
 
     def gateway_url(self, membership: str) -> str:
         """The URL of a member's Kubernetes API through the gateway."""
@@ -295,6 +279,18 @@ class Cloud:
         """Ask for something to happen to events (`eventarc.Knob`)."""
         return self.eventarc.add(Knob(**fields))
 
+    def add_source(self, project: str) -> None:
+        """Give one more source project its log sink."""
+        self.deployment.add_source(project)
+
+    def emit_audit(self, entry: Json) -> None:
+        """Write an audit entry, as if GKE had written it."""
+        self.apis.emit_audit(entry)
+
+    def identity_token(self, email: str, audience: str) -> str:
+        """Return a token by which an identity may call a service (its URL is the audience)."""
+        return self.iam.tokens.new_identity_token(email, audience)
+
     async def start_function(self, name: str) -> None:
         """Start a function that was stopped or killed, on its old port."""
         await self.deployment.start_function(name)
@@ -305,9 +301,7 @@ class Cloud:
 
     async def redeploy(self, name: str, settings: dict[str, str]) -> None:
         """Stop a function and start it with some settings changed; what is on its way waits for it."""
-        await self.stop_function(name)
-        self.deployment.functions[name].variables |= settings
-        await self.start_function(name)
+        await self.deployment.redeploy(name, settings)
 
     async def kill_function(self, name: str) -> None:
         """End a function as a crash does."""
@@ -354,7 +348,8 @@ class Cloud:
             "queues": queues,
             "dead_letters": queues["dead-letters"]["backlog"] if queues else None,
             "functions": {
-                name: {"pid": f.pid, "url": f.url, "log": str(f.log)} for name, f in self.deployment.functions.items()
+                name: {"pid": f.pid, "url": self.deployment.url(name), "log": str(f.log)}
+                for name, f in self.deployment.functions.items()
             },
             "faults": self.faults.as_json(),
             "events": self.eventarc.as_json(),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from local.google.fleet.state import Fleet
-    from local.google.iam import Iam
+    from local.google.iam.state import Iam
     from local.real.kubernetes import ControlPlanes, RealCluster
 
 Json = dict[str, Any]

@@ -40,7 +40,8 @@ def control_app(cloud: Cloud) -> Starlette:
 
     def part(name: str, attribute: str) -> Any:
         parts = {"cloud": cloud} | {
-            p: getattr(cloud, p) for p in ("gke", "fleet", "projects", "iam", "faults", "quotas", "eventarc")
+            p: getattr(cloud, p)
+            for p in ("gke", "fleet", "projects", "iam", "faults", "quotas", "eventarc", "logging", "run", "scheduler")
         }
         if name not in parts or attribute.startswith("_") or not hasattr(parts[name], attribute):
             raise ValueError(f"{name} has no {attribute}")
@@ -106,7 +107,7 @@ class LocalCloud:
         return cls(environment.control_url(found), found)
 
     def do(self, part: str, method: str, *more: Any, **arguments: Any) -> Any:
-        """Call a method of a part: `gke`, `fleet`, `projects`, `iam`, `faults`, `eventarc` or `cloud`."""
+        """Call a method of a part: `gke`, `fleet`, `projects`, `iam`, `faults`, `eventarc`, `logging`, `run`, `scheduler` or `cloud`."""
         return self._post("do", {"part": part, "method": method, "more": more, "arguments": arguments})
 
     def set(self, part: str, name: str, value: Any) -> None:
@@ -226,7 +227,7 @@ class LocalCloud:
         self.do("faults", "remove", id_=id_)
 
     def add_knob(self, effect: str, event: str = "*", **fields: Any) -> Json:
-        """Ask for something to happen to events (`eventarc.Knob`): lose, repeat, delay or hold; returns it with its id."""
+        """Ask for something to happen to events (`events.Knob`): lose, repeat, delay or hold; returns it with its id."""
         added: Json = self.do("cloud", "add_knob", effect=effect, event=event, **fields)
         return added
 
@@ -241,7 +242,7 @@ class LocalCloud:
 
     def emit_audit(self, entry: Json) -> None:
         """Send an audit entry, as if GKE had written it."""
-        self.do("eventarc", "audit", entry=entry)
+        self.do("cloud", "emit_audit", entry=entry)
 
     def emit_membership(self, kind: str, membership: Json) -> None:
         """Send a membership event: created, updated or deleted."""
@@ -264,6 +265,11 @@ class LocalCloud:
     def redeploy(self, name: str, settings: dict[str, str]) -> None:
         """Stop a function and start it with other settings, as a deployment does ('' takes a setting away)."""
         self.do("cloud", "redeploy", name=name, settings=settings)
+
+    def token_for_function(self, name: str, email: str) -> str:
+        """Return an identity token by which `email` calls a function, if it may."""
+        url = self.state()["functions"][name]["url"]
+        return str(self.do("cloud", "identity_token", email=email, audience=url))
 
     def log(self, function: str) -> str:
         """All that a function has logged."""

@@ -1,67 +1,65 @@
-"""What Terraform deploys: topics, push subscriptions with retry and dead letters, functions, triggers and log sinks."""
+"""What Terraform deploys: functions, topics, push subscriptions, triggers, log sinks, a schedule, and the grants for them."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import base64
+from typing import TYPE_CHECKING, Any
 
 from local.clusters import settled
 from local.functions import TARGETS, Function, offered
-from local.google.eventarc import Eventarc
-from local.google.metadata import identity_token
 from local.google.pubsub.model import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
+from local.google.run.front import Front
+from local.google.run.state import Build, Service
+from local.grants import BUILD, PUSH, TRIGGER, grant_accounts, grant_invokers, grant_topics
 from local.identities import service_account
-from local.names import FLEET, SOURCES, subscription, topic
+from local.names import FLEET, REGION, SOURCES, subscription, topic
 from local.processes import StartError
+from local.telemetry import entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
-    from local.config import Config
-    from local.google.pubsub.broker import Broker
-    from local.google.pubsub.sdk import Emulator
+    from local.apis import Apis
     from local.processes import Child
 
 STEPS = tuple(target.replace("_", "-") for target in TARGETS if target != "route_event")
 ENDS = ("cluster-onboarded", "cluster-offboarded", "dead-letters")
-ENTRIES = "audit-log-entries"
-# The names that Terraform gives the callers (infra/terraform/identities.tf).
-PUSH, TRIGGER = "fleet-registrar-push", "fleet-registrar-trigger"
+ENTRIES, DEAD_LETTERS, ROUTER, SWEEP = "audit-log-entries", "dead-letters", "route-event", "sweep"
+SINK = "fleet-registrar-clusters"
+SINK_FILTER = r"""log_id("cloudaudit.googleapis.com/activity")
+resource.type="gke_cluster"
+protoPayload.serviceName="container.googleapis.com"
+protoPayload.methodName=~"\.(CreateCluster|DeleteCluster|UpdateCluster|SetLabels)$"
+(operation.last=true OR NOT operation.id:* OR protoPayload.methodName=~"\.DeleteCluster$")
+"""
+METHODS = ("CreateCluster", "DeleteCluster", "UpdateCluster", "SetLabels")
+VERSIONS = ("v1", "v1beta1", "v1alpha1")
+MEMBERSHIP_LOCATIONS = ("global", REGION, "europe-west4", "us-central1", "us-east1", "asia-northeast1")
+# A function's variables that are this cloud's and no setting.
+_OURS = ("CLOUDSDK_", "PUBSUB_EMULATOR_HOST")
 
 
 class Deployment:
     """The functions, by name, and what wakes them.
 
-    `metadata` are the addresses of the metadata servers by name of an identity.
+    `settings` are the functions' and the endpoints that they use; `metadata` are the addresses of the metadata servers by
+    name of an identity.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        directory: Path,
-        pubsub: Broker | Emulator,
-        settings: Mapping[str, str],
-        metadata: Mapping[str, str],
-    ) -> None:
-        self.config = config
-        self.directory = directory
-        self.pubsub = pubsub
+    def __init__(self, apis: Apis, settings: Mapping[str, str], metadata: Mapping[str, str], namespace: str) -> None:
+        self.apis = apis
+        self.config = apis.config
         self.functions: dict[str, Function] = {}
-        self._create_functions(settings, metadata)
-        route_event = self.functions.get("route-event")
-        self.eventarc = Eventarc(
-            FLEET,
-            route_event.url if route_event else "",
-            SOURCES,
-            publish=lambda data, attributes: self.publish(ENTRIES, data, attributes),
-            oidc=lambda audience: identity_token(service_account(TRIGGER, FLEET), audience),
-            first_wait=config.retry_min,
-            longest_wait=config.retry_max,
-        )
+        self._settings = settings
+        self._namespace = namespace
+        self._fronts: list[Front] = []
+        self._create_functions(metadata)
+        apis.run.on_change = self._redeploy
+        apis.logging.sources.append(self._log_entries)
 
-    def _create_functions(self, settings: Mapping[str, str], metadata: Mapping[str, str]) -> None:
-        source = self.config.source
+    def _create_functions(self, metadata: Mapping[str, str]) -> None:
+        source, directory = self.config.source, self.apis.directory
         if not source.is_file():
             raise StartError(f"there is no {source} with the functions' entry points")
         wanted = self.config.targets
@@ -69,43 +67,137 @@ class Deployment:
             name = target.replace("_", "-")
             if name not in metadata:
                 raise StartError(f"infra/roles.json has no identity for {name}")
-            home = self.directory / "home" / name  # one each: gunicorn leaves a socket in it
+            home = directory / "home" / name  # one each: gunicorn leaves a socket in it
             home.mkdir(parents=True, exist_ok=True)
             variables = {
-                **settings,
+                **self._settings,
                 "GCE_METADATA_HOST": metadata[name],
                 "GCE_METADATA_IP": metadata[name],
                 "HOME": str(home),
-                "SSL_CERT_FILE": str(self.directory / "ca.pem"),
-                "REQUESTS_CA_BUNDLE": str(self.directory / "ca.pem"),
+                "SSL_CERT_FILE": str(directory / "ca.pem"),
+                "REQUESTS_CA_BUNDLE": str(directory / "ca.pem"),
             }
-            self.functions[name] = Function(target, source, self.directory / "log" / f"{name}.log", variables)
+            self.functions[name] = Function(target, source, directory / "log" / f"{name}.log", variables)
 
-    async def create_topics(self) -> None:
+    async def deploy(self) -> None:
+        """Create everything that Terraform creates, but the functions' processes."""
+        apis = self.apis
+        for name in self.functions:
+            await self._deploy_service(name)
+        await self._create_topics()
+        pushed = [ENTRIES if name == ROUTER else name for name in self.functions]
+        grant_accounts(apis.iam, self._namespace)
+        grant_topics(apis.iam, pushed, DEAD_LETTERS)
+        grant_invokers(apis.iam, apis.run.services.values(), ROUTER)
+        if apis.broker is None:  # the Cloud SDK's emulator pushes without a token
+            for service in apis.run.services.values():
+                apis.iam.bind(service.name, "roles/run.invoker", "allUsers")
+        if ROUTER in self.functions:
+            self._create_triggers()
+            for project in SOURCES:
+                if project != FLEET or self.config.fleet_sink:
+                    self.add_source(project)
+        if SWEEP in self.functions:
+            apis.scheduler.create(
+                {
+                    "name": f"projects/{FLEET}/locations/{REGION}/jobs/{SWEEP}",
+                    "description": "Compares clusters, fleet and Argo CD's list",
+                    "schedule": "*/15 * * * *",
+                    "pubsubTarget": {"topicName": topic(SWEEP), "data": base64.b64encode(b"{}").decode()},
+                }
+            )
+
+    async def _deploy_service(self, name: str) -> None:
+        apis, function, one_at_a_time = self.apis, self.functions[name], name == SWEEP
+        full = f"projects/{FLEET}/locations/{REGION}/services/{name}"
+        front = Front(apis.run, apis.iam, full, lambda: function.url if function.pid else "")
+        self._fronts.append(front)
+        listener = await apis.serve(f"function {name}", front)
+        bucket = f"{FLEET}-fleet-registrar-bundles"
+        account = f"projects/{FLEET}/serviceAccounts/{service_account(BUILD, FLEET)}"
+        build = Build("python313", function.target, bucket, "functions-local.zip", account=account)
+        service = Service(
+            full,
+            listener.url,
+            service_account(name, FLEET),
+            {key: value for key, value in self._settings.items() if value and not key.startswith(_OURS)},
+            build,
+            memory="1Gi" if one_at_a_time else "512Mi",
+            timeout=50,  # below the subscriptions' ack deadline, which is shorter here
+            max_instances=1 if one_at_a_time else 20,
+            concurrency=1 if one_at_a_time else 4,
+            ingress="ALLOW_INTERNAL_ONLY",
+            description="Fleet Registrar",
+        )
+        apis.run.deploy(service)
+
+    def _create_triggers(self) -> None:
+        audit = {
+            f"audit-{method}-{version}".lower(): f"google.container.{version}.ClusterManager.{method}"
+            for method in METHODS
+            for version in VERSIONS
+        }
+        for name, method in audit.items():
+            filters = {"type": "google.cloud.audit.log.v1.written", "serviceName": "container.googleapis.com"}
+            self._create_trigger("global", name, filters | {"methodName": method})
+        for kind in ("created", "updated", "deleted"):
+            for location in MEMBERSHIP_LOCATIONS:
+                type_ = f"google.cloud.gkehub.membership.v1.{kind}"
+                self._create_trigger(location, f"membership-{kind}-{location}", {"type": type_})
+
+    def _create_trigger(self, location: str, name: str, filters: Mapping[str, str]) -> None:
+        self.apis.eventarc.create_trigger(
+            f"projects/{FLEET}/locations/{location}/triggers/{name}",
+            {
+                "eventFilters": [{"attribute": key, "value": value} for key, value in filters.items()],
+                "serviceAccount": service_account(TRIGGER, FLEET),
+                "destination": {"cloudRun": {"service": ROUTER, "region": REGION}},
+                "eventDataContentType": "application/json",
+            },
+        )
+
+    def add_source(self, project: str) -> None:
+        """Give a source project its log sink, which may publish to the topic of log entries."""
+        destination = f"pubsub.googleapis.com/{topic(ENTRIES)}"
+        sink = {"name": SINK, "destination": destination, "filter": SINK_FILTER}
+        made = self.apis.logging.create_sink(project, sink)
+        self.apis.iam.bind(topic(ENTRIES), "roles/pubsub.publisher", made["writerIdentity"])
+
+    async def _create_topics(self) -> None:
         """Topics and subscriptions, by the same few calls for the embedded broker and for the Cloud SDK's emulator."""
         for name in (ENTRIES, *STEPS, *ENDS):
-            await settled(self.pubsub.create_topic(topic(name)))
+            await settled(self.apis.pubsub.create_topic(topic(name)))
         for end in ENDS:
             await settled(
-                self.pubsub.create_subscription(
+                self.apis.pubsub.create_subscription(
                     Subscription(subscription(end), topic(end), ack_deadline=60, expires_after=0)
                 )
             )
-        for name, function in self.functions.items():
-            source = ENTRIES if name == "route-event" else name
+        for name in self.functions:
+            source = ENTRIES if name == ROUTER else name
+            url = self.url(name)
             await settled(
-                self.pubsub.create_subscription(
+                self.apis.pubsub.create_subscription(
                     Subscription(
                         subscription(source),
                         topic(source),
-                        push=PushConfig(function.url, service_account(PUSH, FLEET)),
+                        push=PushConfig(url, service_account(PUSH, FLEET), url),
                         ack_deadline=60,
                         retry=RetryPolicy(self.config.retry_min, self.config.retry_max),
-                        dead_letter=DeadLetterPolicy(topic("dead-letters"), self.config.attempts),
+                        dead_letter=DeadLetterPolicy(topic(DEAD_LETTERS), self.config.attempts),
                         expires_after=0,
                     )
                 )
             )
+
+    def _log_entries(self) -> Iterator[dict[str, Any]]:
+        for service in self.apis.run.services.values():
+            if service.short in self.functions:
+                yield from entries(service, self.functions[service.short].log)
+
+    def url(self, name: str) -> str:
+        """Where a function answers those that may call it."""
+        return self.apis.run.services[f"projects/{FLEET}/locations/{REGION}/services/{name}"].url
 
     async def start(self, on_death: Callable[[Child, int], None]) -> None:
         """Start all functions."""
@@ -118,16 +210,34 @@ class Deployment:
         await asyncio.gather(*(function.stop() for function in self.functions.values()))
         for function in self.functions.values():
             function.close()
+        for front in self._fronts:
+            await front.close()
 
     async def start_function(self, name: str) -> None:
         """Start a function that was stopped or killed, on its old port."""
         await self.functions[name].start(self.config.source.parent)
 
+    async def redeploy(self, name: str, settings: Mapping[str, str]) -> None:
+        """Stop a function and start it with some settings changed; what is on its way waits for it."""
+        service = self.apis.run.service(f"projects/{FLEET}/locations/{REGION}/services/{name}")
+        changed = {key: value for key, value in {**service.environment, **settings}.items() if value}
+        await self.apis.run.change(service.name, environment=changed)
+
+    async def _redeploy(self, service: Service) -> None:
+        """Start a function again with the settings that its service has now."""
+        function = self.functions[service.short]
+        await function.stop()
+        known = {key for key in self._settings if not key.startswith(_OURS)} | function.deployed
+        kept = {key: value for key, value in function.variables.items() if key not in known}
+        function.variables = {**kept, **service.environment}
+        function.deployed = set(service.environment)
+        await self.start_function(service.short)
+
     async def publish(self, name: str, data: bytes, attributes: dict[str, str]) -> None:
         """Publish to one of our topics."""
-        await settled(self.pubsub.publish(topic(name), data, attributes))
+        await self.apis.publish(topic(name), data, attributes)
 
     def queues(self) -> dict[str, dict[str, int]]:
         """What the subscriptions hold, by short name; nothing is known of the Cloud SDK's emulator."""
-        figures = self.pubsub.snapshot() if hasattr(self.pubsub, "snapshot") else {}
+        figures = self.apis.broker.snapshot() if self.apis.broker is not None else {}
         return {name.rpartition("/")[2]: figure for name, figure in figures.items()}

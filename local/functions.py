@@ -53,6 +53,7 @@ class Function(Child):
         super().__init__(target.replace("_", "-"), log)
         self.target = target
         self.variables = dict(environment)
+        self.deployed: set[str] = set()  # names of variables that a later deployment gave it
         self._source = source
 
     def command(self) -> list[str]:

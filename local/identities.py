@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from local.google.iam import Iam
+from local.google.iam.state import Iam, member
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 ROLES = Path(__file__).parent.parent / "infra" / "roles.json"
 
@@ -21,23 +24,29 @@ def service_account(name: str, project: str) -> str:
     return f"{account_id(name)}@{project}.iam.gserviceaccount.com"
 
 
-def unique_id(email: str) -> str:
-    """Return the unique id of a service account: 21 digits, here derived from its e-mail."""
-    return f"1{int(hashlib.sha256(email.encode()).hexdigest(), 16) % 10**20:020}"
-
-
 def shipped_roles() -> dict[str, dict[str, list[str]]]:
     """Read `infra/roles.json`: identity → {`publish`, `fleet`, `source`, `secrets`} → names."""
     roles: dict[str, dict[str, list[str]]] = json.loads(ROLES.read_text())
     return roles
 
 
-def with_shipped_roles(fleet_project: str, source_projects: list[str]) -> Iam:
-    """Return an IAM in which each identity has exactly the permissions of `infra/roles.json`."""
+def with_shipped_roles(fleet_project: str, source_projects: Collection[str]) -> Iam:
+    """Return an IAM in which each identity has exactly the permissions of `infra/roles.json`.
+
+    Custom roles are named as Terraform names them: `fleet_registrar.<identity>` and `fleet_registrar.<identity>.source`.
+    """
     iam = Iam()
     for name, role in shipped_roles().items():
         email = service_account(name, fleet_project)
-        iam.grant(email, fleet_project, *role["fleet"])
-        for project in source_projects:
-            iam.grant(email, project, *role["source"])
+        iam.create_account(email, f"Fleet Registrar: {name}")
+        id_ = f"fleet_registrar.{name.replace('-', '_')}"
+        scopes = [
+            (fleet_project, "fleet", id_),
+            *((project, "source", f"{id_}.source") for project in source_projects),
+        ]
+        for project, scope, role_id in scopes:
+            if role[scope]:
+                full = f"projects/{project}/roles/{role_id}"
+                iam.define_role(full, set(role[scope]), f"Fleet Registrar: {name}, {scope}")
+                iam.bind(f"projects/{project}", full, member(email))
     return iam

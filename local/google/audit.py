@@ -146,3 +146,19 @@ def event_data(entry: Json) -> Json:
     for part in (payload, payload.get("request", {}), payload.get("response", {})):
         part.pop("@type", None)
     return data
+
+
+def event_name(entry: Json) -> str:
+    """Return an entry's name in short: `CreateCluster.finished projects/P/locations/L/clusters/C`."""
+    payload, labels = entry["protoPayload"], entry.get("resource", {}).get("labels", {})
+    cluster = payload["resourceName"]
+    if {"project_id", "location", "cluster_name"} <= labels.keys():
+        cluster = f"projects/{labels['project_id']}/locations/{labels['location']}/clusters/{labels['cluster_name']}"
+    operation = entry.get("operation") or {}
+    if operation.get("last"):
+        phase = "finished"
+    elif operation.get("first"):
+        phase = "started"
+    else:
+        phase = "refused" if payload.get("status", {}).get("code") else "done"
+    return f"{payload['methodName'].rpartition('.')[2]}.{phase} {cluster}"

@@ -1,123 +1,100 @@
-"""Eventarc and the log sinks: what carries an event from Google's APIs to the functions.
+"""Eventarc: triggers, and the events that they bring to services.
 
-Audit entries of the fleet's own project, and membership events, go to one URL as CloudEvents in binary mode, at least
-once, with back-off, and are dropped after 24 hours (https://cloud.google.com/eventarc/docs/retry-events). Entries of the
-other source projects go by their log sink to a Pub/Sub topic; those of any other project go nowhere. A person or a test
-may have events lost, repeated, delayed, or held and let go in another order. Left out: the minutes it takes until a
-trigger is active, and triggers per region.
+Events go as CloudEvents in binary mode, at least once, with back-off, and are dropped after 24 hours
+(https://cloud.google.com/eventarc/docs/retry-events). Left out: channels, the transport topics as resources, destinations
+but Cloud Run, path patterns, the minutes until a trigger is active, and the right to receive events.
 """
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import random
 import time
-from collections import deque
-from dataclasses import dataclass, field
+import uuid
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import aiohttp
 
-from local.google.audit import event_data
-from local.google.rules import Rule, Rules
-from local.google.tasks import Tasks
+from local.google.audit import event_data, event_name
+from local.google.events import Event, Events, LostError, NotTakenError
+from local.google.wire import GoogleError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Callable
+
+Json = dict[str, Any]
 
 AUDIT = "google.cloud.audit.log.v1.written"
 MEMBERSHIP = "google.cloud.gkehub.membership.v1."
-# A trigger takes one exact method (there is no wildcard), and a sink's filter names them: nothing else is ever sent.
-METHODS = ("CreateCluster", "DeleteCluster", "UpdateCluster", "SetLabels")
-EFFECTS = ("lose", "repeat", "delay", "hold")
-DAY = 24 * 3600.0
+SCHEMA = "https://googleapis.github.io/google-cloudevents/jsonschema/google/events/cloud/"
 
 
-@dataclass
-class Knob(Rule):
-    """One thing to happen to events. `event` is a shell pattern, matched with an event's name.
+class Eventarc(Events):
+    """All triggers by full name, and the events on their way.
 
-    Names are like `CreateCluster.finished projects/P/locations/L/clusters/C` (or `.started`, `.refused`, `.done` for what
-    has no operation) and `membership.created projects/F/locations/L/memberships/M`. `repeat` sends an event `copies` times
-    in all, `delay` waits `seconds`, `hold` keeps it until it is released.
+    `url(service, region, project)` returns where a Cloud Run service answers, or refuses; `oidc(account, audience)`
+    returns the token that a call carries.
     """
 
-    effect: str
-    event: str = "*"
-    copies: int = 5
-    seconds: float = 5.0
+    def __init__(
+        self,
+        url: Callable[[str, str, str], str],
+        oidc: Callable[[str, str], str],
+        **more: Any,
+    ) -> None:
+        super().__init__(**more)
+        self.triggers: dict[str, Json] = {}
+        self._url = url
+        self._oidc = oidc
+        self._ids = itertools.count(1)
+        self._session: aiohttp.ClientSession | None = None
 
-    def __post_init__(self) -> None:
-        if self.effect not in EFFECTS:
-            raise ValueError(f"effect {self.effect!r} is none of {', '.join(EFFECTS)}")
+    # Triggers
 
+    def create_trigger(self, name: str, trigger: Json) -> Json:
+        """Create a trigger (full name)."""
+        if name in self.triggers:
+            raise GoogleError(409, f"Resource '{name}' already exists")
+        filters = {one.get("attribute"): one.get("value") for one in trigger.get("eventFilters", [])}
+        if "type" not in filters:
+            raise GoogleError(400, "event_filters must name the attribute 'type'.")
+        if filters["type"] == AUDIT and not {"serviceName", "methodName"} <= filters.keys():
+            raise GoogleError(400, "A trigger for audit entries needs serviceName and methodName.")
+        if not trigger.get("destination", {}).get("cloudRun", {}).get("service"):
+            raise GoogleError(501, "Only destinations on Cloud Run are made here.")
+        now = _now()
+        made = trigger | {"name": name, "uid": str(uuid.uuid4()), "createTime": now, "updateTime": now}
+        made["etag"] = f'"{uuid.uuid4()}"'
+        self.triggers[name] = made
+        return made
 
-@dataclass
-class Event:
-    """One event on its way, and what became of it: waiting, held, delivered, published, lost or dropped."""
+    def trigger(self, name: str) -> Json:
+        """Return a trigger as it is, not a copy; 404 if it is not there."""
+        if name not in self.triggers:
+            raise GoogleError(404, f"Resource '{name}' was not found")
+        return self.triggers[name]
 
-    name: str
-    at: float
-    headers: dict[str, str]
-    body: bytes
-    sink: bool
-    state: str = "waiting"
-    attempts: int = 0
-    answer: str = ""
+    def update_trigger(self, name: str, trigger: Json, paths: list[str]) -> Json:
+        """Replace fields of a trigger."""
+        before = self.trigger(name)
+        for path in paths:
+            key = path.partition(".")[0]
+            if key not in ("serviceAccount", "destination", "labels", "eventFilters"):
+                raise GoogleError(400, f"Field {path} of a trigger cannot be changed.")
+            before[key] = trigger[key]
+        before.update(updateTime=_now(), etag=f'"{uuid.uuid4()}"')
+        return before
 
-    def as_json(self) -> dict[str, Any]:
-        """What a person wants to see of it."""
-        return {key: getattr(self, key) for key in ("name", "at", "sink", "state", "attempts", "answer")}
+    # Events
 
-
-@dataclass
-class Eventarc:
-    """Takes events in (`audit`, `membership`), sends them on its own, and keeps what became of the last 100,000.
-
-    `sources` are the projects with a log sink; `publish` puts an entry on the sinks' topic; `oidc` makes the token that a
-    push carries for an audience. `first_wait` and `longest_wait` bound the back-off, `kept` is how long an event lives.
-    """
-
-    project: str
-    url: str
-    sources: Collection[str]
-    publish: Callable[[bytes, dict[str, str]], Awaitable[None]]
-    oidc: Callable[[str], str]
-    first_wait: float = 1.0
-    longest_wait: float = 60.0
-    kept: float = DAY
-    knobs: Rules[Knob] = field(default_factory=lambda: Rules("e"))
-    log: deque[Event] = field(default_factory=lambda: deque(maxlen=100_000))
-    _held: list[Event] = field(default_factory=list)
-    _tasks: Tasks = field(default_factory=Tasks)
-    _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    _session: aiohttp.ClientSession | None = None
-
-    def audit(self, entry: dict[str, Any]) -> None:
-        """Take an audit entry in, and send it if a trigger or a sink is there for it."""
-        payload = entry["protoPayload"]
-        log_name, method, resource = entry["logName"], payload["methodName"], payload["resourceName"]
-        project = log_name.split("/")[1]
-        # Eventarc's triggers see their own project only; other projects have a log sink, if they are taken in.
-        if method.rpartition(".")[2] not in METHODS or project not in {self.project, *self.sources}:
-            return
-        labels = entry.get("resource", {}).get("labels", {})
-        cluster = resource
-        if {"project_id", "location", "cluster_name"} <= labels.keys():
-            cluster = (
-                f"projects/{labels['project_id']}/locations/{labels['location']}/clusters/{labels['cluster_name']}"
-            )
-        name = f"{method.rpartition('.')[2]}.{_phase(entry)} {cluster}"
-        timestamp = entry.get("timestamp") or _now()
-        if project != self.project:
-            attributes = {"logging.googleapis.com/timestamp": timestamp}
-            self._take(Event(name, time.time(), attributes, json.dumps(entry).encode(), sink=True))
-            return
+    def audit(self, entry: Json) -> None:
+        """Take an audit entry, and bring it to the triggers of its project that match."""
+        payload, log_name = entry["protoPayload"], entry["logName"]
+        method, resource, project = payload["methodName"], payload["resourceName"], log_name.split("/")[1]
+        attributes = {"type": AUDIT, "serviceName": payload["serviceName"], "methodName": method}
         headers = {
             "ce-id": f"{log_name}{entry.get('insertId', next(self._ids))}",
             "ce-type": AUDIT,
@@ -126,141 +103,75 @@ class Eventarc:
             "ce-servicename": payload["serviceName"],
             "ce-methodname": method,
             "ce-resourcename": resource,
-            "ce-recordedtime": timestamp,
-            "ce-dataschema": "https://googleapis.github.io/google-cloudevents/jsonschema/google/events/cloud/audit/v1/LogEntryData.json",
+            "ce-recordedtime": entry.get("timestamp") or _now(),
+            "ce-dataschema": f"{SCHEMA}audit/v1/LogEntryData.json",
         }
-        self._take(Event(name, time.time(), headers, json.dumps(event_data(entry)).encode(), sink=False))
+        # Entries of all locations arrive in `global`; a trigger in a region sees its own.
+        locations = {"global", *payload.get("resourceLocation", {}).get("currentLocations", [])}
+        body = json.dumps(event_data(entry)).encode()
+        for trigger in self._matching(project, locations, attributes | {"resourceName": resource}):
+            self._bring(event_name(entry), trigger, headers, body)
 
-    def membership(self, kind: str, membership: dict[str, Any]) -> None:
-        """Take a membership event in: `created`, `updated` or `deleted`, the last without a payload (google-cloudevents)."""
+    def membership(self, kind: str, membership: Json) -> None:
+        """Take a membership event: `created`, `updated` or `deleted`, the last without a payload (google-cloudevents)."""
         full = membership["name"]
         parent, _, short = full.partition("/memberships/")
+        _, project, _, location = parent.split("/")
         headers = {
             "ce-id": f"{short}-{next(self._ids)}-{random.getrandbits(64):016x}",
             "ce-type": MEMBERSHIP + kind,
             "ce-source": f"//gkehub.googleapis.com/{parent}",
             "ce-subject": f"memberships/{short}",
             "ce-membership": short,
-            "ce-dataschema": "https://googleapis.github.io/google-cloudevents/jsonschema/google/events/cloud/gkehub/v1/MembershipEventData.json",
+            "ce-dataschema": f"{SCHEMA}gkehub/v1/MembershipEventData.json",
         }
         body = json.dumps({} if kind == "deleted" else {"payload": membership}).encode()
-        self._take(Event(f"membership.{kind} {full}", time.time(), headers, body, sink=False))
+        attributes = {"type": MEMBERSHIP + kind, "membership": short}
+        for trigger in self._matching(project, {location}, attributes):
+            self._bring(f"membership.{kind} {full}", trigger, headers, body)
 
-    def add(self, knob: Knob) -> Knob:
-        """Take a knob in and give it an id."""
-        return self.knobs.add(knob)
+    def _matching(self, project: str, locations: set[str], attributes: dict[str, str]) -> list[str]:
+        """Return the triggers of a project, in one of the locations, whose filters match."""
+        found = []
+        for full, trigger in self.triggers.items():
+            _, owner, _, location, *_ = full.split("/")
+            filters = {one["attribute"]: one["value"] for one in trigger["eventFilters"]}
+            if owner == project and location in locations and filters.items() <= attributes.items():
+                found.append(full)
+        return found
 
-    def remove(self, id_: str | None = None) -> None:
-        """Remove one knob, or all of them. What is held stays so until it is released."""
-        self.knobs.remove(id_)
-
-    def release(self, order: list[int] | None = None) -> list[str]:
-        """Let held events go, one after the other was answered; `order` lists places among those held (default: as they came).
-
-        What `order` leaves out stays held.
-        """
-        places = list(range(len(self._held))) if order is None else order
-        going = [self._held[place] for place in places]
-        self._held = [event for place, event in enumerate(self._held) if place not in places]
-
-        async def one_by_one() -> None:
-            for event in going:
-                await self._send(event)
-
-        for event in going:
-            event.state = "waiting"
-        self._tasks.start(one_by_one())
-        return [event.name for event in going]
-
-    def held(self) -> list[str]:
-        """The names of the events that are held, in the order in which they came."""
-        return [event.name for event in self._held]
-
-    def waiting(self) -> int:
-        """How many events are still to be delivered (those held do not count)."""
-        return sum(event.state == "waiting" for event in self.log)
-
-    def as_json(self) -> dict[str, Any]:
-        """The knobs, the held events and the last hundred events."""
-        return {
-            "knobs": self.knobs.as_json(),
-            "held": self.held(),
-            "waiting": self.waiting(),
-            "log": [event.as_json() for event in list(self.log)[-100:]],
-        }
-
-    def since(self, at: float = 0.0) -> list[dict[str, Any]]:
-        """The events that came at `at` (seconds since the epoch) or later."""
-        return [event.as_json() for event in self.log if event.at >= at]
+    def _bring(self, name: str, trigger: str, headers: dict[str, str], body: bytes) -> None:
+        at = time.time()
+        self.take(Event(name, at, lambda: self._post(trigger, at, headers, body)))
 
     async def close(self) -> None:
         """Stop: what was not delivered is forgotten, like everything else here."""
-        await self._tasks.close()
+        await super().close()
         if self._session is not None:
             await self._session.close()
 
-    def _take(self, event: Event) -> None:
-        self.log.append(event)
-        knob = self.knobs.acting(lambda knob: fnmatchcase(event.name, knob.event))
-        if knob is None:
-            self._tasks.start(self._send(event))
-        elif knob.effect == "lose":
-            event.state = "lost"
-        elif knob.effect == "hold":
-            event.state = "held"
-            self._held.append(event)
-        elif knob.effect == "delay":
-            self._tasks.start(self._send(event, after=knob.seconds))
-        else:
-            for _ in range(knob.copies):
-                self._tasks.start(self._send(event))
-
-    async def _send(self, event: Event, after: float = 0.0) -> None:
-        await asyncio.sleep(after)
-        wait, until = self.first_wait, time.monotonic() + self.kept
-        while True:
-            event.attempts += 1
-            try:
-                if event.sink:
-                    await self.publish(event.body, event.headers)
-                    event.state = "published"
-                    return
-                status = await self._post(event)
-                event.answer = str(status)
-                if 200 <= status < 300:
-                    event.state = "delivered"
-                    return
-            except Exception as error:  # any failure is one to try again after; the log keeps the last
-                event.answer = f"{type(error).__name__}: {error}"
-            if time.monotonic() + wait > until:
-                event.state = "dropped"
-                return
-            await asyncio.sleep(wait * random.uniform(0.8, 1.2))
-            wait = min(wait * 2, self.longest_wait)
-
-    async def _post(self, event: Event) -> int:
+    async def _post(self, full: str, at: float, headers: dict[str, str], body: bytes) -> str:
+        trigger = self.triggers.get(full)
+        if trigger is None:
+            raise LostError("the trigger was deleted")
+        cloud_run = trigger["destination"]["cloudRun"]
+        url = self._url(cloud_run["service"], cloud_run.get("region", ""), full.split("/")[1])
         if self._session is None:
             self._session = aiohttp.ClientSession(trust_env=False, timeout=aiohttp.ClientTimeout(total=600))
-        headers = {
+        account = trigger.get("serviceAccount", "")
+        sent = {
             "ce-specversion": "1.0",
-            "ce-time": datetime.fromtimestamp(event.at, UTC).isoformat(),
-            "content-type": "application/json",
-            "authorization": f"Bearer {self.oidc(self.url)}",
-            **event.headers,
+            "ce-time": datetime.fromtimestamp(at, UTC).isoformat(),
+            "content-type": trigger.get("eventDataContentType", "application/json"),
+            **({"authorization": f"Bearer {self._oidc(account, url)}"} if account else {}),
+            **headers,
         }
-        async with self._session.post(self.url, data=event.body, headers=headers) as answer:
+        async with self._session.post(f"{url}{cloud_run.get('path', '')}", data=body, headers=sent) as answer:
             await answer.read()
-            return answer.status
-
-
-def _phase(entry: dict[str, Any]) -> str:
-    operation = entry.get("operation") or {}
-    if operation.get("last"):
-        return "finished"
-    if operation.get("first"):
-        return "started"
-    return "refused" if entry["protoPayload"].get("status", {}).get("code") else "done"
+            if not 200 <= answer.status < 300:
+                raise NotTakenError(str(answer.status))
+            return str(answer.status)
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat()
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")

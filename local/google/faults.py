@@ -18,7 +18,7 @@ from local.google.wire import google_error
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from local.google.iam import Iam
+    from local.google.iam.state import Iam
 
 EFFECTS = ("status", "slow", "timeout", "drop")
 

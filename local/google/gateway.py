@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from local.google.iam import Iam
+    from local.google.iam.state import Iam
 
 AGENT = "system:serviceaccount:gke-connect:connect-agent-sa"
 AGENT_GROUPS = ["system:serviceaccounts", "system:serviceaccounts:gke-connect", "system:authenticated"]

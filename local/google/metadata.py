@@ -7,9 +7,6 @@ out instance attributes, waiting for changes, and scopes: a token carries what I
 
 from __future__ import annotations
 
-import base64
-import json
-import secrets
 import time
 from typing import TYPE_CHECKING
 
@@ -21,32 +18,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from local.google.iam import Iam
+    from local.google.iam.state import Iam
 
 FLAVOR = {"Metadata-Flavor": "Google"}
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform", "https://www.googleapis.com/auth/userinfo.email"]
 RENEWED_BEFORE = 300  # the real server hands out the same token until five minutes before its end
-
-
-def identity_token(email: str, audience: str, lifetime: int = 3600) -> str:
-    """Return a token of the shape of Google's OIDC tokens. Nothing here checks signatures, so it has none to speak of."""
-    now = int(time.time())
-    claims = {
-        "aud": audience,
-        "azp": email,
-        "email": email,
-        "email_verified": True,
-        "exp": now + lifetime,
-        "iat": now,
-        "iss": "https://accounts.google.com",
-        "sub": email,
-    }
-    parts = [
-        json.dumps({"alg": "RS256", "kid": "local", "typ": "JWT"}).encode(),
-        json.dumps(claims).encode(),
-        secrets.token_bytes(32),
-    ]
-    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
 
 
 def metadata_app(iam: Iam, email: str, project: str, number: int, *, region: str, lifetime: int = 3600) -> ASGIApp:
@@ -93,7 +69,7 @@ def metadata_app(iam: Iam, email: str, project: str, number: int, *, region: str
                 audience = request.query_params.get("audience")
                 if not audience:
                     return PlainTextResponse("non-empty audience parameter required", 400, headers=FLAVOR)
-                return _text(identity_token(email, audience, lifetime))
+                return _text(iam.tokens.new_identity_token(email, audience, lifetime))
             case _:
                 return _text(None)
 

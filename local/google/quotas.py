@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from local.google.faults import Calls
-    from local.google.iam import Iam
+    from local.google.iam.state import Iam
     from local.google.platform import Projects
 
 Json = dict[str, Any]

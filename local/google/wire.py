@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.routing import BaseRoute
-
-    from local.google.iam import Iam
 
 # https://cloud.google.com/apis/design/errors: canonical codes by HTTP status (400 and 409 have more than one).
 STATUS = {
@@ -76,7 +74,13 @@ def google_api(routes: Sequence[BaseRoute]) -> Starlette:
     return Starlette(routes=list(routes), exception_handlers={GoogleError: refused, 404: unknown, 405: unknown})
 
 
-def require(request: Request, iam: Iam, permission: str, project: str) -> str:
+class Allows(Protocol):
+    """Whoever knows what identities may do: IAM."""
+
+    def allows(self, email: str | None, permission: str, project: str) -> bool: ...
+
+
+def require(request: Request, iam: Allows, permission: str, project: str) -> str:
     """Return who is calling, or refuse with 401 or 403 as Google does. `project` is an id."""
     caller: str | None = request.scope.get("identity")
     if caller is None:

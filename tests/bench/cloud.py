@@ -32,7 +32,8 @@ def cloud(directory: Path) -> Iterator[Chain]:
     with running(directory, *at_once, "--setting", f"SOURCE_PROJECTS={sources}") as chain:
         numbers = {FLEET: 100000000001, APPS: 100000000002}
         chain.set("projects", "numbers", numbers | {team: 100000000100 + n for n, team in enumerate(TEAMS)})
-        chain.set("eventarc", "sources", [FLEET, APPS, *TEAMS])
+        for team in TEAMS:
+            chain.do("cloud", "add_source", project=team)
         for name, role in json.loads((ROOT / "infra" / "roles.json").read_text()).items():
             for team in TEAMS:
                 chain.do("iam", "grant", email(name), team, *role["source"])

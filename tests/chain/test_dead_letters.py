@@ -187,7 +187,10 @@ def test_request_of_a_sweep_is_not_dead_lettered(cloud: Chain, topic: str) -> No
 def sent(cloud: Chain, body: bytes, headers: dict[str, str]) -> int:
     """Send something to route-event as Eventarc would; return the HTTP status."""
     url = cloud.state()["functions"]["route-event"]["url"]
-    request = urllib.request.Request(url, data=body, headers=headers, method="POST")
+    token = cloud.token_for_function("route-event", f"fleet-registrar-trigger@{FLEET}.iam.gserviceaccount.com")
+    request = urllib.request.Request(
+        url, data=body, headers={**headers, "Authorization": f"Bearer {token}"}, method="POST"
+    )
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
             return int(answer.status)

@@ -28,7 +28,7 @@ from local.google.fleet.state import Fleet
 from local.google.gke.api import gke_app
 from local.google.gke.names import full_name
 from local.google.gke.state import Gke
-from local.google.iam import Iam
+from local.google.iam.state import Iam
 from local.google.platform import Projects, platform_app
 from local.google.wire import google_api
 

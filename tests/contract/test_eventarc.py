@@ -1,4 +1,4 @@
-"""Eventarc and the log sinks, delivering to a function that functions-framework serves."""
+"""Eventarc, delivering to a function that functions-framework serves."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from google.events.cloud.gkehub_v1 import MembershipEventData
 
 from local.functions import Function, offered
 from local.google.audit import AuditedCall, node_pool_entries
-from local.google.eventarc import Eventarc, Knob
-from local.google.metadata import identity_token
+from local.google.eventarc import Eventarc
+from local.google.events import Knob
+from local.google.iam.tokens import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,23 +49,30 @@ def _entry(name: str = "blue", project: str = "demo-fleet", *, method: str = "Cr
 
 
 class Stage:
-    """A function, an Eventarc that knows its URL, and what reached either the function or the sinks' topic."""
+    """A function, and an Eventarc with triggers in demo-fleet that bring events to it."""
 
     def __init__(self, directory: Path, function: Function, **changes: Any) -> None:
         self.directory = directory
         self.function = function
-        self.published: list[tuple[dict[str, Any], dict[str, str]]] = []
         self.eventarc = Eventarc(
-            "demo-fleet",
-            function.url,
-            ["demo-fleet", "demo-apps"],
-            publish=self._publish,
-            oidc=lambda audience: identity_token("eventarc@demo-fleet.iam.gserviceaccount.com", audience),
+            lambda _service, _region, _project: function.url,
+            Tokens().new_identity_token,
             **{"first_wait": 0.02, "longest_wait": 0.1, **changes},
         )
+        audit = {"type": "google.cloud.audit.log.v1.written", "serviceName": "container.googleapis.com"}
+        self.trigger("global", "create", audit | {"methodName": "google.container.v1.ClusterManager.CreateCluster"})
+        for kind in ("created", "updated", "deleted"):
+            self.trigger("europe-west1", kind, {"type": f"google.cloud.gkehub.membership.v1.{kind}"})
 
-    async def _publish(self, data: bytes, attributes: dict[str, str]) -> None:
-        self.published.append((json.loads(data), attributes))
+    def trigger(self, location: str, name: str, filters: dict[str, str]) -> None:
+        self.eventarc.create_trigger(
+            f"projects/demo-fleet/locations/{location}/triggers/{name}",
+            {
+                "eventFilters": [{"attribute": key, "value": value} for key, value in filters.items()],
+                "serviceAccount": "trigger@demo-fleet.iam.gserviceaccount.com",
+                "destination": {"cloudRun": {"service": "route-event", "region": "europe-west1"}},
+            },
+        )
 
     def seen(self) -> list[dict[str, Any]]:
         log = self.directory / "seen"
@@ -135,18 +143,34 @@ def test_a_membership_event_has_its_body_unless_it_was_deleted(tmp_path: Path, k
     assert data.payload.name == ("" if kind == "deleted" else MEMBERSHIP["name"])
 
 
-def test_other_projects_come_by_their_sink_and_only_if_they_have_one(tmp_path: Path) -> None:
+def test_a_trigger_sees_its_own_project_alone(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         stage.eventarc.audit(_entry("far", "demo-apps"))
-        stage.eventarc.audit(_entry("foreign", "demo-other"))
+        stage.eventarc.audit(_entry())
         await stage.quiet()
 
-    stage = _play(tmp_path, scene)
-    assert stage.seen() == []
-    ((entry, attributes),) = stage.published
-    assert entry["resource"]["labels"]["cluster_name"] == "far"
-    assert entry["protoPayload"]["@type"] == "type.googleapis.com/google.cloud.audit.AuditLog"
-    assert attributes == {"logging.googleapis.com/timestamp": entry["timestamp"]}
+    assert _play(tmp_path, scene).names() == ["blue"]
+
+
+def test_a_trigger_sees_memberships_of_its_own_location_alone(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        far = MEMBERSHIP | {"name": "projects/demo-fleet/locations/us-east1/memberships/far"}
+        stage.eventarc.membership("created", far)
+        stage.eventarc.membership("created", MEMBERSHIP)
+        await stage.quiet()
+
+    assert [event["attributes"]["membership"] for event in _play(tmp_path, scene).seen()] == ["edge"]
+
+
+def test_a_deleted_trigger_brings_nothing_more(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.eventarc.audit(_entry())
+        await stage.quiet()
+        del stage.eventarc.triggers["projects/demo-fleet/locations/global/triggers/create"]
+        stage.eventarc.audit(_entry("later"))
+        await stage.quiet()
+
+    assert _play(tmp_path, scene).names() == ["blue"]
 
 
 def test_methods_without_a_trigger_are_not_sent(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.google.iam import Iam
+from local.google.iam.state import Iam
 from local.google.metadata import metadata_app
 from local.listener import Listener
 

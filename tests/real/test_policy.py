@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from local.identities import unique_id
+from local.google.iam.state import unique_id
 from tests.chain.running import (
     ARGOCD,
     BINDINGS,

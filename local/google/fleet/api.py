@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from local.google.fleet.state import Fleet
-    from local.google.iam import Iam
+    from local.google.iam.state import Iam
 
 
 def fleet_app(fleet: Fleet, iam: Iam) -> Starlette:

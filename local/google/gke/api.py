@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from local.google.audit import AuditedCall
     from local.google.gke.state import Authorize, Gke
-    from local.google.iam import Iam
+    from local.google.iam.state import Iam
 
 
 def gke_app(gke: Gke, iam: Iam) -> Starlette:

@@ -34,12 +34,18 @@ class _Topic:
 class Broker:
     """All topics and subscriptions. Names are full: `projects/P/topics/T`, `projects/P/subscriptions/S`.
 
-    `oidc(service account's e-mail, audience)` returns the token that pushes carry.
+    `oidc(service account's e-mail, audience)` returns the token that pushes carry, or None where Pub/Sub may not have one:
+    the push then fails. `forwards(subscription, topic)` says whether Pub/Sub may move a message to a dead-letter topic.
     """
 
-    def __init__(self, oidc: Callable[[str, str], str] | None = None) -> None:
+    def __init__(
+        self,
+        oidc: Callable[[str, str], str | None] | None = None,
+        forwards: Callable[[str, str], bool] = lambda _subscription, _topic: True,
+    ) -> None:
         self.topics: dict[str, _Topic] = {}
         self.oidc = oidc
+        self.forwards = forwards
         self.closed = False
         self._queues: dict[str, Queue] = {}
         self.pushes = Tasks()

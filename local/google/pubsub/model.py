@@ -46,6 +46,7 @@ class Subscription:
     retry: RetryPolicy | None = None
     dead_letter: DeadLetterPolicy | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    retention: float = 604800.0  # seconds; shown and not done
     expires_after: float = 31 * 86400.0  # shown and never done; 0: never (pubsub.proto, ExpirationPolicy)
     push_concurrency: int = 16
 

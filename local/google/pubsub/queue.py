@@ -29,7 +29,8 @@ class Around(Protocol):
 
     closed: bool
     pushes: Tasks
-    oidc: Callable[[str, str], str] | None
+    oidc: Callable[[str, str], str | None] | None
+    forwards: Callable[[str, str], bool]
 
     @property
     def topics(self) -> Container[str]: ...
@@ -133,6 +134,8 @@ class Queue:
         policy = self.config.dead_letter
         if policy is None or held.failures < policy.max_delivery_attempts or policy.topic not in self.broker.topics:
             return False
+        if not self.broker.forwards(self.config.name, policy.topic):  # then it is delivered for ever
+            return False
         _, project, _, subscription = self.config.name.split("/")
         # https://cloud.google.com/pubsub/docs/handling-failures#how_dead_letter_topics_work
         source = {
@@ -159,11 +162,7 @@ class Queue:
 
     async def _push(self, config: PushConfig, delivery: Delivery) -> None:
         try:
-            token = None
-            if config.service_account and self.broker.oidc:
-                token = self.broker.oidc(config.service_account, config.audience or config.endpoint)
-            body = wrapped(delivery.message, self.config.name, delivery.attempt)
-            acknowledged = await push(config, body, self.config.ack_deadline, token)
+            acknowledged = await self._sent(config, delivery)
         finally:
             self.pushing -= 1
         if acknowledged:
@@ -171,6 +170,15 @@ class Queue:
         else:
             self.fail(delivery.ack_id)
         self.pump()
+
+    async def _sent(self, config: PushConfig, delivery: Delivery) -> bool:
+        token = None
+        if config.service_account and self.broker.oidc:
+            token = self.broker.oidc(config.service_account, config.audience or config.endpoint)
+            if token is None:
+                return False
+        body = wrapped(delivery.message, self.config.name, delivery.attempt)
+        return await push(config, body, self.config.ack_deadline, token)
 
     def drop(self) -> None:
         """Forget all messages: nobody is waited for any more."""

@@ -1,7 +1,7 @@
 """The methods of `google.pubsub.v1`: each request's message in, the answer's message out, for gRPC and REST alike.
 
 Field names and their meaning: google/pubsub/v1/pubsub.proto, by the official types. What the broker cannot do is refused
-with UNIMPLEMENTED, so that nobody believes in it; retention and a topic's other settings are accepted and not kept; expiration is kept and not done.
+with UNIMPLEMENTED, so that nobody believes in it; retention and expiration are kept and not acted on, a topic's other settings are accepted and not kept.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def subscription_from(message: Any) -> Subscription:
     if message.HasField("dead_letter_policy"):
         letters = message.dead_letter_policy
         dead_letter = DeadLetterPolicy(letters.dead_letter_topic, letters.max_delivery_attempts or 5)
-    expires_after = Subscription.expires_after
+    retention, expires_after = Subscription.retention, Subscription.expires_after
+    if message.HasField("message_retention_duration"):
+        retention = message.message_retention_duration.ToTimedelta().total_seconds()
     if message.HasField("expiration_policy"):
         expires_after = message.expiration_policy.ttl.ToTimedelta().total_seconds()
     return Subscription(
@@ -61,6 +63,7 @@ def subscription_from(message: Any) -> Subscription:
         retry=retry,
         dead_letter=dead_letter,
         labels=dict(message.labels),
+        retention=retention,
         expires_after=expires_after,
     )
 
@@ -86,6 +89,7 @@ def subscription_to(config: Subscription) -> Any:
         labels=config.labels,
         state=types.Subscription.State.ACTIVE,
     )
+    message.message_retention_duration.FromSeconds(round(config.retention))
     if config.expires_after:
         message.expiration_policy.ttl.FromSeconds(round(config.expires_after))
     else:
@@ -242,6 +246,28 @@ class Method:
     verb: str
     path: str
     field: str
+
+    @property
+    def permission(self) -> str:
+        """What a caller needs on the resource in the path (on the project to create something)."""
+        return _PERMISSIONS.get(self.rpc) or f"pubsub.{_permission(self.rpc)}"
+
+
+_PERMISSIONS = {
+    "Publisher/Publish": "pubsub.topics.publish",
+    "Publisher/ListTopicSubscriptions": "pubsub.topics.get",
+    "Subscriber/Pull": "pubsub.subscriptions.consume",
+    "Subscriber/Acknowledge": "pubsub.subscriptions.consume",
+    "Subscriber/ModifyAckDeadline": "pubsub.subscriptions.consume",
+    "Subscriber/ModifyPushConfig": "pubsub.subscriptions.update",
+}
+
+
+def _permission(rpc: str) -> str:
+    """`Subscriber/GetSubscription` → `subscriptions.get`."""
+    name = rpc.partition("/")[2]
+    verb = next(verb for verb in ("Create", "Delete", "Get", "List", "Update") if name.startswith(verb))
+    return f"{'topics' if 'Topic' in name else 'subscriptions'}.{verb.lower()}"
 
 
 _PROJECT, _TOPIC, _SUBSCRIPTION = (

@@ -1,0 +1,177 @@
+"""Events on their way: sent at least once, with back-off, and dropped after a day.
+
+A person or a test may have events lost, repeated, delayed, or held and let go in another order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from local.google.rules import Rule, Rules
+from local.google.tasks import Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+EFFECTS = ("lose", "repeat", "delay", "hold")
+DAY = 24 * 3600.0
+
+
+@dataclass
+class Knob(Rule):
+    """One thing to happen to events. `event` is a shell pattern, matched with an event's name.
+
+    Names are like `CreateCluster.finished projects/P/locations/L/clusters/C` (or `.started`, `.refused`, `.done` for what
+    has no operation) and `membership.created projects/F/locations/L/memberships/M`. `repeat` sends an event `copies` times
+    in all, `delay` waits `seconds`, `hold` keeps it until it is released.
+    """
+
+    effect: str
+    event: str = "*"
+    copies: int = 5
+    seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.effect not in EFFECTS:
+            raise ValueError(f"effect {self.effect!r} is none of {', '.join(EFFECTS)}")
+
+
+@dataclass
+class Event:
+    """One event on its way, and what became of it: waiting, held, delivered, published, lost or dropped.
+
+    `send` sends it once and returns the receiver's answer, "" for none; it raises where the event is to be sent again.
+    """
+
+    name: str
+    at: float
+    send: Callable[[], Awaitable[str]]
+    sink: bool = False
+    state: str = "waiting"
+    attempts: int = 0
+    answer: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """What a person wants to see of it."""
+        return {key: getattr(self, key) for key in ("name", "at", "sink", "state", "attempts", "answer")}
+
+
+class NotTakenError(Exception):
+    """A receiver refused an event; the message is its answer."""
+
+
+class LostError(Exception):
+    """An event cannot be sent and is not sent again; the message says why."""
+
+
+@dataclass
+class Events:
+    """All events, and what became of the last 100,000.
+
+    `first_wait` and `longest_wait` bound the back-off, `kept` is how long an event lives.
+    """
+
+    first_wait: float = 1.0
+    longest_wait: float = 60.0
+    kept: float = DAY
+    knobs: Rules[Knob] = field(default_factory=lambda: Rules("e"))
+    log: deque[Event] = field(default_factory=lambda: deque(maxlen=100_000))
+    _held: list[Event] = field(default_factory=list)
+    _tasks: Tasks = field(default_factory=Tasks)
+
+    def take(self, event: Event) -> None:
+        """Send an event, or do with it what was asked for."""
+        self.log.append(event)
+        knob = self.knobs.acting(lambda knob: fnmatchcase(event.name, knob.event))
+        if knob is None:
+            self._tasks.start(self._send(event))
+        elif knob.effect == "lose":
+            event.state = "lost"
+        elif knob.effect == "hold":
+            event.state = "held"
+            self._held.append(event)
+        elif knob.effect == "delay":
+            self._tasks.start(self._send(event, after=knob.seconds))
+        else:
+            for _ in range(knob.copies):
+                self._tasks.start(self._send(event))
+
+    def add(self, knob: Knob) -> Knob:
+        """Take a knob in and give it an id."""
+        return self.knobs.add(knob)
+
+    def remove(self, id_: str | None = None) -> None:
+        """Remove one knob, or all of them. What is held stays so until it is released."""
+        self.knobs.remove(id_)
+
+    def release(self, order: list[int] | None = None) -> list[str]:
+        """Let held events go, one after the other was answered; `order` lists places among those held (default: as they came).
+
+        What `order` leaves out stays held.
+        """
+        places = list(range(len(self._held))) if order is None else order
+        going = [self._held[place] for place in places]
+        self._held = [event for place, event in enumerate(self._held) if place not in places]
+
+        async def one_by_one() -> None:
+            for event in going:
+                await self._send(event)
+
+        for event in going:
+            event.state = "waiting"
+        self._tasks.start(one_by_one())
+        return [event.name for event in going]
+
+    def held(self) -> list[str]:
+        """The names of the events that are held, in the order in which they came."""
+        return [event.name for event in self._held]
+
+    def waiting(self) -> int:
+        """How many events are still to be delivered (those held do not count)."""
+        return sum(event.state == "waiting" for event in self.log)
+
+    def as_json(self) -> dict[str, Any]:
+        """The knobs, the held events and the last hundred events."""
+        return {
+            "knobs": self.knobs.as_json(),
+            "held": self.held(),
+            "waiting": self.waiting(),
+            "log": [event.as_json() for event in list(self.log)[-100:]],
+        }
+
+    def since(self, at: float = 0.0) -> list[dict[str, Any]]:
+        """The events that came at `at` (seconds since the epoch) or later."""
+        return [event.as_json() for event in self.log if event.at >= at]
+
+    async def close(self) -> None:
+        """Stop: what was not delivered is forgotten, like everything else here."""
+        await self._tasks.close()
+
+    async def _send(self, event: Event, after: float = 0.0) -> None:
+        await asyncio.sleep(after)
+        wait, until = self.first_wait, time.monotonic() + self.kept
+        while True:
+            event.attempts += 1
+            try:
+                event.answer = await event.send()
+            except LostError as error:
+                event.state, event.answer = "lost", str(error)
+                return
+            except NotTakenError as refused:
+                event.answer = str(refused)
+            except Exception as error:  # any failure is one to try again after; the log keeps the last
+                event.answer = f"{type(error).__name__}: {error}"
+            else:
+                event.state = "published" if event.sink else "delivered"
+                return
+            if time.monotonic() + wait > until:
+                event.state = "dropped"
+                return
+            await asyncio.sleep(wait * random.uniform(0.8, 1.2))
+            wait = min(wait * 2, self.longest_wait)

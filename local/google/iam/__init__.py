@@ -1,0 +1,1 @@
+"""IAM: identities, roles, policies and tokens."""

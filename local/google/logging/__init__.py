@@ -1,0 +1,1 @@
+"""Cloud Logging: entries, sinks, and the language of their filters."""

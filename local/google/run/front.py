@@ -1,0 +1,100 @@
+"""What stands in front of a service that is not public: a call needs an identity token for it, of somebody who may invoke it.
+
+https://cloud.google.com/run/docs/authenticating/service-to-service: the token's audience is the service's URL, and its
+identity needs `run.routes.invoke` on the service. Left out: ingress (every caller is inside), instances, the queue before
+them, custom audiences. The token reaches the service without its signature, as on Cloud Run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aiohttp
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import Receive, Scope, Send
+
+    from local.google.iam.state import Iam
+    from local.google.run.state import Run
+
+_OF_ONE_HOP = {"connection", "content-length", "host", "keep-alive", "transfer-encoding", "upgrade"}
+_DENIED = "Your client does not have permission to get URL <code>{}</code> from this server."
+
+
+class Front:
+    """An ASGI application for one service (full name); `inner()` is the URL of its process, or "" while none runs."""
+
+    def __init__(self, run: Run, iam: Iam, name: str, inner: Callable[[], str]) -> None:
+        self._run = run
+        self._iam = iam
+        self._name = name
+        self._inner = inner
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
+        answer = self.refusal(request.headers.get("authorization", ""), request.url.path)
+        if answer is None:
+            try:
+                answer = await self._forward(request)
+            except ClientDisconnect:
+                return
+        await answer(scope, receive, send)
+
+    def refusal(self, authorization: str, path: str) -> Response | None:
+        """Return what a caller hears that may not call; None if it may."""
+        service = self._run.services.get(self._name)
+        if service is None:
+            return Response("The requested URL was not found on this server.", 404, media_type="text/html")
+        if self._iam.allows_on(None, "run.routes.invoke", self._name):  # the service is public
+            return None
+        kind, _, token = authorization.partition(" ")
+        if kind.lower() != "bearer":
+            return Response(_DENIED.format(path), 403, media_type="text/html")
+        claims = self._iam.tokens.claims(token.strip())
+        if claims is None or claims["aud"].rstrip("/") != service.url.rstrip("/"):
+            error = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
+            return Response(_DENIED.format(path), 401, {"www-authenticate": error}, media_type="text/html")
+        if not self._iam.allows_on(claims["email"], "run.routes.invoke", self._name):
+            error = 'Bearer error="insufficient_scope" error_description="The access is forbidden."'
+            return Response(_DENIED.format(path), 403, {"www-authenticate": error}, media_type="text/html")
+        return None
+
+    async def _forward(self, request: Request) -> Response:
+        inner = self._inner()
+        if not inner:
+            return Response("Service Unavailable", 503, media_type="text/plain")
+        headers = {name: value for name, value in request.headers.items() if name not in _OF_ONE_HOP}
+        if "authorization" in headers:
+            signed = headers["authorization"].rpartition(".")[0]
+            headers["authorization"] = f"{signed}.SIGNATURE_REMOVED_BY_GOOGLE"
+        if self._session is None:
+            # A connection for each call: an idle one that the process closes under us would be a failed call.
+            connector = aiohttp.TCPConnector(limit=0, force_close=True)
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                trust_env=False,
+                auto_decompress=False,
+                timeout=aiohttp.ClientTimeout(total=None),
+            )
+        url = f"{inner}{request.url.path}" + (f"?{request.url.query}" if request.url.query else "")
+        body = await request.body()
+        try:
+            async with self._session.request(
+                request.method, url, data=body, headers=headers, allow_redirects=False
+            ) as answer:
+                kept = {name: value for name, value in answer.headers.items() if name.lower() not in _OF_ONE_HOP}
+                return Response(await answer.read(), answer.status, kept)
+        except (OSError, aiohttp.ClientError):
+            return Response("Service Unavailable", 503, media_type="text/plain")
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        if self._session is not None:
+            await self._session.close()

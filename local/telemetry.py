@@ -1,0 +1,63 @@
+"""The lines that functions log, as entries of Cloud Logging."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from local.google.run.state import Service
+
+Json = dict[str, Any]
+
+MOST_BYTES = 20_000_000  # read from the end of one function's log
+# A line's field → the entry's own field (https://cloud.google.com/logging/docs/structured-logging).
+_SPECIAL = {
+    "logging.googleapis.com/trace": "trace",
+    "logging.googleapis.com/spanId": "spanId",
+    "logging.googleapis.com/labels": "labels",
+}
+
+
+def entries(service: Service, log: Path) -> Iterator[Json]:
+    """Return the lines that a function has logged, as Cloud Run hands them to Cloud Logging."""
+    if not log.exists():
+        return
+    with log.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - MOST_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()
+    changed = datetime.fromtimestamp(log.stat().st_mtime, UTC).isoformat()
+    for number, line in enumerate(lines):
+        try:
+            payload = json.loads(line)
+        except ValueError:
+            payload = line
+        entry: Json = {
+            "insertId": f"{service.short}-{size}-{number}",
+            "resource": {
+                "type": "cloud_run_revision",
+                "labels": {
+                    "project_id": service.project,
+                    "location": service.location,
+                    "service_name": service.short,
+                    "configuration_name": service.short,
+                    "revision_name": service.revision,
+                },
+            },
+        }
+        if isinstance(payload, dict):
+            entry["logName"] = f"projects/{service.project}/logs/run.googleapis.com%2Fstdout"
+            time = str(payload.pop("time", changed))
+            entry["severity"] = payload.pop("severity", "DEFAULT")
+            entry |= {ours: payload.pop(name) for name, ours in _SPECIAL.items() if name in payload}
+            entry["jsonPayload"] = payload
+        else:
+            entry["logName"] = f"projects/{service.project}/logs/run.googleapis.com%2Fstderr"
+            time, entry["textPayload"] = changed, line
+        entry["timestamp"] = entry["receiveTimestamp"] = time.replace("+00:00", "Z")
+        yield entry

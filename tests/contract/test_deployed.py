@@ -1,0 +1,365 @@
+"""The APIs of what is deployed: functions, services, triggers, sinks, IAM, enabled APIs, schedules, logs and metrics.
+
+Each is read by the official client where there is one for REST, and broken once: what is taken away does not work any more.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.api_core.client_options import ClientOptions
+from google.cloud import eventarc_v1, functions_v2, run_v2
+from google.cloud.logging import Client as LoggingClient
+from google.oauth2.credentials import Credentials
+
+from tests.contract.deployed import AGENT, APPS, FLEET, PLACE, PUSH, TRIGGER, Deployed, deployed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SWEEP = f"{PLACE}/functions/sweep"
+SUBSCRIPTION = f"v1/projects/{FLEET}/subscriptions/sweep"
+
+
+@pytest.fixture
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    with deployed(tmp_path_factory.mktemp("cloud")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """One cloud for the tests that change nothing."""
+    with deployed(tmp_path_factory.mktemp("cloud")) as running:
+        yield running
+
+
+def options(here: Deployed, api: str) -> dict[str, Any]:
+    return {"client_options": ClientOptions(api_endpoint=here.url(api)), "credentials": Credentials(token=here.token)}
+
+
+# Cloud Functions and Cloud Run
+
+
+def test_the_functions_client_lists_what_runs(reading: Deployed) -> None:
+    client = functions_v2.FunctionServiceClient(transport="rest", **options(reading, "cloudfunctions"))
+    found = {one.name.rpartition("/")[2]: one for one in client.list_functions(parent=f"projects/{FLEET}/locations/-")}
+    assert sorted(found) == ["route-event", "sweep"]
+    sweep = found["sweep"]
+    assert sweep.state == functions_v2.Function.State.ACTIVE
+    assert sweep.service_config.uri == reading.cloud.state()["functions"]["sweep"]["url"]
+    assert sweep.service_config.environment_variables["FLEET_PROJECT"] == FLEET
+    assert "GCE_METADATA_HOST" not in sweep.service_config.environment_variables
+    assert reading.read("cloudfunctions", f"v2/{SWEEP}", functions_v2.Function).name == SWEEP
+
+
+def test_the_run_client_reads_the_services_of_the_functions(reading: Deployed) -> None:
+    client = run_v2.ServicesClient(transport="rest", **options(reading, "run"))
+    found = list(client.list_services(parent=f"projects/{FLEET}/locations/europe-west1"))
+    assert [one.name.rpartition("/")[2] for one in found] == ["route-event", "sweep"]
+    service = client.get_service(name=f"{PLACE}/services/sweep")
+    assert service.template.service_account == f"fleet-sweep@{FLEET}.iam.gserviceaccount.com"
+    policy = client.get_iam_policy(request={"resource": f"{PLACE}/services/sweep"})
+    assert [(one.role, list(one.members)) for one in policy.bindings] == [
+        ("roles/run.servicesInvoker", [f"serviceAccount:{PUSH}"])
+    ]
+    assert reading.read("run", f"v2/{PLACE}/services/sweep", run_v2.Service).uri == service.uri
+
+
+def test_a_changed_setting_reaches_the_running_function(here: Deployed) -> None:
+    client = functions_v2.FunctionServiceClient(transport="rest", **options(here, "cloudfunctions"))
+    function = client.get_function(name=SWEEP)
+    function.service_config.environment_variables["HOLD"] = "5"
+    client.update_function(function=function, update_mask="serviceConfig.environmentVariables").result(timeout=30)
+    assert client.get_function(name=SWEEP).service_config.environment_variables["HOLD"] == "5"
+    here.cloud.publish("sweep", {})
+    here.cloud.wait_for(lambda: here.swept() == 1)
+    assert here.seen("sweep")[0]["hold"] == "5"
+
+
+def test_a_state_that_was_asked_for_is_told(here: Deployed) -> None:
+    here.cloud.do("run", "set_state", name=SWEEP, state="FAILED", message="the build failed")
+    function = here.read("cloudfunctions", f"v2/{SWEEP}", functions_v2.Function)
+    assert function.state == functions_v2.Function.State.FAILED
+    assert (
+        here.read("run", f"v2/{PLACE}/services/sweep", run_v2.Service).terminal_condition.message == "the build failed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("email", "audience", "status"),
+    [
+        (PUSH, "", 200),
+        (PUSH, "https://elsewhere.example", 401),
+        (TRIGGER, "", 403),  # it may call route-event alone
+        (f"write-secret@{FLEET}.iam.gserviceaccount.com", "", 403),
+        ("", "", 403),
+    ],
+)
+def test_a_function_answers_only_a_token_of_an_invoker(
+    reading: Deployed, email: str, audience: str, status: int
+) -> None:
+    url = reading.cloud.state()["functions"]["sweep"]["url"]
+    token = ""
+    if email:
+        token = reading.cloud.do("cloud", "identity_token", email=email, audience=audience or url)
+    assert reading.invoke("sweep", token) == status
+
+
+def test_an_access_token_and_a_forged_token_open_no_function(reading: Deployed) -> None:
+    token = reading.cloud.token_for_function("sweep", PUSH)
+    assert reading.invoke("sweep", reading.token) == 401
+    assert reading.invoke("sweep", f"{token[:-4]}AAAA") == 401
+
+
+# Pub/Sub's pushes
+
+
+def undelivered(here: Deployed) -> bool:
+    """Publish, and say whether the push has failed more than once and the function has seen nothing."""
+    before = here.swept()
+    here.cloud.publish("sweep", {})
+    here.cloud.wait_for(lambda: here.queue("sweep")["most_deliveries"] > 1)
+    return here.swept() == before
+
+
+def test_a_subscription_without_its_token_reaches_nobody(here: Deployed) -> None:
+    _, before = here.call("pubsub", "GET", SUBSCRIPTION)
+    endpoint = before["pushConfig"]["pushEndpoint"]
+    status, _ = here.call(
+        "pubsub", "POST", f"{SUBSCRIPTION}:modifyPushConfig", {"pushConfig": {"pushEndpoint": endpoint}}
+    )
+    assert status == 200
+    assert undelivered(here)
+    here.call("pubsub", "POST", f"{SUBSCRIPTION}:modifyPushConfig", {"pushConfig": before["pushConfig"]})
+    here.cloud.publish("sweep", {})
+    here.cloud.wait_for(lambda: here.swept() >= 1)
+
+
+def test_a_push_identity_that_may_not_invoke_reaches_nobody(here: Deployed) -> None:
+    path = f"v2/{PLACE}/services/sweep"
+    assert here.call("run", "POST", f"{path}:setIamPolicy", {"policy": {"bindings": []}})[0] == 200
+    assert undelivered(here)
+
+
+def test_pubsub_without_the_right_to_mint_the_token_reaches_nobody(here: Deployed) -> None:
+    path = f"v1/projects/{FLEET}/serviceAccounts/{PUSH}:setIamPolicy"
+    assert here.call("iam", "POST", path, {"policy": {"bindings": []}})[0] == 200
+    here.cloud.publish("sweep", {})
+    here.cloud.wait_for(lambda: here.swept() == 1)  # by the service agent's role in the project
+    remove(here, f"v1/projects/{FLEET}", "roles/pubsub.serviceAgent")
+    assert undelivered(here)
+
+
+def remove(here: Deployed, path: str, role: str, api: str = "cloudresourcemanager") -> None:
+    """Take a binding out of a policy, as gcloud does: read, change, write."""
+    _, policy = here.call(api, "POST", f"{path}:getIamPolicy", {})
+    kept = [one for one in policy["bindings"] if one["role"] != role]
+    assert len(kept) < len(policy["bindings"])
+    status, answer = here.call(api, "POST", f"{path}:setIamPolicy", {"policy": policy | {"bindings": kept}})
+    assert status == 200, answer
+
+
+def test_without_its_grant_a_dead_letter_is_delivered_for_ever(here: Deployed) -> None:
+    remove(here, f"v1/projects/{FLEET}/topics/dead-letters", "roles/pubsub.publisher", api="pubsub")
+    here.cloud.kill_function("sweep")
+    here.cloud.publish("sweep", {})
+    here.cloud.wait_for(lambda: here.queue("sweep")["most_deliveries"] > 7)
+    assert here.queue("sweep")["dead_lettered"] == 0
+
+
+def test_publishing_with_credentials_needs_the_grant(reading: Deployed) -> None:
+    path, body = f"v1/projects/{FLEET}/topics/write-secret:publish", {"messages": [{"data": "e30="}]}
+    for name, status in (("grant-rbac", 200), ("unregister-membership", 403)):
+        token = reading.cloud.do("iam", "token_for", email=f"{name}@{FLEET}.iam.gserviceaccount.com")
+        assert reading.call("pubsub", "POST", path, body, token)[0] == status
+
+
+# Eventarc and the log sinks
+
+
+def test_the_eventarc_client_reads_a_trigger_for_every_method(reading: Deployed) -> None:
+    client = eventarc_v1.EventarcClient(transport="rest", **options(reading, "eventarc"))
+    found = list(client.list_triggers(parent=f"projects/{FLEET}/locations/-"))
+    methods = {one.value for trigger in found for one in trigger.event_filters if one.attribute == "methodName"}
+    assert "google.container.v1.ClusterManager.CreateCluster" in methods
+    assert len(methods) == 12
+    for trigger in found[:3]:
+        read = reading.read("eventarc", f"v1/{trigger.name}", eventarc_v1.Trigger)
+        assert read.service_account == TRIGGER
+
+
+def routed(here: Deployed, cluster: str) -> int:
+    short = cluster.rpartition("/")[2]
+    return sum(one["attributes"].get("resourcename", "").endswith(f"/{short}") for one in here.seen("route-event"))
+
+
+def test_a_deleted_trigger_brings_no_event(here: Deployed) -> None:
+    client = eventarc_v1.EventarcClient(transport="rest", **options(here, "eventarc"))
+    blue = here.cloud.create_cluster("blue")
+    here.cloud.wait_for(lambda: routed(here, blue) == 2)
+    for version in ("v1", "v1beta1", "v1alpha1"):
+        name = f"projects/{FLEET}/locations/global/triggers/audit-createcluster-{version}"
+        client.delete_trigger(name=name).result(timeout=20)
+    red = here.cloud.create_cluster("red")
+    here.cloud.wait_for(lambda: here.cloud.state()["clusters"][red]["status"] == "RUNNING")
+    here.cloud.wait_quiet()
+    assert routed(here, red) == 0
+
+
+def test_the_logging_client_reads_the_sinks(reading: Deployed) -> None:
+    client = LoggingClient(project=APPS, _use_grpc=False, **options(reading, "logging"))
+    (sink,) = client.list_sinks()
+    assert sink.name == "fleet-registrar-clusters"
+    assert sink.destination == f"pubsub.googleapis.com/projects/{FLEET}/topics/audit-log-entries"
+    assert sink.writer_identity.startswith("serviceAccount:")
+
+
+def by_sink(here: Deployed) -> list[str]:
+    """What became of the entries of the other project: published, lost …"""
+    here.cloud.wait_quiet()
+    return [
+        one["state"] for one in here.cloud.do("eventarc", "since") if one["sink"] and f"projects/{APPS}" in one["name"]
+    ]
+
+
+def test_a_sink_brings_what_its_filter_names(here: Deployed) -> None:
+    here.cloud.create_cluster("far", project=APPS)
+    here.cloud.wait_for(lambda: by_sink(here) == ["published"])  # the finished entry; the started one is left out
+    path = f"v2/projects/{APPS}/sinks/fleet-registrar-clusters"
+    _, sink = here.call("logging", "GET", path)
+    assert here.call("logging", "PUT", path, sink | {"filter": 'resource.type="gce_instance"'})[0] == 200
+    here.cloud.delete_cluster(f"projects/{APPS}/locations/europe-west1/clusters/far")
+    here.cloud.wait_quiet()
+    assert by_sink(here) == ["published"]
+
+
+def test_a_sink_that_may_not_publish_loses_entries(here: Deployed) -> None:
+    remove(here, f"v1/projects/{FLEET}/topics/audit-log-entries", "roles/pubsub.publisher", api="pubsub")
+    here.cloud.create_cluster("far", project=APPS)
+    here.cloud.wait_for(lambda: by_sink(here) == ["lost"])
+
+
+def test_entries_of_the_fleets_own_project_come_twice_where_it_has_a_sink(tmp_path: Path) -> None:
+    with deployed(tmp_path, fleet_sink=True) as here:
+        blue = here.cloud.create_cluster("blue")
+        here.cloud.wait_for(lambda: routed(here, blue) == 2)  # started and finished, by triggers
+        here.cloud.wait_quiet()
+        names = [(one["name"], one["sink"]) for one in here.cloud.do("eventarc", "since") if one["name"].endswith(blue)]
+        assert names.count((f"CreateCluster.finished {blue}", True)) == 1
+        assert names.count((f"CreateCluster.finished {blue}", False)) == 1
+
+
+def test_what_a_function_logs_is_read_by_the_logging_client(here: Deployed) -> None:
+    here.cloud.publish("sweep", {})
+    here.cloud.wait_for(lambda: here.swept() == 1)
+    client = LoggingClient(project=FLEET, _use_grpc=False, **options(here, "logging"))
+    asked = 'resource.type="cloud_run_revision" resource.labels.service_name="sweep" jsonPayload.decision="noted"'
+    (entry,) = here.cloud.wait_for(lambda: list(client.list_entries(filter_=asked)))
+    assert (entry.severity, entry.payload["message"]) == ("NOTICE", "noted")
+    assert entry.log_name == f"projects/{FLEET}/logs/run.googleapis.com%2Fstdout"
+
+
+# IAM, enabled APIs, schedules, metrics
+
+
+def test_a_permission_taken_out_of_a_role_is_refused(here: Deployed) -> None:
+    email = f"register-membership@{FLEET}.iam.gserviceaccount.com"
+    token = here.cloud.do("iam", "token_for", email=email)
+    path = f"v1/projects/{FLEET}/locations/-/memberships"
+    assert here.call("gkehub", "GET", path, token=token)[0] == 200
+    name = f"v1/projects/{FLEET}/roles/fleet_registrar.register_membership"
+    _, role = here.call("iam", "GET", name)
+    less = [one for one in role["includedPermissions"] if one != "gkehub.memberships.list"]
+    assert here.call("iam", "PATCH", f"{name}?updateMask=includedPermissions", {"includedPermissions": less})[0] == 200
+    assert here.call("gkehub", "GET", path, token=token)[0] == 403
+
+
+def test_a_policy_that_was_changed_meanwhile_is_not_overwritten(here: Deployed) -> None:
+    path = f"v1/projects/{FLEET}"
+    _, policy = here.call("cloudresourcemanager", "POST", f"{path}:getIamPolicy", {})
+    remove(here, path, "roles/pubsub.serviceAgent")
+    assert here.call("cloudresourcemanager", "POST", f"{path}:setIamPolicy", {"policy": policy})[0] == 409
+
+
+def test_an_identity_keeps_its_unique_id(reading: Deployed) -> None:
+    _, answer = reading.call("iam", "GET", f"v1/projects/{FLEET}/serviceAccounts")
+    ids = {one["email"]: one["uniqueId"] for one in answer["accounts"]}
+    assert len(set(ids.values())) == len(ids) == 12
+    assert all(id_.isdigit() and len(id_) == 21 for id_ in ids.values())
+    _, one = reading.call("iam", "GET", f"v1/projects/-/serviceAccounts/{ids[PUSH]}")
+    assert one["email"] == PUSH
+
+
+def test_a_disabled_api_refuses_and_says_so(here: Deployed) -> None:
+    service = f"v1/projects/{FLEET}/services/eventarc.googleapis.com"
+    assert here.call("serviceusage", "POST", f"{service}:disable", {})[0] == 200
+    status, answer = here.call("eventarc", "GET", f"v1/projects/{FLEET}/locations/-/triggers")
+    assert (status, answer["error"]["details"][0]["reason"]) == (403, "SERVICE_DISABLED")
+    _, enabled = here.call("serviceusage", "GET", f"v1/projects/{FLEET}/services?filter=state:ENABLED")
+    assert "eventarc.googleapis.com" not in [one["config"]["name"] for one in enabled["services"]]
+    assert here.call("serviceusage", "POST", f"{service}:enable", {})[0] == 200
+    assert here.call("eventarc", "GET", f"v1/projects/{FLEET}/locations/-/triggers")[0] == 200
+
+
+def test_a_job_publishes_when_it_is_run(here: Deployed) -> None:
+    job = f"v1/{PLACE}/jobs/sweep"
+    assert here.call("cloudscheduler", "POST", f"{job}:pause", {})[1]["state"] == "PAUSED"
+    assert here.call("cloudscheduler", "POST", f"{job}:resume", {})[1]["state"] == "ENABLED"
+    assert here.call("cloudscheduler", "POST", f"{job}:run", {})[0] == 200
+    here.cloud.wait_for(lambda: here.swept() == 1)
+
+
+def test_requests_to_the_gateway_are_counted(here: Deployed) -> None:
+    here.cloud.through_gateway("you@example.com", f"{PLACE}/memberships/central", "GET", "/api/v1/namespaces")
+    asked = {
+        "filter": 'metric.type="serviceruntime.googleapis.com/api/request_count" AND resource.type="consumed_api"'
+        ' AND resource.labels.service="connectgateway.googleapis.com"',
+        "interval.startTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 600)),
+        "interval.endTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60)),
+        "aggregation.alignmentPeriod": "60s",
+    }
+    query = "&".join(f"{key}={value}" for key, value in asked.items())
+    _, answer = here.call("monitoring", "GET", f"v3/projects/{FLEET}/timeSeries?{query}")
+    points = [int(point["value"]["int64Value"]) for one in answer["timeSeries"] for point in one["points"]]
+    assert sum(points) == 1
+
+
+def test_quotas_of_memberships_and_of_the_gateway_are_told(reading: Deployed) -> None:
+    limits = {}
+    for service in ("gkehub", "connectgateway"):
+        path = f"v1beta1/projects/{FLEET}/services/{service}.googleapis.com/consumerQuotaMetrics"
+        _, answer = reading.call("serviceusage", "GET", path)
+        for metric in answer["metrics"]:
+            limit = metric["consumerQuotaLimits"][0]
+            limits[limit["unit"]] = limit["quotaBuckets"][0]["effectiveLimit"]
+    assert limits == {"1/{project}": "250", "1/{project}/{region}": "50", "1/min/{project}": "2400"}
+
+
+def test_nobody_reads_without_permission(reading: Deployed) -> None:
+    token = reading.cloud.do("iam", "token_for", email="stranger@example.com")
+    for api, method, path in [
+        ("cloudfunctions", "GET", f"v2/{PLACE}/functions"),
+        ("run", "GET", f"v2/{PLACE}/services"),
+        ("run", "GET", f"v1/{PLACE}/services/sweep:getIamPolicy"),
+        ("eventarc", "GET", f"v1/{PLACE}/triggers"),
+        ("logging", "GET", f"v2/projects/{FLEET}/sinks"),
+        ("iam", "GET", f"v1/projects/{FLEET}/roles"),
+        ("iam", "GET", f"v1/projects/-/serviceAccounts/{PUSH}"),
+        ("cloudscheduler", "GET", f"v1/{PLACE}/jobs"),
+        ("cloudresourcemanager", "POST", f"v1/projects/{FLEET}:getIamPolicy"),
+        ("serviceusage", "GET", f"v1/projects/{FLEET}/services"),
+        ("monitoring", "GET", f"v3/projects/{FLEET}/timeSeries?interval.endTime=2026-01-01T00:00:00Z"),
+        ("pubsub", "GET", SUBSCRIPTION),
+    ]:
+        assert reading.call(api, method, path, {} if method == "POST" else None, token)[0] == 403, path
+
+
+def test_pubsubs_agent_is_granted_what_dead_letters_need(reading: Deployed) -> None:
+    _, topic = reading.call("pubsub", "GET", f"v1/projects/{FLEET}/topics/dead-letters:getIamPolicy")
+    _, subscription = reading.call("pubsub", "GET", f"{SUBSCRIPTION}:getIamPolicy")
+    assert f"serviceAccount:{AGENT}" in topic["bindings"][0]["members"]
+    assert subscription["bindings"][0]["members"] == [f"serviceAccount:{AGENT}"]

@@ -1,0 +1,88 @@
+"""The logging query language of the local cloud, on the filters that Terraform deploys and on each operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from local.deployment import SINK_FILTER
+from local.google.audit import AuditedCall, node_pool_entries
+from local.google.logging.filters import parse
+from local.google.wire import GoogleError
+
+CALL = AuditedCall("CreateCluster", "demo-apps", "europe-west1", "blue", "you@example.com", {})
+OPERATION = {"name": "operation-1", "operationType": "CREATE_CLUSTER", "status": "RUNNING"}
+ENTRY: dict[str, Any] = {
+    "logName": "projects/demo-fleet/logs/run.googleapis.com%2Fstdout",
+    "timestamp": "2026-11-27T21:00:00.5Z",
+    "severity": "ERROR",
+    "resource": {"type": "cloud_run_revision", "labels": {"service_name": "sweep"}},
+    "jsonPayload": {"decision": "swept", "requests": 12, "complete": True, "message": 'it said "no"'},
+    "labels": {"k8s-pod/app": "x"},
+}
+
+
+def test_the_deployed_sink_takes_finished_entries_and_started_deletions() -> None:
+    matches = parse(SINK_FILTER)
+    delete = AuditedCall("DeleteCluster", "demo-apps", "europe-west1", "blue", "you@example.com", {})
+    assert matches(CALL.finished(OPERATION))
+    assert not matches(CALL.started(OPERATION))
+    assert matches(delete.started(OPERATION))
+    assert matches(CALL.refused(GoogleError(409, "it is there")))
+    assert not any(
+        matches(entry) for entry in node_pool_entries("demo-apps", "europe-west1", "blue", "you@example.com")
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        'resource.type="cloud_run_revision" resource.labels.service_name="sweep" jsonPayload.decision="swept"',
+        'log_id("run.googleapis.com/stdout")',
+        "severity>=WARNING",
+        "severity<CRITICAL AND severity!=INFO",
+        'timestamp>="2026-11-27T20:59:00+00:00"',
+        "jsonPayload.requests>9",
+        "jsonPayload.complete=true",
+        "jsonPayload.requests:*",
+        "NOT jsonPayload.error:*",
+        "-jsonPayload.error:*",
+        'jsonPayload.decision=~"^sw"',
+        'jsonPayload.decision!~"^x"',
+        'jsonPayload.message:"said"',
+        'jsonPayload.message="it said \\"no\\""',
+        'labels."k8s-pod/app"="x"',
+        'jsonPayload.decision="other" OR jsonPayload.decision="swept" AND severity=ERROR',
+        '(jsonPayload.decision="other" OR severity=ERROR) -- a comment',
+        "swept",
+    ],
+)
+def test_a_filter_matches(text: str) -> None:
+    assert parse(text)(ENTRY)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'resource.type="gke_cluster"',
+        "severity>ERROR",
+        "jsonPayload.requests>100",
+        "jsonPayload.error:*",
+        'timestamp>="2026-11-27T21:01:00Z"',
+        'jsonPayload.decision="swept" AND severity=INFO',
+        'NOT (jsonPayload.decision="swept")',
+        'jsonPayload.decision!="swept"',
+        "nothing-like-it",
+    ],
+)
+def test_a_filter_does_not_match(text: str) -> None:
+    assert not parse(text)(ENTRY)
+
+
+@pytest.mark.parametrize("text", ['a="', "(a=1", 'a=~"("', "a=", "OR", 'log_id("x"', "a=1 )"])
+def test_a_filter_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(GoogleError) as refused:
+        parse(text)
+    assert refused.value.code == 400
