@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from local.clusters import settled
@@ -115,7 +116,8 @@ class Deployment:
         listener = await apis.serve(f"function {name}", front)
         bucket = f"{FLEET}-fleet-registrar-bundles"
         account = f"projects/{FLEET}/serviceAccounts/{service_account(BUILD, FLEET)}"
-        build = Build("python313", function.target, bucket, "functions-local.zip", account=account)
+        bundle = {"BUNDLE": hashlib.sha256(self.config.source.read_bytes()).hexdigest()}
+        build = Build("python313", function.target, bucket, "functions-local.zip", account=account, variables=bundle)
         service = Service(
             full,
             listener.url,
@@ -196,8 +198,9 @@ class Deployment:
                 yield from entries(service, self.functions[service.short].log)
 
     def url(self, name: str) -> str:
-        """Where a function answers those that may call it."""
-        return self.apis.run.services[f"projects/{FLEET}/locations/{REGION}/services/{name}"].url
+        """Where a function answers those that may call it; '' once its service is deleted."""
+        service = self.apis.run.services.get(f"projects/{FLEET}/locations/{REGION}/services/{name}")
+        return service.url if service else ""
 
     async def start(self, on_death: Callable[[Child, int], None]) -> None:
         """Start all functions."""

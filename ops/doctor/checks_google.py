@@ -210,7 +210,10 @@ def check_workload_identity(expected: Expected, seen: Google, pool: Read[str], *
     gke = check.known(is_gke, email)
     if gke is None:
         return check.end(email, "")
-    known = pool if isinstance(pool, str) and pool else f"{settings.fleet_project}.svc.id.goog"
+    found_pool = check.known(pool, email) if gke else ""
+    if found_pool is None:
+        return check.end(email, "")
+    known = found_pool or f"{settings.fleet_project}.svc.id.goog"
     policy = check.known(seen.account_policies.get(email, Unread("was not read")), email)
     if policy is None:
         return check.end(email, "")

@@ -216,6 +216,11 @@ class FleetReader:
             if (who := other_writer({**secret.labels, **secret.annotations}))
         ]
         writers += self._other_instances(seen)
+        if seen.inventory.unread:
+            why = "; ".join(f"{project}: {text}" for project, text in sorted(seen.inventory.unread.items()))
+            unread = Unread(f"not every project was read: {why}")
+            secrets = tuple((one.name, one.data.get("shard", "")) for one in seen.inventory.secrets)
+            return Fleet(**found, secrets=secrets, unmanaged=unread, writers=tuple(sorted(writers)))
         kept = {name for name, _, _ in writers}  # reported once, with who writes it
         return Fleet(
             **found,

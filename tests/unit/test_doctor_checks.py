@@ -322,7 +322,7 @@ def test_unread_values_are_unknown_and_turn_nothing_red(path: str) -> None:
     found = findings(changed(path, unread))
     assert not [one for one in found if one.status in {Status.WARN, Status.FAIL}]
     assert all(one.code == Code.UNREAD for one in found if one.status is Status.UNKNOWN)
-    if path not in {"central/workload_pool", "central/impersonation", "google/roles", "google/account_policies"}:
+    if path not in {"central/impersonation", "google/roles", "google/account_policies"}:
         assert exit_code(found) == 2
 
 

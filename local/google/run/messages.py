@@ -32,6 +32,7 @@ def function(service: Service) -> Json:
         "buildConfig": {
             "runtime": build.runtime,
             "entryPoint": build.entry_point,
+            "environmentVariables": dict(build.variables),
             "source": {
                 "storageSource": {"bucket": build.bucket, "object": build.object, "generation": str(build.generation)}
             },

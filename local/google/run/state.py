@@ -39,6 +39,7 @@ class Build:
     object: str
     generation: int = 1
     account: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -134,6 +135,11 @@ class Run:
             raise ValueError(f"state {state!r} is none of {', '.join(STATES)}")
         service = self.service(name)
         service.state, service.message = state, message
+
+    def set_build_variables(self, name: str, variables: Mapping[str, str]) -> None:
+        """Say of a function that it was built with other variables; it goes on to run."""
+        service = self.service(name)
+        service.build = replace(service.build, variables=dict(variables))
 
     def delete(self, name: str) -> None:
         """Forget a service; whoever calls its URL meets 404."""
