@@ -1,6 +1,6 @@
-"""`remove_secret`: holds the Secret of a cluster that is going, deletes that of one that is gone.
+"""`remove_secret`: holds the Secret of a cluster in deletion, and deletes that of a deleted one.
 
-A living cluster leaves only by what a sweep asks with `leave`, in two looks. Needs: gateway get, patch, delete and
+A running cluster is removed only by a sweep's `leave`, in two passes. Needs: gateway get, patch, delete and
 memberships get, list in the fleet project; clusters get and list in the source projects; list, patch and delete on
 Secrets in Argo CD's namespace (a Role in the central cluster).
 """

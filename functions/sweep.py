@@ -56,7 +56,7 @@ def planned(scope: Scope, services: Services) -> Plan:
 
 
 def _tell(plan: Plan, settings: Settings, trace: str) -> None:
-    """One line for the whole, one for each request and each thing left alone, one CRITICAL line for a brake that holds."""
+    """Log the sweep, each request and each finding, and one CRITICAL entry if the removal limit is exceeded."""
     line = functools.partial(logs.line, step=STEP, project=settings.pubsub_project, trace=trace)
     for ask in plan.requests:
         labels = logs.names(ask.next.request)
@@ -69,8 +69,8 @@ def _tell(plan: Plan, settings: Settings, trace: str) -> None:
         subjects = sorted({ask.subject for ask in plan.blocked})
         release = f'gcloud pubsub topics publish sweep --message=\'{{"release":"{plan.hash}"}}\''
         text = (
-            f"the brake holds: {len(subjects)} clusters would be held or lose a label key, {plan.allowed} are allowed"
-            f" (MAX_REMOVALS); none of it is asked for. If it is right, release exactly this plan: {release}"
+            f"removal limit exceeded: {len(subjects)} clusters would be held or lose a label key, {plan.allowed} are"
+            f" allowed (MAX_REMOVALS); none of these requests was published. To release exactly this plan: {release}"
         )
         blocked = [f"{ask.subject}: {ask.reason}" for ask in plan.blocked]
         line("CRITICAL", message=text, decision=Decision.LIMITED, hash=plan.hash, blocked=blocked[:1000])

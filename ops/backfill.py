@@ -39,14 +39,14 @@ def run(options: argparse.Namespace) -> int:
     plan = filter_plan(seen, services.settings, options.project, "")
     requests, taken = missing(plan), known(seen, services.settings)
     for report in plan.findings:
-        print(f"left alone: {report.subject}: {report.text}")
+        print(f"skipped: {report.subject}: {report.text}")
     for ask in requests:
         if secrets := taken.get(_name(ask)):
             names = ", ".join(secret.name for secret in secrets)
-            print(f"left alone: {ask.subject}: others have written {names} for it: python -m ops adopt --dry-run")
+            print(f"skipped: {ask.subject}: unmanaged {names} is for it: python -m ops adopt --dry-run")
     requests = [ask for ask in requests if _name(ask) not in taken]
     if not requests:
-        print("Every wanted cluster that can be asked for has its Secret.")
+        print("Every selected cluster that can be requested has its Secret.")
         return 0
     if options.dry_run:
         print(table(("CLUSTER", "WHY"), [(ask.subject, ask.reason) for ask in requests]))

@@ -33,7 +33,7 @@ Name = ClusterName | MembershipName
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What stands, and what differs. `central` is the central cluster, None when it is not a GKE cluster."""
+    """The current state, and what differs. `central` is the central cluster, None when it is not a GKE cluster."""
 
     inventory: Inventory
     plan: Plan

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-# `mend` and `remove` follow what the APIs say; `hold` and `drop` follow labels and settings, which a person may have got
-# wrong at a stroke: those are braked. `check` looks at bindings, each cluster once in 24 sweeps on average.
+# `remove` and repairs follow what the APIs say; `hold` and `drop` follow labels and settings, where one mistake affects
+# many clusters: those are limited. `check` looks at bindings, each cluster once in 24 sweeps on average.
 Kind = Literal["mend", "remove", "hold", "drop", "check"]
 
 
@@ -47,7 +47,7 @@ class PlannedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that a sweep sees and leaves alone: what, and why."""
+    """Something that a sweep reports and does not change: what, and why."""
 
     code: FindingCode
     subject: str
@@ -85,7 +85,7 @@ def differences(inventory: Inventory, settings: Settings, *, central: ClusterNam
 
 @dataclass
 class _Comparison:
-    """The lists, held against each other. `unchanged` collects the selected clusters in which nothing differs."""
+    """Compares the lists. `unchanged` collects the selected clusters in which nothing differs."""
 
     inventory: Inventory
     settings: Settings
@@ -94,7 +94,7 @@ class _Comparison:
     unchanged: list[StepRequest] = field(default_factory=list)
 
     def all(self) -> Iterator[PlannedRequest | Finding]:
-        """Everything that differs, and everything that is seen and left alone."""
+        """Everything that differs, and everything that is only reported."""
         inventory = self.inventory
         of_clusters: dict[ClusterName, list[ClusterSecret]] = defaultdict(list)
         of_memberships: dict[MembershipName, list[ClusterSecret]] = defaultdict(list)
@@ -246,7 +246,7 @@ class _Comparison:
         )
         lost = membership.agent_lost(self.now)
         if wanted.needs_grant and not lost:
-            text = "its grant must be proven anew, or its hold lifted"
+            text = "its access must be verified again, or its hold released"
             yield _request("mend", FindingCode.GRANT_DIFFERS, "grant-rbac", both, text)
         if wanted.patch is not None:
             yield _request("mend", FindingCode.SECRET_DIFFERS, "write-secret", both, "its Secret differs")
@@ -278,7 +278,7 @@ class _Comparison:
             )
 
     def _clashes(self) -> Iterator[Finding]:
-        """Somebody else's Secrets that Argo CD would take for ours."""
+        """Unmanaged Secrets that Argo CD would treat as ours."""
         names = {secret.data.get("name", ""): secret.name for secret in self.inventory.secrets}
         servers = {secret.data.get("server", "").rstrip("/"): secret.name for secret in self.inventory.secrets}
         for other in self.inventory.unmanaged:

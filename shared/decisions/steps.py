@@ -88,10 +88,10 @@ class MembershipAction(enum.Enum):
 
     USE = "use it"
     CREATE = "create ours"
-    REPLACE = "it is ours, of an earlier cluster of that name: delete it and make it anew"
+    REPLACE = "it is ours, of an earlier cluster of that name: delete and re-create it"
     WAIT = "it is not usable yet"
     MISMATCH = "cluster and membership do not name each other"
-    UNMANAGED = "somebody else's membership has our id"
+    UNMANAGED = "an unmanaged membership has our ID"
 
 
 def membership_for(cluster: Cluster, found: Membership | Gone | None) -> MembershipAction:

@@ -66,8 +66,8 @@ def release(found: Differences, settings: Settings, digest: str) -> Plan:
 def select(found: Differences, settings: Settings, scope: Scope, chance: Random) -> Plan:
     """Return what one sweep requests: of what the removal limit lets pass, `SWEEP_REQUESTS` inside the scope.
 
-    What is left waits for the next sweep: mending goes first, the rest is picked at random, so that what cannot succeed
-    does not starve the others. Random checks of bindings fill up.
+    The others wait for the next sweep: repairs go first, the rest is chosen at random, so that failing requests
+    do not starve the others. Random checks of bindings fill up.
     """
     if scope.release:
         return release(found, settings, scope.release)

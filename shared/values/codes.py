@@ -112,7 +112,7 @@ class ErrorCode(enum.StrEnum):
 
 
 class FindingCode(enum.StrEnum):
-    """What a sweep sees, and either asks a step to mend or reports."""
+    """What a sweep finds, and either requests a repair for or reports."""
 
     # Requests
     NOT_REGISTERED = "not_registered"

@@ -145,7 +145,7 @@ def test_a_backfill_takes_in_all_clusters_whose_events_were_lost(cloud: Chain) -
     cloud.wait_quiet()
     [line] = [line for line in cloud.lines("register-membership", clusters[0]) if line["decision"] != "retry"]
     assert line["logging.googleapis.com/labels"]["cause"].startswith("backfill by ")
-    assert succeeds(cloud, "backfill") == "Every wanted cluster that can be asked for has its Secret.\n"
+    assert succeeds(cloud, "backfill") == "Every selected cluster that can be requested has its Secret.\n"
 
 
 def test_adopted_secret_keeps_its_uid_and_has_no_drift(cloud: Chain) -> None:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 # How many of these expressions are left. A number may fall, never rise.
 LEFT_IN_CODE = {
-    ("main.py", "functions/**/*.py", "shared/**/*.py"): 50,
-    ("ops/**/*.py",): 10,
-    ("local/**/*.py",): 40,
-    ("tests/**/*.py",): 120,
+    ("main.py", "functions/**/*.py", "shared/**/*.py"): 14,
+    ("ops/**/*.py",): 2,
+    ("local/**/*.py",): 38,
+    ("tests/**/*.py",): 112,
 }
 
 
