@@ -20,6 +20,7 @@ from local.telemetry import entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from local.apis import Apis
     from local.processes import Child
@@ -35,7 +36,7 @@ protoPayload.methodName=~"\.(CreateCluster|DeleteCluster|UpdateCluster|SetLabels
 (operation.last=true OR NOT operation.id:* OR protoPayload.methodName=~"\.DeleteCluster$")
 """
 METHODS = ("CreateCluster", "DeleteCluster", "UpdateCluster", "SetLabels")
-VERSIONS = ("v1", "v1beta1", "v1alpha1")
+VERSIONS = ("v1", "v1beta1")
 MEMBERSHIP_LOCATIONS = ("global", REGION, "europe-west4", "us-central1", "us-east1", "asia-northeast1")
 # A function's variables that are this cloud's and no setting.
 _OURS = ("CLOUDSDK_", "PUBSUB_EMULATOR_HOST")
@@ -56,6 +57,7 @@ class Deployment:
         self._namespace = namespace
         self._fronts: list[Front] = []
         self._create_functions(metadata)
+        self._bundle = _bundle_hash(self.config.source)
         apis.run.on_change = self._redeploy
         apis.logging.sources.append(self._log_entries)
 
@@ -116,8 +118,14 @@ class Deployment:
         listener = await apis.serve(f"function {name}", front)
         bucket = f"{FLEET}-fleet-registrar-bundles"
         account = f"projects/{FLEET}/serviceAccounts/{service_account(BUILD, FLEET)}"
-        bundle = {"BUNDLE": hashlib.sha256(self.config.source.read_bytes()).hexdigest()}
-        build = Build("python313", function.target, bucket, "functions-local.zip", account=account, variables=bundle)
+        build = Build(
+            "python313",
+            function.target,
+            bucket,
+            f"functions-{self._bundle}.zip",
+            account=account,
+            variables={"BUNDLE": self._bundle},
+        )
         service = Service(
             full,
             listener.url,
@@ -244,3 +252,13 @@ class Deployment:
         """What the subscriptions hold, by short name; nothing is known of the Cloud SDK's emulator."""
         figures = self.apis.broker.snapshot() if self.apis.broker is not None else {}
         return {name.rpartition("/")[2]: figure for name, figure in figures.items()}
+
+
+def _bundle_hash(source: Path) -> str:
+    """Return a hash of the code that runs: the entry points, and the packages beside them that go into the bundle."""
+    root = source.parent
+    modules = (path for folder in ("functions", "shared") for path in (root / folder).rglob("*.py"))
+    found = hashlib.sha256()
+    for path in sorted([source, *modules]):
+        found.update(path.read_bytes())
+    return found.hexdigest()

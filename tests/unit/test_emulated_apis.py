@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+from local.deployment import METHODS, SINK, SINK_FILTER, VERSIONS
+
 ROOT = Path(__file__).parent.parent.parent
 EMULATED = ("local/google", "local/kubernetes")
 ROLES = json.loads((ROOT / "infra" / "roles.json").read_text())
@@ -29,3 +31,16 @@ def test_emulated_apis_have_no_word_of_the_product() -> None:
     assert len(files) > 30
     assert "write-secret" in names
     assert found == []
+
+
+def test_the_local_cloud_deploys_terraforms_sink() -> None:
+    terraform = (ROOT / "infra" / "terraform" / "sinks.tf").read_text()
+    lines = [line.strip() for line in terraform.splitlines()]
+    assert [line for line in SINK_FILTER.splitlines() if line not in lines] == []
+    assert f'name         = "{SINK}"' in terraform
+
+
+def test_the_local_cloud_deploys_terraforms_triggers() -> None:
+    terraform = (ROOT / "infra" / "terraform" / "events.tf").read_text()
+    for names in (METHODS, VERSIONS):
+        assert json.dumps(list(names)) in terraform
