@@ -8,31 +8,20 @@ from __future__ import annotations
 
 import functools
 import random
-from typing import TYPE_CHECKING
 
 from shared.clients.inventory import read_inventory
 from shared.clients.ports import Services
 from shared.decisions import sweep_plan
 from shared.decisions.differences import differences
 from shared.decisions.sweep_plan import Plan
-from shared.runtime import dispatch, logs
+from shared.runtime import logs
 from shared.values import messages
 from shared.values.codes import Decision
 from shared.values.messages import Message, Scope
 from shared.values.settings import Settings
 
-if TYPE_CHECKING:
-    from cloudevents.http import CloudEvent
-
-
 STEP = "sweep"
 MOST_REPORTS = 200
-
-
-def serve(event: CloudEvent) -> None:
-    """Answer one delivery."""
-    message = dispatch.envelope(event)
-    dispatch.answer(STEP, message, lambda world, trace: run(message, world, trace))
 
 
 def run(message: Message, services: Services, trace: str) -> Plan:

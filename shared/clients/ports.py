@@ -14,7 +14,7 @@ from shared.values.names import ClusterName, MembershipName
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
 
@@ -60,7 +60,7 @@ class Gateway(Protocol):
     def get(self, url: str, collection: str, name: str) -> Object | None:
         """Return an object; None only when the cluster itself says that it is not there."""
 
-    def list(self, url: str, collection: str, selector: str) -> Iterator[Object]:
+    def list(self, url: str, collection: str, selector: str) -> Iterable[Object]:
         """Yield the objects that a label selector selects."""
 
     def create(self, url: str, collection: str, manifest: Object) -> Object:
@@ -142,5 +142,5 @@ class Services(Protocol):
     def now(self) -> datetime:
         """The current time."""
 
-    def pauses(self) -> Sequence[float]:
-        """Seconds to wait between access reviews."""
+    def sleep(self, seconds: float) -> None:
+        """Wait."""

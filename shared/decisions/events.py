@@ -6,6 +6,7 @@ Pure. The shapes are those of recorded entries (GKE's audit log) and of google-c
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -102,6 +103,14 @@ def route_membership(kind: str, data: Any, attributes: Mapping[str, Any], number
     said = f"membership {kind}" + ("" if payload or kind == "deleted" else ", without a readable body")
     cause = truncate(f"{said} {attributes.get('id', '')}".strip())
     return Route(code, said, cause, OutgoingMessage(topic, StepRequest(membership=membership)))
+
+
+def payload(data: bytes) -> Any:
+    """Return the JSON value in an event's data; None where it is not JSON."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _cluster(entry: Mapping[str, Any], payload: Mapping[str, Any], numbers: Mapping[str, str]) -> ClusterName:

@@ -1,112 +1,140 @@
-"""The one place where a delivery comes in and becomes an acknowledgement or a redelivery.
+"""Where a delivery becomes an acknowledgement, a redelivery or a dead letter.
 
 A CloudEvent function that returns has acknowledged; anything but 2xx is delivered again (functions-framework 3.10).
-Permanent faults go to `dead-letters`, retryable ones are answered with 503, both with one clear line in the log.
+Permanent errors go to `dead-letters`; retryable ones are answered with 503. Each writes one line to the log.
 """
 
 from __future__ import annotations
 
-import base64
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+import functools
+import importlib
+from collections.abc import Callable
 
 import flask
+import functions_framework
 
 from shared.clients import deadline
+from shared.clients.ports import Services
+from shared.decisions import events
 from shared.runtime import logs
-from shared.runtime.services import Services
-from shared.values import messages, settings
+from shared.runtime.delivery import Event, decode
+from shared.values import messages
 from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import PermanentError, ReconcileError, RetryableError
-from shared.values.messages import DEAD_LETTERS, MIN_REVERSAL_AGE, Message, Outcome, StepRequest
+from shared.values.messages import (
+    AUDIT_LOG_ENTRIES,
+    DEAD_LETTERS,
+    MIN_REVERSAL_AGE,
+    STEPS,
+    Message,
+    Outcome,
+    StepRequest,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cloudevents.http import CloudEvent
-
-_services: Services | None = None
-
-
-def services() -> Services:
-    """Return the outside world, made at the first event. Raises SettingsError with every fault of the settings."""
-    global _services  # noqa: PLW0603 - connections and the token live as long as the process
-    if _services is None:
-        _services = Services(settings.load())
-    return _services
+Step = Callable[[StepRequest, Services], Outcome]
+Work = Callable[[Message, Services, str], object]
 
 
-def serve(step: str, event: CloudEvent, run: Callable[[StepRequest, Services], Outcome]) -> None:
-    """Answer one delivery to a step: parse, let `run` read, decide and act, then publish what comes next."""
-    message = envelope(event)
-    answer(step, message, lambda world, trace: handle(step, message, world, run, trace))
+class Dispatcher:
+    """Answers the events of one process. `connect` is called at the first event; its result lives as long as this."""
 
+    def __init__(self, connect: Callable[[], Services]) -> None:
+        self._connect = connect
 
-def handle(
-    step: str, message: Message, world: Services, run: Callable[[StepRequest, Services], Outcome], trace: str
-) -> Outcome | None:
-    """Do one step for one message. Raises a fault; what this returns has been published."""
-    if message.asked_by_sweep and message.age(world.now()) > messages.SWEEP_REQUEST_TTL:
-        raise PermanentError(
-            f"a sweep asked for this {message.age(world.now())} ago: the next sweep asks again", ErrorCode.EXPIRED
-        )
-    request = messages.parse(step, message.data, world.settings)
-    outcome = run(request, world)
-    attributes = {**message.attributes, "traceparent": trace}
-    attributes.setdefault("cause", f"message {message.id} to {step}")
-    carried = Message(message.data, attributes, message.id, message.published)
-    for following in outcome.next:
-        if (
-            messages.turns(step, following.topic)
-            and message.attributes.get("turned")
-            and message.age(world.now()) < MIN_REVERSAL_AGE
-        ):
-            raise RetryableError(
-                f"{outcome.message}; this chain has reversed before and would reverse again to {following.topic}:"
-                " retried later",
-                ErrorCode.REVERSED_TWICE,
-            )
-        world.bus.publish_object(following.topic, following.body(), carried.forwarded_attributes(step, following.topic))
-    logs.outcome(outcome, step, request, project=world.settings.pubsub_project, trace=trace, cause=attributes["cause"])
-    return outcome
+    @functools.cached_property
+    def services(self) -> Services:
+        """The outside world. Raises SettingsError with every error of the settings."""
+        return self._connect()
 
+    def entry_point(self, declared: Callable[[Event], None]) -> Callable[[Event], None]:
+        """Have `functions/NAME.py` answer the events of the function NAME; it is imported at the first one."""
 
-def answer(step: str, message: Message, do: Callable[[Services, str], Any]) -> None:
-    """Turn what `do` raises into an acknowledgement (after a dead letter) or a redelivery."""
-    trace = logs.traceparent(message.attributes.get("traceparent"))
-    told = {"cause": message.attributes.get("cause", ""), **_named(message)}
-    project = ""
-    try:
-        world = services()
-        project = world.settings.pubsub_project
+        @functools.wraps(declared)
+        def serve(event: Event) -> None:
+            module = importlib.import_module(f"functions.{declared.__name__}")
+            self.answer(declared.__name__.replace("_", "-"), event, module.run)
+
+        return functions_framework.cloud_event(serve)  # type: ignore[return-value]
+
+    def answer(self, name: str, event: Event, run: Step | Work) -> None:
+        """Answer one event with `run`. Aborts with 503 for a retryable error."""
+        message = decode(event)
+        work: Work = step(name, run) if name in STEPS else run  # type: ignore[arg-type, assignment]
+        trace = logs.traceparent(message.attributes.get("traceparent"))
+        labels = {"cause": message.attributes.get("cause", ""), **_named(message)}
+        project = ""
         try:
-            with deadline.within(deadline.SWEEP_SECONDS if step == "sweep" else deadline.STEP_SECONDS):
-                do(world, trace)
-        except PermanentError as error:
-            dead_letter(step, message, error, world)
-            decision = Decision.DROPPED if message.asked_by_sweep else Decision.DEAD_LETTERED
-            logs.failure("ERROR", step, error, project=project, trace=trace, labels=told, decision=decision)
-        except RetryableError as error:
-            if message.asked_by_sweep and message.age(world.now()) > messages.SWEEP_REQUEST_TTL:
-                logs.failure("ERROR", step, error, project=project, trace=trace, labels=told, decision=Decision.DROPPED)
-                return
+            services = self.services
+            project = services.settings.pubsub_project
+            try:
+                with deadline.within(deadline.SWEEP_SECONDS if name == "sweep" else deadline.STEP_SECONDS):
+                    work(message, services, trace)
+            except PermanentError as error:
+                dead_letter(name, message, error, services)
+                decision = Decision.DROPPED if message.asked_by_sweep else Decision.DEAD_LETTERED
+                logs.failure("ERROR", name, error, project=project, trace=trace, labels=labels, decision=decision)
+            except RetryableError as error:
+                if not _is_expired(message, services):
+                    raise
+                dropped = Decision.DROPPED
+                logs.failure("ERROR", name, error, project=project, trace=trace, labels=labels, decision=dropped)
+        except ReconcileError as error:
+            logs.failure("WARNING", name, error, project=project, trace=trace, labels=labels, decision=Decision.RETRY)
+            flask.abort(503, description="not done yet: delivered again")
+        except Exception as error:
+            unexpected = RetryableError(f"not expected: {type(error).__name__}: {error}"[:900], ErrorCode.UNEXPECTED)
+            retry = Decision.RETRY
+            logs.failure("ERROR", name, unexpected, project=project, trace=trace, labels=labels, decision=retry)
             raise
-    except ReconcileError as error:
-        logs.failure("WARNING", step, error, project=project, trace=trace, labels=told, decision=Decision.RETRY)
-        flask.abort(503, description="not done yet: delivered again")
-    except Exception as error:
-        unexpected = RetryableError(f"not expected: {type(error).__name__}: {error}"[:900], ErrorCode.UNEXPECTED)
-        logs.failure("ERROR", step, unexpected, project=project, trace=trace, labels=told, decision=Decision.RETRY)
-        raise
 
 
-def dead_letter(step: str, message: Message, error: PermanentError, world: Services) -> None:
-    """Publish the original bytes to `dead-letters`, unless a sweep asked: it asks again."""
+def step(name: str, run: Step) -> Callable[[Message, Services, str], Outcome]:
+    """Make a step's `run` answer a message: parse it, run the step, publish what comes next, log the outcome."""
+
+    def work(message: Message, services: Services, trace: str) -> Outcome:
+        if _is_expired(message, services):
+            age = message.age(services.now())
+            raise PermanentError(
+                f"a sweep requested this {age} ago: the next sweep requests it again", ErrorCode.EXPIRED
+            )
+        settings = services.settings
+        request = messages.parse(name, message.data, settings)
+        outcome = run(request, services)
+        attributes = {**message.attributes, "traceparent": trace}
+        attributes.setdefault("cause", f"message {message.id} to {name}")
+        carried = Message(message.data, attributes, message.id, message.published)
+        for following in outcome.next:
+            _check_reversal(name, message, outcome, following.topic, services)
+            forwarded = carried.forwarded_attributes(name, following.topic)
+            services.bus.publish_object(following.topic, following.body(), forwarded)
+        logs.outcome(outcome, name, request, project=settings.pubsub_project, trace=trace, cause=attributes["cause"])
+        return outcome
+
+    return work
+
+
+def _check_reversal(name: str, message: Message, outcome: Outcome, topic: str, services: Services) -> None:
+    """Raise RetryableError when a chain would turn for the second time within a minute."""
+    again = messages.turns(name, topic) and message.attributes.get("turned")
+    if again and message.age(services.now()) < MIN_REVERSAL_AGE:
+        raise RetryableError(
+            f"{outcome.message}; this chain has reversed before and would reverse again to {topic}: retried later",
+            ErrorCode.REVERSED_TWICE,
+        )
+
+
+def _is_expired(message: Message, services: Services) -> bool:
+    """True for a sweep's request that is so old that a later sweep has taken its place."""
+    return message.asked_by_sweep and message.age(services.now()) > messages.SWEEP_REQUEST_TTL
+
+
+def dead_letter(name: str, message: Message, error: PermanentError, services: Services) -> None:
+    """Publish the original bytes to `dead-letters`, unless a sweep requested them: it requests them again."""
     if message.asked_by_sweep:
         return
     own = {
-        "topic": message.attributes.get("topic", "") if step == "route-event" else step,
-        "step": step,
+        "topic": _topic(name, message),
+        "step": name,
         "code": error.code,
         "reason": messages.truncate(str(error)),
         **_named(message),
@@ -115,36 +143,14 @@ def dead_letter(step: str, message: Message, error: PermanentError, world: Servi
     # Pub/Sub takes 100 attributes, and none that begins with `goog`. Their order is not defined, so sort.
     original = sorted(key for key in message.attributes if key not in own and not key.startswith("goog"))
     carried = {key: message.attributes[key] for key in original[: 100 - len(own)]}
-    world.bus.publish(DEAD_LETTERS, message.data, {**carried, **own})
+    services.bus.publish(DEAD_LETTERS, message.data, {**carried, **own})
 
 
-def envelope(event: CloudEvent) -> Message:
-    """Return the Pub/Sub message in a CloudEvent: a raw push, which the framework has turned into one, or Eventarc's.
-
-    Raises nothing: what is not there is empty, and parsing says so.
-    """
-    data = event.data if isinstance(event.data, dict) else {}
-    message = data.get("message")
-    if not isinstance(message, dict):
-        return Message(event.data if isinstance(event.data, bytes) else b"", {}, str(event["id"]))
-    given = message.get("attributes")
-    attributes = {str(key): str(value) for key, value in given.items()} if isinstance(given, dict) else {}
-    return Message(_bytes(message.get("data")), attributes, str(message.get("messageId", event["id"])), _time(message))
-
-
-def _bytes(data: object) -> bytes:
-    try:
-        return base64.b64decode(data) if isinstance(data, str) else b""
-    except ValueError:  # binascii.Error, or letters outside ASCII
-        return b""
-
-
-def _time(message: dict[str, Any]) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(str(message.get("publishTime")))
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+def _topic(name: str, message: Message) -> str:
+    """The topic that a replay goes to; '' for events that no topic carries."""
+    if name != "route-event":
+        return name
+    return AUDIT_LOG_ENTRIES if message.kind in ("", events.AUDIT) else ""
 
 
 def _named(message: Message) -> dict[str, str]:

@@ -7,16 +7,20 @@ change while it lives.
 from __future__ import annotations
 
 import functools
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from shared.clients.ports import Clusters, Gateway, Memberships, Publisher, Secrets
+from shared.values import settings
 from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
 from shared.values.names import ClusterName
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.auth.credentials import Credentials
     from google.auth.transport.requests import AuthorizedSession
 
@@ -28,8 +32,9 @@ SCOPES = ("https://www.googleapis.com/auth/cloud-platform", "https://www.googlea
 class Services:
     """The outside world of a step, as the settings describe it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, sleep: Callable[[float], None] = time.sleep) -> None:
         self.settings = settings
+        self.sleep = sleep
 
     @functools.cached_property
     def credentials(self) -> Credentials:
@@ -109,6 +114,7 @@ class Services:
         """The time."""
         return datetime.now(UTC)
 
-    def pauses(self) -> list[float]:
-        """Seconds between repeated access reviews: 2 s in total (docs/architecture.md#steps)."""
-        return [0.1, 0.2, 0.4, 0.6, 0.7]
+
+def connect() -> Services:
+    """Return the outside world that the environment describes. Raises SettingsError with every error of the settings."""
+    return Services(settings.load())

@@ -61,12 +61,16 @@ class StepRequest:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One delivery, as it came: `data` are the original bytes, `published` when Pub/Sub took the message in."""
+    """One delivery, as it came: `data` are the original bytes, `published` when Pub/Sub took the message in.
+
+    `kind` is the type of the CloudEvent that the message stands for; '' for a message of Pub/Sub.
+    """
 
     data: bytes
     attributes: Mapping[str, str] = field(default_factory=dict)
     id: str = ""
     published: datetime | None = None
+    kind: str = ""
 
     def age(self, now: datetime) -> timedelta:
         """How long ago it was published; zero where nobody says."""

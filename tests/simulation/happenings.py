@@ -563,7 +563,7 @@ def _sweep(world: Simulation, _who: str, times: int, scope: Mapping[str, str] | 
 def _release(world: Simulation, _who: str, after: float = 0.0) -> None:
     """A person releases the plan that a sweep would brake now."""
     calm, world.calm = world.calm, True
-    plan = sweep.planned(Scope(), RandomServices(world))  # type: ignore[arg-type]
+    plan = sweep.planned(Scope(), RandomServices(world))
     world.calm = calm
     if plan.blocked:
         world.at(after, lambda: world.publish("sweep", {"release": plan.hash}))

@@ -17,6 +17,7 @@ from shared.clients.argocd_secrets import Central
 from shared.decisions import rbac, removal, secret_plan, steps, sweep_plan
 from shared.decisions.steps import Action, MembershipAction
 from shared.runtime import dispatch
+from shared.runtime.dispatch import Dispatcher
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import Decision
 from shared.values.model import GONE, Membership, State
@@ -27,7 +28,7 @@ from tests.simulation.scheduler import replaced
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shared.values.messages import Message, Outcome, StepRequest
+    from shared.values.messages import Outcome, StepRequest
 
 Change = tuple[Any, str, Any]
 ROUGH = 0.08
@@ -68,16 +69,16 @@ def _spoilt(step: str, outcome: Outcome) -> Outcome:
     return replace(outcome, next=()) if outcome.decision in NOTHING_LEFT else outcome
 
 
-_handle, _answer = dispatch.handle, dispatch.answer
+_step, _answer = dispatch.step, Dispatcher.answer
 
 
-def _no_next_where_nothing_was_left(step: str, message: Message, world: Any, do: Any, trace: str) -> Outcome | None:
-    return _handle(step, message, world, lambda asked, services: _spoilt(step, do(asked, services)), trace)
+def _no_next_where_nothing_was_left(name: str, run: Any) -> Any:
+    return _step(name, lambda asked, services: _spoilt(name, run(asked, services)))
 
 
-def _acknowledged_before_done(step: str, message: Message, do: Any) -> None:
+def _acknowledged_before_done(self: Dispatcher, name: str, event: Any, run: Any) -> None:
     try:
-        _answer(step, message, do)
+        _answer(self, name, event, run)
     except ServiceUnavailable:
         return
 
@@ -180,9 +181,9 @@ MUTANTS = (
     Mutant(
         "the next publish is skipped when nothing was left to do",
         200,
-        ((dispatch, "handle", _no_next_where_nothing_was_left),),
+        ((dispatch, "step", _no_next_where_nothing_was_left),),
     ),
-    Mutant("a message is acknowledged before it is done", 200, ((dispatch, "answer", _acknowledged_before_done),)),
+    Mutant("a message is acknowledged before it is done", 200, ((Dispatcher, "answer", _acknowledged_before_done),)),
     Mutant("the time of a hold is counted from another reason", 2000, ((secret_plan, "hold", _hold_counted_on),)),
     Mutant(
         "a Secret is changed without its precondition", 200, ((secret_plan, "_patch", _patch_without_precondition),)

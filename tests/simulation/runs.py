@@ -110,7 +110,7 @@ def _sweep(world: Simulation) -> None:
 
 def _planned(world: Simulation) -> Plan:
     world.current = None
-    return sweep.planned(Scope(), RandomServices(world))  # type: ignore[arg-type]
+    return sweep.planned(Scope(), RandomServices(world))
 
 
 def shrink(found: Run, budget: int = 400) -> Run:

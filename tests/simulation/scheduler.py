@@ -1,6 +1,6 @@
 """One seeded scheduler and one clock over the simulated world: the real entry points, interleaved at every outside call.
 
-Each delivery runs as a greenlet through `dispatch.serve` (or `route_event.serve`, `sweep.serve`), and gives way at each call
+Each delivery runs as a greenlet through `Dispatcher.answer`, and gives way at each call
 it makes. What goes wrong is drawn from the seed and noted under the call's text and its how-manieth time, so that a run
 can be told again with fewer faults. Simulated time costs nothing: nobody sleeps.
 
@@ -27,7 +27,8 @@ from werkzeug.exceptions import ServiceUnavailable
 from functions import route_event, sweep
 from shared.clients import inventory
 from shared.decisions import events
-from shared.runtime import dispatch, logs
+from shared.runtime import logs
+from shared.runtime.dispatch import Dispatcher
 from shared.values import settings
 from shared.values.errors import RefusedError, RetryableError
 from shared.values.messages import AUDIT_LOG_ENTRIES, DEAD_LETTERS, Message
@@ -178,7 +179,6 @@ def one_thread_no_logs() -> Iterator[None]:
         (logs, "traceparent", lambda given: given or ""),
         (inventory, "ThreadPoolExecutor", _Inline),
         (sweep, "random", SimpleNamespace(Random=lambda: Random(1))),
-        (dispatch, "_services", None),
     ):
         yield
 
@@ -334,19 +334,19 @@ class Simulation(World):
         greenlet(self._serve).switch(context, event)
 
     def _serve(self, context: Context, event: Event | None) -> None:
-        dispatch._services = RandomServices(self)  # type: ignore[assignment]
+        dispatcher = Dispatcher(lambda: RandomServices(self))
         topic, message = context.topic, context.message
         done = False
         try:
             if event is not None:
-                route_event.serve(event)  # type: ignore[arg-type]
+                dispatcher.answer("route-event", event, route_event.run)
             elif topic == AUDIT_LOG_ENTRIES:
-                route_event.serve(_push(message))  # type: ignore[arg-type]
+                dispatcher.answer("route-event", _push(message), route_event.run)
             elif topic == "sweep":
                 self.ledger.sweep_starts(context)
-                sweep.serve(_push(message))  # type: ignore[arg-type]
+                dispatcher.answer(topic, _push(message), sweep.run)
             else:
-                dispatch.serve(topic, _push(message), STEPS[topic])  # type: ignore[arg-type]
+                dispatcher.answer(topic, _push(message), STEPS[topic])
             done = True
         except (ServiceUnavailable, KilledError):
             pass

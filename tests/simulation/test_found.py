@@ -16,7 +16,7 @@ EDGE = MembershipName("demo-fleet", "global", "edge")
 
 
 def asked(world: World) -> list[str]:
-    plan = sweep.planned(Scope(), WorldServices(world))  # type: ignore[arg-type]
+    plan = sweep.planned(Scope(), WorldServices(world))
     return [ask.next.topic for ask in plan.requests if ask.kind != "check"]
 
 

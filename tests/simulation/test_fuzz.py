@@ -12,6 +12,7 @@ from functions import sweep
 from shared.decisions.events import Route, route_entry, route_membership
 from shared.decisions.sweep_plan import Plan
 from shared.runtime import dispatch
+from shared.runtime.delivery import decode
 from shared.values.errors import ReconcileError
 from shared.values.messages import Message, Outcome
 from tests.simulation.happenings import CLUSTERS, audit_entry
@@ -100,7 +101,7 @@ def test_every_mutated_message_has_an_outcome_or_a_fault() -> None:
                 if topic == "sweep":
                     found = sweep.run(message, services, "")
                 else:
-                    found = dispatch.handle(topic, message, services, STEPS[topic], "")
+                    found = dispatch.step(topic, STEPS[topic])(message, services, "")
             except ReconcileError as error:
                 said = str(error)
             else:
@@ -134,4 +135,4 @@ def envelope(random: Random, topic: str) -> Message:
         "attributes": {"asked-by": "sweep", "turned": "true"},
     }
     pushed: Any = {"message": mutated(random, inside) if random.random() < 0.3 else inside}
-    return dispatch.envelope(Event(pushed if random.random() < 0.95 else mutated(random, pushed), {"id": "1"}))  # type: ignore[arg-type]
+    return decode(Event(pushed if random.random() < 0.95 else mutated(random, pushed), {"id": "1"}))

@@ -32,7 +32,7 @@ def fleet(number: int, *, select: str = "") -> World:
 
 
 def planned(world: World, scope: Scope | None = None) -> Plan:
-    return sweep.planned(scope or Scope(), WorldServices(world))  # type: ignore[arg-type]
+    return sweep.planned(scope or Scope(), WorldServices(world))
 
 
 def held(world: World) -> list[str]:

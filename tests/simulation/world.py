@@ -218,12 +218,13 @@ class World:
         services = WorldServices(self)
         try:
             if delivery.topic == "sweep":
-                sweep.run(delivery.message, services, "")  # type: ignore[arg-type]
+                sweep.run(delivery.message, services, "")
                 return None
-            return dispatch.handle(delivery.topic, delivery.message, services, STEPS[delivery.topic], "")  # type: ignore[arg-type]
+            run = dispatch.step(delivery.topic, STEPS[delivery.topic])
+            return run(delivery.message, services, "")
         except PermanentError as error:
             try:
-                dispatch.dead_letter(delivery.topic, delivery.message, error, services)  # type: ignore[arg-type]
+                dispatch.dead_letter(delivery.topic, delivery.message, error, services)
             except (RetryableError, KilledError) as interrupted:
                 self.again(delivery, str(interrupted))
         except (RetryableError, KilledError) as error:
@@ -336,15 +337,14 @@ class WorldServices:
         self.bus = SimulatedBus(world)
         self.central_cluster = CENTRAL
         self.central_url = world.settings.central_membership.gateway_url(world.settings.fleet_project_number, gke=True)
-        self.central = Central(self.gateway, self.central_url, self.settings)  # type: ignore[arg-type]
+        self.central = Central(self.gateway, self.central_url, self.settings)
 
     def now(self) -> datetime:
         """The world's time."""
         return self.world.now
 
-    def pauses(self) -> list[float]:
-        """An access review is asked once: nobody waits here."""
-        return []
+    def sleep(self, seconds: float) -> None:
+        """Nobody waits here."""
 
 
 @dataclass

@@ -1,0 +1,70 @@
+"""Decodes a CloudEvent into the message that a function works on."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from shared.decisions import events
+from shared.values.messages import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Event(Protocol):
+    """A CloudEvent, as far as it is read here."""
+
+    @property
+    def data(self) -> Any:
+        """The payload: parsed JSON, or bytes."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+    def get_attributes(self) -> Mapping[str, Any]:
+        """Return the attributes."""
+
+
+def decode(event: Event) -> Message:
+    """Return the message in an event: Pub/Sub's own, or the event itself, so that it can be dead-lettered.
+
+    Raises nothing: what is not there is empty, and parsing says so.
+    """
+    attributes = event.get_attributes()
+    kind = str(attributes.get("type", events.PUBSUB))
+    if kind == events.PUBSUB:
+        return _pushed(event)
+    # A membership event without a readable body is an event all the same.
+    data = event.data if isinstance(event.data, bytes) else json.dumps(event.data).encode()
+    names = ("id", "source", "subject", "type", "membership", "location")
+    kept = {name: str(attributes[name])[:200] for name in names if attributes.get(name)}
+    kept["traceparent"] = str(attributes.get("traceparent", ""))
+    return Message(data, kept, str(event["id"]), kind=kind)
+
+
+def _pushed(event: Event) -> Message:
+    """Return the Pub/Sub message of a push, raw or through Eventarc."""
+    data = event.data if isinstance(event.data, dict) else {}
+    message = data.get("message")
+    if not isinstance(message, dict):
+        return Message(event.data if isinstance(event.data, bytes) else b"", {}, str(event["id"]))
+    given = message.get("attributes")
+    attributes = {str(key): str(value) for key, value in given.items()} if isinstance(given, dict) else {}
+    return Message(_bytes(message.get("data")), attributes, str(message.get("messageId", event["id"])), _time(message))
+
+
+def _bytes(data: object) -> bytes:
+    try:
+        return base64.b64decode(data) if isinstance(data, str) else b""
+    except ValueError:  # binascii.Error, or letters outside ASCII
+        return b""
+
+
+def _time(message: dict[str, Any]) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(message.get("publishTime")))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
