@@ -38,11 +38,9 @@ def run(request: StepRequest, services: Services) -> Outcome:
         again = read_subject(request, services)
         if again.state is State.SELECTED:
             return no_op(Action.TO_REGISTER, again, services.settings)
-    did = (
-        f"deleted {', '.join(map(str, deleted))}"
-        if deleted
-        else "no membership of ours was left for a cluster that is gone"
-    )
+    did = f"deleted {', '.join(map(str, deleted))}" if deleted else "no membership of ours was left"
+    if not deleted and move is Action.CONTINUE:
+        did = "a running cluster keeps its membership"
     following = StepRequest(subject.request.cluster, subject.request.membership)
     decision = Decision.UNREGISTERED if deleted else Decision.NO_MEMBERSHIP
     message = f"{did}: {why(subject, services.settings)}"

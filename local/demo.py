@@ -42,6 +42,7 @@ class Teller:
         self.began = time.monotonic()
         self._seen: dict[Path, int] = {}
         self._stop = threading.Event()
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
 
@@ -56,6 +57,11 @@ class Teller:
 
     def _follow(self) -> None:
         while not self._stop.wait(0.05):
+            self.flush()
+
+    def flush(self) -> None:
+        """Print what the functions have logged so far."""
+        with self._lock:
             entries = [entry for log in (self.cloud.directory / "log").glob("*.log") for entry in self._new(log)]
             for entry in sorted(entries, key=lambda entry: str(entry["time"])):
                 self.say(f"    {entry['step']:<22}{_short(entry['message'])}")
@@ -326,6 +332,9 @@ def _tell(cloud: LocalCloud, *, argocd: bool) -> int:
         for number, (name, tell) in enumerate(chapters, 1):
             print(f"\n{number}/{len(chapters)}  {name}")
             tell()
+            # What a chapter set off is printed below its own heading.
+            cloud.wait_quiet()
+            teller.flush()
     except (AssertionError, TimeoutError) as error:
         print(f"\nFAILED in chapter {number}, {name}: {error}")
         return 1

@@ -113,7 +113,7 @@ def json_object(data: bytes, what: str) -> dict[str, Any]:
         ) from error
     if not isinstance(body, dict):
         raise PermanentError(
-            f"{what} is JSON but not an object: it begins with {data[:60]!r}", ErrorCode.INVALID_MESSAGE
+            f"{what} is JSON but not an object; it begins with {data[:60]!r}", ErrorCode.INVALID_MESSAGE
         )
     return body
 

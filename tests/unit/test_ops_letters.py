@@ -56,11 +56,12 @@ def test_letters_fold_by_cluster_step_and_reason() -> None:
     )
 
 
-def test_messages_that_are_wrong_in_the_same_way_fold() -> None:
+@pytest.mark.parametrize("data", [b"{not json %d", b"[%d]"])
+def test_messages_that_are_wrong_in_the_same_way_fold(data: bytes) -> None:
     reasons = []
     for number in range(3):
         with pytest.raises(PermanentError) as fault:
-            replay(ours(data=b"{not json %d" % number), SETTINGS)
+            replay(ours(data=data % number), SETTINGS)
         reasons.append(str(fault.value))
     assert len(set(reasons)) == 3
     assert len(group_letters([ours(number, reason=reason) for number, reason in enumerate(reasons)])) == 1
