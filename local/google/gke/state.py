@@ -340,8 +340,7 @@ class Gke:
         return self.failures.take(call.method, cluster_name(call.project, call.location, call.cluster))
 
     def _failed(self, call: AuditedCall) -> str | None:
-        failure = self._failure(call)
-        return None if failure is None else failure.message
+        return getattr(self._failure(call), "message", None)
 
     def _fleet_project(self, project: str) -> str:
         try:
