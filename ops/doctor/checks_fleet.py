@@ -61,7 +61,7 @@ def check_gateway_quota(expected: Expected, seen: Fleet) -> list[Finding]:
     return check.end(
         project,
         f"{peak} of {limit} requests in the busiest minute of the last hour;"
-        f" Argo CD makes up to about {average} a minute for {len(secrets or ())} clusters",
+        f" Argo CD makes up to about {average} a minute for {pluralize(len(secrets or ()), 'cluster')}",
     )
 
 

@@ -23,7 +23,7 @@ from ops.doctor.expected import (
 )
 from ops.doctor.findings import Check, Finding, Unread
 from ops.doctor.observed import Delivery, Google, Json, at, short
-from ops.terminal import ago
+from ops.terminal import ago, pluralize
 from shared.values import settings as settings_module
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def check_sinks(expected: Expected, seen: Delivery, google: Google) -> list[Find
             code, text, fix = next(fault for fault in faults if fault)
             check.fail(code, f"{short(ours[0].get('name'))} in {project}", text, fix)
     number = len(expected.settings.source_projects)
-    return check.end("", f"{number} source projects export their entries to {AUDIT_LOG_ENTRIES}")
+    return check.end("", f"{pluralize(number, 'source project')} with a sink to {AUDIT_LOG_ENTRIES}")
 
 
 def check_schedule(expected: Expected, seen: Delivery, now: datetime) -> list[Finding]:
