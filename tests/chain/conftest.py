@@ -25,6 +25,8 @@ LEFT_OUT_ON_REAL = {
     "test_faults_refused.py": "the faults are the local gateway's, and each of some hundred calls has a cluster of its own",
     "test_kills.py": "needs dozens of clusters at once",
     "test_create_delete_create_in_any_order_ends_in_the_last": "makes 48 clusters, 24 at once",
+    "test_doctor_attached.py": "its access reviews are the embedded server's",
+    "test_outage_of_an_api_makes_its_checks_unknown_and_nothing_red": "the outages are the local APIs'",
     "test_pubsub_emulator.py": "is about Pub/Sub, and runs beside this",
 }
 
