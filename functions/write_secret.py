@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from shared.clients.observe import membership_of, read_subject
 from shared.clients.ports import Services
-from shared.decisions import secret_plan, steps
+from shared.decisions import recognition, secret_plan, steps
 from shared.decisions.outcomes import no_op
 from shared.decisions.secret_plan import Plan
 from shared.decisions.steps import Action
@@ -60,7 +60,7 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
     )
     both = StepRequest(request.cluster, membership.name)
     if plan.create is not None:
-        _create(plan, services)
+        _create(plan, cluster, membership, services)
         if (turned := _look_again(subject, services)) is not None:
             return turned
     elif plan.patch is not None and secret is not None:
@@ -77,12 +77,20 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
     return Outcome(decision, subject.state, f"{did}: {reason}", following, severity)
 
 
-def _create(plan: Plan, services: Services) -> None:
-    """Create the Secret unless an unmanaged one has its name, or the same server or cluster name."""
+def _create(plan: Plan, cluster: Cluster | None, membership: Membership, services: Services) -> None:
+    """Create the Secret unless an unmanaged one is for the same cluster, or has its name, server or cluster name."""
     assert plan.create is not None  # noqa: S101 - for the type checker
     name = plan.create["metadata"]["name"]
     server = plan.server
-    for other in services.central.unmanaged():
+    unmanaged = services.central.unmanaged()
+    if found := recognition.other_entry(unmanaged, cluster, membership, services.settings):
+        secret, recognised = found
+        raise PermanentError(
+            f"cannot write Secret {name}: Secret {secret.name} is unmanaged and is for the same cluster, known by"
+            f" {recognised.known_by}. {recognition.remedy(secret, recognised, services.settings)}, then replay the message",
+            ErrorCode.UNMANAGED_SECRET,
+        )
+    for other in unmanaged:
         if other.clashes_with(name, server):
             raise PermanentError(
                 f"Secret {other.name} is unmanaged and has the same server or name as {name}: Argo CD would treat the two as"

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ops.adoption import known
 from ops.pace import CALLS_PER_CLUSTER, GATEWAY_REQUESTS, paced
 from ops.plan import filter_plan
-from ops.survey import Name, connected, operator, survey
+from ops.survey import connected, operator, survey
 from ops.terminal import MistakeError, Progress, pluralize, table
 from shared.decisions.differences import PlannedRequest
 from shared.decisions.sweep_plan import Plan
@@ -35,16 +34,10 @@ def run(options: argparse.Namespace) -> int:
             f" about {CALLS_PER_CLUSTER} for each cluster, Argo CD's own not counted; at most {most}"
         )
     services = connected()
-    seen = survey(services)
-    plan = filter_plan(seen, services.settings, options.project, "")
-    requests, taken = missing(plan), known(seen, services.settings)
+    plan = filter_plan(survey(services), services.settings, options.project, "")
+    requests = missing(plan)
     for report in plan.findings:
         print(f"skipped: {report.subject}: {report.text}")
-    for ask in requests:
-        if secrets := taken.get(_name(ask)):
-            names = ", ".join(secret.name for secret in secrets)
-            print(f"skipped: {ask.subject}: unmanaged {names} is for it: python -m ops adopt --dry-run")
-    requests = [ask for ask in requests if _name(ask) not in taken]
     if not requests:
         print("Every selected cluster that can be requested has its Secret.")
         return 0
@@ -60,12 +53,6 @@ def run(options: argparse.Namespace) -> int:
 def missing(plan: Plan) -> list[PlannedRequest]:
     """Return the requests for wanted clusters that have no Secret of their own."""
     return [ask for ask in plan.requests if ask.kind == "mend" and ask.next.topic == TOPIC]
-
-
-def _name(ask: PlannedRequest) -> Name:
-    name = ask.next.request.cluster or ask.next.request.membership
-    assert name is not None  # noqa: S101 - a request names one of them
-    return name
 
 
 def ask_all(requests: list[PlannedRequest], services: Services, a_minute: int, what: str) -> None:

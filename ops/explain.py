@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from ops import dead_letters, letters
 from ops.explanation import Access, Evidence, explain
 from ops.letters import DeadLetter
-from ops.survey import Name, Snapshot, connected, find, secrets_of, survey
+from ops.survey import Snapshot, connected, find, secrets_of, survey
 from shared.clients.observe import find_membership, read_cluster, read_membership
 from shared.decisions import rbac
 from shared.decisions.rbac import Drift
 from shared.runtime.services import Services
 from shared.values.errors import ReconcileError
 from shared.values.model import Cluster, Gone, Membership
-from shared.values.names import ClusterName
+from shared.values.names import ClusterName, Name
 
 if TYPE_CHECKING:
     import argparse

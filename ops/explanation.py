@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ops.adoption import known
 from ops.letters import DeadLetter
 from ops.plan import publish_command, release
-from ops.survey import Name, Snapshot, is_about, secrets_of
+from ops.survey import Snapshot, is_about, secrets_of
 from ops.terminal import MAX_WIDTH, ago, one_line, pluralize
 from shared.decisions import secret_plan
 from shared.decisions.outcomes import why
@@ -20,7 +20,7 @@ from shared.values import cluster_secret
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.messages import StepRequest
 from shared.values.model import Cluster, Gone, Membership, State, state_of_attached, state_of_cluster
-from shared.values.names import ClusterName, MembershipName
+from shared.values.names import ClusterName, MembershipName, Name
 from shared.values.selector import Requirement
 from shared.values.settings import Settings
 from shared.values.target import Subject

@@ -21,14 +21,11 @@ from shared.values.cluster_secret import ClusterSecret
 from shared.values.errors import PermanentError, ReconcileError
 from shared.values.inventory import Inventory
 from shared.values.messages import StepRequest
-from shared.values.names import ClusterName, InvalidNameError, MembershipName
+from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-
-Name = ClusterName | MembershipName
 
 
 @dataclass(frozen=True, slots=True)

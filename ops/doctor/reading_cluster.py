@@ -20,7 +20,7 @@ from ops.doctor.findings import Read, Unread
 from ops.doctor.observed import Central, DryRun, Fleet, Json, at
 from ops.doctor.reading_google import Reader
 from ops.survey import Snapshot
-from shared.decisions import secret_plan
+from shared.decisions import recognition, secret_plan
 from shared.runtime.services import Services
 from shared.values.errors import ReconcileError
 from shared.values.model import Cluster, Membership
@@ -213,7 +213,7 @@ class FleetReader:
         writers = [
             (secret.name, unmanaged.get(secret.name, ""), who)
             for secret in seen.inventory.unmanaged
-            if (who := other_writer({**secret.labels, **secret.annotations}))
+            if (who := recognition.writer(secret))
         ]
         writers += self._other_instances(seen)
         if seen.inventory.unread:
@@ -303,14 +303,6 @@ class FleetReader:
             for point in one.get("points") or []
         ]
         return max(points, default=0)
-
-
-def other_writer(marks: Mapping[str, str]) -> str:
-    """Return who goes on writing a Secret of others, by the marks that the known tools leave; '' for nobody known."""
-    for mark, who in adoption.OWNED_BY.items():
-        if mark in marks:
-            return who
-    return "fleet-argocd-plugin" if adoption.PLUGIN in marks else ""
 
 
 def read_membership(api: Api, expected: Expected) -> Json | None:

@@ -13,13 +13,23 @@ from shared.values.model import Cluster
 from shared.values.names import ClusterName, InvalidNameError, MembershipName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from google.auth.transport.requests import AuthorizedSession
 
+# Where the API server can be reached, as paths in a cluster (container v1, Cluster).
+ADDRESSES = (
+    "endpoint",
+    "privateClusterConfig/privateEndpoint",
+    "privateClusterConfig/publicEndpoint",
+    "controlPlaneEndpointsConfig/dnsEndpointConfig/endpoint",
+    "controlPlaneEndpointsConfig/ipEndpointsConfig/privateEndpoint",
+    "controlPlaneEndpointsConfig/ipEndpointsConfig/publicEndpoint",
+)
 # What a sweep needs of the 10 kB or so that GKE tells of each cluster: the standard query parameter `fields`, a partial
 # response (discovery document of container v1; https://cloud.google.com/apis/docs/system-parameters).
-LISTED_FIELDS = "clusters(name,location,id,status,resourceLabels,fleet,autopilot/enabled),missingZones"
+_FIELDS = ("name", "location", "id", "status", "resourceLabels", "fleet", "autopilot/enabled", *ADDRESSES)
+LISTED_FIELDS = f"clusters({','.join(_FIELDS)}),missingZones"
 LIST_KEYS = frozenset({"clusters", "missingZones"})
 
 
@@ -112,4 +122,15 @@ class Gke:
             fleet_project=project,
             membership=membership,
             autopilot=answers.object_in(answer, "autopilot", what).get("enabled") is True,
+            addresses=frozenset(_addresses(answer, what)),
         )
+
+
+def _addresses(answer: dict[str, Any], what: str) -> Iterator[str]:
+    for path in ADDRESSES:
+        *outer, last = path.split("/")
+        inner = answer
+        for key in outer:
+            inner = answers.object_in(inner, key, what)
+        if address := answers.text_in(inner, last, what):
+            yield address.lower()

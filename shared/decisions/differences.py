@@ -5,11 +5,13 @@ Pure. A sweep acts only through the steps, which read for themselves: a differen
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from shared.decisions import removal, secret_plan
+from shared.decisions import recognition, removal, secret_plan
+from shared.decisions.recognition import Recognition
 from shared.decisions.removal import Situation
 from shared.decisions.steps import Action
 from shared.values.cluster_secret import ClusterSecret
@@ -18,11 +20,11 @@ from shared.values.errors import PermanentError
 from shared.values.inventory import Inventory
 from shared.values.messages import OutgoingMessage, StepRequest
 from shared.values.model import GONE, Cluster, Membership, State, state_of_attached, state_of_cluster
-from shared.values.names import ClusterName, MembershipName
+from shared.values.names import ClusterName, MembershipName, Name
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
 # `remove` and repairs follow what the APIs say; `hold` and `drop` follow labels and settings, where one mistake affects
@@ -165,7 +167,9 @@ class _Comparison:
         request = StepRequest(None, name)
         state = state_of_attached(membership or GONE, self.settings)
         if state is State.SELECTED and membership is not None:
-            if secret is not None and secret.is_of(None, membership):
+            if secret is None and name in self.others:
+                yield self._other_entry(name)
+            elif secret is not None and secret.is_of(None, membership):
                 yield from self._differing(request, secret, None, membership)
             elif membership.agent_lost(self.now):
                 yield Finding(FindingCode.AGENT_LOST, str(name), "its agent is lost: nothing can be asked for now")
@@ -214,6 +218,9 @@ class _Comparison:
     def _wanted(self, cluster: Cluster, secret: ClusterSecret | None) -> Iterator[PlannedRequest | Finding]:
         """A GKE cluster that is alive and wanted: is all of it there, and the same?"""
         name = cluster.name
+        if secret is None and name in self.others:
+            yield self._other_entry(name)
+            return
         said = cluster.membership or name.membership(self.settings.fleet_project)
         membership = self.inventory.memberships.get(said)
         if membership is None and not self.inventory.knows_membership(said):
@@ -277,13 +284,41 @@ class _Comparison:
                 FindingCode.UNREADABLE_ITEM, str(name), f"is listed and cannot be read, so it stays as it is: {why}"
             )
 
+    @functools.cached_property
+    def others(self) -> Mapping[Name, list[tuple[ClusterSecret, Recognition]]]:
+        """The unmanaged Secrets by the cluster that they are for."""
+        clusters, memberships = self.inventory.clusters.values(), self.inventory.memberships.values()
+        known = recognition.index(clusters, memberships, self.settings)
+        return recognition.recognised(self.inventory.unmanaged, known)
+
+    def _other_entry(self, name: Name) -> Finding:
+        """A cluster without a Secret of ours that is in Argo CD already: it gets no second Secret."""
+        secret, recognised = self.others[name][0]
+        text = (
+            f"is in Argo CD by the unmanaged Secret {secret.name}, known by {recognised.known_by}, so no second Secret is"
+            f" written. {recognition.remedy(secret, recognised, self.settings)}"
+        )
+        return Finding(FindingCode.CLASHING_SECRET, str(name), text)
+
     def _clashes(self) -> Iterator[Finding]:
-        """Unmanaged Secrets that Argo CD would treat as ours."""
+        """Unmanaged Secrets that Argo CD takes for ours, or that are for the same cluster as ours."""
+        same: dict[str, str] = {}
+        for secret in self.inventory.secrets:
+            try:
+                name = secret.cluster or secret.membership
+            except PermanentError:
+                continue
+            for other, recognised in self.others.get(name, []) if name else []:
+                if len(recognised.names) == 1:
+                    same[other.name] = secret.name
         names = {secret.data.get("name", ""): secret.name for secret in self.inventory.secrets}
         servers = {secret.data.get("server", "").rstrip("/"): secret.name for secret in self.inventory.secrets}
         for other in self.inventory.unmanaged:
             ours = names.get(other.data.get("name", "")) or servers.get(other.data.get("server", "").rstrip("/"))
-            if ours:
+            if other.name in same:
+                text = f"is unmanaged and for the same cluster as our {same[other.name]}: ApplicationSets deploy to it twice. Delete one"
+                yield Finding(FindingCode.CLASHING_SECRET, other.name, text)
+            elif ours:
                 yield Finding(
                     FindingCode.CLASHING_SECRET,
                     other.name,

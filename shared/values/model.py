@@ -64,7 +64,10 @@ _STATE_TEXTS: Final[Mapping[State, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A GKE cluster as its API describes it. `fleet_project` is an id or a number, empty when it is in no fleet."""
+    """A GKE cluster as its API describes it. `fleet_project` is an id or a number, empty when it is in no fleet.
+
+    `addresses` are the hosts of its API server, in lower case: public, private and DNS endpoint.
+    """
 
     name: ClusterName
     id: str
@@ -73,6 +76,7 @@ class Cluster:
     fleet_project: str = ""
     membership: MembershipName | None = None
     autopilot: bool = False
+    addresses: frozenset[str] = frozenset()
 
     @property
     def id_label(self) -> str:

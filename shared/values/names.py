@@ -137,6 +137,9 @@ class MembershipName:
         return f"{base}/v1/projects/{fleet_number}/locations/{self.location}/{collection}/{self.membership}"
 
 
+Name = ClusterName | MembershipName
+
+
 def _shown(text: object) -> str:
     shown = repr(text)
     return shown if len(shown) <= 120 else f"{shown[:117]}..."

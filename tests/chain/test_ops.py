@@ -153,7 +153,7 @@ def test_adopted_secret_keeps_its_uid_and_has_no_drift(cloud: Chain) -> None:
     server = cloud.do("cloud", "gateway_url", membership=_registered(cloud, blue))
     made = by_hand(cloud, "legacy-hand", server, "prod-hand")
     assert "legacy-hand" in succeeds(cloud, "explain", blue, code=2)
-    assert "others have written legacy-hand" in succeeds(cloud, "backfill", "--dry-run")
+    assert "unmanaged Secret legacy-hand" in succeeds(cloud, "backfill", "--dry-run")
     assert succeeds(cloud, "adopt").splitlines()[-1].startswith("Took over 1 Secret;")
     cloud.onboarded(blue)
     cloud.wait_for(lambda: f"{MARK}grant" in cloud.manifest(blue)["metadata"]["annotations"])

@@ -30,6 +30,11 @@ FULL = container_v1.ListClustersResponse(
             fleet={"project": "1", "membership": FLEET},
             autopilot={"enabled": True},
             endpoint="34.1.2.3",
+            private_cluster_config={"private_endpoint": "10.0.0.2", "public_endpoint": "34.1.2.4"},
+            control_plane_endpoints_config={
+                "dns_endpoint_config": {"endpoint": "GKE-1.europe-west1.gke.goog", "allow_external_traffic": True},
+                "ip_endpoints_config": {"private_endpoint": "10.0.0.3", "public_endpoint": "34.1.2.5"},
+            },
             node_pools=[{"name": "default-pool"}],
         )
     ],
@@ -48,8 +53,13 @@ def listed(answer: dict[str, Any]) -> Any:
 
 def cut_to(whole: dict[str, Any], inside: str) -> dict[str, Any]:
     """What is left of an object by the fields inside the parentheses."""
-    paths = [path.split("/") for path in inside.split(",")]
-    return {top: {down[0]: whole[top][down[0]]} if down else whole[top] for top, *down in paths}
+    cut: dict[str, Any] = {}
+    for *outer, last in (path.split("/") for path in inside.split(",")):
+        source, target = whole, cut
+        for key in outer:
+            source, target = source[key], target.setdefault(key, {})
+        target[last] = source[last]
+    return cut
 
 
 def test_a_list_that_is_cut_to_the_fields_says_all_that_a_sweep_reads() -> None:
@@ -59,6 +69,9 @@ def test_a_list_that_is_cut_to_the_fields_says_all_that_a_sweep_reads() -> None:
     cut = cut_to(full["clusters"][0], inside[1])
     assert set(re.sub(r"\(.*\)", "", LISTED_FIELDS).split(",")) == {"clusters", "missingZones"} == set(full)
     assert listed(full | {"clusters": [cut]}) == listed(full)
+    assert listed(full).items[0].addresses == {
+        *("34.1.2.3", "34.1.2.4", "34.1.2.5", "10.0.0.2", "10.0.0.3", "gke-1.europe-west1.gke.goog")
+    }
 
 
 MEMBERS = gkehub_v1.ListMembershipsResponse(

@@ -16,7 +16,7 @@ from ops.doctor.codes import Code
 from ops.doctor.diagnosis import diagnose
 from ops.doctor.expected import Expected
 from ops.doctor.findings import Check, Finding, Status, Unread, as_json, as_text, exit_code
-from ops.doctor.reading_cluster import other_writer, right_secret
+from ops.doctor.reading_cluster import right_secret
 from ops.doctor.reading_google import timestamp
 from tests.unit import given
 from tests.unit.deployment import EXPECTED, right, uri
@@ -175,18 +175,6 @@ def test_times_of_apis_are_read_with_any_precision(text: str) -> None:
 def test_what_is_no_time_is_none() -> None:
     assert timestamp("yesterday") is None
     assert timestamp(None) is None
-
-
-@pytest.mark.parametrize(
-    ("mark", "who"),
-    [
-        ("argocd.argoproj.io/cluster-profile-origin", "the ClusterProfile integration"),
-        ("fleet.gke.io/managed-by-fleet-plugin", "fleet-argocd-plugin"),
-        ("env", ""),
-    ],
-)
-def test_other_writers_are_known_by_their_marks(mark: str, who: str) -> None:
-    assert other_writer({mark: "x"}) == who
 
 
 @pytest.mark.parametrize("is_gke", [True, False])

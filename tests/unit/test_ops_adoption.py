@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ops.adoption import PLUGIN, Adoption, Skipped, known, match_secrets, membership_at
+from ops.adoption import Adoption, Skipped, known, match_secrets
 from shared.decisions import secret_plan
+from shared.decisions.recognition import PLUGIN, membership_at
 from shared.values import cluster_secret
 from shared.values.model import Cluster, Membership, State
 from shared.values.names import MembershipName
@@ -118,14 +119,14 @@ def test_a_server_changes_only_when_a_person_says_so() -> None:
 @pytest.mark.parametrize(
     ("unmanaged", "told"),
     [
-        (theirs(server="https://kubernetes.default.svc"), "no gateway URL"),
+        (theirs(server="https://kubernetes.default.svc"), "no cluster or membership"),
         (
             theirs(server="https://connectgateway.googleapis.com/v1/projects/77/locations/global/memberships/m"),
             "not of",
         ),
         (
             theirs(server="https://connectgateway.googleapis.com/v1/projects/other/locations/a/memberships/m"),
-            "of no memb",
+            "fleet of other",
         ),
         (theirs(server=f"https://connectgateway.googleapis.com/v1/projects/{NUMBER}/clusters/m"), "of no membership"),
         (theirs(server=URL.replace(MEMBER.membership, "unknown")), "lists no membership"),
@@ -133,7 +134,7 @@ def test_a_server_changes_only_when_a_person_says_so() -> None:
         (theirs(server=URL, annotations={"multicluster.x-k8s.io/managed-by-cp-syncer": "true"}), "syncer"),
         (theirs(server=URL, labels={cluster_secret.MANAGED_BY_LABEL: "Helm"}), "Helm manages it"),
         (theirs(server=URL, annotations={cluster_secret.CLUSTER: "blue"}), ""),
-        (theirs(annotations={cluster_secret.CLUSTER: "blue"}), "cannot be read"),
+        (theirs(annotations={cluster_secret.CLUSTER: "blue"}), "is invalid"),
     ],
 )
 def test_what_is_not_ours_is_left_with_the_reason(unmanaged: ClusterSecret, told: str) -> None:
@@ -150,7 +151,7 @@ def test_what_is_not_ours_is_left_with_the_reason(unmanaged: ClusterSecret, told
         (replace(BLUE, status="ERROR"), State.UNKNOWN.text),
         (replace(BLUE, labels={}), State.UNSELECTED.text),
         (replace(BLUE, fleet_project="demo-other"), State.OTHER_FLEET.text),
-        (replace(BLUE, membership=MembershipName("demo-fleet", "global", "z")), "says that its membership is"),
+        (replace(BLUE, membership=MembershipName("demo-fleet", "global", "z")), "would change from"),
     ],
 )
 def test_a_cluster_that_is_not_alive_and_wanted_is_left(cluster: Cluster, told: str) -> None:
@@ -271,3 +272,59 @@ def test_whose_a_secret_is_can_be_told_even_when_it_is_not_taken_over() -> None:
         BLUE.name: ["a"],
         EDGE.name: ["b"],
     }
+
+
+GLOBAL = Membership(MembershipName("demo-fleet", "global", "blue"), "uid-g", "READY", cluster=BLUE.name)
+REGIONAL = Membership(MembershipName("demo-fleet", "europe-west1", "blue"), "uid-r", "READY", cluster=BLUE.name)
+HOST = "https://connectgateway.googleapis.com"
+BESIDE = f"{HOST}/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue"
+FIRST = f"{HOST}/v1beta1/projects/{NUMBER}/memberships/blue"
+SAYS = {cluster_secret.CLUSTER: str(BLUE.name)}
+
+
+@pytest.mark.parametrize(
+    ("written", "memberships", "known_by", "changes"),
+    [
+        (theirs("blue", BESIDE), [GLOBAL], "its server", False),
+        (theirs("cluster-connectgateway.googleapis.com-123", BESIDE), [GLOBAL], "its server", False),
+        (theirs(f"blue.global.{NUMBER}", BESIDE, annotations={PLUGIN: "true"}), [GLOBAL], "its server", False),
+        (theirs("blue", BESIDE.replace("v1", "v1beta1")), [GLOBAL], "its server", True),
+        (theirs("x", BESIDE.replace("gkeM", "m")), [GLOBAL], "its server", True),
+        (theirs("x", BESIDE.replace(NUMBER, "demo-fleet")), [GLOBAL], "its server", True),
+        (theirs("x", f"{BESIDE}?__uid=shop"), [GLOBAL], "its server", True),
+        (theirs("x", BESIDE.replace("connectgateway", "ConnectGateway")), [GLOBAL], "its server", True),
+        (theirs("x", BESIDE.replace(".com", ".com:443")), [GLOBAL], "its server", True),
+        (theirs("x", FIRST), [GLOBAL], "its server", True),
+        (theirs("connectgateway_demo-fleet_blue", FIRST), [GLOBAL], "its server", True),
+        (theirs("x", FIRST, annotations=SAYS), [GLOBAL], "its annotation", True),
+        (theirs("c", "https://34.90.1.2", "gke_demo-apps_europe-west1_blue"), [GLOBAL], "its name", True),
+        (theirs("blue", BESIDE, annotations=SAYS), [GLOBAL, REGIONAL], "its annotation", True),
+        (theirs("blue", BESIDE), [GLOBAL, REGIONAL], "its server", True),
+        (theirs("blue", BESIDE, annotations=SAYS), [REGIONAL], "its annotation", True),
+    ],
+)
+def test_secret_of_every_form_is_taken_over(
+    written: ClusterSecret, memberships: list[Membership], known_by: str, changes: bool
+) -> None:
+    """The cluster names the last of the memberships. A changed server needs `--change-server`."""
+    blue = replace(BLUE, membership=memberships[-1].name)
+    survey = seen([blue], memberships, unmanaged=[written])
+    [one], [] = match_secrets(survey, SETTINGS, change_server=True)
+    assert (one.known_by, one.request.cluster, one.request.membership) == (known_by, BLUE.name, memberships[-1].name)
+    adopted, left = match_secrets(survey, SETTINGS)
+    assert (len(adopted), len(left)) == ((0, 1) if changes else (1, 0))
+
+
+@pytest.mark.parametrize(
+    ("written", "memberships"),
+    [
+        (theirs("cluster-local", "https://kubernetes.default.svc", "in-cluster"), [GLOBAL]),
+        (theirs("blue", "https://34.90.1.2"), [GLOBAL]),
+        (theirs("blue", BESIDE), [REGIONAL]),  # its membership is gone: only a person can say which cluster it is
+    ],
+)
+def test_unknown_secret_is_left_with_the_command(written: ClusterSecret, memberships: list[Membership]) -> None:
+    blue = replace(BLUE, membership=memberships[-1].name)
+    adoptions, [left] = match_secrets(seen([blue], memberships, unmanaged=[written]), SETTINGS, change_server=True)
+    assert not adoptions
+    assert f"annotate --overwrite secret {written.name} {cluster_secret.CLUSTER}=" in left.reason

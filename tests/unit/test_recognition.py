@@ -1,0 +1,216 @@
+"""Which cluster a cluster Secret is for: every form in which people and known tools write one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shared.decisions.recognition import (
+    BY_ADDRESS,
+    BY_ANNOTATION,
+    BY_NAME,
+    BY_SERVER,
+    PLUGIN,
+    PROFILE_ORIGIN,
+    PROFILE_SYNCER,
+    Recognition,
+    index,
+    recognise,
+    remedy,
+    writer,
+)
+from shared.values import cluster_secret
+from shared.values.cluster_secret import ClusterSecret
+from shared.values.model import Cluster, Membership
+from shared.values.names import ClusterName, MembershipName, Name
+from shared.values.settings import Settings
+from tests.unit.given import BLUE, EDGE, SETTINGS, settings
+from tests.unit.surveys import theirs
+
+NUMBER = SETTINGS.fleet_project_number
+GATEWAY = "https://connectgateway.googleapis.com"
+HERE = replace(BLUE, addresses=frozenset({"34.90.1.2", "172.16.0.2", "gke-1a2b-42.europe-west1.gke.goog"}))
+GREEN = replace(
+    BLUE, name=ClusterName("demo-fleet", "us-east1", "green"), addresses=frozenset({"34.90.1.3", "172.16.0.2"})
+)
+MEMBER = Membership(MembershipName("demo-fleet", "global", "blue"), "uid-m", "READY", cluster=BLUE.name)
+REGIONAL = Membership(MembershipName("demo-fleet", "us-east1", "green"), "uid-g", "READY", cluster=GREEN.name)
+
+
+def known(
+    secret: ClusterSecret, clusters: tuple[Cluster, ...] = (HERE, GREEN), configured: Settings = SETTINGS
+) -> tuple[set[Name], str]:
+    found = recognise(secret, index(clusters, (MEMBER, REGIONAL, EDGE), configured))
+    return set(found.names), found.known_by
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        f"{GATEWAY}/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
+        f"{GATEWAY}/v1/projects/{NUMBER}/locations/global/memberships/blue",
+        f"{GATEWAY}/v1beta1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
+        f"{GATEWAY}/v1alpha1/projects/{NUMBER}/locations/global/memberships/blue",
+        f"{GATEWAY}/v1beta1/projects/{NUMBER}/memberships/blue",
+        f"{GATEWAY}/v1alpha1/projects/demo-fleet/memberships/blue",
+        f"{GATEWAY}/v1/projects/demo-fleet/locations/global/gkeMemberships/blue",
+        f"{GATEWAY}/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue/",
+        f"{GATEWAY}/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue?__uid=shop",
+        f"{GATEWAY}:443/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
+        f"https://ConnectGateway.GoogleAPIs.com/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
+        f"{GATEWAY}./v1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
+        f"https://us-east1-connectgateway.googleapis.com/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
+    ],
+)
+def test_gateway_url_of_every_form_is_recognised(server: str) -> None:
+    assert known(theirs("x", server)) == ({BLUE.name}, BY_SERVER)
+
+
+def test_gateway_url_of_an_attached_cluster_is_recognised() -> None:
+    server = f"{GATEWAY}/v1/projects/{NUMBER}/locations/global/memberships/edge"
+    assert known(theirs("x", server)) == ({EDGE.name}, BY_SERVER)
+
+
+@pytest.mark.parametrize("override", ["https://127.0.0.1:8443/", "https://127.0.0.1:8443/gateway/"])
+def test_gateway_url_at_an_overridden_endpoint_is_recognised(override: str) -> None:
+    local = settings(CLOUDSDK_API_ENDPOINT_OVERRIDES_CONNECTGATEWAY=override)
+    server = f"{override}v1/projects/{NUMBER}/locations/global/gkeMemberships/blue"
+    assert known(theirs("x", server), configured=local) == ({BLUE.name}, BY_SERVER)
+    assert known(theirs("x", server)) == (set(), "")
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "https://34.90.1.2",
+        "https://34.90.1.2/",
+        "https://34.90.1.2:443",
+        "34.90.1.2",
+        "https://172.16.0.2",
+        "https://GKE-1a2b-42.europe-west1.gke.goog",
+    ],
+)
+def test_address_that_gke_reports_is_recognised(server: str) -> None:
+    assert known(theirs("x", server), clusters=(HERE,)) == ({BLUE.name}, BY_ADDRESS)
+
+
+@pytest.mark.parametrize("server", ["", "https://", "https://34.90.1.2:8443", "https://[::1", "https://34.90.1.20"])
+def test_other_address_is_not_recognised(server: str) -> None:
+    assert known(theirs("x", server)) == (set(), "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gke_demo-apps_europe-west1_blue",  # gcloud, and `argocd cluster add` after it
+        "team-a-gke_demo-apps_europe-west1_blue",  # capi2argo with namespaced names
+        "connectgateway_demo-fleet_global_blue",  # gcloud container fleet memberships get-credentials
+        "connectgateway_demo-fleet_blue",  # its first generation
+        f"blue.global.{NUMBER}",  # fleet-argocd-plugin
+        "demo-apps.europe-west1.blue",  # this project
+    ],
+)
+def test_names_that_known_tools_write_are_recognised(name: str) -> None:
+    assert known(theirs("x", "https://10.0.0.1", name)) == ({BLUE.name}, BY_NAME)
+    assert known(theirs(name, "https://10.0.0.1", "y")) == ({BLUE.name}, BY_NAME)
+
+
+@pytest.mark.parametrize("name", ["blue", "in-cluster", "global.blue", "gke_demo-apps_blue", f"blue.global.{NUMBER}1"])
+def test_short_and_other_names_are_not_recognised(name: str) -> None:
+    assert known(theirs(name, "https://kubernetes.default.svc")) == (set(), "")
+
+
+@pytest.mark.parametrize(
+    ("secret", "writer"),
+    [
+        (
+            theirs("fleet-cluster-inventory.blue-global", "https://a.example", annotations={PROFILE_SYNCER: "true"}),
+            "argocd-clusterprofile-syncer",
+        ),
+        (
+            theirs(
+                "cluster-blue-global", "https://a.example", "blue-global", labels={PROFILE_ORIGIN: "argocd-blue-global"}
+            ),
+            "ClusterProfile controller",
+        ),
+    ],
+)
+def test_secrets_of_cluster_profiles_are_recognised_by_their_marks(secret: ClusterSecret, writer: str) -> None:
+    assert known(secret) == ({BLUE.name}, BY_NAME)
+    unmarked = replace(secret, labels={}, annotations={})
+    assert known(unmarked) == (set(), "")
+    text = remedy(secret, Recognition(frozenset({BLUE.name}), BY_NAME), SETTINGS)
+    assert writer in text
+    assert "SECRETS=external" in text
+    assert "ops adopt" in text
+
+
+@pytest.mark.parametrize(
+    "server", ["https://34.90.1.3", f"{GATEWAY}/v1/projects/{NUMBER}/locations/us-east1/gkeMemberships/green"]
+)
+def test_annotation_of_a_person_beats_server_and_name(server: str) -> None:
+    notes = {cluster_secret.CLUSTER: str(BLUE.name)}
+    assert known(theirs("gke_demo-fleet_us-east1_green", server, annotations=notes)) == ({BLUE.name}, BY_ANNOTATION)
+
+
+def test_invalid_annotation_leaves_the_other_evidence() -> None:
+    notes = {cluster_secret.CLUSTER: "blue"}
+    assert known(theirs("x", "https://34.90.1.2", annotations=notes)) == ({BLUE.name}, BY_ADDRESS)
+    found = recognise(theirs("x", "https://10.0.0.1", annotations=notes), index((HERE,), (), SETTINGS))
+    assert not found.names
+    assert "annotation" in found.problem
+
+
+def test_gateway_url_beats_a_name() -> None:
+    server = f"{GATEWAY}/v1/projects/{NUMBER}/locations/us-east1/gkeMemberships/green"
+    assert known(theirs("gke_demo-apps_europe-west1_blue", server)) == ({GREEN.name}, BY_SERVER)
+
+
+def test_name_and_public_address_of_two_clusters_are_ambiguous() -> None:
+    named = theirs("gke_demo-apps_europe-west1_blue", "https://34.90.1.3")
+    assert known(named)[0] == {BLUE.name, GREEN.name}
+    found = recognise(named, index((HERE, GREEN), (), SETTINGS))
+    assert f"{cluster_secret.CLUSTER}=" in remedy(named, found, SETTINGS)
+
+
+def test_private_address_of_two_networks_is_decided_by_the_name() -> None:
+    assert known(theirs("x", "https://172.16.0.2"))[0] == {BLUE.name, GREEN.name}
+    assert known(theirs("gke_demo-apps_europe-west1_blue", "https://172.16.0.2"))[0] == {BLUE.name}
+    assert known(theirs("gke_other-team_europe-west1_red", "https://172.16.0.2"), clusters=(HERE,))[0] == {
+        ClusterName("other-team", "europe-west1", "red")
+    }
+
+
+@pytest.mark.parametrize(
+    ("server", "why"),
+    [
+        ("https://connectgateway.googleapis.com/v1/projects/77/locations/global/memberships/blue", "not of our fleet"),
+        ("https://connectgateway.googleapis.com/v1/projects/other/locations/global/memberships/blue", "fleet of other"),
+        (f"{GATEWAY}/v1/projects/{NUMBER}/clusters/blue", "of no membership"),
+        ("https://kubernetes.default.svc", "no cluster or membership"),
+    ],
+)
+def test_server_of_no_cluster_of_ours_says_why(server: str, why: str) -> None:
+    assert why in recognise(theirs("x", server), index((HERE,), (MEMBER,), SETTINGS)).problem
+
+
+def test_gateway_url_of_an_unlisted_membership_names_that_membership() -> None:
+    server = f"{GATEWAY}/v1/projects/{NUMBER}/locations/global/gkeMemberships/gone"
+    assert known(theirs("x", server)) == ({MembershipName("demo-fleet", "global", "gone")}, BY_SERVER)
+    assert known(theirs("gke_demo-apps_europe-west1_blue", server)) == ({BLUE.name}, BY_NAME)
+
+
+@pytest.mark.parametrize(
+    ("mark", "who"),
+    [
+        (PROFILE_ORIGIN, "Argo CD's ClusterProfile controller"),
+        (PROFILE_SYNCER, "argocd-clusterprofile-syncer"),
+        ("capi-to-argocd/owned", "capi2argo-cluster-operator"),
+        (PLUGIN, "fleet-argocd-plugin"),
+        ("env", ""),
+    ],
+)
+def test_controllers_that_go_on_writing_are_known_by_their_marks(mark: str, who: str) -> None:
+    assert writer(theirs("x", labels={mark: "x"})) == who
+    assert writer(theirs("x", annotations={mark: "x"})) == who
