@@ -66,6 +66,7 @@ class ErrorCode(enum.StrEnum):
     # Messages and events
     INVALID_MESSAGE = "invalid_message"
     INVALID_EVENT = "invalid_event"
+    UNKNOWN_KEY = "unknown_key"  # the message may come from another version
     EXPIRED = "expired"  # a sweep's request that is too old: a later sweep asks again
     REVERSED_TWICE = "reversed_twice"  # the chain would turn again within a minute
     # Configuration

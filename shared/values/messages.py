@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from shared.values.codes import Decision, ErrorCode, FindingCode
-from shared.values.errors import PermanentError
+from shared.values.errors import PermanentError, RetryableError
 from shared.values.model import State
 from shared.values.names import ClusterName, InvalidNameError, MembershipName
 from shared.values.settings import Settings
@@ -119,13 +119,16 @@ def json_object(data: bytes, what: str) -> dict[str, Any]:
 
 
 def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
-    """Parse the body of a message to `step` (a topic's name). Raises PermanentError with all the faults."""
+    """Parse the body of a message to `step` (a topic's name).
+
+    Raises PermanentError with all the faults, or RetryableError if the only fault is a key that this version does not
+    know: a newer version may have sent it, and an instance of that version may take the redelivery.
+    """
     example = f'{{"cluster":"projects/{settings.fleet_project}/locations/europe-west1/clusters/blue"}}'
     body = json_object(data, f"the message to {step}")
     faults: list[str] = []
     allowed = {"cluster", "membership"} | _KEYS.get(step, frozenset())
-    if unknown := sorted(set(body) - allowed):
-        faults.append(f"unknown keys {', '.join(map(repr, unknown))[:200]}: {step} takes {', '.join(sorted(allowed))}")
+    unknown = sorted(set(body) - allowed)
     cluster = membership = None
     try:
         if "cluster" in body:
@@ -155,10 +158,13 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
             pass
         case _:
             faults.append("leave is neither hold nor remove")
+    wrong = f"the message to {step} is wrong: "
+    unknown_keys = f"unknown keys {', '.join(map(repr, unknown))[:200]}: {step} takes {', '.join(sorted(allowed))}"
     if faults:
-        raise PermanentError(
-            f"the message to {step} is wrong: {'; '.join(faults)}. Example: {example}", ErrorCode.INVALID_MESSAGE
-        )
+        faults = [unknown_keys, *faults] if unknown else faults
+        raise PermanentError(f"{wrong}{'; '.join(faults)}. Example: {example}", ErrorCode.INVALID_MESSAGE)
+    if unknown:
+        raise RetryableError(f"{wrong}{unknown_keys}. Example: {example}", ErrorCode.UNKNOWN_KEY)
     return StepRequest(cluster, membership, granted, frozenset(drop), leave)
 
 
@@ -203,18 +209,17 @@ class Scope:
 
 
 def parse_scope(data: bytes, settings: Settings) -> Scope:
-    """Parse a sweep's message. Raises PermanentError that says what is wrong."""
+    """Parse a sweep's message. Raises PermanentError, or RetryableError for an unknown key, like `parse`."""
     body = json_object(data, "the message to sweep")
-    if (
-        set(body) - {"project", "cluster", "release"}
-        or len(body) > 1
-        or not all(isinstance(v, str) for v in body.values())
-    ):
-        raise PermanentError(
-            'the message to sweep is wrong: it takes {}, {"project": ID}, {"cluster": NAME} or {"release": HASH};'
-            f" it has {', '.join(map(repr, body))[:200]}",
-            ErrorCode.INVALID_MESSAGE,
-        )
+    known = {key: value for key, value in body.items() if key in ("project", "cluster", "release")}
+    wrong = (
+        'the message to sweep is wrong: it takes {}, {"project": ID}, {"cluster": NAME} or {"release": HASH};'
+        f" it has {', '.join(map(repr, body))[:200]}"
+    )
+    if len(known) > 1 or not all(isinstance(value, str) for value in known.values()):
+        raise PermanentError(wrong, ErrorCode.INVALID_MESSAGE)
+    if len(known) < len(body):
+        raise RetryableError(wrong, ErrorCode.UNKNOWN_KEY)
     try:
         cluster = ClusterName.parse(body["cluster"], settings.numbers) if "cluster" in body else None
     except InvalidNameError as error:

@@ -24,7 +24,6 @@ POISON: dict[str, tuple[bytes, str]] = {
     "a list": (b"[1]", "not an object"),
     "a text": (b'"any"', "not an object"),
     "empty object": (b"{}", "neither cluster nor membership"),
-    "unknown key": (json.dumps({"cluster": CLUSTER, "force": True}).encode(), "unknown keys 'force'"),
     "wrong type": (b'{"cluster": 7}', "7 is not a cluster's name"),
     "null": (b'{"cluster": null}', "not a cluster's name"),
     "other kind": (json.dumps({"cluster": f"{CLUSTER}/nodePools/one"}).encode(), "not a cluster's name"),
@@ -39,7 +38,6 @@ POISON: dict[str, tuple[bytes, str]] = {
     "deep": (b"[" * 100_000, "not JSON"),
 }
 OF_ONE_STEP: dict[str, tuple[str, dict[str, Any], str]] = {
-    "granted to a step that takes none": ("grant-rbac", {"cluster": CLUSTER, "granted": "x"}, "unknown keys 'granted'"),
     "granted of a wrong type": ("write-secret", {"cluster": CLUSTER, "granted": 1}, "granted is not a text"),
     "drop_labels of a wrong type": (
         "write-secret",
@@ -47,7 +45,6 @@ OF_ONE_STEP: dict[str, tuple[str, dict[str, Any], str]] = {
         "drop_labels is not a list",
     ),
     "leave of a wrong value": ("remove-secret", {"cluster": CLUSTER, "leave": "now"}, "leave is neither"),
-    "leave to a step that takes none": ("revoke-rbac", {"cluster": CLUSTER, "leave": "hold"}, "unknown keys 'leave'"),
 }
 
 
@@ -76,7 +73,7 @@ def test_invalid_message_is_dead_lettered_at_once_with_a_reason(cloud: Chain, st
 
 
 @pytest.mark.parametrize("kind", OF_ONE_STEP)
-def test_a_key_of_another_step_or_of_a_wrong_type_is_a_fault(cloud: Chain, kind: str) -> None:
+def test_a_key_of_a_wrong_type_is_dead_lettered(cloud: Chain, kind: str) -> None:
     step, body, said = OF_ONE_STEP[kind]
     cloud.publish(step, body, {"cause": kind})
     assert said in cloud.dead_letter(f"'{kind}'", step).reason
@@ -87,7 +84,6 @@ def test_a_key_of_another_step_or_of_a_wrong_type_is_a_fault(cloud: Chain, kind:
     [
         b"poison",
         b"[]",
-        b'{"all": true}',
         b'{"cluster": 7}',
         b'{"cluster": "blue"}',
         b'{"project": "demo-fleet", "release": "x"}',

@@ -238,9 +238,9 @@ def test_exhausted_letters_are_grouped_and_replayed_by_reason(cloud: Chain) -> N
 
 def test_a_letter_leaves_only_when_its_replay_was_published(cloud: Chain) -> None:
     [blue] = unseen(cloud, "kept")
-    cloud.publish("register-membership", {"cluster": blue, "colour": "red"})
+    cloud.publish("register-membership", {"cluster": blue, "membership": "red"})
     cloud.said("register-membership", blue, code="invalid_message")
-    id_ = id_of(succeeds(cloud, "dead-letters", "list"), "unknown keys")
+    id_ = id_of(succeeds(cloud, "dead-letters", "list"), "not a membership's name")
     cloud.add_fault("status", api="pubsub", call="POST */topics/register-membership:publish", status=503, times=1)
     repaired = ["--body", f'{{"cluster":"{blue}"}}']
     assert f"{id_} is kept: publishing" in succeeds(cloud, "dead-letters", "replay", id_, *repaired, code=1)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.values.errors import PermanentError
+from shared.values.codes import ErrorCode
+from shared.values.errors import PermanentError, RetryableError
 from shared.values.messages import (
     OFFBOARDING,
     ONBOARDING,
@@ -20,6 +21,7 @@ from shared.values.messages import (
     StepRequest,
     json_object,
     parse,
+    parse_scope,
     truncate,
     turns,
 )
@@ -72,10 +74,10 @@ def test_junk_bytes_are_permanent_and_nothing_else(step: str, data: bytes) -> No
 
 
 @given(steps, st.dictionaries(keys, junk | said, max_size=4))
-def test_any_object_is_a_request_or_permanent(step: str, body: dict[str, Any]) -> None:
+def test_any_object_is_a_request_or_a_fault(step: str, body: dict[str, Any]) -> None:
     try:
         request = read(step, **body)
-    except PermanentError as error:
+    except (PermanentError, RetryableError) as error:
         truncate(str(error)).encode()
     else:
         assert request.cluster or request.membership
@@ -93,8 +95,7 @@ def test_any_object_is_a_request_or_permanent(step: str, body: dict[str, Any]) -
         ({"cluster": CLUSTER, "membership": 7}, "not a membership's name"),
         ({"membership": MEMBERSHIP.replace("demo-fleet", "other-fleet")}, "not in our fleet"),
         ({"cluster": CLUSTER.replace("demo-apps", "100000000003")}, "write the project id"),
-        ({"cluster": CLUSTER, "force": True}, "unknown keys 'force'"),
-        ({"cluster": CLUSTER, "changed": True}, "unknown keys 'changed'"),
+        ({"force": True}, "unknown keys 'force'"),
     ],
 )
 def test_a_fault_of_the_body_is_said(step: str, body: dict[str, Any], fault: str) -> None:
@@ -108,17 +109,45 @@ def test_a_fault_of_the_body_is_said(step: str, body: dict[str, Any], fault: str
         ("write-secret", {"granted": True}, "granted is not a text"),
         ("write-secret", {"drop_labels": "env"}, "drop_labels is not a list"),
         ("write-secret", {"drop_labels": [1]}, "drop_labels is not a list"),
-        ("write-secret", {"leave": "hold"}, "unknown keys 'leave'"),
         ("remove-secret", {"leave": "now"}, "neither hold nor remove"),
         ("remove-secret", {"leave": ""}, "neither hold nor remove"),
-        ("remove-secret", {"granted": "x"}, "unknown keys 'granted'"),
-        ("register-membership", {"granted": "x"}, "unknown keys 'granted'"),
-        ("revoke-rbac", {"leave": "remove"}, "unknown keys 'leave'"),
     ],
 )
-def test_each_step_takes_its_own_keys_only(step: str, body: dict[str, Any], fault: str) -> None:
+def test_a_key_of_a_wrong_type_is_permanent(step: str, body: dict[str, Any], fault: str) -> None:
     with pytest.raises(PermanentError, match=fault):
         read(step, cluster=CLUSTER, **body)
+
+
+@pytest.mark.parametrize(
+    ("step", "key"),
+    [(step, key) for step in STEPS for key in ("force", "changed")]
+    + [
+        ("write-secret", "leave"),
+        ("remove-secret", "granted"),
+        ("register-membership", "granted"),
+        ("revoke-rbac", "leave"),
+    ],
+)
+def test_an_unknown_key_is_retryable(step: str, key: str) -> None:
+    """A newer version may have sent it, while functions of two versions run."""
+    with pytest.raises(RetryableError, match=f"unknown keys '{key}'") as caught:
+        read(step, cluster=CLUSTER, **{key: "hold"})
+    assert caught.value.code is ErrorCode.UNKNOWN_KEY
+
+
+@pytest.mark.parametrize("body", [{"all": True}, {"all": "yes", "project": "demo-apps"}])
+def test_an_unknown_key_of_a_sweep_is_retryable(body: dict[str, Any]) -> None:
+    with pytest.raises(RetryableError) as caught:
+        parse_scope(json.dumps(body).encode(), SETTINGS)
+    assert caught.value.code is ErrorCode.UNKNOWN_KEY
+
+
+@pytest.mark.parametrize(
+    "body", [{"project": "demo-apps", "release": "x"}, {"project": 7}, {"cluster": "blue"}, {"project": 7, "all": 1}]
+)
+def test_a_wrong_sweep_message_is_permanent(body: dict[str, Any]) -> None:
+    with pytest.raises(PermanentError):
+        parse_scope(json.dumps(body).encode(), SETTINGS)
 
 
 def test_all_faults_are_said_at_once_with_an_example() -> None:
