@@ -16,7 +16,8 @@ from shared.decisions.steps import Action
 from shared.values import cluster_secret
 from shared.values.codes import Decision, FindingCode
 from shared.values.messages import Outcome, OutgoingMessage, StepRequest
-from shared.values.model import Cluster, State
+from shared.values.model import Cluster, State, state_of_cluster
+from shared.values.names import ClusterName
 from shared.values.target import Subject
 
 _DOING = {
@@ -48,20 +49,34 @@ def _for_membership(request: StepRequest, services: Services) -> Outcome:
     if request.membership == services.settings.central_membership:
         return no_op(Action.NOTHING, Subject(request, State.CENTRAL), services.settings)
     secret = services.central.secret_of(None, request.membership)
+    if secret is None and not request.leave:
+        # Nothing to remove, so nothing to read: every deleted GKE cluster ends with the event of its membership's deletion.
+        message = f"nothing to do: no Secret of ours names {request.membership}"
+        return Outcome(Decision.NO_OP, FindingCode.NO_SECRET, message)
+    if secret is not None and secret.cluster is not None and not request.leave:
+        return _for_membership_of(secret.cluster, request, services)
     if secret is not None and secret.cluster is not None:
         request = StepRequest(secret.cluster, request.membership, leave=request.leave)
         return _hand_to_cluster(request, f"Secret {secret.name} names it")
-    if secret is None and request.membership and services.fleet.membership(request.membership) is None:
-        # There is nothing to remove, so nothing to prove: the proof reads the location's whole list, once for each deletion.
-        return Outcome(
-            Decision.NO_OP,
-            State.DELETED,
-            f"the fleet answers 404 for {request.membership}, and no Secret of ours names it",
-        )
     subject = read_subject(request, services, has_secret=secret is not None)
     if subject.request.cluster is not None:
         return _hand_to_cluster(subject.request, "the membership names it")
     return _act(request, subject, Situation.of_attached(subject.state, secret, subject.membership), services)
+
+
+def _for_membership_of(cluster: ClusterName, request: StepRequest, services: Services) -> Outcome:
+    """The membership of a GKE cluster was deleted, with the cluster or alone: only a running cluster gets it back.
+
+    The cluster's own audit entry takes a deleted one through the chain, and a sweep does if the entry is lost.
+    """
+    found = services.gke.cluster(cluster)
+    if found is not None:
+        state = state_of_cluster(found, services.settings, services.central_cluster)
+        if state is State.SELECTED:
+            subject = Subject(StepRequest(cluster, request.membership), state, cluster=found)
+            return no_op(Action.TO_REGISTER, subject, services.settings)
+    message = f"nothing to do: {cluster}, which {request.membership} was for, is not running and selected"
+    return Outcome(Decision.NO_OP, FindingCode.GKE_MEMBERSHIP, message)
 
 
 def _hand_to_cluster(request: StepRequest, reason: str) -> Outcome:
@@ -92,5 +107,7 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
         why_held = f" ({reason})" if move is Action.HOLD else ""
         return Outcome(decision, subject.state, f"{did}{why_held}: {said}")
     membership = subject.request.membership or (secret.membership if secret else None)
-    following = (OutgoingMessage("revoke-rbac", StepRequest(subject.request.cluster, membership)),)
+    # A cluster that is gone has no binding to revoke.
+    topic = "unregister-membership" if subject.state is State.DELETED else "revoke-rbac"
+    following = (OutgoingMessage(topic, StepRequest(subject.request.cluster, membership)),)
     return Outcome(decision, subject.state, f"{did}: {said}", following)

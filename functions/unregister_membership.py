@@ -14,7 +14,7 @@ from shared.decisions.steps import Action
 from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import RetryableError
 from shared.values.messages import Outcome, OutgoingMessage, StepRequest
-from shared.values.model import Cluster, Gone, Membership, State
+from shared.values.model import Cluster, Gone, Membership, State, state_of_cluster
 from shared.values.names import MembershipName
 from shared.values.target import Subject
 
@@ -34,10 +34,8 @@ def run(request: StepRequest, services: Services) -> Outcome:
         return no_op(move, subject, services.settings)
     ours = [membership for membership in before if _was_made_for_gone(membership, subject)]
     deleted = [membership.name for membership in ours if _delete(membership, services)]
-    if deleted:
-        again = read_subject(request, services)
-        if again.state is State.SELECTED:
-            return no_op(Action.TO_REGISTER, again, services.settings)
+    if deleted and (again := _created_meanwhile(subject, services)) is not None:
+        return no_op(Action.TO_REGISTER, again, services.settings)
     did = f"deleted {', '.join(map(str, deleted))}" if deleted else "no membership of ours was left"
     if not deleted and move is Action.CONTINUE:
         did = "a running cluster keeps its membership"
@@ -60,6 +58,15 @@ def _read(request: StepRequest, services: Services) -> list[Membership]:
     ]
     found = [read_membership(name, services) for name in dict.fromkeys(names) if name is not None]
     return [membership for membership in found if not isinstance(membership, Gone)]
+
+
+def _created_meanwhile(subject: Subject, services: Services) -> Subject | None:
+    """Return the cluster if it is selected now: the membership that was deleted may have been its own."""
+    name = subject.request.cluster
+    found = services.gke.cluster(name) if name is not None else None
+    if found is None or state_of_cluster(found, services.settings, services.central_cluster) is not State.SELECTED:
+        return None
+    return Subject(subject.request, State.SELECTED, cluster=found)
 
 
 def _was_made_for_gone(membership: Membership, subject: Subject) -> bool:

@@ -7,6 +7,8 @@ projects; get, list, create and patch on Secrets in Argo CD's namespace (a Role 
 
 from __future__ import annotations
 
+from typing import Final
+
 from shared.clients.observe import membership_of, read_subject
 from shared.clients.ports import Services
 from shared.decisions import recognition, secret_plan, steps
@@ -20,6 +22,14 @@ from shared.values.messages import Outcome, OutgoingMessage, Severity, StepReque
 from shared.values.model import Cluster, Membership, State
 from shared.values.target import Subject
 
+_NEEDS_MEMBERSHIP: Final = frozenset(
+    {
+        ErrorCode.MEMBERSHIP_MISSING,
+        ErrorCode.MEMBERSHIP_NOT_READY,
+        ErrorCode.MEMBERSHIP_MISMATCH,
+    }
+)
+
 
 def run(request: StepRequest, services: Services) -> Outcome:
     """Do the step for what the message names."""
@@ -31,7 +41,14 @@ def run(request: StepRequest, services: Services) -> Outcome:
     move = steps.write(subject.state, secret)
     if move is not Action.WRITE:
         return no_op(move, subject, services.settings)
-    return _write(subject, secret, services)
+    try:
+        return _write(subject, secret, services)
+    except RetryableError as error:
+        # A chain that comes from the grant waits; a change of the cluster, or a sweep, starts it.
+        if request.granted or not isinstance(subject.cluster, Cluster) or error.code not in _NEEDS_MEMBERSHIP:
+            raise
+        following = OutgoingMessage("register-membership", StepRequest(subject.cluster.name))
+        return Outcome(Decision.NEEDS_MEMBERSHIP, subject.state, str(error), (following,))
 
 
 def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -> Outcome:

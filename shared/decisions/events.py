@@ -29,6 +29,12 @@ _CODES: Final[Mapping[str, EventCode]] = {
     "created": EventCode.CREATED,
     "deleted": EventCode.DELETED,
 }
+# A change of a cluster takes the short way: `write-secret` asks for what is missing.
+_TOPICS: Final[Mapping[EventCode, str]] = {
+    EventCode.CREATED: "register-membership",
+    EventCode.CHANGED: "write-secret",
+    EventCode.DELETED: "remove-secret",
+}
 _WITH_PART = re.compile(r"(.*?/clusters/[^/]+)/")
 _MEMBERSHIP_NAME = re.compile(r"projects/[^/\s]+/locations/[^/\s]+/memberships/[^/\s]+")
 
@@ -74,7 +80,7 @@ def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
         return Route(EventCode.STARTED, f"{said}: the last entry of this operation is the one to act on")
     cluster = _cluster(entry, payload, numbers)
     code = _CODES.get(method, EventCode.CHANGED)
-    topic = "remove-secret" if code is EventCode.DELETED else "register-membership"
+    topic = _TOPICS[code]
     who = _object(payload.get("authenticationInfo")).get("principalEmail")
     cause = truncate(
         " ".join(

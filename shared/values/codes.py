@@ -28,6 +28,7 @@ class Decision(enum.StrEnum):
     CREATED = "created"
     UPDATED = "updated"
     NEEDS_GRANT = "needs_grant"
+    NEEDS_MEMBERSHIP = "needs_membership"
     # Offboarding
     FORWARDED = "forwarded"  # a membership's message became its cluster's
     HELD = "held"

@@ -20,9 +20,16 @@ FLOOR = {
     "onboarding, attached": "10: read it, bind three, prove two, find our Secret and others', create, look once more",
     "label change": "3: read the cluster, find its Secret, change it",
     "offboarding, GKE": "9: going: read, find, hold; gone: read, list, find, delete; read and delete the membership",
-    "a needless look (nothing differs)": "4: read the cluster, its membership, its binding, its Secret",
+    "a needless look (nothing differs)": "2: read the cluster, its Secret",
+    "a check of a role binding": "4: read the cluster, its membership, its binding, its Secret",
 }
-HOLDS = {"onboarding, GKE": 13, "onboarding, attached": 15}
+HOLDS = {
+    "onboarding, GKE": 13,
+    "onboarding, attached": 15,
+    "label change": 5,
+    "offboarding, GKE": 14,
+    "a needless look (nothing differs)": 4,
+}
 
 
 def measured(chain: Chain) -> tuple[list[Row], dict[str, dict[str, int]]]:
@@ -49,7 +56,11 @@ def measured(chain: Chain) -> tuple[list[Row], dict[str, dict[str, int]]]:
     story("label change", lambda: chain.set_labels(made[0], {"env": "dev"}))
     story(
         "a needless look (nothing differs)",
-        lambda: chain.publish("register-membership", {"cluster": made[0], "membership": chain.membership(made[0])}),
+        lambda: chain.publish("write-secret", {"cluster": made[0]}),
+    )
+    story(
+        "a check of a role binding",
+        lambda: chain.publish("grant-rbac", {"cluster": made[0], "membership": chain.membership(made[0])}),
     )
     story("offboarding, GKE", lambda: chain.delete_cluster(made[0], seconds=1))
     rows = []

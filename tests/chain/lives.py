@@ -44,10 +44,8 @@ CALLS: dict[str, dict[str, tuple[str, ...]]] = {
         PUBLISHING: _publish("register-membership", "grant-rbac", "write-secret", "cluster-onboarded"),
     },
     "changes": {
-        "register-membership": (CLUSTER, MEMBERSHIP),
-        "grant-rbac": (CLUSTER, MEMBERSHIP, f"GET {BINDING}/*", "POST */{membership}/*/subjectaccessreviews"),
         "write-secret": (LIST, CLUSTER, MEMBERSHIP, f"PATCH {SECRET}"),
-        PUBLISHING: _publish("register-membership", "grant-rbac", "write-secret", "cluster-onboarded"),
+        PUBLISHING: _publish("write-secret", "cluster-onboarded"),
     },
     "is set aside": {"remove-secret": (LIST, CLUSTER, f"PATCH {SECRET}")},
     "leaves": {
@@ -70,11 +68,17 @@ CALLS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "is going": {"remove-secret": (LIST, CLUSTER, f"PATCH {SECRET}")},
     "is deleted": {
-        # … and the last for the event of the membership's deletion
-        "remove-secret": (LIST, CLUSTER, CLUSTERS, f"DELETE {SECRET}", MEMBERSHIP),
-        "revoke-rbac": (LIST, CLUSTER, CLUSTERS),
-        "unregister-membership": (MEMBERSHIP, CLUSTER, CLUSTERS, UNREGISTER, f"{MEMBERSHIP}#1", OPERATION),
-        PUBLISHING: _publish("remove-secret", "revoke-rbac", "unregister-membership", "cluster-offboarded"),
+        "remove-secret": (LIST, CLUSTER, CLUSTERS, f"DELETE {SECRET}"),
+        "unregister-membership": (
+            MEMBERSHIP,
+            CLUSTER,
+            CLUSTERS,
+            UNREGISTER,
+            f"{MEMBERSHIP}#1",
+            OPERATION,
+            f"{CLUSTER}#1",
+        ),
+        PUBLISHING: _publish("remove-secret", "unregister-membership", "cluster-offboarded"),
     },
 }
 ROLE = "*/{membership}/apis/*/clusterroles"

@@ -14,7 +14,6 @@ ONBOARDING = {
 }
 OFFBOARDING = {
     "remove-secret": "DELETE */secrets/*.{name}",
-    "revoke-rbac": "GET */clusters/{name}",
     "unregister-membership": "DELETE */memberships/{name}-*",
 }
 

@@ -31,7 +31,7 @@ def ask(cloud: Chain, cluster: str, leave: str) -> None:
 
 def deselected(cloud: Chain, cluster: str) -> None:
     cloud.set_labels(cluster, {})
-    cloud.said("register-membership", cluster, code="unselected")
+    cloud.said("write-secret", cluster, code="unselected")
     cloud.wait_quiet()
 
 

@@ -305,7 +305,7 @@ def test_what_a_sweep_asked_for_never_fills_the_dead_letters() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"no json", b"[]", b'{"projects":"a"}', b'{"project":"a","cluster":"b"}', b'{"cluster":"blue"}', b'{"project":1}'],
+    [b"no json", b"[]", b'{"project":"a","cluster":"b"}', b'{"cluster":"blue"}', b'{"project":1}'],
 )
 def test_a_message_that_cannot_be_read_is_dead_lettered_with_its_reason(body: bytes) -> None:
     world = World()

@@ -169,6 +169,18 @@ class World:
             self.change(name, fleet_project=self.settings.fleet_project_number, membership=membership)
         return made
 
+    def leave(self, name: ClusterName) -> None:
+        """Unregister a running cluster, as a person does."""
+        membership = self.clusters[name].membership
+        assert membership is not None, f"{name} has no membership"
+        del self.memberships[membership]
+        self.change(name, fleet_project="", membership=None)
+
+    def change_membership(self, name: MembershipName | None, **fields: Any) -> None:
+        """Change a membership's state or labels."""
+        assert name is not None, "no membership"
+        self.memberships[name] = replace(self.memberships[name], **fields)
+
     def attach(self, membership: MembershipName, labels: Mapping[str, str] | None = None) -> Membership:
         """Attach a cluster that is not GKE."""
         made = Membership(membership, f"uid-{next(self.ids)}", "READY", dict(labels or {}), last_connection=self.now)

@@ -353,7 +353,8 @@ def test_terminal_of_argocd_is_no_extra_permission() -> None:
 def test_grant_on_the_project_is_enough_to_publish() -> None:
     seen = changed("delivery/topic_policies/write-secret", ())
     found = findings(with_binding(seen, binding("roles/pubsub.publisher", member("grant-rbac"))))
-    assert [one.subject for one in found if one.code == Code.PUBLISHER_MISSING] == ["sweep to topic write-secret"]
+    missing = [one.subject for one in found if one.code == Code.PUBLISHER_MISSING]
+    assert missing == ["route-event to topic write-secret", "sweep to topic write-secret"]
 
 
 def test_fixes_never_delete_and_are_one_shell_line() -> None:
