@@ -18,8 +18,9 @@ from shared.clients.ports import Services
 from shared.decisions import events
 from shared.runtime import logs
 from shared.runtime.delivery import Event, decode
+from shared.runtime.looks import Looks
 from shared.values import messages
-from shared.values.codes import Decision, ErrorCode
+from shared.values.codes import Decision, ErrorCode, FindingCode
 from shared.values.errors import PermanentError, ReconcileError, RetryableError
 from shared.values.messages import (
     AUDIT_LOG_ENTRIES,
@@ -40,6 +41,7 @@ class Dispatcher:
 
     def __init__(self, connect: Callable[[], Services]) -> None:
         self._connect = connect
+        self.looks = Looks()
 
     @functools.cached_property
     def services(self) -> Services:
@@ -59,7 +61,7 @@ class Dispatcher:
     def answer(self, name: str, event: Event, run: Step | Work) -> None:
         """Answer one event with `run`. Aborts with 503 for a retryable error."""
         message = decode(event)
-        work: Work = step(name, run) if name in STEPS else run  # type: ignore[arg-type, assignment]
+        work: Work = step(name, run, self.looks) if name in STEPS else run  # type: ignore[arg-type, assignment]
         trace = logs.traceparent(message.attributes.get("traceparent"))
         labels = {"cause": message.attributes.get("cause", ""), **_named(message)}
         project = ""
@@ -88,8 +90,12 @@ class Dispatcher:
             raise
 
 
-def step(name: str, run: Step) -> Callable[[Message, Services, str], Outcome]:
-    """Make a step's `run` answer a message: parse it, run the step, publish what comes next, log the outcome."""
+def step(name: str, run: Step, looks: Looks | None = None) -> Callable[[Message, Services, str], Outcome]:
+    """Make a step's `run` answer a message: parse it, run the step, publish what comes next, log the outcome.
+
+    `looks` is what the process remembers of earlier changes; `write-secret` alone takes them.
+    """
+    remembered = looks if looks is not None and name == "write-secret" else Looks()
 
     def work(message: Message, services: Services, trace: str) -> Outcome:
         if _is_expired(message, services):
@@ -99,7 +105,9 @@ def step(name: str, run: Step) -> Callable[[Message, Services, str], Outcome]:
             )
         settings = services.settings
         request = messages.parse(name, message.data, settings)
-        outcome = run(request, services)
+        began = services.now()
+        is_covered = remembered.covers(request, message.published, began)
+        outcome = _read_since(request) if is_covered else run(request, services)
         attributes = {**message.attributes, "traceparent": trace}
         attributes.setdefault("cause", f"message {message.id} to {name}")
         carried = Message(message.data, attributes, message.id, message.published)
@@ -107,10 +115,17 @@ def step(name: str, run: Step) -> Callable[[Message, Services, str], Outcome]:
             _check_reversal(name, message, outcome, following.topic, services)
             forwarded = carried.forwarded_attributes(name, following.topic)
             services.bus.publish_object(following.topic, following.body(), forwarded)
+        if not is_covered:
+            remembered.finished(request, began)
         logs.outcome(outcome, name, request, project=settings.pubsub_project, trace=trace, cause=attributes["cause"])
         return outcome
 
     return work
+
+
+def _read_since(request: StepRequest) -> Outcome:
+    message = f"nothing to do: {request.cluster} was read after this message was published"
+    return Outcome(Decision.NO_OP, FindingCode.READ_SINCE, message)
 
 
 def _check_reversal(name: str, message: Message, outcome: Outcome, topic: str, services: Services) -> None:

@@ -88,6 +88,7 @@ class ErrorCode(enum.StrEnum):
     INCOMPLETE_LIST = "incomplete_list"
     CONTRADICTION = "contradiction"  # two answers that cannot both be true
     TIMED_OUT = "timed_out"
+    READ_JUST_NOW = "read_just_now"  # the cluster changes quickly: several changes become one look
     STALE_READ = "stale_read"  # too long between a read and the deletion that follows from it
     # Memberships
     ID_TAKEN = "id_taken"
@@ -131,6 +132,7 @@ class FindingCode(enum.StrEnum):
     EARLIER_CLUSTER = "earlier_cluster"
     ORPHANED_MEMBERSHIP = "orphaned_membership"
     PERIODIC_CHECK = "periodic_check"
+    READ_SINCE = "read_since"  # a step has read the cluster since the message was published
     GKE_MEMBERSHIP = "gke_membership"  # the message names the membership of a GKE cluster
     # Reports
     PINNED = "pinned"

@@ -72,8 +72,8 @@ def _spoilt(step: str, outcome: Outcome) -> Outcome:
 _step, _answer = dispatch.step, Dispatcher.answer
 
 
-def _no_next_where_nothing_was_left(name: str, run: Any) -> Any:
-    return _step(name, lambda asked, services: _spoilt(name, run(asked, services)))
+def _no_next_where_nothing_was_left(name: str, run: Any, *more: Any) -> Any:
+    return _step(name, lambda asked, services: _spoilt(name, run(asked, services)), *more)
 
 
 def _acknowledged_before_done(self: Dispatcher, name: str, event: Any, run: Any) -> None:

@@ -335,6 +335,7 @@ class Simulation(World):
 
     def _serve(self, context: Context, event: Event | None) -> None:
         dispatcher = Dispatcher(lambda: RandomServices(self))
+        dispatcher.looks = self.looks
         topic, message = context.topic, context.message
         done = False
         try:

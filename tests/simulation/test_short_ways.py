@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.world import World
+from tests.simulation.world import Delivery, World
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")
 OWN = BLUE.membership("demo-fleet")
@@ -159,3 +161,32 @@ def test_a_membership_without_a_secret_of_ours_costs_one_call() -> None:
     world.settle()
     assert len(calls(world)) == 1
     assert topics(world) == ["remove-secret"]
+
+
+def test_a_label_that_changes_every_second_costs_twelve_looks_a_minute() -> None:
+    world = onboarded({"env": "0"})
+    calls(world), topics(world)
+    waiting: list[tuple[float, Delivery]] = []  # Pub/Sub delivers again after 10 s at the earliest
+    for second in range(60):
+        world.now += timedelta(seconds=1)
+        world.change(BLUE, labels={"env": str(second)})
+        world.publish("write-secret", {"cluster": str(BLUE)})
+        _deliver_due(world, waiting, second)
+    for second in range(60, 90):
+        world.now += timedelta(seconds=1)
+        _deliver_due(world, waiting, second)
+    assert world.secrets()[NAME]["metadata"]["labels"]["env"] == "59"
+    gateway = [call for call in calls(world) if "secrets" in call]
+    assert len(gateway) <= 2 * 14
+    assert not waiting
+    assert not world.dead
+
+
+def _deliver_due(world: World, waiting: list[tuple[float, Delivery]], second: float) -> None:
+    due = [delivery for at, delivery in waiting if at <= second]
+    waiting[:] = [(at, delivery) for at, delivery in waiting if at > second]
+    new, world.queue = [*world.queue, *due], []
+    for delivery in new:
+        world.deliver(delivery)
+        waiting += [(second + 10, again) for again in world.queue]
+        world.queue = []
