@@ -218,6 +218,7 @@ class Cloud:
             "CENTRAL_MEMBERSHIP": self.central_membership,
             "ARGOCD_SERVICE_ACCOUNT": service_account("argocd", FLEET),
             "HOLD": str(self.config.hold),
+            "DELIVERY_ATTEMPTS": str(self.config.attempts),
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER": f"{listeners['container'].url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_GKEHUB": f"{listeners['gkehub'].url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONNECTGATEWAY": f"{listeners['connectgateway'].url}/",

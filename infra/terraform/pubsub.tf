@@ -9,6 +9,11 @@ resource "google_pubsub_topic" "topic" {
   depends_on = [google_project_service.enabled]
 }
 
+locals {
+  # The functions know the number, too: a step writes its own dead letter at its last attempt.
+  delivery_attempts = 20
+}
+
 # 10 s doubled up to 600 s, 20 times: about two hours, in which fresh grants become effective and clusters come back.
 # A retryable fault that lasts longer is a dead letter.
 resource "google_pubsub_subscription" "push" {
@@ -38,7 +43,7 @@ resource "google_pubsub_subscription" "push" {
 
   dead_letter_policy {
     dead_letter_topic     = google_pubsub_topic.topic[local.dead_letters].id
-    max_delivery_attempts = 20
+    max_delivery_attempts = local.delivery_attempts
   }
 
   # Never: a quiet month must not cut a step off.

@@ -2,13 +2,16 @@
 
 A CloudEvent function that returns has acknowledged; anything but 2xx is delivered again (functions-framework 3.10).
 Permanent errors go to `dead-letters`; retryable ones are answered with 503. Each writes one line to the log.
+The last attempt writes our own dead letter, because Pub/Sub's own has no reason.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 from collections.abc import Callable
+from typing import Any, Final
 
 import flask
 import functions_framework
@@ -30,6 +33,11 @@ from shared.values.messages import (
     Message,
     Outcome,
     StepRequest,
+)
+
+# No message gets done until a person has changed the settings.
+_STOP_EVERYTHING: Final = frozenset(
+    {ErrorCode.INVALID_SETTINGS, ErrorCode.NO_IDENTITY, ErrorCode.NO_CENTRAL_MEMBERSHIP}
 )
 
 Step = Callable[[StepRequest, Services], Outcome]
@@ -60,34 +68,39 @@ class Dispatcher:
 
     def answer(self, name: str, event: Event, run: Step | Work) -> None:
         """Answer one event with `run`. Aborts with 503 for a retryable error."""
-        message = decode(event)
+        message = dataclasses.replace(decode(event), attempt=_attempt())
         work: Work = step(name, run, self.looks) if name in STEPS else run  # type: ignore[arg-type, assignment]
         trace = logs.traceparent(message.attributes.get("traceparent"))
-        labels = {"cause": message.attributes.get("cause", ""), **_named(message)}
-        project = ""
+        line: dict[str, Any] = {
+            "trace": trace,
+            "labels": {"cause": message.attributes.get("cause", ""), **_named(message)},
+        }
         try:
             services = self.services
-            project = services.settings.pubsub_project
+            line["project"] = services.settings.pubsub_project
+            if message.attempt:
+                line |= {"attempt": message.attempt, "attempts": services.settings.delivery_attempts}
             try:
                 with deadline.within(deadline.SWEEP_SECONDS if name == "sweep" else deadline.STEP_SECONDS):
                     work(message, services, trace)
-            except PermanentError as error:
+            except Exception as raised:
+                error = raised if isinstance(raised, ReconcileError) else _unexpected(raised)
+                if not (isinstance(error, PermanentError) or _is_last(message, services)):
+                    raise
                 dead_letter(name, message, error, services)
                 decision = Decision.DROPPED if message.asked_by_sweep else Decision.DEAD_LETTERED
-                logs.failure("ERROR", name, error, project=project, trace=trace, labels=labels, decision=decision)
-            except RetryableError as error:
-                if not _is_expired(message, services):
-                    raise
-                dropped = Decision.DROPPED
-                logs.failure("ERROR", name, error, project=project, trace=trace, labels=labels, decision=dropped)
+                logs.failure("ERROR", name, error, decision=decision, **line)
         except ReconcileError as error:
-            logs.failure("WARNING", name, error, project=project, trace=trace, labels=labels, decision=Decision.RETRY)
+            severity = "ERROR" if error.code in _STOP_EVERYTHING else "WARNING"
+            logs.failure(severity, name, error, decision=Decision.RETRY, **line)
             flask.abort(503, description="not done yet: delivered again")
-        except Exception as error:
-            unexpected = RetryableError(f"not expected: {type(error).__name__}: {error}"[:900], ErrorCode.UNEXPECTED)
-            retry = Decision.RETRY
-            logs.failure("ERROR", name, unexpected, project=project, trace=trace, labels=labels, decision=retry)
+        except Exception as raised:
+            logs.failure("ERROR", name, _unexpected(raised), decision=Decision.RETRY, **line)
             raise
+
+
+def _unexpected(error: Exception) -> RetryableError:
+    return RetryableError(f"not expected: {type(error).__name__}: {error}"[:900], ErrorCode.UNEXPECTED)
 
 
 def step(name: str, run: Step, looks: Looks | None = None) -> Callable[[Message, Services, str], Outcome]:
@@ -143,8 +156,16 @@ def _is_expired(message: Message, services: Services) -> bool:
     return message.asked_by_sweep and message.age(services.now()) > messages.SWEEP_REQUEST_TTL
 
 
-def dead_letter(name: str, message: Message, error: PermanentError, services: Services) -> None:
-    """Publish the original bytes to `dead-letters`, unless a sweep requested them: it requests them again."""
+def _is_last(message: Message, services: Services) -> bool:
+    """True when Pub/Sub gives up after this attempt, or a later sweep has taken the place of this request."""
+    return _is_expired(message, services) or message.attempt >= services.settings.delivery_attempts
+
+
+def dead_letter(name: str, message: Message, error: ReconcileError, services: Services) -> None:
+    """Publish the original bytes to `dead-letters`, unless a sweep requested them: it requests them again.
+
+    Pub/Sub's own attributes are left out: they say that a letter is Pub/Sub's, and where it came from.
+    """
     if message.asked_by_sweep:
         return
     own = {
@@ -152,11 +173,13 @@ def dead_letter(name: str, message: Message, error: PermanentError, services: Se
         "step": name,
         "code": error.code,
         "reason": messages.truncate(str(error)),
+        "attempts": str(message.attempt or ""),
         **_named(message),
     }
     own = {key: value for key, value in own.items() if value}
     # Pub/Sub takes 100 attributes, and none that begins with `goog`. Their order is not defined, so sort.
-    original = sorted(key for key in message.attributes if key not in own and not key.startswith("goog"))
+    foreign = ("goog", "CloudPubSub")
+    original = sorted(key for key in message.attributes if key not in own and not key.startswith(foreign))
     carried = {key: message.attributes[key] for key in original[: 100 - len(own)]}
     services.bus.publish(DEAD_LETTERS, message.data, {**carried, **own})
 
@@ -175,3 +198,10 @@ def _named(message: Message) -> dict[str, str]:
     except PermanentError:
         return {}
     return {key: messages.truncate(str(body[key])) for key in ("cluster", "membership") if body.get(key)}
+
+
+def _attempt() -> int:
+    """The number of this delivery, from 1; 0 where it is unknown. The framework leaves it out of the CloudEvent."""
+    body = flask.request.get_json(silent=True) if flask.has_request_context() else None
+    found = body.get("deliveryAttempt") if isinstance(body, dict) else None
+    return found if type(found) is int and found > 0 else 0

@@ -63,7 +63,8 @@ class StepRequest:
 class Message:
     """One delivery, as it came: `data` are the original bytes, `published` when Pub/Sub took the message in.
 
-    `kind` is the type of the CloudEvent that the message stands for; '' for a message of Pub/Sub.
+    `kind` is the type of the CloudEvent that the message stands for; '' for a message of Pub/Sub. `attempt` counts
+    deliveries from 1; 0 is unknown.
     """
 
     data: bytes
@@ -71,6 +72,7 @@ class Message:
     id: str = ""
     published: datetime | None = None
     kind: str = ""
+    attempt: int = 0
 
     def age(self, now: datetime) -> timedelta:
         """How long ago it was published; zero where nobody says."""

@@ -143,8 +143,9 @@ def test_exhausted_message_is_dead_lettered_and_replayed(cloud: Chain) -> None:
     name = fresh("blue")
     cloud.add_fault("status", api="connectgateway", call=f"* */{name}-*", status=500, times=0)
     cluster = cloud.create_cluster(name)
-    letter = cloud.dead_letter(cluster)
-    assert letter.attributes["CloudPubSubDeadLetterSourceSubscription"] == "grant-rbac"
+    letter = cloud.dead_letter(cluster, "grant-rbac")
+    assert (letter.code, letter.attributes["attempts"]) == ("unavailable", "5")
+    assert "500" in letter.reason
     assert cloud.secret(cluster) is None
     cloud.remove_faults()
     cloud.publish("grant-rbac", letter.data)
