@@ -167,7 +167,7 @@ class Apis:
         self._listen("cloudfunctions", functions_app(self.run, self.iam))
         self._listen("eventarc", eventarc_app(self.eventarc, self.iam, self.projects))
         self._listen("logging", logging_app(self.logging, self.iam))
-        self._listen("monitoring", monitoring_app(self.iam, self.projects, self.calls))
+        self._listen("monitoring", monitoring_app(self.iam, self.projects, self.calls, self._queues))
         self._listen("iam", iam_app(self.iam, self.projects))
         self._listen("cloudscheduler", scheduler_app(self.scheduler, self.iam, self.projects))
         credentials = google_api(
@@ -186,6 +186,10 @@ class Apis:
         self._listen_for_metadata("you", PERSON)
         if self.broker is not None:
             self._listen("pubsub", rest_app(self.broker, self.iam))
+
+    def _queues(self) -> dict[str, dict[str, Any]]:
+        """The figures of each subscription; nothing is known of the Cloud SDK's emulator."""
+        return self.broker.snapshot() if self.broker is not None else {}
 
     def _listen(self, api: str, app: ASGIApp, *, secure: bool = False) -> Listener:
         if f"{api}.googleapis.com" in SERVICES:

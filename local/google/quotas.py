@@ -1,6 +1,7 @@
-"""Quotas and what is used of them: Service Usage's limits, and Cloud Monitoring's count of requests to an API.
+"""Quotas and what is used of them: Service Usage's limits, and Cloud Monitoring's metrics of requests and backlogs.
 
 Limits are the defaults that others report; `limits` may be changed. Requests are those that the local APIs have answered.
+Backlogs are those of now: Google's samples are minutes old (https://cloud.google.com/monitoring/api/metrics_gcp_p_z).
 Left out: every other metric, and the use of quotas, which nothing here enforces.
 """
 
@@ -16,7 +17,7 @@ from starlette.routing import Route
 from local.google.wire import GoogleError, google_api, require
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -37,6 +38,11 @@ DEFAULTS: dict[str, dict[str, tuple[str, int]]] = {
     "connectgateway.googleapis.com": {"connectgateway.googleapis.com/requests": ("1/min/{project}", 2400)},
 }
 REQUESTS = "serviceruntime.googleapis.com/api/request_count"
+# Metric of a subscription -> its value in the queue's figures.
+BACKLOGS: dict[str, Callable[[Mapping[str, Any]], float]] = {
+    "pubsub.googleapis.com/subscription/num_undelivered_messages": lambda queue: queue["backlog"] + queue["in_flight"],
+    "pubsub.googleapis.com/subscription/oldest_unacked_message_age": lambda queue: queue["oldest_age"],
+}
 
 
 class Quotas:
@@ -72,14 +78,45 @@ def quota_routes(iam: Iam, projects: Projects, quotas: Quotas) -> Sequence[BaseR
     return [Route("/v1beta1/projects/{project}/services/{service}/consumerQuotaMetrics", metrics)]
 
 
-def monitoring_app(iam: Iam, projects: Projects, calls: Calls) -> Starlette:
-    """Return the application that answers for monitoring.googleapis.com: one metric, summed by minute."""
+def monitoring_app(
+    iam: Iam, projects: Projects, calls: Calls, queues: Callable[[], Mapping[str, Mapping[str, Any]]]
+) -> Starlette:
+    """Return the application that answers for monitoring.googleapis.com: requests summed by minute, and backlogs.
+
+    `queues` returns the figures of each subscription by its full name.
+    """
+
+    def backlogs(project: str, metric: str) -> list[Json]:
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        return [
+            {
+                "metric": {"type": metric},
+                "resource": {
+                    "type": "pubsub_subscription",
+                    "labels": {"project_id": project, "subscription_id": name.rpartition("/")[2]},
+                },
+                "metricKind": "GAUGE",
+                "valueType": "INT64",
+                "points": [
+                    {
+                        "interval": {"startTime": now, "endTime": now},
+                        "value": {"int64Value": str(int(BACKLOGS[metric](figures)))},
+                    }
+                ],
+            }
+            for name, figures in queues().items()
+            if name.split("/")[1] == project
+        ]
 
     async def time_series(request: Request) -> JSONResponse:
         project = projects.id(request.path_params["project"])
         require(request, iam, "monitoring.timeSeries.list", project)
         query = request.query_params
         asked = query.get("filter", "")
+        for metric in BACKLOGS:
+            if f'metric.type="{metric}"' in asked:
+                found = backlogs(project, metric)
+                return JSONResponse({"timeSeries": found} if found else {})
         if f'metric.type="{REQUESTS}"' not in asked:
             raise GoogleError(404, f"Cannot find metric(s) that match {asked}.")
         try:
@@ -99,8 +136,8 @@ def monitoring_app(iam: Iam, projects: Projects, calls: Calls) -> Starlette:
             }
             for minute, number in sorted(minutes.items(), reverse=True)
         ]
-        metric = {"metric": {"type": REQUESTS}, "metricKind": "DELTA", "valueType": "INT64", "points": points}
-        return JSONResponse({"timeSeries": [metric]} if points else {})
+        series = {"metric": {"type": REQUESTS}, "metricKind": "DELTA", "valueType": "INT64", "points": points}
+        return JSONResponse({"timeSeries": [series]} if points else {})
 
     return google_api([Route("/v3/projects/{project}/timeSeries", time_series)])
 

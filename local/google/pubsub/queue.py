@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -190,7 +191,10 @@ class Queue:
         self.arrived.set()
 
     def figures(self) -> dict[str, Any]:
+        held = (*self.ready, *self.resting, *self.leased.values())
+        oldest = min((one.message.published for one in held), default=0.0)
         return {
+            "oldest_age": max(time.time() - oldest, 0.0) if held else 0.0,
             "topic": self.config.topic,
             "backlog": len(self.ready) + len(self.resting),
             "in_flight": len(self.leased),
