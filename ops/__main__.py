@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS
-from ops.terminal import MistakeError, one_line
+from ops.terminal import MistakeError, guarded, one_line
 from shared.values.errors import ReconcileError
 
 if TYPE_CHECKING:
@@ -25,7 +25,11 @@ _SHORT = "full name, its membership's, or a short name that only one has"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = command_line().parse_args(arguments)
+    with guarded():
+        return _run(command_line().parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         code = int(options.run(options))
         sys.stdout.flush()
@@ -37,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ops: {one_line(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("ops: stopped; what was asked for stays asked for", file=sys.stderr)
+        print("ops: interrupted; requests that were published before are not undone", file=sys.stderr)
         return 130
     return code
 
@@ -73,7 +77,7 @@ def command_line() -> argparse.ArgumentParser:
         commands,
         "plan",
         _plan,
-        "show what a sweep would do; exit code 0: nothing differs, 2: something does, 1: fault",
+        "show what a sweep would do; exit code 0: nothing differs, 2: something does, 3: something could not be read, 1: error",
         "python -m ops plan --project team-a",
     )
     plan.add_argument("--json", action="store_true", help="as JSON")
@@ -81,11 +85,22 @@ def command_line() -> argparse.ArgumentParser:
     narrower.add_argument("--project", default="", help="only this project's clusters")
     narrower.add_argument("--cluster", default="", help=f"only this cluster: {_SHORT}")
 
+    status = command(
+        commands,
+        "status",
+        _status,
+        "show functions, queues, the last sweep, dead letters and what is wrong; exit code 0: everything works, 2: something"
+        " is wrong, 3: something could not be read, 1: error",
+        "python -m ops status",
+    )
+    status.add_argument("--json", action="store_true", help="as JSON")
+
     explain = command(
         commands,
         "explain",
         _explain,
-        "say why a cluster is, or is not, in Argo CD; exit code 0: it is, as it should be, 2: it is not, 1: fault",
+        "say why a cluster is, or is not, in Argo CD; exit code 0: it is, as it should be, 2: it is not, 3: unknown, because"
+        " something could not be read, 1: error",
         "python -m ops explain projects/team-a/locations/europe-west1/clusters/blue",
     )
     explain.add_argument("cluster", metavar="CLUSTER", help=_SHORT)
@@ -143,8 +158,8 @@ def command_line() -> argparse.ArgumentParser:
 
     dead = commands.add_parser(
         "dead-letters",
-        help="list, show and replay failed messages",
-        description="Failed messages and their replay. Only one operator at a time, because listing leases them.",
+        help="list, show, replay and discard failed messages",
+        description="Failed messages. Only one operator at a time, because listing leases them.",
         epilog="example: python -m ops dead-letters list",
     )
     actions = dead.add_subparsers(required=True, metavar="ACTION", parser_class=_Parser)
@@ -170,6 +185,18 @@ def command_line() -> argparse.ArgumentParser:
     replay.add_argument("--reason", default="", help="with --all: those whose reason holds this text")
     replay.add_argument("--body", default="", help="the repaired body of one letter: JSON, or a file")
     replay.add_argument("--dry-run", action="store_true", help="show what would be published, publish nothing")
+    replay.add_argument("--yes", action="store_true", help="also letters with control keys, such as leave or release")
+    drop = command(
+        actions,
+        "drop",
+        _drop,
+        "discard letters for good; asks first",
+        "python -m ops dead-letters drop 1a2b3c4d",
+    )
+    drop.add_argument("ids", metavar="ID", nargs="*")
+    drop.add_argument("--all", action="store_true", help="all of them")
+    drop.add_argument("--reason", default="", help="with --all: those whose reason holds this text")
+    drop.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 
 
@@ -190,6 +217,12 @@ def _plan(options: argparse.Namespace) -> int:
     from ops import plan
 
     return plan.run(options)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from ops import status
+
+    return status.run(options)
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -244,6 +277,12 @@ def _replay(options: argparse.Namespace) -> int:
     from ops import dead_letters
 
     return dead_letters.run_replay(options)
+
+
+def _drop(options: argparse.Namespace) -> int:
+    from ops import dead_letters
+
+    return dead_letters.run_drop(options)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     for secret, why in failed:
         print(f"not taken over: {secret}: {why}")
     taken = pluralize(len(adoptions) - len(failed), "Secret")
-    print(f"Took over {taken}; the chain completes them. What still differs: python -m ops plan")
+    print(f"Took over {taken}; the chain completes them. See what still differs:\n  python -m ops plan")
     return 1 if failed else 0
 
 

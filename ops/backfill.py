@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"\nWould ask {TOPIC} for {pluralize(len(requests), 'cluster')}; nothing was published.")
         return 0
     ask_all(requests, services, options.rate, "backfill")
-    print(f"Asked for {pluralize(len(requests), 'cluster')}. What is still missing: python -m ops plan")
+    print(f"Asked for {pluralize(len(requests), 'cluster')}. See what is still missing:\n  python -m ops plan")
     return 0
 
 

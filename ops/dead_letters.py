@@ -1,170 +1,31 @@
-"""`ops dead-letters`: what was given up, for which cluster and why; and its replay.
+"""`ops dead-letters`: what was given up, for which cluster and why; its replay, and its end.
 
-The letters stay in the subscription `dead-letters` until they are replayed. To look at them they are pulled, and let go at
-the end; while one operator looks, another does not see them: one at a time. The subscription must have no retry and no
-dead-letter policy, for looking counts as a delivery.
+The letters stay in the subscription until they are replayed or dropped. Whoever may publish there chooses what a letter
+says: it is shown without control characters, and no command is made of it but with names that are names.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
 import shlex
-from contextlib import contextmanager, suppress
+import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING
 
-from ops import letters
+from ops import letters, remedies
+from ops.advice import Advice, lines
+from ops.dead_letter_subscription import MAX_LETTERS, DeadLetterSubscription, opened, peek
 from ops.letters import DeadLetter, group_letters
 from ops.survey import connected
 from ops.terminal import MAX_WIDTH, MistakeError, ago, one_line, pluralize, table
 from shared.runtime.services import Services
-from shared.values.codes import ErrorCode
-from shared.values.errors import PermanentError, ReconcileError, RetryableError
-from shared.values.messages import DEAD_LETTERS
-from shared.values.names import ClusterName, InvalidNameError, MembershipName
+from shared.values.errors import ReconcileError
+from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
-
-
-MAX_LETTERS: Final = 10_000
-PULL_BATCH: Final = 1000
-LEASE_SECONDS: Final = 300
-CALL_SECONDS: Final = 20
-# A pull waits for a first message; Google may keep an empty one waiting for a minute and more.
-EMPTY_SECONDS: Final = (3.0, 1.0)
-MOST_BYTES: Final = 512 * 2**20
-ACK_IDS: Final = 500  # a request may have 512 KiB (https://cloud.google.com/pubsub/quotas#resource_limits)
-
-
-class DeadLetterSubscription:
-    """The letters that this process has pulled and not let go. `one operator at a time` is Pub/Sub's lease."""
-
-    def __init__(self, services: Services) -> None:
-        settings = services.settings
-        self.path = f"projects/{settings.pubsub_project}/subscriptions/{DEAD_LETTERS}"
-        self._client = _client(services)
-        self._leases: dict[str, str] = {}
-        self.letters: dict[str, DeadLetter] = {}
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether there may be more than one call reads."""
-        return len(self.letters) >= MAX_LETTERS
-
-    def pull(self) -> None:
-        """Pull until nothing new has come twice: one answer need not hold all that is there."""
-        waits = itertools.chain(EMPTY_SECONDS[:1], itertools.repeat(EMPTY_SECONDS[1]))
-        empty = 0
-        while empty < 2 and not self.is_cut:
-            empty = 0 if self._pull(next(waits)) else empty + 1
-
-    def _pull(self, seconds: float) -> bool:
-        """Pull once; whether anything new has come."""
-        from google.api_core.exceptions import DeadlineExceeded
-
-        def ask() -> Any:
-            try:
-                return self._client.pull(
-                    subscription=self.path, max_messages=PULL_BATCH, timeout=seconds, retry=None
-                ).received_messages
-            except DeadlineExceeded:
-                return ()  # nothing came while we waited
-
-        received = list(self._called("pulling", ask))
-        new = False
-        for each in received:
-            message = each.message
-            new = new or message.message_id not in self.letters
-            self._leases[message.message_id] = each.ack_id
-            self.letters[message.message_id] = DeadLetter(
-                message.message_id, message.data, dict(message.attributes), message.publish_time or None
-            )
-        self._modify_ack_deadline([each.ack_id for each in received], LEASE_SECONDS)
-        return new
-
-    def acknowledge(self, letter: DeadLetter) -> None:
-        """Take a letter out for good."""
-        ids = [self._leases.pop(letter.message_id)]
-        self._called(
-            "acknowledging",
-            lambda: self._client.acknowledge(subscription=self.path, ack_ids=ids, timeout=CALL_SECONDS, retry=None),
-        )
-
-    def release(self) -> None:
-        """Let the letters be seen by others at once."""
-        ids, self._leases = [*self._leases.values()], {}
-        self._modify_ack_deadline(ids, 0)
-
-    def _modify_ack_deadline(self, ids: Sequence[str], seconds: int) -> None:
-        for start in range(0, len(ids), ACK_IDS):
-            some = ids[start : start + ACK_IDS]
-
-            def ask(some: Sequence[str] = some) -> None:
-                self._client.modify_ack_deadline(
-                    subscription=self.path,
-                    ack_ids=some,
-                    ack_deadline_seconds=seconds,
-                    timeout=CALL_SECONDS,
-                    retry=None,
-                )
-
-            self._called("holding" if seconds else "letting go", ask)
-
-    def _called(self, what: str, call: Callable[[], Any]) -> Any:
-        from shared.clients.answers import translated
-
-        try:
-            with translated(f"{what} at {self.path}"):
-                return call()
-        except ReconcileError as error:
-            if error.code is ErrorCode.NOT_FOUND:
-                raise MistakeError(f"there is no subscription {self.path}: is PUBSUB_PROJECT right?") from error
-            raise
-
-
-def _client(services: Services) -> Any:
-    """Return the official client, connected: an empty pull must mean that there is nothing, not that nobody answers."""
-    import grpc
-    from google.pubsub_v1.services.subscriber import SubscriberClient
-    from google.pubsub_v1.services.subscriber.transports.grpc import SubscriberGrpcTransport
-
-    emulator = services.settings.pubsub_emulator
-    if emulator:
-        # Pub/Sub answers a pull with some 10 MB at most, the emulator with all it has; gRPC's own limit is 4 MB.
-        options = [("grpc.max_receive_message_length", MOST_BYTES)]
-        transport = SubscriberGrpcTransport(channel=grpc.insecure_channel(emulator, options=options))
-        client = SubscriberClient(transport=transport)
-    else:
-        client = SubscriberClient(credentials=services.credentials)
-    transport = cast("SubscriberGrpcTransport", client.transport)
-    try:
-        grpc.channel_ready_future(transport.grpc_channel).result(timeout=CALL_SECONDS)
-    except grpc.FutureTimeoutError as error:
-        raise RetryableError(
-            f"Pub/Sub does not answer at {emulator or client.api_endpoint}", ErrorCode.NO_ANSWER
-        ) from error
-    return client
-
-
-@contextmanager
-def opened(services: Services) -> Iterator[DeadLetterSubscription]:
-    """Pull what is there, and let go at the end of what was not replayed."""
-    mailbox = DeadLetterSubscription(services)
-    try:
-        mailbox.pull()
-        yield mailbox
-    finally:
-        mailbox.release()
-
-
-def peek(services: Services) -> list[DeadLetter]:
-    """Return the current dead letters and release them."""
-    with opened(services) as mailbox:
-        return [*mailbox.letters.values()]
 
 
 def run_list(options: argparse.Namespace) -> int:
@@ -191,7 +52,9 @@ def run_list(options: argparse.Namespace) -> int:
         for fold in folds
     ]
     print(table(("ID", "CLUSTER", "STEP", "COUNT", "SINCE", "LAST", "REASON"), rows))
-    print(f"\n{pluralize(len(found), 'letter')}. Whole: dead-letters show ID; again: dead-letters replay ID")
+    first = folds[-1].last.id
+    print(f"\n{pluralize(len(found), 'letter')}. For the whole letter and what to do, for example:")
+    print(f"  python -m ops dead-letters show {first}")
     if truncate:
         print(f"There may be more than these {MAX_LETTERS}.")
     return 0
@@ -217,37 +80,94 @@ def as_text(letter: DeadLetter, settings: Settings) -> str:
         "attempts": letter.attempts,
         "since": letter.published.isoformat(timespec="seconds") if letter.published else "",
     }
-    lines = [f"{key + ':':<10}{one_line(value)}" for key, value in said.items() if value]
     rest = {key: value for key, value in letter.attributes.items() if key not in said}
-    lines += ["attributes:", *(f"  {key}: {one_line(value)}" for key, value in sorted(rest.items()))] if rest else []
-    lines += ["body:", *(f"  {line}" for line in letters.shown(letter.data).splitlines())]
-    return "\n".join([*lines, "what to do:", *(f"  {line}" for line in _advice(letter, settings))])
+    shown = [f"{key + ':':<10}{one_line(value)}" for key, value in said.items() if value]
+    if rest:
+        shown += ["attributes:", *(f"  {one_line(key)}: {one_line(value)}" for key, value in sorted(rest.items()))]
+    shown += ["body:", *(f"  {line}" for line in letters.shown(letter.data).split("\n"))]
+    if letter.control_keys:
+        shown.append(f"control:  {', '.join(letter.control_keys)}: it asks for more than a look; replay needs --yes")
+    return "\n".join([*shown, "what to do:", *(f"  {line}" for line in lines(_advice(letter, settings)))])
 
 
-def _advice(letter: DeadLetter, settings: Settings) -> list[str]:
-    # Any publisher chooses the contents of a letter: only valid names become parts of a command.
-    name = next((each for each in letter.names if _is_name(each)), "")
+def _advice(letter: DeadLetter, settings: Settings) -> list[Advice]:
+    # Whoever can publish chooses what a letter says: only names that are names become parts of a command.
+    name = next((found for each in letter.names if (found := _name(each))), None)
     advice = []
+    if name is not None:
+        membership = name.membership(settings.fleet_project) if isinstance(name, ClusterName) else name
+        advice += remedies.remedies(letter.code, name, membership, settings)
     if not letter.is_managed:
-        wanted = f'labels.step="{letter.step}"' + (f' AND labels.cluster="{name}"' if name else "")
-        advice.append(f"see why: gcloud logging read {shlex.quote(wanted)} --project={settings.pubsub_project}")
-    if name:
-        advice.append(f"see the current state: python -m ops explain {name}")
+        wanted = f'labels.step="{letter.step}"' if letter.topic else 'jsonPayload.decision="retry"'
+        wanted += f' AND labels.{_kind(name)}="{name}"' if name else ""
+        advice += [
+            Advice("See whether the function runs", remedies.STATUS),
+            Advice(
+                "Read what it has logged",
+                f"gcloud logging read {shlex.quote(wanted)} --project={settings.pubsub_project}",
+            ),
+        ]
+    if name is not None:
+        advice.append(Advice("See the cluster's state now", f"python -m ops explain {name}"))
+    replay = f"python -m ops dead-letters replay {letter.id}"
     try:
         letters.replay(letter, settings)
-        advice.append(f"after the cause is fixed: python -m ops dead-letters replay {letter.id}")
-    except PermanentError as error:
-        advice.append(f"it cannot be replayed as it is: {one_line(str(error))}")
+        advice.append(
+            Advice("When the cause is repaired, replay it", f"{replay}{' --yes' if letter.control_keys else ''}")
+        )
+    except ReconcileError as error:
+        advice.append(Advice(f"It cannot be replayed as it is: {one_line(str(error))}"))
         if letter.topic:
-            advice.append(f"repair it: python -m ops dead-letters replay {letter.id} --body '{{…}}'")
+            example = f'{{"cluster":"projects/{settings.fleet_project}/locations/europe-west1/clusters/blue"}}'
+            advice.append(Advice("Repair its body, for example", f"{replay} --body {shlex.quote(example)}"))
+    advice.append(Advice("If nobody needs it, discard it", f"python -m ops dead-letters drop {letter.id}"))
     return advice
 
 
-def _is_name(text: str) -> bool:
+def _name(text: str) -> Name | None:
     for parse in (ClusterName.parse, MembershipName.parse):
         with suppress(InvalidNameError):
-            return bool(parse(text))
-    return False
+            return parse(text)
+    return None
+
+
+def _kind(name: Name | None) -> str:
+    return "cluster" if isinstance(name, ClusterName) else "membership"
+
+
+def run_drop(options: argparse.Namespace) -> int:
+    """Discard letters for good, after a question; 1 when they were kept."""
+    if bool(options.ids) == options.all:
+        raise MistakeError("say which letters: dead-letters drop ID…, or dead-letters drop --all [--reason TEXT]")
+    services = connected()
+    with opened(services) as subscription:
+        chosen = _chosen(options, [*subscription.letters.values()])
+        for letter in chosen:
+            print(
+                f"{letter.id}  {one_line(letter.subject) or '(unknown)'}  {letter.step}: {one_line(letter.reason, MAX_WIDTH)}"
+            )
+        if chosen and not options.yes and not _confirmed(f"Discard {pluralize(len(chosen), 'letter')} for good?"):
+            print("Nothing was discarded. Without a terminal pass --yes.")
+            return 1
+        for letter in chosen:
+            subscription.acknowledge(letter)
+    print(f"Discarded {pluralize(len(chosen), 'letter')}.")
+    return 0
+
+
+def _confirmed(question: str) -> bool:
+    """Ask on the terminal; no where there is none."""
+    if not sys.stdin.isatty():
+        return False
+    print(f"{question} [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _chosen(options: argparse.Namespace, found: list[DeadLetter]) -> list[DeadLetter]:
+    """Return the letters that were named, or all whose reason has the text."""
+    if options.ids:
+        return list({letter.message_id: letter for id_ in options.ids for letter in [_one(found, id_)]}.values())
+    return [each for each in found if options.reason.lower() in each.reason.lower()]
 
 
 def run_replay(options: argparse.Namespace) -> int:
@@ -261,32 +181,37 @@ def run_replay(options: argparse.Namespace) -> int:
     repaired = _repaired(options.body) if options.body else None
     services = connected()
     with opened(services) as mailbox:
-        found = [*mailbox.letters.values()]
-        chosen = [each for each in found if options.reason.lower() in each.reason.lower()]
-        if options.ids:
-            chosen = list({letter.message_id: letter for id_ in options.ids for letter in [_one(found, id_)]}.values())
-        kept = [
-            letter for letter in chosen if not _replayed(letter, mailbox, services, repaired, dry_run=options.dry_run)
-        ]
+        chosen = _chosen(options, [*mailbox.letters.values()])
+        kept = [letter for letter in chosen if not _replay(letter, mailbox, services, repaired, options)]
     done = pluralize(len(chosen) - len(kept), "letter")
-    text = f"Would replay {done}; nothing was published." if options.dry_run else f"Replayed {done}."
-    print(f"{text} Kept {len(kept)}." if kept else text)
+    told = f"Would replay {done}; nothing was published." if options.dry_run else f"Replayed {done}."
+    print(f"{told} Kept {len(kept)}." if kept else told)
     return 1 if kept else 0
 
 
-def _replayed(
-    letter: DeadLetter, mailbox: DeadLetterSubscription, services: Services, body: bytes | None, *, dry_run: bool
+def _replay(
+    letter: DeadLetter,
+    mailbox: DeadLetterSubscription,
+    services: Services,
+    body: bytes | None,
+    options: argparse.Namespace,
 ) -> bool:
     """Publish a letter to where it came from, and take it out only then; False when it is kept."""
     try:
         topic, data, attributes = letters.replay(letter, services.settings, body)
-    except PermanentError as error:
-        repair = f" Repair it with --body: python -m ops dead-letters replay {letter.id} --body '{{…}}'"
-        print(f"{letter.id} is kept: {one_line(str(error))}.{repair if letter.topic else ''}")
+    except ReconcileError as error:
+        print(f"{letter.id} is kept: {one_line(str(error))}. See what to do:")
+        print(f"  python -m ops dead-letters show {letter.id}")
         return False
-    if dry_run:
-        print(f"{letter.id} → {topic}: {one_line(data.decode(errors='replace'), MAX_WIDTH)}")
+    keys = letters.control_keys(data)
+    if options.dry_run:
+        control = f" (control keys: {', '.join(keys)})" if keys else ""
+        print(f"{letter.id} → {topic}{control}: {one_line(data.decode(errors='replace'), MAX_WIDTH)}")
         return True
+    if keys and not options.yes:
+        values = one_line(data.decode(errors="replace"))
+        print(f"{letter.id} is kept: its control keys ({', '.join(keys)}) need --yes: {values}")
+        return False
     try:
         services.bus.publish(topic, data, attributes)
     except ReconcileError as error:

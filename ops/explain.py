@@ -1,20 +1,32 @@
 """`ops explain CLUSTER`: one answer to "why is my cluster (not) in Argo CD". Reads only, with the operator's identity.
 
-What this identity may not read is reported; the rest is shown.
+What this identity may not read, or what does not answer within some seconds, is unknown; the rest is shown.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
-from ops import dead_letters, letters
-from ops.explanation import Access, Evidence, explain
+from ops import activity, letters, remedies
+from ops.activity import Activity, RetryPolicy
+from ops.dead_letter_subscription import peek
+from ops.doctor.api import Api, RefusedError
+from ops.doctor.observed import at
+from ops.evidence import Access, Evidence
+from ops.explanation import explain
 from ops.letters import DeadLetter
-from ops.survey import Snapshot, connected, find, secrets_of, survey
+from ops.partial import SECONDS, shortly, survey_in_parts
+from ops.survey import Snapshot, connected, find, secrets_of
+from ops.terminal import MistakeError
 from shared.clients.observe import find_membership, read_cluster, read_membership
 from shared.decisions import rbac
 from shared.decisions.rbac import Drift
 from shared.runtime.services import Services
+from shared.values.cluster_secret import ClusterSecret
+from shared.values.codes import ErrorCode
 from shared.values.errors import ReconcileError
 from shared.values.model import Cluster, Gone, Membership
 from shared.values.names import ClusterName, Name
@@ -23,28 +35,53 @@ if TYPE_CHECKING:
     import argparse
 
 
-UNSETTLED = 2
+LOOK_BACK: Final = timedelta(days=1)
+LETTER_SECONDS: Final = 10.0  # an empty pull alone waits for 4 s
+_DRIFT_CODES: Final = {
+    Drift.NOT_OURS: ErrorCode.UNMANAGED_BINDING,
+    Drift.MISSING: remedies.NO_BINDING,
+    Drift.CHANGED: remedies.NO_BINDING,
+    Drift.OTHER_ROLE: remedies.NO_BINDING,
+}
 
 
 def run(options: argparse.Namespace) -> int:
-    """Explain; 0 when the cluster is in Argo CD as it should be, else 2."""
+    """Explain; 0 when the cluster is in Argo CD as it should be, 2 when not, 3 when that is unknown."""
     services = connected()
-    seen = survey(services)
-    name = find(options.cluster, seen, dict(services.settings.numbers))
+    with ThreadPoolExecutor(1) as pool:
+        task = pool.submit(_letters, services)
+        seen = survey_in_parts(services)
+        name = _meant(options.cluster, seen, services)
+        found, letters_unread = task.result()
+    told = explain(collect(name, seen, services, found, letters_unread))
+    print(told)
+    return told.code
+
+
+def _meant(text: str, seen: Snapshot, services: Services) -> Name:
     try:
-        found, letters_unread = dead_letters.peek(services), ""
-    except ReconcileError as error:
-        found, letters_unread = [], str(error)
-    said = explain(collect(name, seen, services, found, letters_unread))
-    print(said)
-    return 0 if said.settled else UNSETTLED
+        return find(text, seen, dict(services.settings.numbers))
+    except MistakeError as error:
+        missing = [f"{project}: {why}" for project, why in seen.inventory.unread.items()]
+        missing += [why for why in (seen.secrets_unread, seen.fleet_unread) if why]
+        if not missing:
+            raise
+        raise MistakeError(f"{error}. Not everything could be read: {'; '.join(missing)}") from error
+
+
+def _letters(services: Services) -> tuple[list[DeadLetter], str]:
+    try:
+        return shortly(lambda: peek(services), "reading the dead letters", LETTER_SECONDS), ""
+    except (ReconcileError, MistakeError) as error:
+        return [], str(error)
 
 
 def collect(
     name: Name, seen: Snapshot, services: Services, found: list[DeadLetter], letters_unread: str = ""
 ) -> Evidence:
     """Read what is about this cluster, as far as this identity may."""
-    cluster, membership, unread = _read(name, seen, services)
+    cluster, unread = _cluster(name, seen, services)
+    membership, membership_unread = _membership(name, cluster, seen, services)
     there = membership if isinstance(membership, Membership) else None
     names = {str(name)} | ({str(there.name)} if there else set())
     return Evidence(
@@ -53,46 +90,106 @@ def collect(
         seen=seen,
         cluster=cluster,
         membership=membership,
-        unread=unread,
-        access=_access(there, services) if there and (cluster is None or isinstance(cluster, Cluster)) else Access(),
+        unread=unread or (membership_unread if not isinstance(name, ClusterName) else ""),
+        membership_unread=membership_unread,
+        access=_access(there, services) if there and not isinstance(cluster, Gone) else Access(),
+        occupant=_occupant(name, seen, services),
         letters=tuple(letters.about(found, names)),
         letters_unread=letters_unread,
+        activity=_activity(names, services),
     )
 
 
-def _read(
-    name: Name, seen: Snapshot, services: Services
-) -> tuple[Cluster | Gone | None, Membership | Gone | None, str]:
-    """Return the cluster, its membership, and why one of them could not be read. What the lists hold is not read again."""
+def _cluster(name: Name, seen: Snapshot, services: Services) -> tuple[Cluster | Gone | None, str]:
+    """Return the cluster, and why it could not be read. What the lists hold is not read again."""
+    if not isinstance(name, ClusterName):
+        return None, ""
+    if found := seen.inventory.clusters.get(name):
+        return found, ""
+    if why := seen.inventory.unread.get(name.project):
+        return None, why
+    try:
+        return shortly(lambda: read_cluster(name, services)), ""
+    except ReconcileError as error:
+        return None, str(error)
+
+
+def _membership(
+    name: Name, cluster: Cluster | Gone | None, seen: Snapshot, services: Services
+) -> tuple[Membership | Gone | None, str]:
+    """Return the membership, and why it could not be read."""
     inventory = seen.inventory
-    cluster: Cluster | Gone | None = None
     try:
         if not isinstance(name, ClusterName):
-            return None, inventory.memberships.get(name) or read_membership(name, services), ""
-        cluster = inventory.clusters.get(name) or read_cluster(name, services)
-        said = cluster.membership if isinstance(cluster, Cluster) else None
+            if seen.fleet_unread:
+                return None, seen.fleet_unread
+            return inventory.memberships.get(name) or shortly(lambda: read_membership(name, services)), ""
+        for each in inventory.memberships.values():
+            if each.cluster == name:
+                return each, ""
+        if seen.fleet_unread or not isinstance(cluster, Cluster):
+            return None, seen.fleet_unread
         hint = next((secret.membership for secret in secrets_of(name, inventory)), None)
-        for each in (said, hint, name.membership(services.settings.fleet_project)):
-            listed = inventory.memberships.get(each) if each else None
-            if listed is not None and listed.cluster == name:
-                return cluster, listed, ""
-        return cluster, (find_membership(cluster, hint, services) if isinstance(cluster, Cluster) else None), ""
+        return shortly(lambda: find_membership(cluster, hint, services)), ""
     except ReconcileError as error:
-        return cluster, None, str(error)
+        return None, str(error)
+
+
+def _occupant(name: Name, seen: Snapshot, services: Services) -> ClusterSecret | None:
+    """Return the Secret under the name that ours would have, where ours is not there."""
+    if seen.secrets_unread or secrets_of(name, seen.inventory):
+        return None
+    try:
+        return shortly(lambda: services.central.secret_named(name.secret_name))
+    except ReconcileError:
+        return None  # the lists were read a second ago: a step would report it
 
 
 def _access(membership: Membership, services: Services) -> Access:
-    """Read, through the gateway, whether Argo CD's identity has access."""
+    """Look, through the gateway, whether Argo CD's identity is let in."""
     settings, attached = services.settings, membership.cluster is None
     url = settings.gateway_url(membership.name, gke=not attached)
-    lines: list[str] = []
-    stands = True
-    for wanted in rbac.objects(settings, attached=attached):
-        name = wanted["metadata"]["name"]
-        try:
-            difference = rbac.compare(services.gateway.get(url, rbac.collection(wanted), name), wanted)
-        except ReconcileError as error:
-            return Access(None, (*lines, f"could not be looked into with your identity: {error}"))
-        stands = stands and difference is Drift.NONE
-        lines.append(f"{wanted['kind']} {name}: {difference.value}")
-    return Access(stands, tuple(lines))
+    told: list[str] = []
+    problem: tuple[str, str] | None = None
+    role = settings.argocd_cluster_role
+    try:
+        for desired in rbac.objects(settings, attached=attached):
+            name, collection = desired["metadata"]["name"], rbac.collection(desired)
+            drift = rbac.compare(shortly(lambda: services.gateway.get(url, collection, name)), desired)  # noqa: B023
+            told.append(f"{desired['kind']} {name}: {drift.value}")
+            problem = problem or ((_DRIFT_CODES[drift], name) if drift in _DRIFT_CODES else None)
+        if role != "cluster-admin" and shortly(lambda: services.gateway.get(url, rbac.ROLES, role)) is None:
+            told.append(
+                f"ClusterRole {role} (ARGOCD_CLUSTER_ROLE): missing in the cluster, so the binding gives nothing"
+            )
+            problem = (ErrorCode.NO_ROLE, role)
+    except ReconcileError as error:
+        told.append(f"unknown: the cluster could not be read with your identity: {error}")
+        if problem is None:
+            return Access(None, tuple(told), error.code if error.code is ErrorCode.UNREACHABLE else "")
+    return Access(problem is None, tuple(told), *(problem or ("", "")))
+
+
+def _activity(names: set[str], services: Services) -> Activity:
+    """Read what the steps have logged about it, and how Pub/Sub retries the steps that fail."""
+    api = Api(services.session, os.environ, SECONDS)
+    project = services.settings.pubsub_project
+    asked = activity.query(project, names, services.now() - LOOK_BACK)
+    try:
+        found = Activity(activity.parse(api.post("logging", "v2/entries:list", asked).get("entries") or []))
+    except RefusedError as error:
+        return Activity(unread=str(error))
+    policies = {}
+    for entry in found.failing:
+        if policy := _policy(api, project, entry.step):
+            policies[entry.step] = policy
+    return Activity(found.entries, policies)
+
+
+def _policy(api: Api, project: str, step: str) -> RetryPolicy | None:
+    try:
+        policy = at(api.get("pubsub", f"v1/projects/{project}/subscriptions/{step}"), "retryPolicy")
+        waits = [float(str(policy[key]).removesuffix("s")) for key in ("minimumBackoff", "maximumBackoff")]
+    except (RefusedError, KeyError, TypeError, ValueError):
+        return None
+    return RetryPolicy(*(timedelta(seconds=seconds) for seconds in waits))

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from ops.terminal import printable
 from shared.values import messages
 from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError
@@ -25,11 +27,14 @@ if TYPE_CHECKING:
 
 # Every topic that a function answers; the subscription that pushes from it has the topic's name.
 REPLAYABLE: Final = frozenset({*messages.STEPS, "sweep", messages.AUDIT_LOG_ENTRIES})
-_OURS: Final = frozenset({"topic", "step", "code", "reason", "cluster", "membership"})
+_OURS: Final = frozenset({"topic", "step", "code", "reason", "attempts", "cluster", "membership"})
 # A replay is a person's: it may turn, and when it fails again it must come back here, not wait for a sweep.
 _LEFT_OUT: Final = _OURS | {"turned", "asked-by"}
 _SOURCE: Final = "CloudPubSubDeadLetterSource"
-UNKNOWN: Final = "no reason given: refused before the function ran, or its attempts are used up"
+# What changes what a step may do, or releases a plan: an operator must have seen it.
+CONTROL_KEYS: Final = ("leave", "drop_labels", "granted", "secret_uid", "release")
+# What a body begins with tells one message from another, not one reason from another.
+_BEGINNING: Final = re.compile(r"[;:] it begins with.*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +53,20 @@ class DeadLetter:
 
     @property
     def is_managed(self) -> bool:
-        """Whether one of our steps gave up, and said why."""
-        return bool(self.attributes.get("reason") and self.attributes.get("step"))
+        """Whether one of our steps wrote it. A step removes Pub/Sub's attributes, so they prove a letter of Pub/Sub's."""
+        pubsubs = any(key.startswith("CloudPubSub") for key in self.attributes)
+        return bool(self.attributes.get("reason") and self.attributes.get("step")) and not pubsubs
 
     @property
     def topic(self) -> str:
-        """The topic that it came from; '' when it came from none that a replay could go to."""
-        said = self.attributes.get("topic" if self.is_managed else f"{_SOURCE}Subscription", "")
+        """The topic of the step that wrote it, or of Pub/Sub's subscription; '' when a replay could go to none.
+
+        No other attribute decides: whoever may publish to one topic chooses the attributes of a message there.
+        """
+        said = self.attributes.get("step" if self.is_managed else f"{_SOURCE}Subscription", "")
+        if self.is_managed and said == "route-event":  # it answers Eventarc, too, and that is no topic of ours
+            said = self.attributes.get("topic", "")
+            return said if said == messages.AUDIT_LOG_ENTRIES else ""
         return said if said in REPLAYABLE else ""
 
     @property
@@ -68,7 +80,11 @@ class DeadLetter:
     @property
     def reason(self) -> str:
         """Why it is here."""
-        return self.attributes["reason"] if self.is_managed else UNKNOWN
+        if self.is_managed:
+            return self.attributes["reason"]
+        if not self.attempts:
+            return "unknown: neither a step nor Pub/Sub wrote this letter"
+        return f"{self.step} did not answer {self.attempts} deliveries: it is down, refuses them, or its settings are wrong"
 
     @property
     def code(self) -> str:
@@ -77,8 +93,13 @@ class DeadLetter:
 
     @property
     def attempts(self) -> str:
-        """How often Pub/Sub has tried, where it is Pub/Sub's own letter; else ''."""
-        return "" if self.is_managed else self.attributes.get(f"{_SOURCE}DeliveryCount", "")
+        """How often Pub/Sub has tried, '' where it is unknown."""
+        return self.attributes.get("attempts" if self.is_managed else f"{_SOURCE}DeliveryCount", "")
+
+    @property
+    def control_keys(self) -> tuple[str, ...]:
+        """The keys of the body by which a message asks for more than a look."""
+        return control_keys(self.data)
 
     @property
     def body(self) -> dict[str, Any] | None:
@@ -122,8 +143,7 @@ def group_letters(letters: Iterable[DeadLetter]) -> list[Group]:
     """Fold the letters by cluster, step and reason; what came last comes last."""
     groups: dict[tuple[str, str, str], list[DeadLetter]] = defaultdict(list)
     for letter in sorted(letters, key=_age):
-        # What a body begins with tells one message from another, not one reason from another.
-        groups[letter.subject, letter.step, letter.reason.partition("; it begins with")[0]].append(letter)
+        groups[letter.subject, letter.step, _BEGINNING.sub("", letter.reason)].append(letter)
     return sorted((Group(tuple(group)) for group in groups.values()), key=lambda fold: _age(fold.last))
 
 
@@ -143,7 +163,7 @@ def about(letters: Iterable[DeadLetter], names: Iterable[str]) -> list[DeadLette
 
 
 def replay(letter: DeadLetter, settings: Settings, repaired: bytes | None = None) -> tuple[str, bytes, dict[str, str]]:
-    """Return what a replay publishes: topic, body, attributes. Raises PermanentError when it would only come back."""
+    """Return what a replay publishes: topic, body, attributes. Raises ReconcileError when it would only come back."""
     topic, data = letter.topic, letter.data if repaired is None else repaired
     if not topic:
         said = letter.attributes.get("topic") or letter.attributes.get(f"{_SOURCE}Subscription") or letter.step
@@ -170,8 +190,17 @@ def original(attributes: Mapping[str, str]) -> dict[str, str]:
 
 
 def shown(data: bytes) -> str:
-    """Return a body for people: JSON in lines where it is JSON, else as Python writes bytes."""
+    """Return a body for people: JSON in lines where it is JSON, else as Python writes bytes; controls as escapes."""
     try:
-        return json.dumps(json.loads(data), indent=2, ensure_ascii=False)
+        return printable(json.dumps(json.loads(data), indent=2, ensure_ascii=False))
     except (ValueError, RecursionError):
         return repr(data[:2000])
+
+
+def control_keys(data: bytes) -> tuple[str, ...]:
+    """Return the keys of a body by which it asks for more than a look."""
+    try:
+        body = messages.json_object(data, "")
+    except PermanentError:
+        return ()
+    return tuple(key for key in CONTROL_KEYS if key in body)

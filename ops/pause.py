@@ -28,15 +28,15 @@ def run_pause(options: argparse.Namespace) -> int:
     before = _read(api, expected, name)
     current = before.get("pushConfig") or {}
     if not current.get("pushEndpoint"):
-        print(f"{options.step} is paused already. Resume it: {commands.resume(options.step)}")
+        print(f"{options.step} is paused already. Resume it:\n  {commands.resume(options.step)}")
         return 0
     desired = push_config(_uri(api, expected, options.step), expected)
     _modify(api, expected, name, {})
     print(f"Paused {options.step}: messages wait in subscription {name} for {_retention(before)}.")
-    print(f"Resume it: {commands.resume(options.step)}")
+    print(f"Resume it:\n  {commands.resume(options.step)}")
     if not is_same(current, desired):
         print(f"Its push configuration was not the deployed one. `resume` restores {json.dumps(desired)}.")
-        print(f"What it was: {restore(expected.project, name, current)}")
+        print(f"What it was:\n  {restore(expected.project, name, current)}")
     return 0
 
 

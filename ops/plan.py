@@ -1,39 +1,116 @@
-"""`ops plan`: what a sweep would do. It reads what a sweep reads, and publishes and writes nothing."""
+"""`ops plan`: what a sweep would do, and what is behind it. It reads what a sweep reads, and publishes and writes nothing."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ops.survey import Snapshot, connected, find, is_about, survey
 from ops.terminal import MistakeError, pluralize, table
 from shared.decisions.sweep_plan import Plan
+from shared.values.inventory import Inventory
+from shared.values.model import Cluster, Membership, State, state_of_attached, state_of_cluster
+from shared.values.selector import Requirement
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
 
 DIFFERENT = 2
+UNREAD = 3
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show the plan; 0 nothing differs, 2 something does."""
+    """Show the plan; 0 nothing differs, 2 something does, 3 something could not be read."""
     services = connected()
     settings = services.settings
-    plan = filter_plan(survey(services), settings, options.project, options.cluster)
-    print(json.dumps(as_json(plan, settings), indent=2) if options.json else as_text(plan, settings))
-    return DIFFERENT if differs(plan) else 0
+    seen = survey(services)
+    plan = filter_plan(seen, settings, options.project, options.cluster)
+    missing = unread(seen, settings, options.project)
+    causes = [] if options.project or options.cluster else behind(seen, settings)
+    shown = as_json(plan, settings) | {"unread": missing, "causes": causes}
+    print(json.dumps(shown, indent=2) if options.json else as_text(plan, settings, seen.inventory, missing, causes))
+    return UNREAD if missing else DIFFERENT if differs(plan) else 0
 
 
 def differs(plan: Plan) -> bool:
-    """Whether a sweep would publish anything, or the removal limit stops it. Reports do not count."""
+    """Whether a sweep would publish anything, or the removal limit keeps it from that. Findings do not count."""
     return bool(plan.requests or plan.blocked)
 
 
+def unread(seen: Snapshot, settings: Settings, project: str = "") -> dict[str, str]:
+    """Return what could not be read (of one project, if one is named), and why: nothing is known about it."""
+    inventory = seen.inventory
+    found = {f"projects/{one}": why for one, why in inventory.unread.items() if project in ("", one)}
+    for one, zones in inventory.missing_zones.items():
+        if project in ("", one):
+            found[f"projects/{one}"] = f"its list lacks {', '.join(sorted(zones))}"
+    if inventory.unreachable and project in ("", settings.fleet_project):
+        where = ", ".join(sorted(inventory.unreachable))
+        found[f"projects/{settings.fleet_project}/locations/-/memberships"] = f"the list lacks {where}"
+    return found | {str(name): why for name, why in inventory.unreadable.items() if project in ("", name.project)}
+
+
+def behind(seen: Snapshot, settings: Settings) -> list[str]:
+    """Say what many differences have in common, and when the selector matches nothing."""
+    inventory = seen.inventory
+    requirements = settings.selector.requirements
+    candidates: dict[Any, Cluster | Membership] = {
+        **{
+            name: one
+            for name, one in inventory.clusters.items()
+            if state_of_cluster(one, settings, seen.central) in (State.SELECTED, State.UNSELECTED)
+            and name.project in settings.source_projects
+        },
+        **{
+            name: one
+            for name, one in inventory.memberships.items()
+            if one.cluster is None and state_of_attached(one, settings) in (State.SELECTED, State.UNSELECTED)
+        },
+    }
+    asked = ", ".join(map(requirement, requirements))
+    if asked and candidates and not any(settings.selector.matches(one.labels) for one in candidates.values()):
+        return [f"CLUSTER_SELECTOR ({asked}) matches 0 of {pluralize(len(candidates), 'cluster')}."]
+    leaving = {
+        request.subject
+        for request in (*seen.plan.requests, *seen.plan.blocked)
+        if request.next.topic == "remove-secret"
+    }
+    lost = Counter(
+        requirement(one)
+        for name, cluster in candidates.items()
+        if str(name) in leaving
+        for one in requirements
+        if not one.matches(cluster.labels)
+    )
+    return [
+        f"{pluralize(number, 'cluster')} in Argo CD {'does' if number == 1 else 'do'} not have {text},"
+        " which CLUSTER_SELECTOR asks for."
+        for text, number in lost.most_common()
+    ]
+
+
+def requirement(one: Requirement) -> str:
+    """Write a requirement as a selector does."""
+    values = sorted(one.values)
+    match one.operator:
+        case "exists":
+            return one.key
+        case "absent":
+            return f"!{one.key}"
+        case "in":
+            return f"{one.key}={values[0]}" if len(values) == 1 else f"{one.key} in ({','.join(values)})"
+        case "notin":
+            return f"{one.key}!={values[0]}" if len(values) == 1 else f"{one.key} notin ({','.join(values)})"
+
+
 def filter_plan(seen: Snapshot, settings: Settings, project: str, cluster: str) -> Plan:
-    """Return what of the plan is about one project or one cluster. The removal limit still counts all clusters."""
+    """Return what of the plan is about one project or one cluster. The removal limit stays: it counts all."""
     plan = seen.plan
     if cluster:
         name = find(cluster, seen, dict(settings.numbers))
@@ -52,30 +129,57 @@ def filter_plan(seen: Snapshot, settings: Settings, project: str, cluster: str) 
     return plan
 
 
-def as_text(plan: Plan, settings: Settings) -> str:
+def as_text(
+    plan: Plan,
+    settings: Settings,
+    inventory: Inventory | None = None,
+    missing: Mapping[str, str] | None = None,
+    causes: list[str] | None = None,
+) -> str:
     """Return the plan as a person reads it."""
     parts = []
+    head = ("KIND", "STEP", "CLUSTER", "WHY")
     if plan.requests:
-        rows = [(ask.kind, ask.next.topic, ask.subject, ask.reason) for ask in plan.requests]
-        parts.append(table(("KIND", "ASKS", "CLUSTER", "WHY"), rows))
+        parts.append(table(head, [(ask.kind, ask.next.topic, ask.subject, ask.reason) for ask in plan.requests]))
     if plan.blocked:
-        rows = [(ask.kind, ask.next.topic, ask.subject, ask.reason) for ask in plan.blocked]
-        clusters = pluralize(len({ask.subject for ask in plan.blocked}), "cluster")
-        parts.append(
-            f"REMOVAL LIMIT EXCEEDED: {clusters} would newly be held or lose a label key, {plan.allowed} are allowed"
-            f" (MAX_REMOVALS). None of these requests is published:\n{table(('KIND', 'ASKS', 'CLUSTER', 'WHY'), rows)}\n"
-            f"If it is right, release exactly this plan ({plan.hash}):\n  {release(plan, settings)}"
-        )
-    if plan.findings:
-        found = [(report.subject, report.text) for report in plan.findings]
-        parts.append(f"Reported, unchanged:\n{table(('WHAT', 'WHY'), found)}")
+        parts.append(_limited(plan, settings, table(head, _rows(plan)), len(inventory.secrets) if inventory else None))
+    findings = [(report.subject, report.text) for report in plan.findings if report.subject not in (missing or {})]
+    if findings:
+        parts.append(f"Reported, not changed:\n{table(('WHAT', 'WHY'), findings)}")
+    if missing:
+        parts.append(f"Could not be read, so nothing is known about it:\n{table(('WHAT', 'WHY'), missing.items())}")
+    parts += ["\n".join(causes)] if causes else []
+    return "\n\n".join([*parts, _summary(plan, settings, unknown=bool(missing))])
+
+
+def _rows(plan: Plan) -> list[tuple[str, str, str, str]]:
+    return [(ask.kind, ask.next.topic, ask.subject, ask.reason) for ask in plan.blocked]
+
+
+def _limited(plan: Plan, settings: Settings, rows: str, secrets: int | None) -> str:
+    """Return what the removal limit blocks, and how it is released."""
+    clusters = pluralize(len({ask.subject for ask in plan.blocked}), "cluster")
+    allowed = f"MAX_REMOVALS allows {plan.allowed}"
+    if secrets is not None and plan.allowed == max(secrets - 1, 0):
+        allowed = f"MAX_REMOVALS never allows all {pluralize(secrets, 'cluster')} of an installation"
+        allowed = "MAX_REMOVALS never allows the only cluster" if secrets == 1 else allowed
+    return (
+        f"REMOVAL LIMIT EXCEEDED: {clusters} would newly be held or lose a label key; {allowed}."
+        f" None of these requests is published:\n{rows}\n"
+        f"If it is right, release exactly this plan ({plan.hash}):\n  {release(plan, settings)}"
+    )
+
+
+def _summary(plan: Plan, settings: Settings, *, unknown: bool) -> str:
     asked = ", ".join(f"{number} {kind}" for kind, number in sorted(plan.counts.items()))
-    end = f"A sweep would ask for {pluralize(len(plan.requests), 'thing')}: {asked}." if asked else "Nothing differs."
-    if len(plan.requests) > settings.sweep_requests:
-        end += f" It publishes {settings.sweep_requests} at a time (SWEEP_REQUESTS), repairs first."
-    if not asked and plan.blocked:
-        end = "The removal limit stops every request."
-    return "\n\n".join([*parts, end])
+    if asked:
+        end = f"A sweep would publish {pluralize(len(plan.requests), 'request')}: {asked}."
+        if len(plan.requests) > settings.sweep_requests:
+            end += f" It publishes {settings.sweep_requests} at a time (SWEEP_REQUESTS), repairs first."
+        return end
+    if plan.blocked:
+        return "The removal limit keeps a sweep from everything that differs."
+    return "Nothing differs in what could be read." if unknown else "Nothing differs."
 
 
 def as_json(plan: Plan, settings: Settings) -> dict[str, Any]:
@@ -112,5 +216,5 @@ def release(plan: Plan, settings: Settings) -> str:
 
 def publish_command(topic: str, body: dict[str, Any], settings: Settings) -> str:
     """Return the one line by which a person asks for something."""
-    message = json.dumps(body, separators=(",", ":"))
-    return f"gcloud pubsub topics publish {topic} --project={settings.pubsub_project} --message='{message}'"
+    message = shlex.quote(json.dumps(body, separators=(",", ":")))
+    return f"gcloud pubsub topics publish {topic} --project={settings.pubsub_project} --message={message}"

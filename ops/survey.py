@@ -30,12 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The current state, and what differs. `central` is the central cluster, None when it is not a GKE cluster."""
+    """What was read, and what differs. `central` is the central cluster, None when it is not a GKE cluster.
+
+    `secrets_unread` and `fleet_unread` say why a list could not be read: it is empty then, and the plan is, too.
+    """
 
     inventory: Inventory
     plan: Plan
     central: ClusterName | None
     now: datetime
+    secrets_unread: str = ""
+    fleet_unread: str = ""
 
 
 def connected() -> Services:

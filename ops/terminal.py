@@ -1,12 +1,16 @@
-"""What a person sees: tables, progress, times in words, and user errors in one line."""
+"""What a person sees: tables, progress, times in words, and user errors in one line.
+
+Labels, messages and errors of clusters may be anybody's. `Guarded` keeps what a terminal would obey from all output.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final, TextIO
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
 MAX_WIDTH: Final = 100
@@ -14,6 +18,45 @@ MAX_WIDTH: Final = 100
 
 class MistakeError(Exception):
     """What was typed cannot be done; the message says what to type instead."""
+
+
+class Guarded:
+    """A text stream to which nothing is written that a terminal obeys: such characters are written as escapes.
+
+    Those are all that Unicode does not call printable: C0 and C1 controls, bidirectional and other format characters,
+    line separators, surrogates. The line feed remains.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text without its controls."""
+        safe = printable(text)
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        self.stream.write(safe.encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Guard standard output and standard error."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Guarded(before[0]), Guarded(before[1])
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def printable(text: str) -> str:
+    """Return the text with everything but printable characters and line feeds as Python's escapes."""
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -52,7 +95,7 @@ class Progress:
     def __init__(self, total: int, what: str, out: TextIO | None = None) -> None:
         self.total = total
         self.what = what
-        self.out = sys.stderr if out is None else out
+        self.out = _unguarded(sys.stderr) if out is None else out
         self.done = 0
         self._bar = self.out.isatty()
 
@@ -67,3 +110,9 @@ class Progress:
         elif self.done * 10 // self.total > (self.done - 1) * 10 // self.total:
             self.out.write(f"{text}\n")
         self.out.flush()
+
+
+def _unguarded(stream: Any) -> TextIO:
+    """The stream behind a guard: a bar moves the cursor, and says only numbers and words of ours."""
+    found: TextIO = stream.stream if isinstance(stream, Guarded) else stream
+    return found

@@ -42,9 +42,12 @@ class RefusedError(Exception):
 class Api:
     """Google's APIs. An endpoint is Google's own, or CLOUDSDK_API_ENDPOINT_OVERRIDES_<API>, as for gcloud."""
 
-    def __init__(self, session: AuthorizedSession, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, session: AuthorizedSession, environment: Mapping[str, str], seconds: float = TIMEOUT_SECONDS
+    ) -> None:
         self._session = session
         self._environment = environment
+        self._seconds = seconds  # for each call
 
     def get(self, api: str, path: str, **query: Any) -> Json:
         """Return the answer to a GET. Raises RefusedError."""
@@ -85,7 +88,8 @@ class Api:
 
     def _object(self, method: str, api: str, path: str, body: Json | None) -> Json:
         what = f"{api} {path.partition('?')[0]}"
-        status, answer = call(self._session, method, f"{self._endpoint(api)}/{path}", what, body)
+        url = f"{self._endpoint(api)}/{path}"
+        status, answer = call(self._session, method, url, what, body, seconds=self._seconds)
         if status != 200 or not isinstance(answer, dict):
             raise refusal(what, status, answer)
         return answer
@@ -160,10 +164,11 @@ def call(  # noqa: PLR0917 - what an HTTP call is made of
     what: str,
     body: Json | None,
     headers: Mapping[str, str] | None = None,
+    seconds: float = TIMEOUT_SECONDS,
 ) -> tuple[int, Any]:
     """Make one call; the body of the answer is JSON, or a text in `message`. Raises RefusedError without an answer."""
     try:
-        response = session.request(method, url, json=body, headers=dict(headers or {}), timeout=TIMEOUT_SECONDS)
+        response = session.request(method, url, json=body, headers=dict(headers or {}), timeout=seconds)
     except (RequestException, GoogleAuthError) as error:
         raise RefusedError(what, 0, f"from {urlsplit(url).netloc} ({type(error).__name__})") from error
     try:

@@ -20,6 +20,7 @@ from tests.chain.running import (
     CENTRAL,
     FLEET,
     MARK,
+    MERGE,
     ROOT,
     SECRETS,
     Chain,
@@ -122,7 +123,7 @@ def test_plan_and_explain_before_backfill_and_after(cloud: Chain) -> None:
     plan = succeeds(cloud, "plan", code=2)
     assert f"mend  register-membership  {blue}" in plan
     before = succeeds(cloud, "explain", blue, code=2)
-    assert "the next sweep asks register-membership" in before
+    assert "the next sweep publishes register-membership" in before
     assert (
         f'gcloud pubsub topics publish register-membership --project={FLEET} --message=\'{{"cluster":"{blue}"}}\''
         in before
@@ -154,7 +155,7 @@ def test_adopted_secret_keeps_its_uid_and_has_no_drift(cloud: Chain) -> None:
     made = by_hand(cloud, "legacy-hand", server, "prod-hand")
     assert "legacy-hand" in succeeds(cloud, "explain", blue, code=2)
     assert "unmanaged Secret legacy-hand" in succeeds(cloud, "backfill", "--dry-run")
-    assert succeeds(cloud, "adopt").splitlines()[-1].startswith("Took over 1 Secret;")
+    assert "Took over 1 Secret;" in succeeds(cloud, "adopt")
     cloud.onboarded(blue)
     cloud.wait_for(lambda: f"{MARK}grant" in cloud.manifest(blue)["metadata"]["annotations"])
     cloud.wait_quiet()
@@ -223,14 +224,14 @@ def test_exhausted_letters_are_grouped_and_replayed_by_reason(cloud: Chain) -> N
     cloud.remove_faults()
     listed = succeeds(cloud, "dead-letters", "list")
     [line] = [line for line in listed.splitlines() if blue in line]
-    assert re.search(r"register-membership +3 .*attempts are used up", line)
+    assert re.search(r"register-membership +3 .*403", line)
     id_ = line.split(",")[0]
     shown = succeeds(cloud, "dead-letters", "show", id_)
     assert f"attempts: {ATTEMPTS}" in shown
-    assert "gcloud logging read" in shown
+    assert "python -m ops doctor" in shown
     assert f"{id_} from register-membership" in succeeds(cloud, "explain", blue, code=2)
     assert "Replayed 0 letters." in succeeds(cloud, "dead-letters", "replay", "--all", "--reason", "something else")
-    assert "Replayed 3 letters." in succeeds(cloud, "dead-letters", "replay", "--all", "--reason", "used up")
+    assert "Replayed 3 letters." in succeeds(cloud, "dead-letters", "replay", "--all", "--reason", "403")
     cloud.onboarded(blue)
     cloud.wait_quiet()
     assert cloud.state()["dead_letters"] == 0
@@ -270,7 +271,8 @@ def test_looking_and_dry_runs_write_and_publish_nothing(cloud: Chain) -> None:
     succeeds(cloud, "dead-letters", "show", letter)
     assert cloud.everything() == before
     assert _published(cloud) == queues
-    assert {call["method"] for call in cloud.calls(since) if call["caller"] == PERSON} == {"GET"}
+    calls = [call for call in cloud.calls(since) if call["caller"] == PERSON]
+    assert {call["path"] for call in calls if call["method"] != "GET"} == {"/v2/entries:list"}
     assert not [call for call in cloud.calls(since) if call["path"].endswith(":publish")]
     succeeds(cloud, "dead-letters", "replay", letter, *body)
     succeeds(cloud, "adopt")
@@ -287,8 +289,9 @@ def test_plan_needs_the_sweeps_rights_and_reports_denied_reads(cloud: Chain) -> 
     blue = cloud.onboard("seen")
     as_sweep = as_identity(cloud, "sweep")
     assert succeeds(cloud, "plan", identity=as_sweep) == "Nothing differs.\n"
-    told = succeeds(cloud, "explain", blue, identity=as_sweep)
-    assert "could not be looked into with your identity" in told
+    told = succeeds(cloud, "explain", blue, code=3, identity=as_sweep)
+    assert "unknown: the cluster could not be read with your identity" in told
+    assert "as it should be" not in told
 
 
 def test_who_may_not_look_is_told_so_in_one_line(cloud: Chain) -> None:
@@ -306,3 +309,72 @@ def test_a_binding_that_was_taken_away_is_seen_in_the_cluster(cloud: Chain) -> N
     assert f"ClusterRoleBinding fleet-registrar:{ARGOCD}: missing" in told
     cloud.publish("register-membership", {"cluster": blue})
     cloud.wait_for(lambda: cloud.binding(blue))
+
+
+def test_a_forged_letter_is_replayed_only_to_its_source_and_with_yes(cloud: Chain) -> None:
+    blue = cloud.onboard("forged")
+    forged = {"step": "remove-secret", "topic": "remove-secret", "reason": "forged", "code": "denied"}
+    knob = {"CloudPubSubDeadLetterSourceSubscription": "remove-secret"}
+    body = {"cluster": blue, "leave": "remove"}
+    # To a topic that the forger may publish to: the step's own letter names the step.
+    cloud.publish("grant-rbac", body, forged | knob)
+    cloud.said("grant-rbac", blue, decision="dead_lettered", code="unknown_key")
+    # To the dead letters themselves.
+    cloud.publish("dead-letters", body, forged)
+    cloud.wait_for(lambda: cloud.state()["dead_letters"] == 2, what="two letters")
+    before = cloud.manifest(blue)["metadata"]["resourceVersion"]
+    kept = succeeds(cloud, "dead-letters", "replay", "--all", code=1)
+    assert "Replayed 0 letters. Kept 2." in kept
+    assert "its control keys (leave) need --yes" in kept
+    cloud.wait_quiet()
+    assert cloud.manifest(blue)["metadata"]["resourceVersion"] == before
+    assert cloud.state()["dead_letters"] == 2
+    succeeds(cloud, "dead-letters", "drop", "--all", "--yes")
+    assert cloud.state()["dead_letters"] == 0
+
+
+def test_a_letter_is_not_discarded_without_an_answer(cloud: Chain) -> None:
+    cloud.publish("grant-rbac", b"poison")
+    cloud.wait_for(lambda: cloud.state()["dead_letters"] == 1, what="a letter")
+    assert "Nothing was discarded." in succeeds(cloud, "dead-letters", "drop", "--all", code=1)
+    assert cloud.state()["dead_letters"] == 1
+    succeeds(cloud, "dead-letters", "drop", "--all", "--yes")
+    cloud.wait_quiet()
+
+
+def test_hostile_text_never_reaches_the_terminal(cloud: Chain) -> None:
+    bad = "\x1b[2J\x9b31m\u202eevil\u2028\u2066"
+    blue = cloud.onboard("hostile")
+    name = cloud.manifest(blue)["metadata"]["name"]
+    server = {"data": {"name": b64encode(bad.encode()).decode()}, "metadata": {"annotations": {f"{MARK}keep": bad}}}
+    assert cloud.kubernetes(CENTRAL, "PATCH", f"{SECRETS}/{name}", server, content_type=MERGE)[0] == 200
+    cloud.publish("grant-rbac", {"cluster": bad}, {"cause": bad, f"k{bad[:4]}": bad})
+    cloud.wait_for(lambda: cloud.state()["dead_letters"] == 1, what="a letter")
+    cloud.add_fault(
+        "status",
+        api="connectgateway",
+        call=f"* */{cloud.membership(blue).rpartition('/')[2]}/*",
+        status=403,
+        message=bad,
+        times=0,
+    )
+    listed = ops(cloud, "dead-letters", "list")
+    id_ = listed.stdout.splitlines()[1].split()[0]
+    commands = (
+        ["plan"],
+        ["explain", blue],
+        ["explain", bad],
+        ["status"],
+        ["dead-letters", "show", id_],
+        ["plan", "--cluster", bad],
+    )
+    answers = [listed, *(ops(cloud, *words) for words in commands)]
+    answers.append(ops(cloud, "dead-letters", "replay", "--all"))
+    cloud.remove_faults()
+    for answer in answers:
+        text = answer.stdout + answer.stderr
+        assert all(each.isprintable() or each == "\n" for each in text), repr(text)
+    succeeds(cloud, "dead-letters", "drop", "--all", "--yes")
+    cloud.kubernetes(CENTRAL, "DELETE", f"{SECRETS}/{name}")
+    cloud.publish("register-membership", {"cluster": blue})
+    cloud.onboarded(blue)

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ops.explanation import Access, Evidence, Explanation, explain, requirement
+from ops.activity import Activity, Entry, RetryPolicy
+from ops.evidence import Access, Evidence
+from ops.explanation import SETTLED, UNKNOWN, UNSETTLED, Explanation, explain
 from ops.letters import DeadLetter
+from ops.plan import requirement
 from ops.survey import find
 from ops.terminal import MistakeError
+from shared.decisions.sweep_plan import Plan
 from shared.values.cluster_secret import KEEP
 from shared.values.model import GONE, Cluster
 from shared.values.names import ClusterName, MembershipName
@@ -43,7 +47,7 @@ def said(
 
 def test_a_cluster_in_argocd_as_it_should_be_is_settled_and_needs_nobody() -> None:
     told = said(secrets=(secret(),))
-    assert told.settled
+    assert told.code == SETTLED
     assert told.sections["Next"] == ["nothing: all is as it should be"]
     assert told.sections["You can"] == []
 
@@ -55,21 +59,20 @@ def test_a_cluster_without_a_secret_names_the_next_step_and_the_command() -> Non
     assert "register-membership" in told.sections["Next"][0]
     message = json.dumps({"cluster": str(BLUE.name)}, separators=(",", ":"))
     publish = f"gcloud pubsub topics publish register-membership --project=demo-fleet --message='{message}'"
-    assert told.sections["You can"] == [f"ask again now: {publish}"]
+    assert told.sections["You can"] == ["Ask again now:", f"  {publish}"]
 
 
 def test_the_requirement_of_the_selector_that_fails_is_named_with_the_labels_and_the_way_in() -> None:
-    told = said(replace(BLUE, labels={"env": "dev"}), settings=SELECTING)
-    assert told.sections["Wanted"] == ["no: CLUSTER_SELECTOR asks for env=prod, it has env=dev"]
-    assert told.sections["You can"] == [
-        "select it: gcloud container clusters update blue --location=europe-west1 --project=demo-apps --update-labels=env=prod"
-    ]
+    told = said(replace(BLUE, labels={"env": "dev", "tier": "gold"}), settings=SELECTING)
+    assert told.sections["Wanted"] == ["no: CLUSTER_SELECTOR asks for env=prod, it has env=dev, tier=gold"]
+    update = "gcloud container clusters update blue --location=europe-west1 --project=demo-apps"
+    assert commands(told) == [f"{update} --update-labels=env=prod,tier=gold"]
 
 
 def test_what_no_label_can_mend_is_said_as_the_requirement() -> None:
     settings = replace(SETTINGS, selector=Selector.parse("env!=prod"))
     assert said(settings=settings).sections["You can"] == [
-        "change its labels, or CLUSTER_SELECTOR: env!=prod must hold"
+        "Change its labels, or CLUSTER_SELECTOR, so that env!=prod holds"
     ]
 
 
@@ -86,9 +89,7 @@ def test_a_hold_and_a_pin_are_told_with_the_commands_that_end_them() -> None:
     assert any(f"{KEEP}=true" in line for line in held.sections["You can"])
     pinned = said(away, secrets=(secret(keep="true"),), settings=SELECTING)
     assert any(line.startswith("PINNED") for line in pinned.sections["Argo CD"])
-    assert (
-        f"unpin it: kubectl -n argocd annotate secret demo-apps.europe-west1.blue {KEEP}-" in pinned.sections["You can"]
-    )
+    assert f"kubectl -n argocd annotate secret demo-apps.europe-west1.blue {KEEP}-" in commands(pinned)
 
 
 def test_what_differs_in_the_secret_is_named() -> None:
@@ -102,7 +103,7 @@ def test_an_earlier_clusters_secret_and_one_that_was_taken_over_are_told_apart()
     earlier = as_secret(created(replace(BLUE, id="b" * 64)))
     assert "earlier cluster" in said(secrets=(earlier,)).sections["Argo CD"][-1]
     adopted = as_secret(created(), **{"fleet-registrar/cluster-id": None, "fleet-registrar/grant": None})
-    assert "taken over" in said(secrets=(adopted,)).sections["Argo CD"][-1]
+    assert "adopted" in said(secrets=(adopted,)).sections["Argo CD"][-1]
 
 
 def test_a_foreign_secret_for_the_cluster_is_in_the_way() -> None:
@@ -111,20 +112,30 @@ def test_a_foreign_secret_for_the_cluster_is_in_the_way() -> None:
     assert any("ops adopt" in line for line in told.sections["You can"])
 
 
-def test_a_missing_binding_unsettles_and_one_that_may_not_be_read_does_not() -> None:
-    assert not said(secrets=(secret(),), access=Access(False, ("missing",))).settled
-    assert said(secrets=(secret(),), access=Access(None, ("could not be looked into",))).settled
+def test_a_binding_that_is_missing_unsettles_and_one_that_was_not_read_is_unknown() -> None:
+    assert said(secrets=(secret(),), access=Access(False, ("missing",))).code == UNSETTLED
+    told = said(secrets=(secret(),), access=Access(None, ("could not be read",)))
+    assert told.code == UNKNOWN
+    assert "all is as it should be" not in str(told)
+
+
+def test_a_role_that_the_cluster_lacks_unsettles() -> None:
+    settings = replace(SETTINGS, argocd_cluster_role="deployer")
+    told = said(secrets=(secret(),), settings=settings, access=Access(False, ("missing",), "no_role", "deployer"))
+    assert told.code == UNSETTLED
+    assert any("Create ClusterRole deployer" in line for line in told.sections["You can"])
+    assert "kubectl get clusterroles" in commands(told)
 
 
 def test_dead_letters_are_told_with_their_replay() -> None:
     letter = DeadLetter("m1", b"{}", {"reason": "in the way", "step": "write-secret"}, NOW - timedelta(hours=3))
     told = said(letters=(letter,))
     assert told.sections["Dead letters"] == [f"{letter.id} from write-secret, 3 h ago: in the way"]
-    assert f"fix the cause, then: python -m ops dead-letters replay {letter.id}" in told.sections["You can"]
+    assert f"python -m ops dead-letters replay {letter.id}" in commands(told)
 
 
 def test_dead_letters_that_may_not_be_read_are_no_reason_to_stop() -> None:
-    assert said(letters_unread="403").sections["Dead letters"] == ["could not be read: 403"]
+    assert said(letters_unread="403").sections["Dead letters"] == ["unknown: they could not be read: 403"]
 
 
 def test_a_cluster_that_is_gone_leaves_by_remove_secret() -> None:
@@ -133,10 +144,114 @@ def test_a_cluster_that_is_gone_leaves_by_remove_secret() -> None:
     assert any("publish remove-secret" in line for line in told.sections["You can"])
 
 
-def test_a_cluster_that_cannot_be_read_keeps_its_secret_until_a_person_knows_better() -> None:
+def test_nothing_that_deletes_is_advised_when_a_cluster_was_not_read() -> None:
     told = said(None, secrets=(secret(),), membership=None, unread="403 PERMISSION_DENIED")
-    assert told.sections["State"] == ["could not be read: 403 PERMISSION_DENIED"]
-    assert any("if you know that it is gone" in line for line in told.sections["You can"])
+    assert told.code == UNKNOWN
+    assert told.sections["State"] == ["unknown: it could not be read: 403 PERMISSION_DENIED"]
+    assert told.sections["Wanted"] == ["unknown"]
+    assert told.sections["Fleet"][0].startswith("unknown")
+    assert not any("delete" in one for one in commands(told))
+
+
+@pytest.mark.parametrize("part", ["secrets_unread", "fleet_unread"])
+def test_a_list_that_was_not_read_is_unknown_and_the_rest_is_shown(part: str) -> None:
+    unread: dict[str, Any] = {part: "503 UNAVAILABLE"}
+    survey = replace(seen([BLUE], secrets=()), plan=Plan(), **unread)
+    membership = BLUE_MEMBER if part == "secrets_unread" else None
+    told = explain(Evidence(BLUE.name, SETTINGS, survey, cluster=BLUE, membership=membership, access=Access(True)))
+    assert told.code == (UNKNOWN if part == "secrets_unread" else UNSETTLED)
+    assert "503 UNAVAILABLE" in str(told)
+    assert told.sections["Wanted"] == ["yes: no CLUSTER_SELECTOR is set"]
+    assert not any("delete" in one or "publish" in one for one in commands(told))
+
+
+def failed(step: str = "grant-rbac", code: str = "denied", **more: Any) -> Activity:
+    entry = Entry(NOW - timedelta(minutes=2), step, "retry", code, "403 gkehub.gateway.post", 7, 20, **more)
+    return Activity((entry,), {step: RetryPolicy()})
+
+
+def test_a_failing_step_shows_attempt_answer_and_next_try() -> None:
+    [line] = said(activity=failed()).sections["Activity"]
+    assert "grant-rbac attempt 7 of 20, 2 min ago: retry: 403 gkehub.gateway.post" in line
+    assert line.endswith("(next try: at about 12:08:00 UTC)")
+
+
+def test_an_unread_retry_policy_makes_the_next_try_unknown() -> None:
+    activity = replace(failed(), policies={})
+    assert said(activity=activity).sections["Activity"][0].endswith("(next try: unknown)")
+
+
+def test_a_step_that_does_not_answer_is_named_with_its_resume() -> None:
+    entry = Entry(
+        NOW - timedelta(minutes=9), "register-membership", "registered", "selected", "done", next=("grant-rbac",)
+    )
+    told = said(activity=Activity((entry,)))
+    assert (
+        "grant-rbac: no answer since register-membership published its request 9 min ago" in told.sections["Activity"]
+    )
+    assert {"python -m ops status", "python -m ops resume grant-rbac"} <= {*commands(told)}
+
+
+def test_a_cluster_that_nothing_was_logged_about_lost_its_event() -> None:
+    assert "no event or request has reached a step" in said(activity=Activity()).sections["Activity"][0]
+    assert said(activity=Activity(unread="403")).sections["Activity"][0].startswith("unknown")
+
+
+def test_a_refused_attached_cluster_gets_the_admission_command_from_the_log_alone() -> None:
+    survey = seen([], [EDGE])
+    told = explain(
+        Evidence(
+            EDGE.name, SETTINGS, survey, membership=EDGE, activity=failed(code="not_admitted", asked_by_sweep=True)
+        )
+    )
+    [admit] = [one for one in commands(told) if "generate-gateway-rbac" in one]
+    assert "--membership=edge" in admit
+    assert "grant-rbac@demo-fleet.iam.gserviceaccount.com,revoke-rbac@demo-fleet.iam.gserviceaccount.com" in admit
+
+
+def test_a_plain_secret_of_our_name_is_a_conflict_with_its_commands() -> None:
+    told = said(occupant=theirs(BLUE.name.secret_name))
+    assert BLUE.name.secret_name in told.sections["Conflicts"][0]
+    assert f"kubectl -n argocd delete secret {BLUE.name.secret_name}" in commands(told)
+
+
+def test_an_unmanaged_membership_of_our_id_is_a_conflict_with_its_commands() -> None:
+    other = replace(BLUE_MEMBER, cluster=ClusterName("demo-apps", "europe-west1", "green"), labels={})
+    told = explain(Evidence(BLUE.name, SETTINGS, seen([BLUE], [other]), cluster=BLUE))
+    assert str(other.name) in told.sections["Conflicts"][0]
+    where = f"{other.name.membership} --location={other.name.location} --project=demo-fleet"
+    assert f"gcloud container fleet memberships delete {where}" in commands(told)
+
+
+def test_every_command_stands_on_a_line_of_its_own() -> None:
+    told = said(replace(BLUE, labels={"env": "dev"}), settings=SELECTING, letters=(letter_of("x " * 900),))
+    lines = str(told).splitlines()
+    for one in commands(told):
+        assert one in [line.strip() for line in lines]
+    assert ("x " * 900).strip() in str(told)
+
+
+def test_hostile_names_and_errors_have_no_control_characters() -> None:
+    bad = "\x1b[2J\x9b31m\u202e\u2028\x07"
+    odd = as_secret({**created(), "metadata": {**created()["metadata"], "labels": {"a": bad}}})
+    told = said(
+        replace(BLUE, labels={"env": bad}),
+        secrets=(odd,),
+        settings=SELECTING,
+        access=Access(None, (bad,)),
+        letters=(letter_of(bad),),
+        activity=Activity((replace(failed().entries[0], message=bad),)),
+    )
+    assert all(each.isprintable() or each == "\n" for each in str(told))
+
+
+def letter_of(reason: str) -> DeadLetter:
+    return DeadLetter("m1", b"{}", {"reason": reason, "step": "write-secret"}, NOW)
+
+
+def commands(told: Explanation) -> list[str]:
+    """The commands that an explanation prints."""
+    return [line.strip() for line in told.sections["You can"] if line.startswith("  ")]
 
 
 def test_a_lost_agent_is_reported_and_nothing_is_asked_for() -> None:
@@ -156,7 +271,8 @@ def test_a_braked_plan_is_told_with_its_release() -> None:
     evidence = Evidence(clusters[0].name, SELECTING, survey, cluster=clusters[0], membership=of_these[0])
     told = explain(evidence)
     assert "the removal limit stops a sweep's request to remove-secret" in told.sections["Next"][0]
-    assert any(survey.plan.hash in line and "4 clusters" in line for line in told.sections["You can"])
+    assert any("4 clusters" in line for line in told.sections["You can"])
+    assert any(survey.plan.hash in one for one in commands(told))
 
 
 @pytest.mark.parametrize("text", ["env=a", "env!=a", "env", "!env", "env in (a,b)", "env notin (a,b)"])

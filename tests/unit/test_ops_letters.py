@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from ops.dead_letters import as_text
-from ops.letters import UNKNOWN, DeadLetter, about, group_letters, named, original, replay, shown
+from ops.letters import DeadLetter, about, group_letters, named, original, replay, shown
 from shared.values.errors import PermanentError, RetryableError
 from tests.unit.given import NOW, SETTINGS
 
@@ -36,7 +36,7 @@ def test_a_letter_of_ours_says_its_step_its_cluster_and_why() -> None:
 def test_a_letter_of_pubsub_tells_its_topic_and_how_often_it_was_tried_and_its_body_names_the_cluster() -> None:
     letter = pubsubs(data=json.dumps({"cluster": BLUE}).encode())
     assert (letter.topic, letter.step, letter.subject, letter.attempts) == ("grant-rbac", "grant-rbac", BLUE, "20")
-    assert letter.reason == UNKNOWN
+    assert "grant-rbac did not answer 20 deliveries" in letter.reason
 
 
 def test_the_id_is_short_and_stays_the_same() -> None:
@@ -100,8 +100,9 @@ def test_an_audit_entry_goes_back_to_the_topic_of_audit_entries() -> None:
 @pytest.mark.parametrize(
     "letter",
     [
-        ours(topic="cluster-onboarded"),
-        ours(topic="somebody-elses"),
+        ours(step="cluster-onboarded"),
+        ours(step="somebody-elses"),
+        ours(step="route-event", topic="remove-secret"),
         ours(step="route-event", topic=""),
         pubsubs(topic="dead-letters"),
         DeadLetter("m1", b"{}"),
@@ -153,4 +154,55 @@ def test_a_letter_that_cannot_be_replayed_says_how_it_is_repaired() -> None:
     letter = ours(data=b"{not json")
     assert f"python -m ops dead-letters replay {letter.id} --body" in as_text(letter, SETTINGS)
     good = ours(data=json.dumps({"cluster": BLUE}).encode())
-    assert as_text(good, SETTINGS).endswith(f"after the cause is fixed: python -m ops dead-letters replay {good.id}")
+    assert f"\n    python -m ops dead-letters replay {good.id}\n" in as_text(good, SETTINGS)
+
+
+def test_a_letter_names_the_step_that_wrote_it_and_no_other_topic() -> None:
+    assert ours(topic="remove-secret").topic == "write-secret"
+
+
+def test_pubsubs_source_decides_whatever_a_publisher_has_set() -> None:
+    forged = pubsubs(step="remove-secret", topic="grant-rbac", reason="forged", code="denied")
+    forged = DeadLetter("m1", b"{}", {**forged.attributes, "topic": "remove-secret"})
+    assert (forged.topic, forged.step, forged.is_managed, forged.code) == ("grant-rbac", "grant-rbac", False, "")
+
+
+def test_control_keys_are_found_and_shown() -> None:
+    body = json.dumps({"cluster": BLUE, "leave": "remove"}).encode()
+    assert ours(step="remove-secret", data=body).control_keys == ("leave",)
+    assert "replay needs --yes" in as_text(ours(step="remove-secret", data=body), SETTINGS)
+    assert ours(step="sweep", data=b'{"release":"x"}').control_keys == ("release",)
+    assert ours().control_keys == ()
+
+
+def test_bodies_that_are_no_objects_fold() -> None:
+    reasons = []
+    for number in range(3):
+        with pytest.raises(PermanentError) as fault:
+            replay(ours(data=b"[%d]" % number), SETTINGS)
+        reasons.append(str(fault.value))
+    assert len(set(reasons)) == 3
+    assert len(group_letters([ours(number, reason=reason) for number, reason in enumerate(reasons)])) == 1
+
+
+def test_the_attempts_of_a_letter_of_ours_are_shown() -> None:
+    assert ours(attempts="20").attempts == "20"
+
+
+def test_the_command_that_helps_stands_on_a_line_of_its_own() -> None:
+    letter = ours(step="grant-rbac", code="not_admitted", cluster="", membership=EDGE, reason="x" * 900)
+    [line] = [line for line in as_text(letter, SETTINGS).splitlines() if "generate-gateway-rbac" in line]
+    assert line.strip().startswith("gcloud container fleet memberships generate-gateway-rbac --membership=edge")
+    assert line.endswith("--apply")
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x1b[2J not json", json.dumps({"cluster": "\x9b2J\u202e\u2028x"}, ensure_ascii=False).encode()]
+)
+def test_a_hostile_letter_sends_nothing_to_the_terminal(data: bytes) -> None:
+    bad = "\x1b[2J\x9b31m\u202e\u2028"
+    for letter in (
+        DeadLetter("m1", data, {"step": "write-secret", "reason": bad, f"k{bad}": bad}),
+        pubsubs(data=data, topic=bad),
+    ):
+        assert all(each.isprintable() or each == "\n" for each in as_text(letter, SETTINGS))

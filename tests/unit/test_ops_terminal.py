@@ -14,8 +14,8 @@ import pytest
 
 from ops.__main__ import main
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS, paced
-from ops.plan import as_json, as_text, differs, filter_plan
-from ops.terminal import MistakeError, Progress, ago, one_line, table
+from ops.plan import as_json, as_text, behind, differs, filter_plan, unread
+from ops.terminal import Guarded, MistakeError, Progress, ago, guarded, one_line, table
 from shared.values.names import ClusterName
 from tests.unit.given import BLUE, BLUE_MEMBER, ENVIRONMENT, NOW, SELECTING, SETTINGS, as_secret, created, secret
 from tests.unit.surveys import seen
@@ -92,14 +92,71 @@ def test_a_braked_plan_shows_the_list_the_hash_and_the_release() -> None:
     clusters = [replace(BLUE, name=ClusterName("demo-apps", "europe-west1", f"c{n}"), labels={}) for n in range(4)]
     of_these = [replace(BLUE_MEMBER, name=one.name.membership("demo-fleet"), cluster=one.name) for one in clusters]
     secrets = [as_secret(created(one, there)) for one, there in zip(clusters, of_these, strict=True)]
-    plan = seen(clusters, of_these, secrets, settings=SELECTING).plan
+    survey = seen(clusters, of_these, secrets, settings=SELECTING)
+    plan = survey.plan
     text = as_text(plan, SELECTING)
     assert differs(plan)
-    assert "4 clusters would newly be held or lose a label key, 3 are allowed" in text
+    assert "4 clusters would newly be held or lose a label key" in text
+    assert "MAX_REMOVALS never allows all 4 clusters" in as_text(plan, SELECTING, survey.inventory)
+    assert behind(survey, SELECTING) == ["CLUSTER_SELECTOR (env=prod) matches 0 of 4 clusters."]
     assert f'gcloud pubsub topics publish sweep --project=demo-fleet --message=\'{{"release":"{plan.hash}"}}\'' in text
     told = as_json(plan, SELECTING)
     assert (told["hash"], len(told["blocked"]), told["requests"]) == (plan.hash, 4, [])
     assert json.loads(json.dumps(told)) == told
+
+
+def test_a_plan_says_what_many_clusters_have_in_common() -> None:
+    clusters = [
+        replace(BLUE, name=ClusterName("demo-apps", "europe-west1", f"c{n}"), labels={} if n else {"env": "prod"})
+        for n in range(14)
+    ]
+    of_these = [replace(BLUE_MEMBER, name=one.name.membership("demo-fleet"), cluster=one.name) for one in clusters]
+    secrets = [as_secret(created(one, there)) for one, there in zip(clusters, of_these, strict=True)]
+    survey = seen(clusters, of_these, secrets, settings=SELECTING)
+    assert behind(survey, SELECTING) == [
+        "13 clusters in Argo CD do not have env=prod, which CLUSTER_SELECTOR asks for."
+    ]
+
+
+def test_the_only_cluster_is_never_removed_by_the_limit() -> None:
+    away = replace(BLUE, labels={})
+    survey = seen([away], [BLUE_MEMBER], [as_secret(created(away))], settings=SELECTING)
+    assert "MAX_REMOVALS never allows the only cluster" in as_text(survey.plan, SELECTING, survey.inventory)
+
+
+def test_what_could_not_be_read_is_no_nothing_differs() -> None:
+    survey = seen(secrets=[secret()], memberships=[BLUE_MEMBER], listed=frozenset({"demo-apps"}))
+    missing = unread(survey, SETTINGS)
+    assert missing == {"projects/demo-fleet": "403"}
+    assert unread(survey, SETTINGS, "demo-apps") == {}
+    assert "Nothing differs." not in as_text(survey.plan, SETTINGS, survey.inventory, missing)
+
+
+def test_a_guarded_stream_gets_no_character_that_a_terminal_obeys() -> None:
+    hostile = "".join(
+        map(chr, (*range(0x20), *range(0x7F, 0xA0), 0xAD, 0x200E, 0x202E, 0x2028, 0x2029, 0x2066, 0xFEFF, 0xD800))
+    )
+    out = io.StringIO()
+    print(f"a{hostile}b é 漢", file=Guarded(out))
+    assert all(each.isprintable() or each == "\n" for each in out.getvalue())
+    assert r"\x1b" in out.getvalue()
+    assert out.getvalue().endswith("b é 漢\n")
+
+
+def test_a_guarded_stream_of_ascii_gets_escapes() -> None:
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding="ascii")
+    print("é", file=Guarded(out), flush=True)
+    assert raw.getvalue() == rb"\xe9" + b"\n"
+
+
+def test_all_output_is_guarded_and_a_bar_moves_its_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    with guarded():
+        sys.stdout.write("\x1b[2J")
+        sys.stderr.write("\x1b[2J")
+        assert Progress(1, "x").out is not sys.stderr
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
 
 
 def test_a_plan_is_narrowed_to_a_project_or_a_cluster() -> None:

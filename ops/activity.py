@@ -1,0 +1,157 @@
+"""What the functions have logged about one cluster: the last entry of each step, its attempt, and the next one. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from ops.terminal import ago, one_line
+from shared.values.codes import Decision
+from shared.values.messages import STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+FAILURES: Final = (Decision.RETRY, Decision.DEAD_LETTERED, Decision.DROPPED)
+# A message is on its way for so long at most, without a fault: a cold start, a busy gateway.
+ON_ITS_WAY: Final = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One log entry of a step. `attempt` of `attempts` is 0 where it was not logged; `next` are the topics that follow."""
+
+    time: datetime
+    step: str
+    decision: str
+    code: str
+    message: str
+    attempt: int = 0
+    attempts: int = 0
+    next: tuple[str, ...] = ()
+    asked_by_sweep: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether the step failed."""
+        return self.decision in FAILURES
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long Pub/Sub waits before a message comes again: doubled each time, at most `longest`."""
+
+    shortest: timedelta = timedelta(seconds=10)
+    longest: timedelta = timedelta(seconds=600)
+
+    def wait(self, attempt: int) -> timedelta:
+        """Return the wait after that many attempts."""
+        return min(self.longest, self.shortest * (1 << min(max(attempt - 1, 0), 20)))
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """The entries about a cluster, the newest first; `policies` by step, as far as they were read. `unread` says why not."""
+
+    entries: tuple[Entry, ...] = ()
+    policies: Mapping[str, RetryPolicy] | None = None
+    unread: str = ""
+
+    @property
+    def last(self) -> list[Entry]:
+        """The last entry of each step, the oldest first."""
+        found: dict[str, Entry] = {}
+        for entry in self.entries:
+            found.setdefault(entry.step, entry)
+        return sorted(found.values(), key=lambda entry: entry.time)
+
+    @property
+    def failing(self) -> list[Entry]:
+        """The steps whose last entry is a failure."""
+        return [entry for entry in self.last if entry.failed]
+
+    def silent(self, now: datetime) -> list[tuple[Entry, str]]:
+        """Return what was published and not answered: the entry that published, and the step that has logged nothing since."""
+        last = {entry.step: entry.time for entry in self.last}
+        found: dict[str, Entry] = {}
+        for entry in self.last:
+            for step in entry.next:
+                if step in STEPS and last.get(step, entry.time - ON_ITS_WAY) < entry.time:
+                    found[step] = entry
+        return [(entry, step) for step, entry in found.items() if now - entry.time > timedelta(seconds=5)]
+
+    def lines(self, now: datetime) -> list[str]:
+        """Return a line for each step, and one for each step that does not answer."""
+        if self.unread:
+            return [f"unknown: the log could not be read: {one_line(self.unread)}"]
+        if not self.entries:
+            return ["nothing was logged about it in the last day: no event or request has reached a step"]
+        told = [self._line(entry, now) for entry in self.last]
+        return told + [
+            f"{step}: no answer since {entry.step} published its request {ago(entry.time, now)}"
+            for entry, step in self.silent(now)
+        ]
+
+    def _line(self, entry: Entry, now: datetime) -> str:
+        of = f" attempt {entry.attempt} of {entry.attempts or '?'}" if entry.attempt else ""
+        text = f"{entry.step}{of}, {ago(entry.time, now)}: {entry.decision}: {one_line(entry.message)}"
+        if entry.decision != Decision.RETRY:
+            return text
+        policy = (self.policies or {}).get(entry.step)
+        if policy is None or not entry.attempt:
+            return f"{text} (next try: unknown)"
+        at = entry.time + policy.wait(entry.attempt)
+        return f"{text} (next try: {'now' if at <= now else f'at about {at.astimezone(UTC):%H:%M:%S} UTC'})"
+
+
+def parse(found: Sequence[Mapping[str, Any]]) -> tuple[Entry, ...]:
+    """Return the entries of steps in what `entries:list` answers, the newest first; others are left out."""
+    entries = [entry for entry in map(_entry, found) if entry is not None]
+    return tuple(sorted(entries, key=lambda entry: entry.time, reverse=True))
+
+
+def _entry(found: Mapping[str, Any]) -> Entry | None:
+    payload, labels = found.get("jsonPayload"), found.get("labels")
+    if not isinstance(payload, dict) or not isinstance(labels, dict):
+        return None
+    try:
+        time = datetime.fromisoformat(str(found.get("timestamp")))
+    except ValueError:
+        return None
+    step, following = str(payload.get("step", "")), payload.get("next")
+    if step not in (*STEPS, "route-event", "sweep"):
+        return None
+    return Entry(
+        time if time.tzinfo else time.replace(tzinfo=UTC),
+        step,
+        str(payload.get("decision", "")),
+        str(payload.get("code", "")),
+        str(payload.get("message", "")),
+        _number(payload.get("attempt")),
+        _number(payload.get("attempts")),
+        tuple(map(str, following)) if isinstance(following, list) else (),
+        str(labels.get("cause", "")).startswith("sweep "),
+    )
+
+
+def _number(value: object) -> int:
+    return int(value) if isinstance(value, (int, float)) else 0
+
+
+def query(project: str, names: Iterable[str], since: datetime) -> dict[str, Any]:
+    """Return the body of `entries:list` for what the steps logged about these names, the newest first."""
+    about = " OR ".join(
+        f"labels.{'membership' if '/memberships/' in name else 'cluster'}={_quoted(name)}" for name in sorted(names)
+    )
+    return {
+        "resourceNames": [f"projects/{project}"],
+        "filter": f'resource.type="cloud_run_revision" ({about}) timestamp>="{since.isoformat()}"',
+        "orderBy": "timestamp desc",
+        "pageSize": 200,
+    }
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

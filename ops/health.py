@@ -1,0 +1,210 @@
+"""Whether the registrar works: functions, subscriptions, the last sweep, dead letters, what was read, the plan. Pure.
+
+Functions, subscriptions and the schedule are judged by the checks of `ops doctor`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from ops.advice import Advice, lines
+from ops.doctor import checks_functions, checks_pubsub
+from ops.doctor.codes import Code
+from ops.doctor.expected import Expected, subscription_of
+from ops.doctor.findings import Read, Status, Unread
+from ops.doctor.observed import Delivery, at
+from ops.plan import release
+from ops.plan import unread as unread_parts
+from ops.terminal import ago, one_line, pluralize, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from ops.letters import DeadLetter
+    from ops.survey import Snapshot
+
+# Longer than Pub/Sub's longest wait between two attempts.
+OLD: Final = timedelta(minutes=10)
+# Warnings of `ops doctor` that stop something now; the others can wait for a doctor.
+STOPPED: Final = frozenset({Code.PAUSED, Code.JOB_PAUSED, Code.NO_SWEEP})
+WELL: Final = 0
+ILL: Final = 2
+UNKNOWN: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits in one subscription: how many messages, and the seconds since the oldest was published."""
+
+    messages: int = 0
+    oldest: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that was read. `backlogs` by subscription: one that is missing is unknown."""
+
+    expected: Expected
+    delivery: Delivery
+    backlogs: Read[Mapping[str, Backlog]]
+    letters: Read[tuple[DeadLetter, ...]]
+    survey: Snapshot
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One function and the subscription that wakes it; '' and None are unknown."""
+
+    name: str
+    function: str
+    subscription: str
+    messages: int | None
+    oldest_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong, or unknown because it could not be read; `command` helps."""
+
+    text: str
+    command: str = ""
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What `ops status` shows."""
+
+    steps: tuple[Step, ...]
+    last_sweep: str
+    letters: int | None
+    secrets: int | None
+    requests: int
+    blocked: int
+    problems: tuple[Problem, ...] = field(default_factory=tuple)
+
+    @property
+    def code(self) -> int:
+        """2 when something is wrong, 3 when something is unknown, else 0."""
+        if any(not problem.unknown for problem in self.problems):
+            return ILL
+        return UNKNOWN if self.problems else WELL
+
+
+def judge(seen: Seen) -> Health:
+    """Judge everything."""
+    expected, survey, sweep = seen.expected, seen.survey, seen.delivery.last_sweep
+    plan = survey.plan
+    last = "unknown" if isinstance(sweep, Unread) else ago(sweep, seen.now) if sweep else "none in the last day"
+    return Health(
+        steps=tuple(_step(name, seen) for name in expected.functions),
+        last_sweep=last,
+        letters=None if isinstance(seen.letters, Unread) else len(seen.letters),
+        secrets=None if survey.secrets_unread else len(survey.inventory.secrets),
+        requests=len(plan.requests),
+        blocked=len({request.subject for request in plan.blocked}),
+        problems=tuple(_problems(seen)),
+    )
+
+
+def _step(name: str, seen: Seen) -> Step:
+    functions, subscriptions = seen.delivery.functions, seen.delivery.subscriptions
+    function = "" if isinstance(functions, Unread) else str((functions.get(name) or {}).get("state") or "MISSING")
+    subscription = ""
+    if not isinstance(subscriptions, Unread):
+        found = subscriptions.get(subscription_of(name))
+        pushes = at(found, "pushConfig", "pushEndpoint")
+        subscription = "MISSING" if found is None else "pushes" if pushes else "PAUSED"
+    backlog = None if isinstance(seen.backlogs, Unread) else seen.backlogs.get(subscription_of(name))
+    return Step(
+        name,
+        function,
+        subscription,
+        backlog.messages if backlog else None,
+        backlog.oldest if backlog and backlog.messages else None,
+    )
+
+
+def _problems(seen: Seen) -> Iterator[Problem]:
+    expected, delivery = seen.expected, seen.delivery
+    for finding in (
+        *checks_functions.check_functions(expected, delivery),
+        *checks_pubsub.check_subscriptions(expected, delivery),
+        *checks_functions.check_schedule(expected, delivery, seen.now),
+    ):
+        if finding.status in {Status.FAIL, Status.UNKNOWN} or finding.code in STOPPED:
+            text = f"{finding.subject or finding.check}: {finding.message}"
+            yield Problem(text, finding.fix, unknown=finding.status is Status.UNKNOWN)
+    yield from _old_messages(seen)
+    yield from _letters(seen)
+    survey = seen.survey
+    for what, why in (("the Secrets", survey.secrets_unread), ("the fleet", survey.fleet_unread)):
+        if why:
+            yield Problem(f"{what} could not be read: {why}", "python -m ops doctor")
+    for what, why in unread_parts(survey, expected.settings).items():
+        yield Problem(f"{what} could not be read: {why}", "python -m ops doctor")
+    if blocked := survey.plan.blocked:
+        clusters = pluralize(len({request.subject for request in blocked}), "cluster")
+        yield Problem(f"the removal limit stops a sweep's requests for {clusters}; see the plan", "python -m ops plan")
+        yield Problem("if that plan is right, release it", release(survey.plan, expected.settings))
+
+
+def _old_messages(seen: Seen) -> Iterator[Problem]:
+    if isinstance(seen.backlogs, Unread):
+        yield Problem(f"the backlogs could not be read: {seen.backlogs.why}", seen.backlogs.fix, unknown=True)
+        return
+    for name in seen.expected.functions:
+        backlog = seen.backlogs.get(subscription_of(name), Backlog())
+        if backlog.messages and backlog.oldest > OLD.total_seconds():
+            text = (
+                f"{name}: {pluralize(backlog.messages, 'message')} wait, the oldest for {backlog.oldest / 60:.0f} min"
+            )
+            yield Problem(text, _log(name, seen.expected.project))
+
+
+def _letters(seen: Seen) -> Iterator[Problem]:
+    if isinstance(seen.letters, Unread):
+        yield Problem(f"the dead letters could not be read: {seen.letters.why}", unknown=True)
+    elif seen.letters:
+        yield Problem(f"{pluralize(len(seen.letters), 'dead letter')}", "python -m ops dead-letters list")
+
+
+def _log(step: str, project: str) -> str:
+    return f"gcloud logging read 'labels.step=\"{step}\" severity>=WARNING' --project={project} --limit=5"
+
+
+def as_text(health: Health) -> str:
+    """Return the status as a person reads it."""
+    rows = [
+        (
+            step.name,
+            step.function or "unknown",
+            step.subscription or "unknown",
+            "unknown" if step.messages is None else str(step.messages),
+            "" if step.oldest_seconds is None else f"{step.oldest_seconds:.0f} s",
+        )
+        for step in health.steps
+    ]
+    parts = [table(("STEP", "FUNCTION", "SUBSCRIPTION", "WAITING", "OLDEST"), rows)]
+    secrets = "unknown" if health.secrets is None else str(health.secrets)
+    letters = "unknown" if health.letters is None else str(health.letters)
+    parts.append(
+        f"Secrets:       {secrets}\nLast sweep:    {health.last_sweep}\nDead letters:  {letters}\n"
+        f"Differences:   {health.requests}, and {health.blocked} stopped by the removal limit"
+    )
+    if not health.problems:
+        return "\n\n".join([*parts, "Everything works."])
+    advice = [
+        Advice(f"{'unknown: ' if problem.unknown else ''}{one_line(problem.text)}", problem.command)
+        for problem in health.problems
+    ]
+    return "\n\n".join([*parts, "\n".join(["Problems:", *(f"  {line}" for line in lines(advice))])])
+
+
+def as_json(health: Health) -> dict[str, Any]:
+    """Return the status as programs read it."""
+    return {"exitCode": health.code, **asdict(health)}

@@ -1,0 +1,100 @@
+"""A reading in parts: each list has some seconds, and one that fails is noted and leaves the others as they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from ops.survey import Snapshot, snapshot_of
+from shared.clients import deadline
+from shared.clients.inventory import read_inventory
+from shared.decisions.sweep_plan import Plan
+from shared.runtime.services import Services
+from shared.values.codes import ErrorCode
+from shared.values.errors import ReconcileError, RetryableError
+from shared.values.inventory import Listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from shared.clients import ports
+    from shared.values.settings import Settings
+
+    T = TypeVar("T")
+
+SECONDS: Final = 5.0
+
+
+def shortly(read: Callable[[], T], what: str = "reading", seconds: float = SECONDS) -> T:
+    """Read within some seconds. Raises ReconcileError when that fails or takes longer."""
+    try:
+        with deadline.within(seconds):
+            return read()
+    except TimeoutError as error:
+        raise RetryableError(f"{what}: no answer within {seconds:g} s", ErrorCode.TIMED_OUT) from error
+
+
+def survey_in_parts(services: Services) -> Snapshot:
+    """Read what answers. Where the Secrets or the fleet do not, there is no plan."""
+    parts = _Parts(services)
+    inventory = read_inventory(cast("ports.Services", parts))
+    central = parts.attempt("fleet", lambda: services.central_cluster, None)
+    seen = snapshot_of(inventory, services.settings, central, services.now())
+    failed = parts.failed
+    if not failed:
+        return seen
+    return replace(seen, plan=Plan(), secrets_unread=failed.get("secrets", ""), fleet_unread=failed.get("fleet", ""))
+
+
+class _Parts:
+    """The lists of `read_inventory`: one that fails is empty, and `failed` says why."""
+
+    def __init__(self, services: Services) -> None:
+        self.failed: dict[str, str] = {}
+        self._services = services
+        self.settings: Settings = services.settings
+        self.central = _Central(self)
+        self.fleet = _Fleet(self)
+        self.gke = _Gke(services)
+
+    @property
+    def services(self) -> Services:
+        return self._services
+
+    def attempt(self, part: str, read: Callable[[], Any], otherwise: Any) -> Any:
+        """Read, unless this part has failed before."""
+        if part in self.failed:
+            return otherwise
+        try:
+            return shortly(read)
+        except ReconcileError as error:
+            self.failed[part] = str(error)
+            return otherwise
+
+
+class _Central:
+    def __init__(self, parts: _Parts) -> None:
+        self._parts = parts
+
+    def ours(self) -> Any:
+        return self._parts.attempt("secrets", lambda: self._parts.services.central.ours(), ())  # noqa: PLW0108 - fails inside
+
+    def unmanaged(self) -> Any:
+        return self._parts.attempt("secrets", lambda: self._parts.services.central.unmanaged(), ())  # noqa: PLW0108
+
+
+class _Fleet:
+    def __init__(self, parts: _Parts) -> None:
+        self._parts = parts
+
+    def list(self, project: str) -> Any:
+        return self._parts.attempt("fleet", lambda: self._parts.services.fleet.list(project), Listed())
+
+
+class _Gke:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def list(self, project: str) -> Any:
+        return shortly(lambda: self._services.gke.list(project))

@@ -1,0 +1,142 @@
+"""What a person can do about a cluster, from the evidence. Pure.
+
+Nothing that deletes is recommended because of what could not be read.
+"""
+
+from __future__ import annotations
+
+from ops import remedies
+from ops.advice import Advice, command
+from ops.evidence import Evidence
+from ops.plan import publish_command, release, requirement
+from ops.survey import is_about
+from ops.terminal import pluralize
+from shared.values import cluster_secret
+from shared.values.cluster_secret import ClusterSecret
+from shared.values.codes import ErrorCode
+from shared.values.model import State
+from shared.values.names import ClusterName
+
+
+def recommend(evidence: Evidence, *, unsettled: bool) -> list[Advice]:
+    """Return what helps: first against what is wrong, then what continues."""
+    advice = [*_against_faults(evidence), *_against_state(evidence)]
+    advice += [one for secret in evidence.secrets for one in _about_secret(secret, evidence)]
+    advice += _to_continue(evidence, unsettled=unsettled)
+    return list(dict.fromkeys(advice))
+
+
+def _against_faults(evidence: Evidence) -> list[Advice]:
+    """What helps against the last failures, the dead letters, and what is in the way."""
+    settings, name = evidence.settings, evidence.name
+    membership = evidence.present.name if evidence.present else evidence.own_membership
+    codes = [(evidence.access.problem, evidence.access.object)]
+    unfit = evidence.state is not State.SELECTED or len(evidence.secrets) != 1 or evidence.access.works is False
+    if unfit or evidence.letters:
+        codes += [(entry.code, "") for entry in evidence.activity.failing]
+    codes += [(letter.code, "") for letter in evidence.letters]
+    advice = []
+    unmanaged = evidence.unmanaged_secrets
+    if unmanaged and not evidence.secrets:
+        advice += [
+            Advice("See what an adoption would do", "python -m ops adopt --dry-run"),
+            Advice("Adopt the Secret", "python -m ops adopt"),
+        ]
+    elif unmanaged:
+        for one in unmanaged:
+            advice += remedies.unmanaged_secret(one.name, settings)
+    if occupant := evidence.unlisted_occupant:
+        advice += remedies.unmanaged_secret(occupant.name, settings)
+    if (taken := evidence.unmanaged_membership) and evidence.present is None:
+        advice += remedies.unmanaged_membership(taken.name)
+    for code, found in codes:
+        # Where the Secret or membership itself was seen, its own remedy is above.
+        seen_above = {
+            ErrorCode.UNMANAGED_SECRET: bool(unmanaged or occupant),
+            ErrorCode.UNMANAGED_MEMBERSHIP: bool(taken),
+        }
+        if not seen_above.get(code):  # type: ignore[call-overload]
+            advice += remedies.remedies(code, name, membership, settings, found)
+    if any(not letter.is_managed for letter in evidence.letters):
+        advice.append(Advice("See whether the functions run", remedies.STATUS))
+    if unfit:
+        for _, step in evidence.activity.silent(evidence.seen.now):
+            advice += remedies.pause_hint(step)
+    return advice
+
+
+def _against_state(evidence: Evidence) -> list[Advice]:
+    """What helps in the state that the cluster is in."""
+    name, seen = evidence.name, evidence.seen
+    advice = []
+    if evidence.state is None or seen.secrets_unread or seen.fleet_unread:
+        advice.append(Advice("Do not delete anything because of this: it is incomplete. Try again in some minutes"))
+        advice.append(Advice("Check APIs, permissions and settings", remedies.DOCTOR))
+        return advice
+    if not evidence.is_source and evidence.state is not State.DELETED:
+        advice.append(Advice("Add its project to SOURCE_PROJECTS with Terraform if it shall be registered"))
+    elif evidence.state is State.UNSELECTED:
+        advice.append(_relabel(evidence))
+    elif evidence.state in (State.UNKNOWN, State.PROVISIONING) and isinstance(name, ClusterName):
+        advice.append(Advice("See what GKE says about it", remedies.describe(name)))
+    elif evidence.state is State.OTHER_FLEET:
+        membership = evidence.own_membership
+        advice += remedies.remedies(ErrorCode.OTHER_FLEET, name, membership, evidence.settings)
+    if evidence.present is not None and evidence.present.agent_lost(seen.now):
+        advice += remedies.unreachable(name, evidence.present.name)
+    return advice
+
+
+def _about_secret(secret: ClusterSecret, evidence: Evidence) -> list[Advice]:
+    kubectl = ("kubectl", "-n", evidence.settings.argocd_namespace)
+    if len(evidence.secrets) > 1:
+        return [Advice("If this is the wrong Secret, delete it", command(*kubectl, "delete", "secret", secret.name))]
+    annotate = (*kubectl, "annotate", "secret", secret.name)
+    if secret.is_pinned:
+        return [Advice("Unpin it", command(*annotate, f"{cluster_secret.KEEP}-"))]
+    if evidence.state is State.UNSELECTED or secret.hold:
+        return [Advice("Keep it in Argo CD for ever", command(*annotate, f"{cluster_secret.KEEP}=true"))]
+    return []
+
+
+def _to_continue(evidence: Evidence, *, unsettled: bool) -> list[Advice]:
+    """The release of a plan, the replay of letters, and a new request."""
+    settings, plan = evidence.settings, evidence.seen.plan
+    advice = []
+    if any(is_about(ask.next.request, evidence.name) for ask in plan.blocked):
+        clusters = pluralize(len({ask.subject for ask in plan.blocked}), "cluster")
+        advice.append(Advice(f"If the whole plan is right, release it ({clusters})", release(plan, settings)))
+    if plain := [letter.id for letter in evidence.letters if not letter.control_keys]:
+        advice.append(Advice("When the cause is repaired, replay", _replay(*plain)))
+    for letter in evidence.letters:
+        if keys := ", ".join(letter.control_keys):
+            text = f"When the cause is repaired, replay the letter that says {keys}, if that is right"
+            advice.append(Advice(text, _replay(letter.id, "--yes")))
+    key = "cluster" if isinstance(evidence.name, ClusterName) else "membership"
+    body = {key: str(evidence.name)}
+    unknown = bool(evidence.seen.secrets_unread or evidence.seen.fleet_unread)
+    if evidence.state is State.SELECTED and unsettled and not unknown:
+        advice.append(Advice("Ask again now", publish_command("register-membership", body, settings)))
+    if evidence.state is State.DELETED and evidence.secrets:
+        advice.append(Advice("Ask now", publish_command("remove-secret", body, settings)))
+    return advice
+
+
+def _relabel(evidence: Evidence) -> Advice:
+    """How a cluster that is not selected would be: by labels, where setting some is enough."""
+    failing = evidence.failing
+    settable = [one for one in failing if one.operator in ("in", "exists")]
+    if not failing:
+        return Advice("Change CLUSTER_SELECTOR or SOURCE_PROJECTS with Terraform")
+    if len(settable) < len(failing):
+        must = ", ".join(map(requirement, failing))
+        return Advice(f"Change its labels, or CLUSTER_SELECTOR, so that {must} holds")
+    more = {one.key: min(one.values) if one.values else "VALUE" for one in settable}
+    return Advice(
+        "Select it (gcloud replaces all labels, so the command has those of now, too)",
+        remedies.update_labels(evidence.name, {**evidence.labels, **more}),
+    )
+
+
+def _replay(*words: str) -> str:
+    return command("python", "-m", "ops", "dead-letters", "replay", *words)
