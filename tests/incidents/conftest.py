@@ -1,0 +1,38 @@
+"""One local cloud per worker: Pub/Sub gives up after 12 attempts in 20 s, as after 20 in two hours at Google."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chain.running import Chain, running
+from tests.incidents.console import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ATTEMPTS = 12
+QUICKLY = ("--attempts", str(ATTEMPTS), "--retry-min", "0.5", "--retry-max", "2", "--selector", "env=prod")
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """The cloud of all incidents."""
+    with running(tmp_path_factory.mktemp("incidents"), *QUICKLY) as chain:
+        yield chain
+
+
+@pytest.fixture
+def cloud(shared: Chain) -> Iterator[Chain]:
+    """The cloud, healthy before and after each incident."""
+    yield shared
+    shared.restore()
+    shared.wait_quiet(60)
+    shared.dead_letters("")
+
+
+@pytest.fixture
+def console(cloud: Chain) -> Console:
+    """The operator's terminal."""
+    return Console(cloud)

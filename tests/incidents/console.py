@@ -1,0 +1,79 @@
+"""An operator's terminal on a local cloud: what is typed, what is printed, and the commands in it, which can be pasted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.chain.running import ROOT, Chain
+from tests.chain.test_ops import environment
+
+COMMAND = re.compile(r"^ {2,}((?:gcloud|kubectl|python -m ops) .*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What a command printed, and its exit code."""
+
+    text: str
+    code: int
+
+    @property
+    def commands(self) -> list[str]:
+        """The commands that stand on lines of their own."""
+        return COMMAND.findall(self.text)
+
+    def command(self, *words: str) -> str:
+        """The one command that has all the words."""
+        [found] = {one for one in self.commands if all(word in one for word in words)}
+        return found
+
+    def has(self, *texts: str) -> bool:
+        """Whether all the texts are there; fails with what is there."""
+        missing = [text for text in texts if text not in self.text]
+        assert not missing, f"{missing} not in:\n{self.text}"
+        return True
+
+
+@dataclass(frozen=True)
+class Console:
+    """Types commands with the operator's identity; `changed` replaces settings."""
+
+    cloud: Chain
+
+    def ops(self, *words: str, **changed: str) -> Printed:
+        """Type `python -m ops …`."""
+        return self._run([sys.executable, "-W", "error", "-m", "ops", *words], changed)
+
+    def paste(self, command: str, code: int = 0) -> Printed:
+        """Paste a printed command into a shell, as it is; it must end with the code."""
+        tool = command.split(maxsplit=1)[0]
+        if tool != "python" and shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed here")
+        printed = self._run(["bash", "-c", command], {})
+        assert printed.code == code, f"{command}\n{printed.text}"
+        return printed
+
+    def _run(self, words: list[str], changed: dict[str, str]) -> Printed:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        answer = subprocess.run(
+            words,
+            cwd=ROOT,
+            env=environment(self.cloud) | {"PATH": path} | changed,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+        text = answer.stdout + answer.stderr
+        assert "Traceback" not in text, text
+        assert all(each.isprintable() or each == "\n" for each in text), repr(text)
+        return Printed(text, answer.returncode)

@@ -1,0 +1,170 @@
+"""Incidents whose cause is in flight: events, retries, queues, functions, and what only a sweep requests."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from typing import TYPE_CHECKING
+
+from tests.chain.running import CENTRAL, FLEET, SECRETS, fresh
+from tests.incidents.conftest import ATTEMPTS
+
+if TYPE_CHECKING:
+    from tests.chain.running import Chain
+    from tests.incidents.console import Console
+
+LABELS = {"env": "prod", "tier": "gold"}
+
+
+def unseen(cloud: Chain, name: str) -> str:
+    """Create a cluster whose events are lost."""
+    knob = cloud.add_knob("lose", times=0)
+    cluster = cloud.create_cluster(fresh(name), labels=LABELS)
+    cloud.running(cluster)
+    cloud.wait_quiet()
+    cloud.remove_knobs(knob["id"])
+    return cluster
+
+
+def occupy(cloud: Chain, cluster: str) -> str:
+    """Create a plain Secret under the name that ours would have."""
+    _, project, _, location, _, name = cluster.split("/")
+    secret = f"{project}.{location}.{name}"
+    manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret}}
+    manifest |= {"data": {"key": b64encode(b"theirs").decode()}}
+    status, answer = cloud.kubernetes(CENTRAL, "POST", SECRETS, manifest)
+    assert status == 201, answer
+    return secret
+
+
+def test_01_a_lost_event(cloud: Chain, console: Console) -> None:
+    cluster = unseen(cloud, "lost")
+    told = console.ops("explain", cluster)
+    assert told.code == 2
+    assert told.has("no event or request has reached a step")
+    console.paste(told.command("topics publish register-membership"))
+    cloud.onboarded(cluster)
+
+
+def test_02_a_permission_lost(cloud: Chain, console: Console) -> None:
+    account = f"write-secret@{FLEET}.iam.gserviceaccount.com"
+    cloud.do("iam", "revoke", account, FLEET, "gkehub.gateway.post")
+    try:
+        cluster = cloud.create_cluster(fresh("denied"), labels=LABELS)
+        cloud.said("write-secret", cluster, decision="retry", code="denied", attempt=2)
+        told = console.ops("explain", cluster)
+        assert told.code == 2
+        assert told.has("write-secret attempt", f"of {ATTEMPTS}", "gkehub.gateway.post", "(next try: ")
+        doctor = console.paste(told.command("python -m ops doctor"), 1)
+        assert doctor.has("gkehub.gateway.post", "fix:")
+        letter = cloud.dead_letter(cluster, "write-secret")
+        assert (letter.code, letter.attributes["attempts"]) == ("denied", str(ATTEMPTS))
+        assert "gkehub.gateway.post" in letter.reason
+    finally:
+        cloud.do("iam", "grant", account, FLEET, "gkehub.gateway.post")
+
+
+def test_03_poison_messages(cloud: Chain, console: Console) -> None:
+    for number, body in enumerate((b"not json", b"[1]", b"[2]", b"{}", b'{"cluster":"blue"}')):
+        cloud.publish("grant-rbac", body, {"cause": f"poison {number}"})
+    cloud.wait_for(lambda: cloud.state()["dead_letters"] == 5, what="five letters")
+    listed = console.ops("dead-letters", "list")
+    assert listed.has("is not JSON", "is JSON but not an object", "5 letters")
+    shown = console.paste(listed.command("dead-letters show"))
+    assert shown.has("what to do:")
+    kept = console.paste(shown.command("dead-letters drop"), 1)  # it asks first
+    assert kept.has("--yes")
+    assert console.ops("dead-letters", "drop", "--all", "--yes").has("Discarded 5 letters.")
+    assert cloud.state()["dead_letters"] == 0
+
+
+def test_04_a_plain_secret_of_our_name_by_event(cloud: Chain, console: Console) -> None:
+    cluster = unseen(cloud, "plain")
+    secret = occupy(cloud, cluster)
+    cloud.publish("register-membership", {"cluster": cluster})
+    cloud.said("write-secret", cluster, decision="dead_lettered", code="unmanaged_secret")
+    told = console.ops("explain", cluster)
+    assert told.code == 2
+    assert told.has(f"Conflicts     Secret {secret}", "Dead letters")
+    console.paste(told.command("kubectl", "delete secret", secret))
+    console.paste(told.command("dead-letters replay"))
+    cloud.onboarded(cluster)
+
+
+def test_05_a_plain_secret_of_our_name_found_by_the_sweep(cloud: Chain, console: Console) -> None:
+    cluster = unseen(cloud, "plain")
+    secret = occupy(cloud, cluster)
+    cloud.publish("sweep", {})
+    cloud.said("write-secret", cluster, decision="dropped", code="unmanaged_secret")
+    told = console.ops("explain", cluster)
+    assert told.code == 2
+    assert told.has(f"Conflicts     Secret {secret}", "write-secret", "dropped", "Dead letters  none")
+    console.paste(told.command("kubectl", "delete secret", secret))
+    console.paste(told.command("topics publish register-membership"))
+    cloud.onboarded(cluster)
+
+
+def test_06_an_attached_cluster_that_refuses_by_event(cloud: Chain, console: Console) -> None:
+    membership = cloud.attach(fresh("edge"), labels=LABELS)
+    cloud.said("grant-rbac", membership, decision="dead_lettered", code="not_admitted")
+    told = console.ops("explain", membership)
+    assert told.code == 2
+    admits(cloud, told.command("generate-gateway-rbac"), membership)
+    console.paste(told.command("dead-letters replay"))
+    cloud.onboarded(membership)
+
+
+def test_07_an_attached_cluster_that_refuses_found_by_the_sweep(cloud: Chain, console: Console) -> None:
+    knob = cloud.add_knob("lose", times=0)
+    membership = cloud.attach(fresh("edge"), labels=LABELS)
+    cloud.wait_quiet()
+    cloud.remove_knobs(knob["id"])
+    cloud.publish("sweep", {})
+    cloud.said("grant-rbac", membership, decision="dropped", code="not_admitted")
+    told = console.ops("explain", membership)
+    assert told.code == 2
+    assert told.has("grant-rbac", "dropped", "Dead letters  none")
+    admits(cloud, told.command("generate-gateway-rbac"), membership)
+    console.paste(told.command("topics publish register-membership"))
+    cloud.onboarded(membership)
+
+
+def admits(cloud: Chain, command: str, membership: str) -> None:
+    """Do what the printed command does: its kubeconfig is the cluster owner's."""
+    assert f"--membership={membership.rpartition('/')[2]} " in command
+    assert command.endswith("--apply")
+    users = command.partition("--users=")[2].split()[0].split(",")
+    cloud.admit(membership, users)
+
+
+def test_20_a_function_that_is_down(cloud: Chain, console: Console) -> None:
+    cloud.kill_function("grant-rbac")
+    cluster = cloud.create_cluster(fresh("down"), labels=LABELS)
+    cloud.said("register-membership", cluster, decision="registered")
+    cloud.wait_for(lambda: cloud.state()["dead_letters"] == 1, 60, "a letter of Pub/Sub")
+    told = console.ops("explain", cluster)
+    assert told.code == 2
+    assert told.has(
+        "grant-rbac: no answer since register-membership published its request",
+        f"grant-rbac did not answer {ATTEMPTS} deliveries: it is down",
+    )
+    assert console.paste(told.command("python -m ops status"), 2).has("1 dead letter")
+    cloud.start_function("grant-rbac")
+    console.paste(told.command("dead-letters replay"))
+    cloud.onboarded(cluster)
+
+
+def test_21_a_paused_step(cloud: Chain, console: Console) -> None:
+    console.ops("pause", "write-secret")
+    cluster = cloud.create_cluster(fresh("paused"), labels=LABELS)
+    cloud.said("grant-rbac", cluster, decision="granted")
+    cloud.wait_for(lambda: cloud.state()["queues"]["write-secret"]["backlog"] == 1)
+    status = console.ops("status", "--json")
+    assert status.code == 2
+    shown = {step["name"]: step for step in json.loads(status.text)["steps"]}
+    assert (shown["write-secret"]["subscription"], shown["write-secret"]["messages"]) == ("PAUSED", 1)
+    told = console.ops("explain", cluster)
+    assert told.has("write-secret: no answer since grant-rbac published its request")
+    assert console.paste(told.command("python -m ops status"), 2).has("PAUSED", "python -m ops resume write-secret")
+    console.paste(told.command("resume write-secret"))
+    cloud.onboarded(cluster)

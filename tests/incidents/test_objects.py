@@ -1,0 +1,154 @@
+"""Incidents whose cause is an object: of others, of an earlier cluster, or changed by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.chain.running import ARGOCD, BINDING, BINDINGS, CENTRAL, FLEET, MERGE, REGION, SECRETS, fresh
+from tests.incidents.test_in_flight import LABELS, unseen
+
+if TYPE_CHECKING:
+    from tests.chain.running import Chain
+    from tests.incidents.console import Console
+
+
+def test_08_a_foreign_membership_under_our_id(cloud: Chain, console: Console) -> None:
+    cluster = unseen(cloud, "taken")
+    cloud.publish("register-membership", {"cluster": cluster})
+    cloud.onboarded(cluster)
+    own = cloud.membership(cluster)
+    knob = cloud.add_knob("lose", times=0)
+    cloud.delete_cluster(cluster, seconds=0)
+    cloud.gone(cluster)
+    cloud.do("fleet", "delete", name=own)
+    cloud.wait_for(lambda: own not in cloud.state()["memberships"])
+    cloud.do("fleet", "attach", name=own.rpartition("/")[2], location=REGION, project=FLEET)
+    again = cloud.create_cluster(cluster.rpartition("/")[2], labels=LABELS)
+    cloud.running(again)
+    cloud.wait_quiet()
+    cloud.remove_knobs(knob["id"])
+    cloud.publish("register-membership", {"cluster": cluster})
+    cloud.said("register-membership", cluster, code="unmanaged_membership")
+    told = console.ops("explain", cluster)
+    assert told.code == 2
+    assert told.has(f"membership {own} has the id that ours needs")
+    assert console.paste(told.command("memberships describe", own.rpartition("/")[2])).has(own.rpartition("/")[2])
+    assert told.command("memberships delete", own.rpartition("/")[2])
+    cloud.do("fleet", "delete", name=own)
+    cloud.wait_for(lambda: own not in cloud.state()["memberships"])
+    console.paste(told.command("dead-letters replay"))
+    cloud.onboarded(cluster)
+
+
+def test_09_a_foreign_cluster_role_binding(cloud: Chain, console: Console) -> None:
+    cluster = unseen(cloud, "bound")
+    name = f"fleet-registrar:{ARGOCD}"
+    manifest = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [],
+    }
+    assert cloud.kubernetes(cluster, "POST", BINDINGS, manifest)[0] == 201
+    cloud.publish("register-membership", {"cluster": cluster})
+    cloud.said("grant-rbac", cluster, code="unmanaged_binding")
+    told = console.ops("explain", cluster)
+    assert told.code == 2
+    assert told.has(f"ClusterRoleBinding {name}: unmanaged")
+    console.paste(told.command("get-credentials"))
+    console.paste(told.command("kubectl get clusterrolebinding"))
+    assert told.command("kubectl delete clusterrolebinding", name)
+    cloud.kubernetes(cluster, "DELETE", BINDING)
+    console.paste(told.command("dead-letters replay"))
+    cloud.onboarded(cluster)
+
+
+def test_16_a_cluster_role_that_the_cluster_lacks(cloud: Chain, console: Console) -> None:
+    cluster = cloud.onboard("role", labels=LABELS)
+    told = console.ops("explain", cluster, ARGOCD_CLUSTER_ROLE="argocd-deployer")
+    assert told.code == 2
+    assert told.has("ClusterRole argocd-deployer (ARGOCD_CLUSTER_ROLE): missing", "Create ClusterRole argocd-deployer")
+    assert "all is as it should be" not in told.text
+    assert told.command("kubectl get clusterroles")
+
+
+def test_17_a_cluster_in_error(cloud: Chain, console: Console) -> None:
+    cluster = cloud.onboard("error", labels=LABELS)
+    cloud.set_status(cluster, "ERROR", "nodes are out of quota")
+    told = console.ops("explain", cluster)
+    assert told.code == 2
+    assert told.has("(ERROR)")
+    assert console.paste(told.command("clusters describe")).has("nodes are out of quota")
+    cloud.set_status(cluster, "RUNNING")
+
+
+def test_18_a_cluster_re_created_unseen(cloud: Chain, console: Console) -> None:
+    cluster = cloud.onboard("again", labels=LABELS)
+    knob = cloud.add_knob("lose", times=0)
+    cloud.delete_cluster(cluster, seconds=0)
+    cloud.gone(cluster)
+    cloud.create_cluster(cluster.rpartition("/")[2], labels=LABELS)
+    cloud.running(cluster)
+    cloud.wait_quiet()
+    cloud.remove_knobs(knob["id"])
+    before = cloud.manifest(cluster)["metadata"]["resourceVersion"]
+    told = console.ops("explain", cluster)
+    assert told.code == 2
+    assert told.has("earlier cluster of this name")
+    console.paste(told.command("topics publish register-membership"))
+    cloud.wait_for(lambda: cloud.manifest(cluster)["metadata"]["resourceVersion"] != before)
+    cloud.wait_quiet()
+    assert console.ops("explain", cluster).code == 0
+
+
+def test_19_an_agent_that_is_lost(cloud: Chain, console: Console) -> None:
+    membership = cloud.attach(fresh("edge"), labels=LABELS, admit=True)
+    cloud.onboarded(membership)
+    cloud.disconnect(membership, state="UNKNOWN")
+    told = console.ops("explain", membership)
+    assert told.code == 2
+    assert told.has("its agent is lost")
+    assert told.command("kubectl -n gke-connect get pods")
+    cloud.reconnect(membership)
+    cloud.wait_quiet()
+
+
+def test_24_objects_changed_by_hand(cloud: Chain, console: Console) -> None:
+    cluster = cloud.onboard("hand", labels=LABELS)
+    name = cloud.manifest(cluster)["metadata"]["name"]
+
+    cloud.kubernetes(cluster, "DELETE", BINDING)
+    told = console.ops("explain", cluster)
+    assert told.code == 2
+    assert told.has(f"ClusterRoleBinding fleet-registrar:{ARGOCD}: missing")
+    console.paste(told.command("topics publish register-membership"))
+    cloud.wait_for(lambda: cloud.binding(cluster))
+    cloud.wait_quiet()
+
+    server = {"data": {"server": "aHR0cHM6Ly8xMC4wLjAuMQ=="}}
+    assert cloud.kubernetes(CENTRAL, "PATCH", f"{SECRETS}/{name}", server, content_type=MERGE)[0] == 200
+    told = console.ops("explain", cluster)
+    assert told.code == 2
+    assert told.has("differs in server")
+
+    cloud.kubernetes(CENTRAL, "DELETE", f"{SECRETS}/{name}")
+    told = console.ops("explain", cluster)
+    assert told.code == 2
+    assert told.has("no Secret of ours")
+    console.paste(told.command("topics publish register-membership"))
+    cloud.onboarded(cluster)
+    cloud.wait_quiet()
+
+    own = cloud.membership(cluster)
+    knob = cloud.add_knob("lose", times=0)  # its event alone would repair it
+    cloud.do("fleet", "delete", name=own)
+    cloud.wait_for(lambda: own not in cloud.state()["memberships"])
+    cloud.wait_quiet()
+    cloud.remove_knobs(knob["id"])
+    told = console.ops("explain", cluster)
+    assert told.code == 2
+    assert told.has("no membership in the fleet")
+    console.paste(told.command("topics publish register-membership"))
+    cloud.wait_for(lambda: cloud.membership(cluster))
+    cloud.onboarded(cluster)

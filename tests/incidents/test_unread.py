@@ -1,0 +1,133 @@
+"""Incidents in which something cannot be read, or a setting is wrong: what is unknown is said, and nothing is concluded."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chain.running import FLEET, fresh
+from tests.incidents.test_in_flight import LABELS
+
+if TYPE_CHECKING:
+    from tests.chain.running import Chain
+    from tests.incidents.console import Console, Printed
+
+# Three reads of 5 s each, one after the other, and Python's start on a busy machine.
+LONGEST = 45
+
+
+@pytest.fixture
+def blue(cloud: Chain) -> str:
+    """A cluster that is in Argo CD."""
+    return cloud.onboard("blue", labels=LABELS)
+
+
+def concludes_nothing(told: Printed) -> bool:
+    """Nothing is well, gone, or to be deleted."""
+    assert told.code == 3, told.text
+    for wrong in ("as it should be", "no membership", "delete secret", " is gone", "Nothing differs."):
+        assert wrong not in told.text, told.text
+    return True
+
+
+@pytest.mark.parametrize("effect", [{"effect": "status", "status": 503}, {"effect": "timeout"}], ids=["503", "hangs"])
+def test_10_the_gateway_is_down(cloud: Chain, console: Console, blue: str, effect: dict[str, object]) -> None:
+    cloud.add_fault(api="connectgateway", times=0, **effect)  # type: ignore[arg-type]
+    started = time.monotonic()
+    told = console.ops("explain", blue)
+    assert time.monotonic() - started < LONGEST
+    assert concludes_nothing(told)
+    assert told.has(
+        "Argo CD       unknown: the Secrets could not be read", "Wanted        yes", "Fleet         projects/"
+    )
+    assert told.command("python -m ops doctor")
+    status = console.ops("status", "--json")
+    assert status.code == 2
+    assert any("the Secrets could not be read" in one["text"] for one in json.loads(status.text)["problems"])
+
+
+def test_11_the_gateway_is_down_for_one_cluster(cloud: Chain, console: Console, blue: str) -> None:
+    member = cloud.membership(blue).rpartition("/")[2]
+    cloud.add_fault("status", api="connectgateway", call=f"* */{member}/*", status=503, times=0)
+    told = console.ops("explain", blue)
+    assert concludes_nothing(told)
+    assert told.has("Cluster       unknown: the cluster could not be read", "503")
+
+
+def test_12_the_gke_api_is_down(cloud: Chain, console: Console, blue: str) -> None:
+    cloud.add_fault("status", api="container", status=503, times=0)
+    told = console.ops("explain", blue)
+    assert concludes_nothing(told)
+    assert told.has(
+        "State         unknown: it could not be read", "503", cloud.membership(blue), "Do not delete anything"
+    )
+    plan = console.ops("plan")
+    assert concludes_nothing(plan)
+    assert plan.has("Could not be read", f"projects/{FLEET}", "projects/demo-apps")
+
+
+def test_13_a_label_lost_across_the_fleet(cloud: Chain, console: Console) -> None:
+    clusters = [cloud.create_cluster(fresh("lost"), labels=LABELS) for _ in range(5)]
+    cloud.onboarded(*clusters)
+    cloud.wait_quiet()
+    knob = cloud.add_knob("lose", times=0)
+    for cluster in clusters:
+        cloud.set_labels(cluster, {"tier": "gold"})
+    others = [one for one in cloud.listed() - {*clusters} if one in cloud.state()["clusters"]]
+    for cluster in others:  # a small fleet: all but the attached ones lose it
+        cloud.set_labels(cluster, {"tier": "gold"})
+    cloud.wait_quiet()
+    cloud.remove_knobs(knob["id"])
+    plan = console.ops("plan")
+    assert plan.code == 2
+    number = len(clusters) + len(others)
+    assert plan.has("REMOVAL LIMIT EXCEEDED", "env=prod")
+    assert f"{number} clusters in Argo CD do not have env=prod" in plan.text or "matches 0 of" in plan.text
+    assert plan.command("release")
+    told = console.ops("explain", clusters[0])
+    assert told.code == 2
+    assert told.has("no: CLUSTER_SELECTOR asks for env=prod, it has tier=gold")
+    console.paste(told.command("clusters update"))
+    assert cloud.state()["clusters"][clusters[0]]["resourceLabels"] == LABELS
+    for cluster in (*clusters, *others):
+        cloud.set_labels(cluster, LABELS)
+    cloud.wait_quiet()
+
+
+def test_14_a_selector_that_matches_nothing(cloud: Chain, console: Console, blue: str) -> None:
+    plan = console.ops("plan", CLUSTER_SELECTOR="env=prd")
+    assert plan.code == 2
+    assert plan.has("CLUSTER_SELECTOR (env=prd) matches 0 of ")
+    told = console.ops("explain", blue, CLUSTER_SELECTOR="env=prd")
+    assert told.code == 2
+    assert told.has("no: CLUSTER_SELECTOR asks for env=prd, it has env=prod, tier=gold")
+    assert told.command("--update-labels=env=prd,tier=gold")
+
+
+def test_15_a_source_project_that_does_not_exist(cloud: Chain, console: Console) -> None:
+    plan = console.ops("plan", SOURCE_PROJECTS=f"{FLEET},demo-aps")
+    assert plan.code == 3
+    assert plan.has("Could not be read", "projects/demo-aps")
+    assert "Nothing differs." not in plan.text
+    assert json.loads(console.ops("plan", "--json", SOURCE_PROJECTS=f"{FLEET},demo-aps").text)["unread"]
+    status = console.ops("status", SOURCE_PROJECTS=f"{FLEET},demo-aps")
+    assert status.code == 2
+    assert status.has("projects/demo-aps could not be read", "python -m ops doctor")
+
+
+def test_22_the_central_membership_is_wrong(cloud: Chain, console: Console, blue: str) -> None:
+    wrong = f"projects/{FLEET}/locations/global/memberships/centrl"
+    told = console.ops("explain", blue, CENTRAL_MEMBERSHIP=wrong)
+    assert concludes_nothing(told)
+    assert told.has(f"CENTRAL_MEMBERSHIP {wrong} is not in the fleet")
+    assert told.command("python -m ops doctor")
+
+
+def test_23_four_settings_are_wrong(cloud: Chain, console: Console) -> None:
+    wrong = {"HOLD": "abc", "CLUSTER_SELECTOR": "env in (", "MAX_REMOVALS": "lots", "SWEEP_REQUESTS": "0"}
+    told = console.ops("plan", **wrong)
+    assert told.code == 1
+    assert told.has(*wrong, "example:")
