@@ -9,7 +9,7 @@ SOURCES := main.py functions shared local ops tests
 # What the machine sets for its own tools must not leak into ours.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test kills matrix bench test-real simulate lint types layers docs check lock clean
+.PHONY: help setup demo test kills matrix bench test-real simulate mutants lint types layers docs check lock clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,9 @@ test-real: setup  ## the same suites and more on kube-apiserver and Argo CD them
 
 simulate: setup  ## 100,000 life cycles of clusters on a simulated world, with all that can go wrong
 	@$(BIN)/python -m tests.simulation --lives 100000 --sweeps 10000 --jobs $(JOBS)
+
+mutants: setup  ## the share of small faults in functions/, shared/ and ops/ that the fast tests find (MODULES=…: a part)
+	@$(BIN)/python -m tests.mutation --jobs $(JOBS) $(MODULES)
 
 lint: setup  ## ruff: rules and format
 	@$(BIN)/ruff check $(SOURCES)
