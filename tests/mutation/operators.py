@@ -44,6 +44,7 @@ class Mutant:
     lines: range
     change: str
     function_hash: str
+    source: str
 
     @property
     def key(self) -> str:
@@ -61,18 +62,19 @@ class Mutant:
 
 def mutants(path: Path, file: str) -> Iterator[Mutant]:
     """Every mutant of a file's functions and methods."""
-    tree = ast.parse(path.read_text())
+    text = path.read_text()
+    tree = ast.parse(text)
     for number, (function, qualified, node, change, _) in enumerate(_changes_of(tree)):
         source = hashlib.sha256(ast.unparse(function).encode()).hexdigest()
         first = min([function.lineno, *(each.lineno for each in function.decorator_list)])
         lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
-        yield Mutant(file, number, qualified, first, lines, change, source)
+        yield Mutant(file, number, qualified, first, lines, change, source, text)
 
 
-def changed_module(path: Path, number: int) -> ast.Module:
-    """The whole module with the `number`th change."""
-    tree = ast.parse(path.read_text())
-    *_, changed = next(itertools.islice(_changes_of(tree), number, None))
+def changed_module(mutant: Mutant) -> ast.Module:
+    """The mutant's whole module."""
+    tree = ast.parse(mutant.source)
+    *_, changed = next(itertools.islice(_changes_of(tree), mutant.number, None))
     changed.apply()
     return ast.fix_missing_locations(tree)
 

@@ -203,7 +203,7 @@ def _try(mutant: Mutant, functions: dict[tuple[str, str, int], list[Any]], items
 def _code(mutant: Mutant) -> types.CodeType | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        module = compile(changed_module(ROOT / mutant.file, mutant.number), str(ROOT / mutant.file), "exec")
+        module = compile(changed_module(mutant), str(ROOT / mutant.file), "exec")
     rest = [module]
     while rest:
         code = rest.pop()
