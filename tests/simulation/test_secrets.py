@@ -223,22 +223,22 @@ def test_a_changed_label_is_written_without_a_grant() -> None:
     assert again.next[0].changed is False
 
 
-def test_a_cluster_without_membership_is_waited_for() -> None:
+def test_a_cluster_without_membership_is_registered_first() -> None:
     world = onboarded()
     del world.memberships[OWN]
     world.change(BLUE, membership=None)
-    with pytest.raises(RetryableError) as raised:
-        written(world)
-    assert raised.value.code is ErrorCode.MEMBERSHIP_MISSING
+    outcome = written(world)
+    assert [each.topic for each in outcome.next] == ["register-membership"]
 
 
 def test_a_membership_of_another_cluster_is_never_used() -> None:
     world = onboarded()
     other = ClusterName("demo-apps", "europe-west1", "other")
     world.memberships[OWN] = replace(world.memberships[OWN], cluster=other)
-    with pytest.raises(RetryableError) as raised:
-        written(world)
-    assert raised.value.code is ErrorCode.MEMBERSHIP_MISMATCH
+    before = world.secrets()
+    outcome = written(world)
+    assert [each.topic for each in outcome.next] == ["register-membership"]
+    assert world.secrets() == before
 
 
 def test_a_contradiction_of_two_answers_deletes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
