@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 # and of each membership what it reads, a partial response as in `gke`. A proof takes the whole answer as it comes.
 LISTED = {
     "pageSize": "500",
-    "fields": "resources(name,uniqueId,state/code,labels,endpoint/gkeCluster,lastConnectionTime),unreachable,nextPageToken",
+    "fields": "resources(name,uniqueId,state/code,labels,endpoint/gkeCluster,"
+    "endpoint/kubernetesMetadata/kubernetesApiServerVersion,lastConnectionTime),unreachable,nextPageToken",
 }
 LIST_KEYS = frozenset({"resources", "unreachable", "nextPageToken"})
 
@@ -161,6 +162,9 @@ class Fleet:
             labels=answers.texts_in(found, "labels", what),
             cluster=cluster,
             last_connection=connected,
+            version=answers.text_in(
+                answers.object_in(endpoint, "kubernetesMetadata", what), "kubernetesApiServerVersion", what
+            ),
         )
 
 

@@ -26,9 +26,17 @@ ADDRESSES = (
     "controlPlaneEndpointsConfig/ipEndpointsConfig/privateEndpoint",
     "controlPlaneEndpointsConfig/ipEndpointsConfig/publicEndpoint",
 )
+# The facts that the Secret's labels and annotations say.
+FACTS = (
+    "currentMasterVersion",
+    "releaseChannel/channel",
+    "networkConfig/network",
+    "networkConfig/subnetwork",
+    "workloadIdentityConfig/workloadPool",
+)
 # What a sweep needs of the 10 kB or so that GKE tells of each cluster: the standard query parameter `fields`, a partial
 # response (discovery document of container v1; https://cloud.google.com/apis/docs/system-parameters).
-_FIELDS = ("name", "location", "id", "status", "resourceLabels", "fleet", "autopilot/enabled", *ADDRESSES)
+_FIELDS = ("name", "location", "id", "status", "resourceLabels", "fleet", "autopilot/enabled", *FACTS, *ADDRESSES)
 LISTED_FIELDS = f"clusters({','.join(_FIELDS)}),missingZones"
 LIST_KEYS = frozenset({"clusters", "missingZones"})
 
@@ -114,6 +122,10 @@ class Gke:
                 project = project or membership.project
             except InvalidNameError:  # in a fleet whose project number is not known: another one
                 project = project or member.partition("projects/")[2].partition("/")[0] or member
+
+        def part(field: str, key: str) -> str:
+            return answers.text_in(answers.object_in(answer, field, what), key, what)
+
         return Cluster(
             name=name,
             id=id_,
@@ -123,6 +135,12 @@ class Gke:
             membership=membership,
             autopilot=answers.object_in(answer, "autopilot", what).get("enabled") is True,
             addresses=frozenset(_addresses(answer, what)),
+            version=answers.text_in(answer, "currentMasterVersion", what),
+            channel=part("releaseChannel", "channel"),
+            network=part("networkConfig", "network"),
+            subnetwork=part("networkConfig", "subnetwork"),
+            workload_pool=part("workloadIdentityConfig", "workloadPool"),
+            endpoint=answers.text_in(answer, "endpoint", what),
         )
 
 

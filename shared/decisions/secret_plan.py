@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.decisions.secret_facts import fact_annotations, fact_labels
 from shared.values import labels as label_rules
 from shared.values.cluster_secret import (
     AGENT_LOST,
@@ -23,7 +24,6 @@ from shared.values.cluster_secret import (
     MEMBERSHIP,
     MEMBERSHIP_HASH,
     MEMBERSHIP_UID,
-    PREFIX,
     REFRESH,
     SKIP_RECONCILE,
     TYPE,
@@ -102,8 +102,8 @@ def plan(
             "metadata": {
                 "name": name,
                 "namespace": settings.argocd_namespace,
-                "labels": {**source.labels, **fixed},
-                "annotations": {**facts, **keys, **_agent(None, membership, now)},
+                "labels": _present({**source.labels, **fixed}),
+                "annotations": _present({**facts, **keys, **_agent(None, membership, now)}),
             },
             "data": {key: _encoded(value) for key, value in {"name": name, "server": server, "config": CONFIG}.items()},
         }
@@ -169,23 +169,24 @@ def _lifted(existing: ClusterSecret) -> dict[str, str | None]:
     return {HELD: None, SKIP_RECONCILE: None} if ours else {HELD: None}
 
 
-def _fixed_labels(cluster: Cluster | None, membership: Membership) -> dict[str, str]:
+def _fixed_labels(cluster: Cluster | None, membership: Membership) -> dict[str, str | None]:
     """Labels that a cluster's owner cannot set: for finding, and for selecting in ApplicationSets."""
-    where = cluster.name if cluster else membership.name
-    kind = "attached" if cluster is None else "gke-autopilot" if cluster.autopilot else "gke"
-    fixed = {
+    fixed: dict[str, str | None] = {
         TYPE: "cluster",
         MANAGED_BY_LABEL: MANAGED_BY,
         MEMBERSHIP_HASH: membership.name.hash,
-        f"{PREFIX}project": label_rules.valid_value(where.project) or "",
-        f"{PREFIX}location": where.location,
-        f"{PREFIX}kind": kind,
+        **fact_labels(cluster, membership),
     }
     return {**fixed, CLUSTER_HASH: cluster.name.hash} if cluster else fixed
 
 
-def _annotations(cluster: Cluster | None, membership: Membership, settings: Settings) -> dict[str, str]:
-    facts = {MEMBERSHIP: str(membership.name), MEMBERSHIP_UID: membership.unique_id, GRANT: settings.grant}
+def _annotations(cluster: Cluster | None, membership: Membership, settings: Settings) -> dict[str, str | None]:
+    facts: dict[str, str | None] = {
+        MEMBERSHIP: str(membership.name),
+        MEMBERSHIP_UID: membership.unique_id,
+        GRANT: settings.grant,
+        **fact_annotations(cluster, membership, settings),
+    }
     return {CLUSTER: str(cluster.name), CLUSTER_ID: cluster.id, **facts} if cluster else facts
 
 
@@ -213,6 +214,10 @@ def _label_changes(
     }
     keys = frozenset(wanted) | (ours - dropped)
     return {**wanted, **dict.fromkeys(dropped)}, keys
+
+
+def _present(values: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _differing(standing: Mapping[str, str], wanted: Mapping[str, str | None]) -> dict[str, str | None]:

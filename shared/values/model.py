@@ -67,6 +67,7 @@ class Cluster:
     """A GKE cluster as its API describes it. `fleet_project` is an id or a number, empty when it is in no fleet.
 
     `addresses` are the hosts of its API server, in lower case: public, private and DNS endpoint.
+    `version` is that of the control plane, whole (`1.33.5-gke.1080000`). '' means that the API does not say it.
     """
 
     name: ClusterName
@@ -77,6 +78,12 @@ class Cluster:
     membership: MembershipName | None = None
     autopilot: bool = False
     addresses: frozenset[str] = frozenset()
+    version: str = ""
+    channel: str = ""
+    network: str = ""
+    subnetwork: str = ""
+    workload_pool: str = ""
+    endpoint: str = ""
 
     @property
     def id_label(self) -> str:
@@ -94,6 +101,7 @@ class Membership:
     labels: Mapping[str, str] = field(default_factory=dict)
     cluster: ClusterName | None = None
     last_connection: datetime | None = None
+    version: str = ""  # of the Kubernetes API server, as the fleet's agent reports it
 
     @property
     def cluster_id(self) -> str:

@@ -23,7 +23,7 @@ _CLUSTER = re.compile(
 _MEMBERSHIP = re.compile(
     rf"(?://gkehub\.googleapis\.com/)?projects/({_PROJECT})/locations/({_LOCATION})/memberships/([a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?)"
 )
-_ZONE = re.compile(r"^([a-z]+-[a-z]+[0-9]+)-[a-z0-9]+$")
+_REGION = re.compile(r"([a-z]+-[a-z]+[0-9]+)(?:-[a-z0-9]+)?")
 
 
 class InvalidNameError(ValueError):
@@ -32,6 +32,12 @@ class InvalidNameError(ValueError):
 
 def _hash(text: str, digits: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
+
+
+def _region(location: str) -> str:
+    """Return the region of a zone or region; '' for `global`."""
+    found = _REGION.fullmatch(location)
+    return found[1] if found else ""
 
 
 def _project(text: str, numbers: Mapping[str, str], whole: str) -> str:
@@ -76,6 +82,16 @@ class ClusterName:
         return _hash(str(self), 32)
 
     @property
+    def short(self) -> str:
+        """The bare name of the cluster."""
+        return self.cluster
+
+    @property
+    def region(self) -> str:
+        """The region that the cluster is in."""
+        return _region(self.location)
+
+    @property
     def link(self) -> str:
         """The `resourceLink` of a membership; with `locations` also for zonal clusters (gkehub v1)."""
         return f"//container.googleapis.com/{self}"
@@ -87,10 +103,7 @@ class ClusterName:
 
     def membership(self, fleet_project: str) -> MembershipName:
         """Return the membership that we would make: in the cluster's region, with an id nobody else derives."""
-        zone = _ZONE.match(self.location)
-        return MembershipName(
-            fleet_project, zone[1] if zone else self.location, f"{self.cluster}-{_hash(str(self), 8)}"
-        )
+        return MembershipName(fleet_project, self.region or self.location, f"{self.cluster}-{_hash(str(self), 8)}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -118,6 +131,16 @@ class MembershipName:
     def hash(self) -> str:
         """32 hex digits by which the membership's Secret is found."""
         return _hash(str(self), 32)
+
+    @property
+    def short(self) -> str:
+        """The bare name of the membership."""
+        return self.membership
+
+    @property
+    def region(self) -> str:
+        """The region that the membership is in; '' for `global`."""
+        return _region(self.location)
 
     @property
     def secret_name(self) -> str:

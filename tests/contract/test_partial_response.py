@@ -35,6 +35,10 @@ FULL = container_v1.ListClustersResponse(
                 "dns_endpoint_config": {"endpoint": "GKE-1.europe-west1.gke.goog", "allow_external_traffic": True},
                 "ip_endpoints_config": {"private_endpoint": "10.0.0.3", "public_endpoint": "34.1.2.5"},
             },
+            current_master_version="1.33.5-gke.1080000",
+            release_channel={"channel": "REGULAR"},
+            network_config={"network": "projects/p/global/networks/n", "subnetwork": "s", "datapath_provider": 2},
+            workload_identity_config={"workload_pool": "team-a.svc.id.goog"},
             node_pools=[{"name": "default-pool"}],
         )
     ],
@@ -83,7 +87,7 @@ MEMBERS = gkehub_v1.ListMembershipsResponse(
             labels={"env": "prod"},
             endpoint={
                 "gke_cluster": {"resource_link": "//container.googleapis.com/projects/p/locations/l/clusters/c"},
-                "kubernetes_metadata": {"node_count": 3},
+                "kubernetes_metadata": {"node_count": 3, "kubernetes_api_server_version": "v1.33.4"},
             },
             last_connection_time=datetime(2026, 11, 24, 9, 0, 0, 123456, tzinfo=UTC),
             description="not read",

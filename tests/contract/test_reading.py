@@ -66,6 +66,7 @@ def as_the_client_reads(found: gkehub_v1.Membership) -> Membership:
         dict(found.labels),
         ClusterName.parse(link, NUMBERS) if link else None,
         found.last_connection_time or None,
+        found.endpoint.kubernetes_metadata.kubernetes_api_server_version,
     )
 
 
@@ -111,10 +112,20 @@ def test_clusters_are_read_as_the_official_client_reads_them(cloud: Cloud, gke: 
             one.fleet.project,
             MembershipName.parse(one.fleet.membership, NUMBERS) if one.fleet.membership else None,
             one.autopilot.enabled,
+            frozenset({one.endpoint} - {""}),
+            one.current_master_version,
+            container_v1.ReleaseChannel.Channel(one.release_channel.channel).name,
+            one.network_config.network,
+            one.network_config.subnetwork,
+            one.workload_identity_config.workload_pool,
+            one.endpoint,
         )
         for one in answer.clusters
     ]
     assert len(theirs) == 3
+    assert {(one.version != "", one.channel, one.network) for one in theirs} == {
+        (True, "REGULAR", f"projects/{FLEET}/global/networks/default")
+    }
     assert gke.list(FLEET) == Listed(tuple(theirs))
     assert [gke.cluster(one.name) for one in theirs] == theirs
     assert gke.list(APPS) == Listed()

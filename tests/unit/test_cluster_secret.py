@@ -105,8 +105,10 @@ def test_a_regional_clusters_secret() -> None:
             "env": "prod",
             "fleet-registrar/cluster-hash": "842a4948cc940382c1acbce5f1225c88",
             "fleet-registrar/membership-hash": BLUE_MEMBER.name.hash,
+            "fleet-registrar/name": "blue",
             "fleet-registrar/project": "demo-apps",
             "fleet-registrar/location": "europe-west1",
+            "fleet-registrar/region": "europe-west1",
             "fleet-registrar/kind": "gke",
         },
         {
@@ -130,8 +132,10 @@ def test_a_zonal_clusters_secret_in_a_project_with_a_domain() -> None:
         {
             "fleet-registrar/cluster-hash": cluster.name.hash,
             "fleet-registrar/membership-hash": member.name.hash,
+            "fleet-registrar/name": "blue",
             "fleet-registrar/project": "example.com-apps",
             "fleet-registrar/location": "europe-west1-b",
+            "fleet-registrar/region": "europe-west1",
             "fleet-registrar/kind": "gke",
         },
         {
@@ -156,6 +160,7 @@ def test_an_attached_clusters_secret() -> None:
         {
             "env": "prod",
             "fleet-registrar/membership-hash": EDGE.name.hash,
+            "fleet-registrar/name": "edge",
             "fleet-registrar/project": "demo-fleet",
             "fleet-registrar/location": "global",
             "fleet-registrar/kind": "attached",
@@ -163,6 +168,7 @@ def test_an_attached_clusters_secret() -> None:
         {
             "fleet-registrar/membership": "projects/demo-fleet/locations/global/memberships/edge",
             "fleet-registrar/membership-uid": "uid-edge",
+            "fleet-registrar/project-number": "100000000001",
             "fleet-registrar/grant": GRANT,
             "fleet-registrar/label-keys": "env",
         },

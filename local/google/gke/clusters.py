@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local.google import labels
-from local.google.gke.names import API, CLUSTER_ID, LOCATION, collection, is_zone
+from local.google.gke.names import API, CLUSTER_ID, LOCATION, collection, is_zone, region
 from local.google.wire import GoogleError
 
 Json = dict[str, Any]
@@ -92,6 +92,10 @@ def new_cluster(project: str, location: str, asked: Json) -> Json:
         "currentNodeCount": sum(int(pool.get("initialNodeCount") or 0) for pool in pools),
     }
     cluster["labelFingerprint"] = fingerprint(cluster["resourceLabels"])
+    cluster["networkConfig"] = dict(cluster.get("networkConfig", {})) | {
+        "network": f"projects/{project}/global/networks/{cluster['network']}",
+        "subnetwork": f"projects/{project}/regions/{region(location)}/subnetworks/{cluster['subnetwork']}",
+    }
     if autopilot:  # https://cloud.google.com/kubernetes-engine/docs/how-to/workload-identity: always on there
         cluster["workloadIdentityConfig"] = {"workloadPool": f"{project}.svc.id.goog"}
     touch(cluster)
