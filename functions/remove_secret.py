@@ -7,16 +7,17 @@ Secrets in Argo CD's namespace (a Role in the central cluster).
 
 from __future__ import annotations
 
-from shared.clients.observe import find_membership, read_subject
+from shared.clients.observe import find_membership, read_membership, read_subject
 from shared.clients.ports import Services
 from shared.decisions import removal, secret_plan
 from shared.decisions.outcomes import no_op, why
 from shared.decisions.removal import Situation
 from shared.decisions.steps import Action
 from shared.values import cluster_secret
+from shared.values.cluster_secret import MEMBERSHIP_UID
 from shared.values.codes import Decision, FindingCode
 from shared.values.messages import Outcome, OutgoingMessage, StepRequest
-from shared.values.model import Cluster, State, state_of_cluster
+from shared.values.model import GONE, Cluster, Membership, State, state_of_attached, state_of_cluster
 from shared.values.names import ClusterName
 from shared.values.target import Subject
 
@@ -58,10 +59,16 @@ def _for_membership(request: StepRequest, services: Services) -> Outcome:
     if secret is not None and secret.cluster is not None:
         request = StepRequest(secret.cluster, request.membership, leave=request.leave)
         return _hand_to_cluster(request, f"Secret {secret.name} names it")
-    subject = read_subject(request, services, has_secret=secret is not None)
-    if subject.request.cluster is not None:
-        return _hand_to_cluster(subject.request, "the membership names it")
-    return _act(request, subject, Situation.of_attached(subject.state, secret, subject.membership), services)
+    assert request.membership is not None  # noqa: S101 - messages.parse makes sure of it
+    membership = read_membership(request.membership, services)
+    if isinstance(membership, Membership) and membership.cluster is not None:
+        if secret is None or not secret.was_written_for_another(MEMBERSHIP_UID, membership.unique_id):
+            request = StepRequest(membership.cluster, request.membership, leave=request.leave)
+            return _hand_to_cluster(request, "the membership names it")
+        # The id belongs to a GKE cluster now. The attached cluster of this Secret has left the fleet.
+        membership = GONE
+    subject = Subject(request, state_of_attached(membership, services.settings), membership=membership)
+    return _act(request, subject, Situation.of_attached(subject.state, secret, membership), services)
 
 
 def _for_membership_of(cluster: ClusterName, request: StepRequest, services: Services) -> Outcome:

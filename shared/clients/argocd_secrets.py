@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.clients.ports import Gateway
-from shared.values.cluster_secret import SELECT_MANAGED, SELECT_UNMANAGED, ClusterSecret, found_by
+from shared.values.cluster_secret import CLUSTER_HASH, SELECT_MANAGED, SELECT_UNMANAGED, ClusterSecret, found_by
 from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError
 from shared.values.names import ClusterName, MembershipName
@@ -27,6 +27,9 @@ class Central:
         """
         items = self._gateway.list(self._url, self._secrets, found_by(cluster, membership))
         found = [ClusterSecret.read(item) for item in items]
+        if cluster is None and len(found) > 1:
+            # The id of an attached cluster that has left may be a GKE cluster's now, which is found by its own hash.
+            found = [secret for secret in found if CLUSTER_HASH not in secret.labels] or found
         if len(found) > 1:
             names = ", ".join(sorted(secret.name for secret in found))
             raise PermanentError(
