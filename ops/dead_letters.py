@@ -1,6 +1,6 @@
 """`ops dead-letters`: what was given up, for which cluster and why; its replay, and its end.
 
-The letters stay in the subscription until they are replayed or dropped. Whoever may publish there chooses what a letter
+The letters stay in the subscription until they are replayed or dropped. Any publisher chooses what a letter
 says: it is shown without control characters, and no command is made of it but with names that are names.
 """
 
@@ -86,12 +86,14 @@ def as_text(letter: DeadLetter, settings: Settings) -> str:
         shown += ["attributes:", *(f"  {one_line(key)}: {one_line(value)}" for key, value in sorted(rest.items()))]
     shown += ["body:", *(f"  {line}" for line in letters.shown(letter.data).split("\n"))]
     if letter.control_keys:
-        shown.append(f"control:  {', '.join(letter.control_keys)}: it asks for more than a look; replay needs --yes")
+        shown.append(
+            f"control:  {', '.join(letter.control_keys)}: it requests more than a reconciliation; replay needs --yes"
+        )
     return "\n".join([*shown, "what to do:", *(f"  {line}" for line in lines(_advice(letter, settings)))])
 
 
 def _advice(letter: DeadLetter, settings: Settings) -> list[Advice]:
-    # Whoever can publish chooses what a letter says: only names that are names become parts of a command.
+    # Any publisher chooses the contents of a letter: only valid names become parts of a command.
     name = next((found for each in letter.names if (found := _name(each))), None)
     advice = []
     if name is not None:
@@ -156,7 +158,7 @@ def run_drop(options: argparse.Namespace) -> int:
 
 
 def _confirmed(question: str) -> bool:
-    """Ask on the terminal; no where there is none."""
+    """Ask on the terminal; False without a terminal."""
     if not sys.stdin.isatty():
         return False
     print(f"{question} [y/N] ", end="", flush=True)
@@ -184,8 +186,8 @@ def run_replay(options: argparse.Namespace) -> int:
         chosen = _chosen(options, [*mailbox.letters.values()])
         kept = [letter for letter in chosen if not _replay(letter, mailbox, services, repaired, options)]
     done = pluralize(len(chosen) - len(kept), "letter")
-    told = f"Would replay {done}; nothing was published." if options.dry_run else f"Replayed {done}."
-    print(f"{told} Kept {len(kept)}." if kept else told)
+    text = f"Would replay {done}; nothing was published." if options.dry_run else f"Replayed {done}."
+    print(f"{text} Kept {len(kept)}." if kept else text)
     return 1 if kept else 0
 
 

@@ -61,7 +61,7 @@ class DeadLetter:
     def topic(self) -> str:
         """The topic of the step that wrote it, or of Pub/Sub's subscription; '' when a replay could go to none.
 
-        No other attribute decides: whoever may publish to one topic chooses the attributes of a message there.
+        No other attribute decides: a publisher to one topic chooses the attributes of a message there.
         """
         said = self.attributes.get("step" if self.is_managed else f"{_SOURCE}Subscription", "")
         if self.is_managed and said == "route-event":  # it answers Eventarc, too, and that is no topic of ours
@@ -98,7 +98,7 @@ class DeadLetter:
 
     @property
     def control_keys(self) -> tuple[str, ...]:
-        """The keys of the body by which a message asks for more than a look."""
+        """The keys of the body that request more than a reconciliation."""
         return control_keys(self.data)
 
     @property
@@ -198,7 +198,7 @@ def shown(data: bytes) -> str:
 
 
 def control_keys(data: bytes) -> tuple[str, ...]:
-    """Return the keys of a body by which it asks for more than a look."""
+    """Return the keys of a body that request more than a reconciliation."""
     try:
         body = messages.json_object(data, "")
     except PermanentError:

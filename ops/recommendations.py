@@ -27,7 +27,7 @@ def recommend(evidence: Evidence, *, unsettled: bool) -> list[Advice]:
 
 
 def _against_faults(evidence: Evidence) -> list[Advice]:
-    """What helps against the last failures, the dead letters, and what is in the way."""
+    """What helps against the last failures, the dead letters, and against conflicts."""
     settings, name = evidence.settings, evidence.name
     membership = evidence.present.name if evidence.present else evidence.own_membership
     codes = [(evidence.access.problem, evidence.access.object)]
@@ -133,7 +133,7 @@ def _relabel(evidence: Evidence) -> Advice:
         return Advice(f"Change its labels, or CLUSTER_SELECTOR, so that {must} holds")
     more = {one.key: min(one.values) if one.values else "VALUE" for one in settable}
     return Advice(
-        "Select it (gcloud replaces all labels, so the command has those of now, too)",
+        "Select it (the command has all current labels, because an update replaces them)",
         remedies.update_labels(evidence.name, {**evidence.labels, **more}),
     )
 

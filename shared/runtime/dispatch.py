@@ -57,7 +57,7 @@ class Dispatcher:
         return self._connect()
 
     def entry_point(self, declared: Callable[[Event], None]) -> Callable[[Event], None]:
-        """Have `functions/NAME.py` answer the events of the function NAME; it is imported at the first one."""
+        """Have the module of that name in `functions` answer the events; it is imported at the first one."""
 
         @functools.wraps(declared)
         def serve(event: Event) -> None:
