@@ -236,8 +236,8 @@ def test_an_event_in_structured_mode_is_taken_too(cloud: Chain) -> None:
         ("a-list", b"[]", "invalid_message"),
         ("no-cluster", json.dumps(entry()).encode(), "invalid_event"),
         (
-            "a-node-pool",
-            json.dumps(entry(resourceName="projects/p-1/zones/z-a1/clusters/c/nodePools/n")).encode(),
+            "no-name",
+            json.dumps(entry(resourceName="projects/p-1/zones/z-a1")).encode(),
             "invalid_event",
         ),
     ],
