@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.clients.ports import Gateway
-from shared.values.cluster_secret import CLUSTER_HASH, SELECT_MANAGED, SELECT_UNMANAGED, ClusterSecret, found_by
+from shared.values.cluster_secret import CLUSTER_HASH, SELECT_MANAGED, ClusterSecret, found_by, select_unmanaged
 from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError
 from shared.values.names import ClusterName, MembershipName
@@ -17,16 +17,21 @@ class Central:
 
     def __init__(self, gateway: Gateway, url: str, settings: Settings) -> None:
         self._gateway = gateway
+        self._settings = settings
         self._url = url
         self._secrets = f"api/v1/namespaces/{settings.argocd_namespace}/secrets"
 
-    def secret_of(self, cluster: ClusterName | None, membership: MembershipName | None) -> ClusterSecret | None:
+    def secret_of(
+        self, cluster: ClusterName | None, membership: MembershipName | None, *, claim: bool = False
+    ) -> ClusterSecret | None:
         """Return our Secret for a cluster (for a membership where no cluster is known), found by its hash label.
 
-        Raises PermanentError when there are two: which one is right is for a person to say.
+        `claim`: the caller is about to write one. Raises PermanentError when there are two of ours, or, for a claim, when
+        another instance or another fleet's registrar has one: which is right is for a person to say.
         """
         items = self._gateway.list(self._url, self._secrets, found_by(cluster, membership))
-        found = [ClusterSecret.read(item) for item in items]
+        marked = [ClusterSecret.read(item) for item in items]
+        found = [secret for secret in marked if secret.is_of_instance(self._settings)]
         if cluster is None and len(found) > 1:
             # The id of an attached cluster that has left may be a GKE cluster's now, which is found by its own hash.
             found = [secret for secret in found if CLUSTER_HASH not in secret.labels] or found
@@ -37,15 +42,24 @@ class Central:
                 " neither is touched; delete the wrong one and publish again",
                 ErrorCode.DUPLICATE_SECRETS,
             )
+        others = [secret for secret in marked if not secret.is_of_instance(self._settings)]
+        if claim and others and not found:
+            raise PermanentError(
+                f"Cannot write a Secret for {cluster or membership}: Secret {others[0].name} is for the same cluster and"
+                f" {others[0].owner(self._settings)}. Delete or adopt it, then publish again",
+                ErrorCode.UNMANAGED_SECRET,
+            )
         return found[0] if found else None
 
-    def ours(self) -> list[ClusterSecret]:
-        """Return all Secrets that carry our mark."""
+    def managed(self) -> list[ClusterSecret]:
+        """Return all Secrets that a registrar wrote, of every instance and fleet."""
         return [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, SELECT_MANAGED)]
 
     def unmanaged(self) -> list[ClusterSecret]:
-        """Return the cluster Secrets that do not carry our mark."""
-        return [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, SELECT_UNMANAGED)]
+        """Return the cluster Secrets that this instance did not write."""
+        items = self._gateway.list(self._url, self._secrets, select_unmanaged(self._settings.instance))
+        read = [ClusterSecret.read(item) for item in items]
+        return [secret for secret in read if not secret.is_of_instance(self._settings)]
 
     def secret_named(self, name: str) -> ClusterSecret | None:
         """Return the Secret of that name, managed or not."""

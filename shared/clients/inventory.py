@@ -26,10 +26,14 @@ def read_inventory(services: Services) -> Inventory:
 
     An unreadable project is skipped and reported. Raises an error if the central cluster or the fleet cannot be read.
     """
-    secrets = services.central.ours()
-    unmanaged = services.central.unmanaged()
-    fleet = services.fleet.list(services.settings.fleet_project)
-    projects = set(services.settings.source_projects)
+    settings = services.settings
+    managed = services.central.managed()
+    secrets = [secret for secret in managed if secret.is_of_instance(settings)]
+    # By uid: another registrar's Secret is in both lists.
+    others = {secret.uid: secret for secret in managed if not secret.is_of_instance(settings)}
+    others |= {secret.uid: secret for secret in services.central.unmanaged()}
+    fleet = services.fleet.list(settings.fleet_project)
+    projects = set(settings.source_projects)
     for secret in secrets:
         try:
             projects |= {secret.cluster.project} if secret.cluster else set()
@@ -51,7 +55,7 @@ def read_inventory(services: Services) -> Inventory:
             task.result()
     return Inventory(
         secrets=tuple(secrets),
-        unmanaged=tuple(unmanaged),
+        unmanaged=tuple(others.values()),
         memberships={membership.name: membership for membership in fleet.items},
         unreachable=fleet.missing,
         clusters={cluster.name: cluster for found in clusters.values() for cluster in found.items},

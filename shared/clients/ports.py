@@ -76,14 +76,16 @@ class Gateway(Protocol):
 class Secrets(Protocol):
     """The cluster Secrets in the central cluster."""
 
-    def secret_of(self, cluster: ClusterName | None, membership: MembershipName | None) -> ClusterSecret | None:
+    def secret_of(
+        self, cluster: ClusterName | None, membership: MembershipName | None, *, claim: bool = False
+    ) -> ClusterSecret | None:
         """Return our Secret for a cluster, or for a membership where no cluster is known."""
 
-    def ours(self) -> Sequence[ClusterSecret]:
-        """Return all managed cluster Secrets."""
+    def managed(self) -> Sequence[ClusterSecret]:
+        """Return the Secrets of all registrars."""
 
     def unmanaged(self) -> Sequence[ClusterSecret]:
-        """Return all unmanaged cluster Secrets."""
+        """Return the cluster Secrets that this instance did not write."""
 
     def secret_named(self, name: str) -> ClusterSecret | None:
         """Return the Secret of that name, managed or not."""

@@ -15,7 +15,7 @@ from shared.decisions.recognition import Recognition
 from shared.decisions.removal import Situation
 from shared.decisions.steps import Action
 from shared.values.cluster_secret import ClusterSecret
-from shared.values.codes import FindingCode
+from shared.values.codes import FindingCode, Limit
 from shared.values.errors import PermanentError
 from shared.values.inventory import Inventory
 from shared.values.messages import OutgoingMessage, StepRequest
@@ -27,19 +27,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-# `remove` and repairs follow what the APIs say; `hold` and `drop` follow labels and settings, where one mistake affects
-# many clusters: those are limited. `check` looks at bindings, each cluster once in 24 sweeps on average.
+# `mend` and `remove` follow what the APIs say; `hold` and `drop` follow labels and settings. `check` looks at the binding of a
+# cluster in which nothing differs.
 Kind = Literal["mend", "remove", "hold", "drop", "check"]
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """One request to a step, and why."""
+    """One request to a step, and why. `limit` counts it; `uid` is that of the Secret that it is about."""
 
     kind: Kind
     code: FindingCode
     next: OutgoingMessage
     reason: str
+    limit: Limit | None = None
+    uid: str = ""
 
     @property
     def subject(self) -> str:
@@ -65,12 +67,16 @@ _STATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What differs (`requests`), what is only reported (`findings`), and the selected clusters where nothing differs."""
+    """What differs (`requests`), what is only reported (`findings`), and the checks of clusters where nothing differs.
+
+    `secrets` counts the Secrets of this instance, `left` those of attached clusters that have left the fleet.
+    """
 
     requests: tuple[PlannedRequest, ...]
     findings: tuple[Finding, ...]
-    unchanged: tuple[StepRequest, ...]
+    unchanged: tuple[OutgoingMessage, ...]
     secrets: int
+    left: int
 
 
 def differences(inventory: Inventory, settings: Settings, *, central: ClusterName | None, now: datetime) -> Differences:
@@ -82,18 +88,20 @@ def differences(inventory: Inventory, settings: Settings, *, central: ClusterNam
         findings=tuple(each for each in found if isinstance(each, Finding)),
         unchanged=tuple(comparison.unchanged),
         secrets=len(inventory.secrets),
+        left=comparison.left,
     )
 
 
 @dataclass
 class _Comparison:
-    """Compares the lists. `unchanged` collects the selected clusters in which nothing differs."""
+    """Compares the lists. `unchanged` collects the checks of clusters in which nothing differs."""
 
     inventory: Inventory
     settings: Settings
     central: ClusterName | None
     now: datetime
-    unchanged: list[StepRequest] = field(default_factory=list)
+    unchanged: list[OutgoingMessage] = field(default_factory=list)
+    left: int = 0
 
     def all(self) -> Iterator[PlannedRequest | Finding]:
         """Everything that differs, and everything that is only reported."""
@@ -191,11 +199,13 @@ class _Comparison:
             if state in (State.UNSELECTED, State.DELETING, State.DELETED):
                 yield Finding(FindingCode.PINNED, _name(request), f"{_STATES[state]}, and its Secret is pinned")
             return
+        left = situation.reason == "left-fleet"
+        self.left += left
         found = removal.next_removal(situation, self.settings.hold, self.now)
         if found is None:
             return
         action, leave = found
-        request = replace(request, leave=leave)
+        request = replace(request, leave=leave, secret_uid=secret.uid if leave else "")
         kind: Kind = "remove" if action is Action.DELETE else "hold" if leave == "hold" else "mend"
         text = _STATES.get(state, f"is {state.text}")
         match action:
@@ -206,14 +216,16 @@ class _Comparison:
             case Action.DELETE:
                 code, text = FindingCode.EARLIER_CLUSTER, "its Secret is of an earlier cluster of this name"
             case Action.HOLD if leave == "hold":
-                code = FindingCode.LEFT_FLEET if situation.reason == "left-fleet" else FindingCode.UNSELECTED
+                code = FindingCode.LEFT_FLEET if left else FindingCode.UNSELECTED
             case Action.HOLD if state is State.DELETING:
                 code, text = FindingCode.DELETING, f"{text}, and its Secret is not held for that"
             case Action.HOLD:
                 code, text = FindingCode.HOLD_DIFFERS, f"{text}, and an earlier cluster's Secret is not held"
             case _:
                 code, text = FindingCode.HOLD_DIFFERS, f"{text}, and its Secret is held as if it were deleted"
-        yield _request(kind, code, "remove-secret", request, text)
+        limit = Limit.LEFT if left else Limit.LEAVING if kind == "hold" else None
+        limit = Limit.GONE if code is FindingCode.NOT_LISTED else limit
+        yield PlannedRequest(kind, code, OutgoingMessage("remove-secret", request), text, limit, secret.uid)
 
     def _wanted(self, cluster: Cluster, secret: ClusterSecret | None) -> Iterator[PlannedRequest | Finding]:
         """A GKE cluster that is alive and wanted: is all of it there, and the same?"""
@@ -258,14 +270,15 @@ class _Comparison:
         if wanted.patch is not None:
             yield _request("mend", FindingCode.SECRET_DIFFERS, "write-secret", both, "its Secret differs")
         if wanted.gone:
-            request = StepRequest(both.cluster, both.membership, drop_labels=wanted.gone)
+            request = StepRequest(both.cluster, both.membership, drop_labels=wanted.gone, secret_uid=secret.uid)
             text = f"label keys are gone at the source: {', '.join(sorted(wanted.gone))}"
-            yield _request("drop", FindingCode.LABELS_GONE, "write-secret", request, text)
+            message = OutgoingMessage("write-secret", request)
+            yield PlannedRequest("drop", FindingCode.LABELS_GONE, message, text, Limit.LEAVING, secret.uid)
         if lost:
             text = "its agent is lost: not READY, or not heard of for 30 minutes"
             yield Finding(FindingCode.AGENT_LOST, str(membership.name), text)
         elif not (wanted.needs_grant or wanted.patch or wanted.gone):
-            self.unchanged.append(both)
+            self.unchanged.append(OutgoingMessage("grant-rbac", both))
 
     def _left_out(self) -> Iterator[Finding]:
         """What the lists leave out, and what follows."""
@@ -334,7 +347,9 @@ class _Comparison:
             if name.project in self.settings.source_projects and self.inventory.knows(name):
                 both = StepRequest(name, membership.name)
                 text = "our membership of a cluster that is not listed any more"
-                yield _request("remove", FindingCode.ORPHANED_MEMBERSHIP, "unregister-membership", both, text)
+                message = OutgoingMessage("unregister-membership", both)
+                code = FindingCode.ORPHANED_MEMBERSHIP
+                yield PlannedRequest("remove", code, message, text, Limit.GONE, membership.unique_id)
 
 
 def _request(kind: Kind, code: FindingCode, topic: str, request: StepRequest, reason: str) -> PlannedRequest:

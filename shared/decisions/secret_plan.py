@@ -19,6 +19,7 @@ from shared.values.cluster_secret import (
     CLUSTER_ID,
     GRANT,
     HELD,
+    INSTANCE,
     LABEL_KEYS,
     MANAGED_BY_LABEL,
     MEMBERSHIP,
@@ -87,7 +88,7 @@ def plan(
     `drop` are label keys that a sweep lets go. Nothing differs: nothing is planned, so nothing wakes Argo CD.
     """
     source = label_rules.translate(cluster.labels if cluster else membership.labels, settings.label_keys)
-    fixed = _fixed_labels(cluster, membership)
+    fixed = _fixed_labels(cluster, membership, settings)
     server = settings.gateway_url(membership.name, gke=membership.cluster is not None)
     facts = _annotations(cluster, membership, settings)
     if existing is None:
@@ -169,11 +170,12 @@ def _lifted(existing: ClusterSecret) -> dict[str, str | None]:
     return {HELD: None, SKIP_RECONCILE: None} if ours else {HELD: None}
 
 
-def _fixed_labels(cluster: Cluster | None, membership: Membership) -> dict[str, str | None]:
+def _fixed_labels(cluster: Cluster | None, membership: Membership, settings: Settings) -> dict[str, str | None]:
     """Labels that a cluster's owner cannot set: for finding, and for selecting in ApplicationSets."""
     fixed: dict[str, str | None] = {
         TYPE: "cluster",
         MANAGED_BY_LABEL: MANAGED_BY,
+        INSTANCE: settings.instance,
         MEMBERSHIP_HASH: membership.name.hash,
         **fact_labels(cluster, membership),
     }

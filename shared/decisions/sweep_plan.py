@@ -1,4 +1,4 @@
-"""What a sweep requests: the differences, cut by the removal limit, the scope and the budget.
+"""What a sweep requests: the differences, cut by the removal limits, the scope and the budget.
 
 Pure. A plan is a value: it can be compared, printed (`ops plan`), hashed and released.
 """
@@ -6,90 +6,175 @@ Pure. A plan is a value: it can be compared, printed (`ops plan`), hashed and re
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from shared.decisions.differences import Differences, Finding, PlannedRequest
-from shared.values.codes import FindingCode
-from shared.values.messages import OutgoingMessage, Scope, StepRequest
-from shared.values.settings import Settings
+from shared.decisions.differences import Differences, Finding, Kind, PlannedRequest
+from shared.values.codes import FindingCode, Limit
+from shared.values.messages import OutgoingMessage, Scope
+from shared.values.settings import RemovalLimit, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from random import Random
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
-# `mend` and `remove` follow what the APIs say. `hold` and `drop` follow labels and settings, where one mistake can affect many
-# clusters: they count against the removal limit. `check` looks at the binding of an unchanged cluster.
-LIMITED_KINDS: Final = ("hold", "drop")
+# What a sweep may remove of clusters that both APIs say are gone; a deletion's own event is not limited.
+GONE_LIMIT: Final = RemovalLimit(25, percent=True, least=10, all_allowed=True)
 CHECK_ONE_IN: Final = 24
+# Shares of SWEEP_REQUESTS: what one kind cannot use goes to the others, in this order.
+SHARES: Final[Mapping[Kind, float]] = {"remove": 0.25, "hold": 0.125, "drop": 0.0, "mend": 0.5, "check": 0.125}
+_POOLS: Final[Mapping[Kind, Kind]] = {"drop": "hold"}  # both follow labels and settings
+_GOLDEN: Final = (math.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A removal limit that is reached: none of these requests is published.
+
+    `clusters` counts what the limit counts, `allowed` is the limit. `hash` names exactly these requests: it covers the
+    uids of the Secrets, so whoever cannot read them cannot compute it.
+    """
+
+    limit: Limit
+    requests: tuple[PlannedRequest, ...]
+    clusters: int
+    allowed: int
+    hash: str
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a sweep requests. `blocked` are the requests that the removal limit stops: more than `allowed` clusters."""
+    """What a sweep requests, what it reports, and the removal limits that are reached."""
 
     requests: tuple[PlannedRequest, ...] = ()
     findings: tuple[Finding, ...] = ()
-    blocked: tuple[PlannedRequest, ...] = ()
-    allowed: int = 0
-    hash: str = ""
+    reached: tuple[Reached, ...] = ()
 
     @property
     def counts(self) -> Mapping[str, int]:
         """How many requests of each kind."""
-        return Counter(ask.kind for ask in self.requests)
+        return Counter(request.kind for request in self.requests)
+
+    @property
+    def blocked(self) -> tuple[PlannedRequest, ...]:
+        """Everything that the removal limits stop."""
+        return tuple(request for reached in self.reached for request in reached.requests)
 
 
 def limit(found: Differences, settings: Settings) -> Plan:
-    """Return all requests, without those that the removal limit blocks; counted against all our Secrets."""
-    limited = [request for request in found.requests if request.kind in LIMITED_KINDS]
-    allowed = settings.max_removals.of(found.secrets)
-    if len({request.subject for request in limited}) <= allowed:
-        return Plan(found.requests, found.findings, (), allowed)
-    others = tuple(request for request in found.requests if request.kind not in LIMITED_KINDS)
-    return Plan(others, found.findings, tuple(limited), allowed, plan_hash(limited))
+    """Return all requests, without those that a removal limit stops; each counts against all Secrets of this instance."""
+    reached = tuple(
+        group for group in _groups(found, settings) if group.requests and group.clusters > group.allowed
+    )
+    limits = {group.limit for group in reached}
+    passed = tuple(request for request in found.requests if request.limit not in limits)
+    return Plan(passed, found.findings, reached)
 
 
-def release(found: Differences, settings: Settings, digest: str) -> Plan:
-    """Return the requests that the removal limit counts, if `digest` is the hash of exactly these."""
-    limited = [request for request in found.requests if request.kind in LIMITED_KINDS]
-    allowed, current = settings.max_removals.of(found.secrets), plan_hash(limited) if limited else ""
-    if digest == current:
-        return Plan(tuple(limited), found.findings, (), allowed, current)
-    text = f"is not the hash of what a sweep would hold or drop now ({current or 'nothing'}): nothing is released"
-    return Plan((), (*found.findings, Finding(FindingCode.STALE_RELEASE, digest, text)), (), allowed, current)
+def sealed(found: Differences, settings: Settings, digest: str) -> tuple[str, ...] | None:
+    """Return the seals of the requests that a release with this hash covers; None: no such plan exists now."""
+    for group in _groups(found, settings):
+        if group.requests and group.hash == digest:
+            return tuple(seal(request) for request in group.requests)
+    return None
 
 
-def select(found: Differences, settings: Settings, scope: Scope, chance: Random) -> Plan:
-    """Return what one sweep requests: of what the removal limit lets pass, `SWEEP_REQUESTS` inside the scope.
+def release(found: Differences, settings: Settings, scope: Scope) -> Plan:
+    """Return the requests that a released plan still has to make.
 
-    The others wait for the next sweep: repairs go first, the rest is chosen at random, so that failing requests
-    do not starve the others. Random checks of bindings fill up.
+    A release without its seals releases nothing itself: the sweep publishes the seals to itself first, so that a plan that
+    is not published in one run continues in the next one.
+    """
+    if scope.seals and hash_of_seals(scope.seals) == scope.release:
+        wanted = frozenset(scope.seals)
+        requests = tuple(request for request in found.requests if request.limit and seal(request) in wanted)
+        return Plan(requests, found.findings)
+    current = ", ".join(f"{group.limit}: {group.hash}" for group in _groups(found, settings) if group.requests)
+    text = f"is not the hash of a plan that a removal limit stops now ({current or 'there is none'}): nothing is released"
+    return Plan((), (*found.findings, Finding(FindingCode.STALE_RELEASE, scope.release, text)))
+
+
+def select(found: Differences, settings: Settings, scope: Scope, now: datetime) -> Plan:
+    """Return what one sweep requests: of what the removal limits let pass, `SWEEP_REQUESTS` inside the scope.
+
+    Every kind has a share, so that requests that cannot succeed do not starve the others. Inside a kind the turn moves on
+    from sweep to sweep: see `take_turn`.
     """
     if scope.release:
-        return release(found, settings, scope.release)
+        return release(found, settings, scope)
     plan = limit(found, settings)
-    inside = [request for request in plan.requests if scope.includes(request.next.request, settings.fleet_project)]
-    shuffled = chance.sample(inside, len(inside))
-    chosen = sorted(shuffled, key=lambda request: request.kind != "mend")[: settings.sweep_requests]
-    checks = (
-        _check(request)
-        for request in found.unchanged
-        if scope.includes(request, settings.fleet_project) and chance.random() < 1 / CHECK_ONE_IN
-    )
-    chosen += itertools.islice(checks, settings.sweep_requests - len(chosen))
+    waiting: dict[Kind, list[PlannedRequest]] = defaultdict(list)
+    for request in plan.requests:
+        if scope.includes(request.next.request, settings.fleet_project):
+            waiting[_POOLS.get(request.kind, request.kind)].append(request)
+    due = math.ceil(len(found.unchanged) / CHECK_ONE_IN)
+    checks = [_check(message) for message in found.unchanged if scope.includes(message.request, settings.fleet_project)]
+    waiting["check"] = take_turn(checks, due, now)
+    chosen: list[PlannedRequest] = []
+    for kind, number in shares({kind: len(several) for kind, several in waiting.items()}, settings.sweep_requests).items():
+        chosen += take_turn(waiting[kind], number, now)
     return replace(plan, requests=tuple(chosen))
 
 
-def _check(request: StepRequest) -> PlannedRequest:
-    message = OutgoingMessage("grant-rbac", request)
+def shares(waiting: Mapping[Kind, int], budget: int) -> dict[Kind, int]:
+    """Divide the budget: each kind gets its share or what it needs, and the rest goes to those that need more."""
+    given: dict[Kind, int] = {}
+    for kind, share in SHARES.items():
+        given[kind] = min(waiting.get(kind, 0), max(int(share * budget), 1 if share else 0), budget - sum(given.values()))
+    for kind in SHARES:
+        more = min(waiting.get(kind, 0) - given[kind], budget - sum(given.values()))
+        given[kind] += max(more, 0)
+    return {kind: number for kind, number in given.items() if number}
+
+
+def take_turn(requests: Sequence[PlannedRequest], number: int, now: datetime) -> list[PlannedRequest]:
+    """Return `number` of the requests: a window over a fixed order of the subjects that moves on with the time.
+
+    The window starts at the fraction of (minute x golden ratio), which spreads any regular series of times evenly. So every
+    request has its turn within a few times `len(requests) / number` sweeps, also while all of them keep failing.
+    """
+    if number >= len(requests):
+        return list(requests)
+    order = sorted(requests, key=lambda request: _position(request.subject))
+    start = (now.timestamp() // 60 * _GOLDEN) % 1
+    first = next((index for index, request in enumerate(order) if _position(request.subject) >= start), 0)
+    return [order[(first + index) % len(order)] for index in range(number)]
+
+
+def _position(subject: str) -> float:
+    return int.from_bytes(hashlib.sha256(subject.encode()).digest()[:6]) / 2**48
+
+
+def _groups(found: Differences, settings: Settings) -> list[Reached]:
+    by_limit: dict[Limit, list[PlannedRequest]] = {name: [] for name in Limit}
+    for request in found.requests:
+        if request.limit is not None:
+            by_limit[request.limit].append(request)
+    groups = []
+    for name, requests in by_limit.items():
+        allowance = GONE_LIMIT if name is Limit.GONE else settings.max_removals
+        clusters = len({request.subject for request in requests})
+        # A Secret that is held as `left-fleet` counts until it is removed or released, whatever held it.
+        clusters = max(clusters, found.left) if name is Limit.LEFT else clusters
+        seals = [seal(request) for request in requests]
+        groups.append(Reached(name, tuple(requests), clusters, allowance.of(found.secrets), hash_of_seals(seals)))
+    return groups
+
+
+def _check(message: OutgoingMessage) -> PlannedRequest:
     return PlannedRequest("check", FindingCode.PERIODIC_CHECK, message, "periodic check of its role binding")
 
 
-def plan_hash(requests: Iterable[PlannedRequest]) -> str:
-    """Hash exactly this set of requests, in any order."""
-    bodies = sorted(json.dumps([ask.next.topic, ask.next.body()], sort_keys=True) for ask in requests)
-    return hashlib.sha256("\n".join(bodies).encode()).hexdigest()[:16]
+def seal(request: PlannedRequest) -> str:
+    """Name exactly this request, for exactly this Secret."""
+    text = json.dumps([request.next.topic, request.next.body(), request.uid], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def hash_of_seals(seals: Iterable[str]) -> str:
+    """Hash a set of requests, in any order; '' for none."""
+    several = sorted(seals)
+    return hashlib.sha256("\n".join(several).encode()).hexdigest()[:16] if several else ""

@@ -15,6 +15,7 @@ from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError
 from shared.values.model import MANAGED_BY, Cluster, Membership
 from shared.values.names import ClusterName, InvalidNameError, MembershipName
+from shared.values.settings import DEFAULT_INSTANCE, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,8 +42,18 @@ HELD: Final = f"{PREFIX}held"
 AGENT_LOST: Final = f"{PREFIX}agent-lost"
 KEEP: Final = f"{PREFIX}keep"
 
-SELECT_MANAGED: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY},{MEMBERSHIP_HASH}"
-SELECT_UNMANAGED: Final = f"{TYPE}=cluster,{MANAGED_BY_LABEL}!={MANAGED_BY}"
+INSTANCE: Final = f"{PREFIX}instance"
+HELD_LABEL: Final = f"{PREFIX}held"
+
+# Everything that any registrar wrote, and the cluster Secrets that this instance did not write. A Secret that has lost some of
+# its labels is still found by one of the two.
+SELECT_MANAGED: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+
+
+def select_unmanaged(instance: str) -> str:
+    """Return the label selector of the cluster Secrets that may be somebody else's."""
+    return f"{TYPE}=cluster,{INSTANCE}!={instance}"
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +132,34 @@ class ClusterSecret:
 
     @property
     def is_managed(self) -> bool:
-        """Whether it carries our mark."""
+        """Whether a registrar wrote it."""
         return self.labels.get(MANAGED_BY_LABEL) == MANAGED_BY
+
+    @property
+    def instance(self) -> str:
+        """The instance that wrote it; Secrets that are older than instances belong to the default one."""
+        return self.labels.get(INSTANCE, DEFAULT_INSTANCE)
+
+    def is_of_instance(self, settings: Settings) -> bool:
+        """Whether this instance owns it: our mark, our instance, and a membership of our fleet.
+
+        A spoilt annotation does not give a Secret away: it stays ours, and the sweep reports it.
+        """
+        if not self.is_managed or self.instance != settings.instance:
+            return False
+        try:
+            membership = self.membership
+        except PermanentError:
+            return True
+        return membership is None or membership.project in (settings.fleet_project, settings.fleet_project_number)
+
+    def owner(self, settings: Settings) -> str:
+        """Say whose it is, for reports."""
+        if not self.is_managed:
+            return "is not managed by Fleet Registrar"
+        if self.instance != settings.instance:
+            return f"belongs to the instance {self.instance!r} of Fleet Registrar"
+        return f"names {self.annotations.get(MEMBERSHIP, 'no membership')}, which is not in the fleet of {settings.fleet_project}"
 
     @property
     def is_pinned(self) -> bool:

@@ -42,7 +42,7 @@ class Decision(enum.StrEnum):
     # sweep
     REQUESTED = "requested"
     REPORTED = "reported"
-    LIMITED = "limited"  # more removals than MAX_REMOVALS allows: none of them was requested
+    LIMITED = "limited"  # more removals than a removal limit allows: none of them was requested
     SWEPT = "swept"
 
 
@@ -114,6 +114,14 @@ class ErrorCode(enum.StrEnum):
     INVALID_ANNOTATION = "invalid_annotation"
 
 
+class Limit(enum.StrEnum):
+    """The removal limits of a sweep: docs/architecture.md#removal-limits. Each is released by a hash of its own."""
+
+    LEAVING = "leaving"  # clusters that would be held or lose a label key because of labels or settings
+    LEFT = "left"  # attached clusters whose memberships have disappeared
+    GONE = "gone"  # clusters that both APIs say are gone and whose deletion events were missed
+
+
 class FindingCode(enum.StrEnum):
     """What a sweep finds, and either requests a repair for or reports."""
 
@@ -146,4 +154,5 @@ class FindingCode(enum.StrEnum):
     INVALID_SECRET = "invalid_secret"  # noqa: S105
     DUPLICATE_SECRETS = "duplicate_secrets"
     CLASHING_SECRET = "clashing_secret"  # noqa: S105
+    OTHER_REGISTRAR = "other_registrar"  # a Secret of another instance or fleet
     STALE_RELEASE = "stale_release"

@@ -32,8 +32,8 @@ MIN_REVERSAL_AGE: Final = timedelta(seconds=60)
 SWEEP_REQUEST_TTL: Final = timedelta(hours=1)
 
 _KEYS: Final[Mapping[str, frozenset[str]]] = {
-    "write-secret": frozenset({"granted", "drop_labels"}),
-    "remove-secret": frozenset({"leave"}),
+    "write-secret": frozenset({"granted", "drop_labels", "secret_uid"}),
+    "remove-secret": frozenset({"leave", "secret_uid"}),
 }
 
 
@@ -46,6 +46,7 @@ class StepRequest:
     granted: str = ""
     drop_labels: frozenset[str] = frozenset()
     leave: Literal["", "hold", "remove"] = ""
+    secret_uid: str = field(default="", repr=False)  # proves that the sender has read the Secret; never logged
 
     def body(self) -> dict[str, Any]:
         """The message's body as a JSON object, without what is not said."""
@@ -55,6 +56,7 @@ class StepRequest:
             "granted": self.granted,
             "drop_labels": sorted(self.drop_labels),
             "leave": self.leave,
+            "secret_uid": self.secret_uid,
         }
         return {key: value for key, value in said.items() if value}
 
@@ -160,6 +162,9 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
             pass
         case _:
             faults.append("leave is neither hold nor remove")
+    secret_uid = body.get("secret_uid", "") if "secret_uid" in allowed else ""
+    if not isinstance(secret_uid, str):
+        faults.append("secret_uid is not a text")
     wrong = f"the message to {step} is wrong: "
     unknown_keys = f"unknown keys {', '.join(map(repr, unknown))[:200]}: {step} takes {', '.join(sorted(allowed))}"
     if faults:
@@ -167,7 +172,7 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
         raise PermanentError(f"{wrong}{'; '.join(faults)}. Example: {example}", ErrorCode.INVALID_MESSAGE)
     if unknown:
         raise RetryableError(f"{wrong}{unknown_keys}. Example: {example}", ErrorCode.UNKNOWN_KEY)
-    return StepRequest(cluster, membership, granted, frozenset(drop), leave)
+    return StepRequest(cluster, membership, granted, frozenset(drop), leave, secret_uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +202,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a sweep's message asks for: everything, one project, one cluster, or the release of a blocked plan."""
+    """What a sweep's message asks for: everything, one project, one cluster, or the release of a blocked plan.
+
+    `seals` name the requests of the released plan; the sweep publishes them to itself.
+    """
 
     project: str = ""
     cluster: ClusterName | None = None
     release: str = ""
+    seals: tuple[str, ...] = ()
 
     def includes(self, request: StepRequest, fleet_project: str) -> bool:
         """Whether a request is inside the scope; an attached cluster belongs to the fleet project."""
@@ -213,12 +222,14 @@ class Scope:
 def parse_scope(data: bytes, settings: Settings) -> Scope:
     """Parse a sweep's message. Raises PermanentError, or RetryableError for an unknown key, like `parse`."""
     body = json_object(data, "the message to sweep")
+    seals = body.pop("seals", [])
     known = {key: value for key, value in body.items() if key in ("project", "cluster", "release")}
     wrong = (
         'the message to sweep is wrong: it takes {}, {"project": ID}, {"cluster": NAME} or {"release": HASH};'
         f" it has {', '.join(map(repr, body))[:200]}"
     )
-    if len(known) > 1 or not all(isinstance(value, str) for value in known.values()):
+    sealed = isinstance(seals, list) and all(isinstance(value, str) for value in seals) and ("release" in body or not seals)
+    if len(known) > 1 or not sealed or not all(isinstance(value, str) for value in known.values()):
         raise PermanentError(wrong, ErrorCode.INVALID_MESSAGE)
     if len(known) < len(body):
         raise RetryableError(wrong, ErrorCode.UNKNOWN_KEY)
@@ -226,4 +237,4 @@ def parse_scope(data: bytes, settings: Settings) -> Scope:
         cluster = ClusterName.parse(body["cluster"], settings.numbers) if "cluster" in body else None
     except InvalidNameError as error:
         raise PermanentError(f"the message to sweep is wrong: {error}", ErrorCode.INVALID_MESSAGE) from error
-    return Scope(body.get("project", ""), cluster, body.get("release", ""))
+    return Scope(body.get("project", ""), cluster, body.get("release", ""), tuple(seals))

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+DEFAULT_INSTANCE = "default"
+
 _PROJECT_ID = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _EMAIL = re.compile(r"[a-z0-9._%+-]+@[a-z0-9.-]+\.[a-z]{2,}")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_INSTANCE = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
 _ROLE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.:]*[A-Za-z0-9])?")
 _ENDPOINT = re.compile(r"https?://[^\s/]+(?:/[^\s]*)?")
 
@@ -36,21 +39,27 @@ class SettingsError(RetryableError):
 
 @dataclass(frozen=True, slots=True)
 class RemovalLimit:
-    """How many clusters a sweep may let go: a number, or a percentage of all our Secrets, at least 3 and never all."""
+    """How many clusters a sweep may let go: a number, or a percentage of all Secrets of this instance, at least `least`.
+
+    Never all of them, unless `all_allowed`.
+    """
 
     number: int
     percent: bool
+    least: int = 3
+    all_allowed: bool = False
 
     def of(self, total: int) -> int:
         """The allowance among `total` Secrets."""
-        allowed = max(3, total * self.number // 100) if self.percent else self.number
-        return min(allowed, max(total - 1, 0))
+        allowed = max(self.least, total * self.number // 100) if self.percent else self.number
+        return allowed if self.all_allowed else min(allowed, max(total - 1, 0))
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of docs/configuration.md. An empty endpoint means Google's own."""
 
+    instance: str
     fleet_project: str
     fleet_project_number: str
     source_projects: frozenset[str]
@@ -182,6 +191,9 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     example = f"projects/{fleet or 'my-fleet'}/locations/europe-west1/memberships/central"
     prefix = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
     settings = Settings(
+        instance=reader.read(
+            "INSTANCE", _matching(_INSTANCE, "a DNS label of at most 30 characters"), DEFAULT_INSTANCE, "staging"
+        ),
         fleet_project=fleet,
         fleet_project_number=number,
         source_projects=reader.read("SOURCE_PROJECTS", _projects, frozenset({fleet}), "team-a-prod,team-b-prod"),
