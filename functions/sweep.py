@@ -1,4 +1,4 @@
-"""`sweep`: compares clusters, fleet and Argo CD's list, and asks the steps to mend what differs. It never acts itself.
+"""`sweep`: compares clusters, memberships and cluster Secrets, and publishes requests to the steps. It changes nothing itself.
 
 Woken by its topic: `{}` for everything, or one of `project`, `cluster`, `release`. Needs: memberships get and list and
 gateway get in the fleet project; clusters list in the source projects; list on Secrets in Argo CD's namespace.
@@ -7,62 +7,101 @@ gateway get in the fleet project; clusters list in the source projects; list on 
 from __future__ import annotations
 
 import functools
-import random
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING
 
 from shared.clients.inventory import read_inventory
 from shared.clients.ports import Services
 from shared.decisions import sweep_plan
-from shared.decisions.differences import differences
-from shared.decisions.sweep_plan import Plan
-from shared.runtime import logs
+from shared.decisions.differences import Differences, differences
+from shared.decisions.sweep_plan import Plan, Reached
+from shared.runtime import dispatch, logs
 from shared.values import messages
-from shared.values.codes import Decision
+from shared.values.codes import Decision, Limit
 from shared.values.messages import Message, Scope
 from shared.values.settings import Settings
 
 STEP = "sweep"
-MOST_REPORTS = 200
+MAX_FINDINGS = 200
+# An entry of Cloud Logging holds 256 KiB and is dropped when it is larger (https://cloud.google.com/logging/quotas). ASCII
+# escapes make up to twelve bytes of a character, so a list is cut into lines of far less.
+LINE_BYTES = 50_000
+_LIMITS = {
+    Limit.LEAVING: ("would be held or lose a label key", "MAX_REMOVALS"),
+    Limit.LEFT: ("have left the fleet", "MAX_REMOVALS"),
+    Limit.GONE: ("are gone and would be removed", "25 %, at least 10"),
+}
 
 
 def run(message: Message, services: Services, trace: str) -> Plan:
-    """Read everything, plan, tell, and publish the requests."""
+    """Read everything, plan, log, and publish the requests."""
     scope = messages.parse_scope(message.data, services.settings)
-    plan = planned(scope, services)
-    _tell(plan, services.settings, trace)
-    attributes = {"asked-by": "sweep", "cause": messages.truncate(f"sweep {message.id}"), "traceparent": trace}
-    for ask in plan.requests:
-        services.bus.publish_object(ask.next.topic, ask.next.body(), attributes)
+    found = _differences(services)
+    attributes = {"cause": messages.truncate(f"sweep {message.id}"), "traceparent": trace}
+    seals = sweep_plan.sealed(found, services.settings, scope.release) if scope.release and not scope.seals else None
+    if seals is not None:
+        # The seals first: a run that ends half-way is delivered again, and continues with what is left of this plan.
+        services.bus.publish_object(STEP, {"release": scope.release, "seals": seals}, attributes)
+        text = f"released {len(seals)} requests of plan {scope.release}"
+        logs.line(
+            "NOTICE", STEP, text, project=services.settings.pubsub_project, trace=trace, decision=Decision.RELEASED
+        )
+        return Plan()
+    plan = sweep_plan.select(found, services.settings, scope, services.now())
+    _log(plan, services.settings, trace)
+    for request in plan.requests:
+        services.bus.publish_object(request.next.topic, request.next.body(), {"asked-by": STEP, **attributes})
     return plan
 
 
 def planned(scope: Scope, services: Services) -> Plan:
-    """Return what a sweep would ask for now: reads only, publishes nothing."""
+    """Return what a sweep would request now: reads only, publishes nothing."""
+    return sweep_plan.select(_differences(services), services.settings, scope, services.now())
+
+
+def _differences(services: Services) -> Differences:
     inventory = read_inventory(services)
-    # The choice of who waits for the next sweep is no secret.
-    chance = random.Random()  # noqa: S311
-    found = differences(inventory, services.settings, central=services.central_cluster, now=services.now())
-    return sweep_plan.select(found, services.settings, scope, chance)
+    return differences(inventory, services.settings, central=services.central_cluster, now=services.now())
 
 
-def _tell(plan: Plan, settings: Settings, trace: str) -> None:
-    """Log the sweep, each request and each finding, and one CRITICAL entry if the removal limit is exceeded."""
+def _log(plan: Plan, settings: Settings, trace: str) -> None:
+    """Write a line for each request and finding, for each limit that is reached, and one for the whole sweep."""
     line = functools.partial(logs.line, step=STEP, project=settings.pubsub_project, trace=trace)
-    for ask in plan.requests:
-        labels = logs.names(ask.next.request)
-        text = f"asks {ask.next.topic} about {ask.subject}: {ask.reason}"
-        line("INFO", message=text, labels=labels, decision=Decision.REQUESTED, code=ask.code, kind=ask.kind)
-    for report in plan.findings[:MOST_REPORTS]:
-        text = f"{report.subject}: {report.text}"
-        line("WARNING", message=text, decision=Decision.REPORTED, code=report.code)
-    if plan.blocked:
-        subjects = sorted({ask.subject for ask in plan.blocked})
-        release = f'gcloud pubsub topics publish sweep --message=\'{{"release":"{plan.hash}"}}\''
-        text = (
-            f"removal limit exceeded: {len(subjects)} clusters would be held or lose a label key, {plan.allowed} are"
-            f" allowed (MAX_REMOVALS); none of these requests was published. To release exactly this plan: {release}"
-        )
-        blocked = [f"{ask.subject}: {ask.reason}" for ask in plan.blocked]
-        line("CRITICAL", message=text, decision=Decision.LIMITED, hash=plan.hash, blocked=blocked[:1000])
+    for request in plan.requests:
+        labels = logs.names(request.next.request)
+        text = f"requests {request.next.topic} for {request.subject}: {request.reason}"
+        line("INFO", message=text, labels=labels, decision=Decision.REQUESTED, code=request.code, kind=request.kind)
+    folded: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for finding in plan.findings:
+        # Many projects that answer the same are one line.
+        folded[finding.code, finding.text.replace(finding.subject.rpartition("/")[2], "…")].append(finding.subject)
+    for (code, text), subjects in [*folded.items()][:MAX_FINDINGS]:
+        several = subjects[0] if len(subjects) == 1 else f"{len(subjects)} subjects ({', '.join(subjects[:100])})"
+        line("WARNING", message=f"{several}: {text}"[:LINE_BYTES], decision=Decision.REPORTED, code=code)
+    for reached in plan.reached:
+        _log_limit(reached, settings, line)
     counts = ", ".join(f"{number} {kind}" for kind, number in sorted(plan.counts.items())) or "nothing"
-    left = f"; {len(plan.findings)} reported" if plan.findings else ""
-    line("INFO", message=f"asked for {counts}{left}", decision=Decision.SWEPT, request=dict(plan.counts))
+    reported = f"; {len(plan.findings)} reported" if plan.findings else ""
+    line("INFO", message=f"requested {counts}{reported}", decision=Decision.SWEPT, request=dict(plan.counts))
+
+
+def _log_limit(reached: Reached, settings: Settings, line: functools.partial[None]) -> None:
+    """Write the CRITICAL line of a limit, short enough to be kept, and the requests that it stops in lines of their own."""
+    what, setting = _LIMITS[reached.limit]
+    allowed = f"{reached.allowed} are allowed" if reached.allowed else "never all of them"
+    release = messages.publish_command(STEP, {"release": reached.hash}, settings)
+    text = (
+        f"Removal limit {reached.limit}: {reached.clusters} clusters {what}; {allowed} ({setting})."
+        f" The sweep requests none of it. To release exactly this plan, run:\n{release}"
+    )
+    fields = {"decision": Decision.LIMITED, "limit": reached.limit, "hash": reached.hash}
+    line("CRITICAL", message=text, clusters=reached.clusters, allowed=reached.allowed, **fields)
+    part: list[str] = []
+    for request in [*reached.requests, None]:
+        entry = f"{request.subject}: {request.reason}" if request else ""
+        if part and (request is None or sum(len(json.dumps(each)) for each in [*part, entry]) > LINE_BYTES):
+            text = f"Removal limit {reached.limit}: {len(part)} of {len(reached.requests)} requests that it stops"
+            line("WARNING", message=text, blocked=part, **fields)
+            part = []
+        part.append(entry[:LINE_BYTES])

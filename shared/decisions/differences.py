@@ -124,6 +124,7 @@ class _Comparison:
                 )
         yield from self._left_out()
         yield from self._clashes()
+        yield from self._other_fleets()
         for name in sorted({*inventory.clusters, *of_clusters}):
             yield from self._one(name, of_clusters.get(name, []))
         attached = {name for name, membership in inventory.memberships.items() if membership.cluster is None}
@@ -308,10 +309,27 @@ class _Comparison:
         """A cluster without a Secret of ours that is in Argo CD already: it gets no second Secret."""
         secret, recognised = self.others[name][0]
         text = (
-            f"is in Argo CD by the unmanaged Secret {secret.name}, known by {recognised.known_by}, so no second Secret is"
-            f" written. {recognition.remedy(secret, recognised, self.settings)}"
+            f"is in Argo CD by Secret {secret.name}, known by {recognised.known_by}, which {secret.owner(self.settings)},"
+            f" so no second Secret is written. {recognition.remedy(secret, recognised, self.settings)}"
         )
-        return Finding(FindingCode.CLASHING_SECRET, str(name), text)
+        code = FindingCode.OTHER_REGISTRAR if secret.is_managed else FindingCode.CLASHING_SECRET
+        return Finding(code, str(name), text)
+
+    def _other_fleets(self) -> Iterator[Finding]:
+        """One line for all Secrets of this instance in other fleets: FLEET_PROJECT may have been changed."""
+        others = [
+            secret
+            for secret in self.inventory.unmanaged
+            if secret.is_managed and secret.instance == self.settings.instance
+        ]
+        if others:
+            names = ", ".join(sorted(secret.name for secret in others)[:20])
+            text = (
+                f"{len(others)} Secrets of the instance {self.settings.instance!r} name memberships of another fleet and are"
+                f" left as they are ({names}). Set FLEET_PROJECT back, give each fleet an INSTANCE of its own, or move the"
+                " clusters: unregister them there, delete these Secrets, and the sweep registers them here"
+            )
+            yield Finding(FindingCode.OTHER_FLEET, f"projects/{self.settings.fleet_project}", text)
 
     def _clashes(self) -> Iterator[Finding]:
         """Unmanaged Secrets that Argo CD takes for ours, or that are for the same cluster as ours."""

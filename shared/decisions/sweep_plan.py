@@ -66,9 +66,7 @@ class Plan:
 
 def limit(found: Differences, settings: Settings) -> Plan:
     """Return all requests, without those that a removal limit stops; each counts against all Secrets of this instance."""
-    reached = tuple(
-        group for group in _groups(found, settings) if group.requests and group.clusters > group.allowed
-    )
+    reached = tuple(group for group in _groups(found, settings) if group.requests and group.clusters > group.allowed)
     limits = {group.limit for group in reached}
     passed = tuple(request for request in found.requests if request.limit not in limits)
     return Plan(passed, found.findings, reached)
@@ -93,7 +91,9 @@ def release(found: Differences, settings: Settings, scope: Scope) -> Plan:
         requests = tuple(request for request in found.requests if request.limit and seal(request) in wanted)
         return Plan(requests, found.findings)
     current = ", ".join(f"{group.limit}: {group.hash}" for group in _groups(found, settings) if group.requests)
-    text = f"is not the hash of a plan that a removal limit stops now ({current or 'there is none'}): nothing is released"
+    text = (
+        f"is not the hash of a plan that a removal limit stops now ({current or 'there is none'}): nothing is released"
+    )
     return Plan((), (*found.findings, Finding(FindingCode.STALE_RELEASE, scope.release, text)))
 
 
@@ -114,7 +114,9 @@ def select(found: Differences, settings: Settings, scope: Scope, now: datetime) 
     checks = [_check(message) for message in found.unchanged if scope.includes(message.request, settings.fleet_project)]
     waiting["check"] = take_turn(checks, due, now)
     chosen: list[PlannedRequest] = []
-    for kind, number in shares({kind: len(several) for kind, several in waiting.items()}, settings.sweep_requests).items():
+    for kind, number in shares(
+        {kind: len(several) for kind, several in waiting.items()}, settings.sweep_requests
+    ).items():
         chosen += take_turn(waiting[kind], number, now)
     return replace(plan, requests=tuple(chosen))
 
@@ -123,7 +125,9 @@ def shares(waiting: Mapping[Kind, int], budget: int) -> dict[Kind, int]:
     """Divide the budget: each kind gets its share or what it needs, and the rest goes to those that need more."""
     given: dict[Kind, int] = {}
     for kind, share in SHARES.items():
-        given[kind] = min(waiting.get(kind, 0), max(int(share * budget), 1 if share else 0), budget - sum(given.values()))
+        given[kind] = min(
+            waiting.get(kind, 0), max(int(share * budget), 1 if share else 0), budget - sum(given.values())
+        )
     for kind in SHARES:
         more = min(waiting.get(kind, 0) - given[kind], budget - sum(given.values()))
         given[kind] += max(more, 0)

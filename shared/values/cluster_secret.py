@@ -55,7 +55,6 @@ def select_unmanaged(instance: str) -> str:
     return f"{TYPE}=cluster,{INSTANCE}!={instance}"
 
 
-
 @dataclass(frozen=True, slots=True)
 class Hold:
     """A Secret that we have set aside: why, since when, and whether Argo CD's `skip-reconcile` is ours to take off."""

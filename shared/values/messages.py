@@ -238,3 +238,9 @@ def parse_scope(data: bytes, settings: Settings) -> Scope:
     except InvalidNameError as error:
         raise PermanentError(f"the message to sweep is wrong: {error}", ErrorCode.INVALID_MESSAGE) from error
     return Scope(body.get("project", ""), cluster, body.get("release", ""), tuple(seals))
+
+
+def publish_command(topic: str, body: Mapping[str, Any], settings: Settings) -> str:
+    """Return the command with which a person publishes a message."""
+    message = json.dumps(body, separators=(",", ":"))
+    return f"gcloud pubsub topics publish {topic} --project={settings.pubsub_project} --message='{message}'"

@@ -107,6 +107,7 @@ def test_the_secret_is_byte_for_byte_what_argocd_expects(cloud: Chain) -> None:
         "app.kubernetes.io/managed-by": "fleet-registrar",
         "fleet-registrar/project": FLEET,
         "fleet-registrar/location": REGION,
+        "fleet-registrar/instance": "default",
         "fleet-registrar/kind": "gke",
         "env": "prod",
     }

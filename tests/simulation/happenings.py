@@ -566,7 +566,7 @@ def _release(world: Simulation, _who: str, after: float = 0.0) -> None:
     plan = sweep.planned(Scope(), RandomServices(world))
     world.calm = calm
     if plan.blocked:
-        world.at(after, lambda: world.publish("sweep", {"release": plan.hash}))
+        world.at(after, lambda: world.publish("sweep", {"release": plan.reached[0].hash}))
 
 
 def _outage(world: Simulation, _who: str, where: str, seconds: float) -> None:

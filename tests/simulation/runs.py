@@ -99,12 +99,10 @@ def _refused(world: Simulation, subject: str) -> bool:
 
 def _sweep(world: Simulation) -> None:
     """A sweep and all that it asks for; what is braked is released."""
-    blocked = bool(_planned(world).blocked)
     world.publish("sweep", {})
     world.run()
-    if blocked:
-        plan = _planned(world)
-        world.publish("sweep", {"release": plan.hash} if plan.blocked else {})
+    for reached in _planned(world).reached:
+        world.publish("sweep", {"release": reached.hash})
         world.run()
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from functions import sweep
 from shared.decisions.sweep_plan import Plan
-from shared.values.codes import FindingCode
+from shared.values.codes import FindingCode, Limit
+from shared.values.errors import RetryableError
 from shared.values.messages import Scope
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
@@ -202,14 +204,14 @@ def test_the_brake_holds_when_a_selector_is_mistyped_and_a_person_releases_exact
     assert not held(world)
     world.sweep(release="0" * 16)
     assert not held(world)
-    world.sweep(release=plan.hash)
+    world.sweep(release=plan.reached[0].hash)
     assert len(held(world)) == 40
 
 
 def test_a_plan_that_has_changed_is_not_released_by_an_old_hash() -> None:
     world = fleet(40, select="env=prod")
     world.select("env=prd")
-    old = planned(world).hash
+    old = planned(world).reached[0].hash
     world.change(ClusterName("demo-apps", "europe-west1", "c000"), labels={"env": "prd"})
     world.sweep(release=old)
     assert not held(world)
@@ -227,7 +229,7 @@ def test_a_label_key_lost_by_the_whole_fleet_is_braked_and_by_a_few_is_not() -> 
     assert len(plan.blocked) == 38
     world.sweep()
     assert world.secrets()["demo-apps.europe-west1.c039"]["metadata"]["labels"]["tier"] == "web"
-    world.sweep(release=plan.hash)
+    world.sweep(release=plan.reached[0].hash)
     assert "tier" not in world.secrets()["demo-apps.europe-west1.c039"]["metadata"]["labels"]
 
 
@@ -237,12 +239,144 @@ def test_the_brake_is_counted_against_all_our_secrets_whatever_the_scope() -> No
     assert planned(world, Scope(cluster=ClusterName("demo-apps", "europe-west1", "c000"))).blocked
 
 
-def test_deletions_that_gke_proves_are_not_braked() -> None:
-    world = fleet(20)
-    for index in range(20):
+def gone(world: World, number: int) -> None:
+    """Delete clusters without their events."""
+    for index in range(number):
         world.delete(ClusterName("demo-apps", "europe-west1", f"c{index:03}"))
+
+
+def test_up_to_ten_missed_deletions_are_removed_without_a_person() -> None:
+    world = fleet(10)
+    gone(world, 10)
     world.sweep()
     assert not world.secrets()
+
+
+def test_more_missed_deletions_than_the_gone_limit_wait_for_a_release() -> None:
+    world = fleet(20)
+    gone(world, 20)
+    plan = planned(world)
+    assert [(reached.limit, reached.clusters, reached.allowed) for reached in plan.reached] == [(Limit.GONE, 20, 10)]
+    world.sweep()
+    assert len(world.secrets()) == 20
+    world.sweep(release=plan.reached[0].hash)
+    assert not world.secrets()
+
+
+def attached(number: int) -> World:
+    world = fleet(10)
+    for index in range(number):
+        world.attach(MembershipName("demo-fleet", "global", f"edge{index}"))
+    world.sweep()
+    assert len(world.secrets()) == 10 + number
+    return world
+
+
+def test_holds_by_events_count_against_the_limit_of_attached_clusters() -> None:
+    """Nobody empties the list by unregistering all attached clusters: what is held for that is not removed."""
+    world = attached(8)
+    for index in range(8):
+        name = MembershipName("demo-fleet", "global", f"edge{index}")
+        del world.memberships[name]
+        world.publish("remove-secret", {"membership": str(name)})
+    world.settle()
+    world.now += timedelta(seconds=700)
+    plan = planned(world)
+    assert [(reached.limit, reached.clusters) for reached in plan.reached] == [(Limit.LEFT, 8)]
+    world.sweep()
+    assert len(world.secrets()) == 18
+
+
+def test_requests_that_fail_leave_room_for_holds_removals_and_checks() -> None:
+    """250 clusters whose Secrets others keep by hand fail in every sweep; a deleted and an unselected one still leave."""
+    world = fleet(40, select="env=prod")
+    world.settings = replace(world.settings, sweep_requests=20)
+    for index in range(250):
+        name = ClusterName("demo-apps", "europe-west1", f"x{index:03}")
+        world.create(name, {"env": "prod"})
+        by_hand: dict[str, Any] = {"name": name.secret_name, "uid": f"u{index}", "resourceVersion": "1"}
+        by_hand = {"metadata": by_hand | {"labels": {}, "annotations": {}}}
+        world.central.objects["api/v1/namespaces/argocd/secrets", name.secret_name] = by_hand
+    world.delete(ClusterName("demo-apps", "europe-west1", "c000"))
+    world.change(ClusterName("demo-apps", "europe-west1", "c001"), labels={"env": "dev"})
+    world.sweep()
+    assert "demo-apps.europe-west1.c000" not in world.secrets()
+    assert held(world) == ["demo-apps.europe-west1.c001"]
+    world.now += timedelta(seconds=700)
+    world.sweep()
+    assert "demo-apps.europe-west1.c001" not in world.secrets()
+
+
+def give_away(world: World, name: str, *, instance: str = "", fleet: str = "") -> None:
+    """Let a Secret be another registrar's."""
+    metadata = world.secrets()[name]["metadata"]
+    if instance:
+        metadata["labels"]["fleet-registrar/instance"] = instance
+    if fleet:
+        key = "fleet-registrar/membership"
+        metadata["annotations"][key] = metadata["annotations"][key].replace("demo-fleet", fleet)
+
+
+@pytest.mark.parametrize("other", [{"instance": "staging"}, {"fleet": "other-fleet"}])
+def test_another_registrars_secrets_are_neither_changed_nor_counted(other: dict[str, str]) -> None:
+    world = fleet(6, select="env=prod")
+    for index in range(5):
+        give_away(world, f"demo-apps.europe-west1.c{index:03}", **other)
+    world.select("env=none")
+    before = {name: dict(secret["metadata"]) for name, secret in world.secrets().items()}
+    plan = planned(world)
+    assert [(reached.clusters, reached.allowed) for reached in plan.reached] == [(1, 0)]
+    world.sweep(release=plan.reached[0].hash)
+    assert held(world) == ["demo-apps.europe-west1.c005"]
+    assert all(world.secrets()[name]["metadata"] == before[name] for name in list(before)[:5])
+
+
+@pytest.mark.parametrize("other", [{"instance": "staging"}, {"fleet": "other-fleet"}])
+def test_a_cluster_that_another_registrar_has_is_reported_and_not_requested(other: dict[str, str]) -> None:
+    world = fleet(3)
+    give_away(world, "demo-apps.europe-west1.c000", **other)
+    name = ClusterName("demo-apps", "europe-west1", "c000")
+    plan = planned(world)
+    assert not [request for request in plan.requests if request.kind != "check"]
+    assert str(name) in [found.subject for found in plan.findings if found.code is FindingCode.OTHER_REGISTRAR]
+    world.publish("register-membership", {"cluster": str(name)})
+    world.settle()
+    assert len(world.secrets()) == 3
+    assert [letter.attributes["code"] for letter in world.dead] == ["unmanaged_secret"]
+
+
+def test_secrets_of_another_fleet_are_reported_in_one_line() -> None:
+    world = fleet(6)
+    for index in range(5):
+        give_away(world, f"demo-apps.europe-west1.c{index:03}", fleet="other-fleet")
+    subjects = [found.subject for found in planned(world).findings if found.code is FindingCode.OTHER_FLEET]
+    assert subjects == ["projects/demo-fleet"]
+
+
+def test_a_secret_without_its_hash_labels_is_seen() -> None:
+    world = fleet(2)
+    labels = world.secrets()["demo-apps.europe-west1.c000"]["metadata"]["labels"]
+    for key in ("fleet-registrar/cluster-hash", "fleet-registrar/membership-hash"):
+        del labels[key]
+    codes = [request.code for request in planned(world).requests if request.kind == "mend"]
+    assert codes == [FindingCode.SECRET_DIFFERS]
+
+
+def test_a_released_plan_continues_after_a_run_that_ends_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = fleet(40, select="env=prod")
+    world.select("env=prd")
+    published, room = world.take_in, [15]
+
+    def take_in(topic: str, data: bytes, attributes: dict[str, str]) -> None:
+        room[0] -= topic == "remove-secret"
+        if room[0] == 0:
+            raise RetryableError("the instance ends here")
+        published(topic, data, attributes)
+
+    digest = planned(world).reached[0].hash
+    monkeypatch.setattr(world, "take_in", take_in)
+    world.sweep(release=digest)
+    assert len(held(world)) == 40
 
 
 def test_a_pinned_secret_is_reported_and_left_alone() -> None:
@@ -281,7 +415,7 @@ def test_a_lost_agent_is_noted_once_and_argo_cd_refreshes_once_when_it_is_back()
     assert world.central.writes == writes
 
 
-def test_no_more_than_the_allowed_requests_are_published_and_mending_comes_first() -> None:
+def test_no_more_than_the_allowed_requests_are_published_and_every_kind_has_some() -> None:
     world = fleet(20)
     world.settings = replace(world.settings, sweep_requests=5)
     for index in range(10):
@@ -289,7 +423,7 @@ def test_no_more_than_the_allowed_requests_are_published_and_mending_comes_first
     for index in range(10, 14):
         world.change(ClusterName("demo-apps", "europe-west1", f"c{index:03}"), labels={"env": "dev", "tier": "web"})
     plan = planned(world)
-    assert plan.counts == {"mend": 4, "remove": 1}
+    assert plan.counts == {"mend": 2, "remove": 2, "check": 1}
 
 
 def test_what_a_sweep_asked_for_never_fills_the_dead_letters() -> None:

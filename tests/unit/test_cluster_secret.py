@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shared.decisions import secret_plan
 from shared.decisions.secret_plan import CONFIG, Plan
 from shared.values import cluster_secret
-from shared.values.cluster_secret import SELECT_UNMANAGED, ClusterSecret, Hold
+from shared.values.cluster_secret import ClusterSecret, Hold, select_unmanaged
 from shared.values.errors import PermanentError
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
@@ -109,6 +109,7 @@ def test_a_regional_clusters_secret() -> None:
             "fleet-registrar/project": "demo-apps",
             "fleet-registrar/location": "europe-west1",
             "fleet-registrar/region": "europe-west1",
+            "fleet-registrar/instance": "default",
             "fleet-registrar/kind": "gke",
         },
         {
@@ -136,6 +137,7 @@ def test_a_zonal_clusters_secret_in_a_project_with_a_domain() -> None:
             "fleet-registrar/project": "example.com-apps",
             "fleet-registrar/location": "europe-west1-b",
             "fleet-registrar/region": "europe-west1",
+            "fleet-registrar/instance": "default",
             "fleet-registrar/kind": "gke",
         },
         {
@@ -163,6 +165,7 @@ def test_an_attached_clusters_secret() -> None:
             "fleet-registrar/name": "edge",
             "fleet-registrar/project": "demo-fleet",
             "fleet-registrar/location": "global",
+            "fleet-registrar/instance": "default",
             "fleet-registrar/kind": "attached",
         },
         {
@@ -579,7 +582,7 @@ def test_secrets_are_found_by_hash_and_mark() -> None:
     assert cluster_secret.found_by(BLUE.name, None) == by_cluster
     assert cluster_secret.found_by(BLUE.name, EDGE.name) == by_cluster
     assert cluster_secret.found_by(None, EDGE.name) == f"{mark},fleet-registrar/membership-hash={EDGE.name.hash}"
-    assert SELECT_UNMANAGED == ("argocd.argoproj.io/secret-type=cluster,app.kubernetes.io/managed-by!=fleet-registrar")
+    assert select_unmanaged("blue") == "argocd.argoproj.io/secret-type=cluster,fleet-registrar/instance!=blue"
 
 
 def test_data_is_never_shown() -> None:

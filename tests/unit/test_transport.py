@@ -148,7 +148,7 @@ def test_a_host_that_takes_no_connection_ends_a_call_in_time(monkeypatch: pytest
 def test_the_threads_of_a_sweep_have_its_deadline(stub: Stub) -> None:
     services = Services(settings())
     services.gke = Gke(authorized_session(Identity()), stub.url, {})
-    services.central = SimpleNamespace(ours=list, unmanaged=list)
+    services.central = SimpleNamespace(managed=list, unmanaged=list)
     services.fleet = SimpleNamespace(list=lambda _project: Listed())
     stub.give(drips(stub, HEADS["drips its body"]))
     began = time.monotonic()

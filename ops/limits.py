@@ -1,0 +1,48 @@
+"""The removal limits that a sweep has reached, as people and programs read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ops.terminal import pluralize, table
+from shared.values.codes import Limit
+from shared.values.messages import publish_command
+
+if TYPE_CHECKING:
+    from shared.decisions.sweep_plan import Reached
+    from shared.values.settings import Settings
+
+_WHAT: Final = {
+    Limit.LEAVING: "would newly be held or lose a label key",
+    Limit.LEFT: "have left the fleet",
+    Limit.GONE: "are gone and would be removed",
+}
+_SETTING: Final = {Limit.LEAVING: "MAX_REMOVALS", Limit.LEFT: "MAX_REMOVALS", Limit.GONE: "25 %, at least 10"}
+
+
+def as_text(reached: Reached, settings: Settings) -> str:
+    """Return the paragraph of one limit: what it counts, what it stops, and the command that releases exactly this plan."""
+    rows = [(each.kind, each.next.topic, each.subject, each.reason) for each in reached.requests]
+    allowed = f"{reached.allowed} are allowed" if reached.allowed else "never all of them"
+    return (
+        f"REMOVAL LIMIT {reached.limit.upper()}: {pluralize(reached.clusters, 'cluster')} {_WHAT[reached.limit]};"
+        f" {allowed} ({_SETTING[reached.limit]}).\nA sweep requests none of this:\n"
+        f"{table(('KIND', 'ASKS', 'CLUSTER', 'WHY'), rows)}\n"
+        f"To release exactly this plan ({reached.hash}), run:\n  {release(reached, settings)}"
+    )
+
+
+def as_json(reached: Reached, settings: Settings) -> dict[str, Any]:
+    """Return one limit for programs."""
+    return {
+        "limit": reached.limit,
+        "clusters": reached.clusters,
+        "allowed": reached.allowed,
+        "hash": reached.hash,
+        "release": release(reached, settings),
+    }
+
+
+def release(reached: Reached, settings: Settings) -> str:
+    """Return the command that releases exactly this plan."""
+    return publish_command("sweep", {"release": reached.hash}, settings)

@@ -1,0 +1,114 @@
+"""What a sweep requests: shares for every kind, a turn for every request, and limits that a hash releases."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from shared.decisions.differences import Differences, PlannedRequest
+from shared.decisions.sweep_plan import limit, select, shares, take_turn
+from shared.values.codes import FindingCode, Limit
+from shared.values.messages import OutgoingMessage, Scope, StepRequest
+from shared.values.names import ClusterName
+from tests.unit.given import NOW, settings
+
+
+def name(number: int) -> ClusterName:
+    return ClusterName("demo-apps", "europe-west1", f"c{number:05}")
+
+
+def request(number: int, kind: str = "mend", over: Limit | None = None, uid: str = "") -> PlannedRequest:
+    message = OutgoingMessage("register-membership", StepRequest(name(number)))
+    return PlannedRequest(kind, FindingCode.NO_SECRET, message, "a reason", over, uid)  # type: ignore[arg-type]
+
+
+def found(*requests: PlannedRequest, unchanged: int = 0, secrets: int = 100, left: int = 0) -> Differences:
+    checks = tuple(OutgoingMessage("grant-rbac", StepRequest(name(number))) for number in range(unchanged))
+    return Differences(requests, (), checks, secrets, left)
+
+
+@pytest.mark.parametrize("every", [1, 5, 15, 60, 1440])
+@pytest.mark.parametrize(("number", "share"), [(10_000, 417), (4_000, 100), (250, 20)])
+def test_every_request_has_its_turn_within_six_rounds(every: int, number: int, share: int) -> None:
+    """While all of them keep failing: a round is as many sweeps as the shares need to hold all of them once."""
+    waiting = [request(index) for index in range(number)]
+    seen: set[str] = set()
+    sweeps = 6 * math.ceil(number / share)
+    for index in range(sweeps):
+        seen |= {each.subject for each in take_turn(waiting, share, NOW + timedelta(minutes=every * index))}
+    assert len(seen) == number
+
+
+def test_checks_visit_every_unchanged_cluster_beyond_five_thousand() -> None:
+    everything = found(unchanged=10_000, secrets=10_000)
+    seen = Counter(
+        each.subject
+        for index in range(6 * 50)
+        for each in select(everything, settings(), Scope(), NOW + timedelta(minutes=15 * index)).requests
+    )
+    assert len(seen) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("waiting", "expected"),
+    [
+        (
+            {"mend": 1000, "remove": 1000, "hold": 1000, "check": 1000},
+            {"mend": 100, "remove": 50, "hold": 25, "check": 25},
+        ),
+        ({"mend": 1000}, {"mend": 200}),
+        ({"check": 1000}, {"check": 200}),
+        ({"mend": 1000, "remove": 3}, {"mend": 197, "remove": 3}),
+        ({"mend": 10, "remove": 10}, {"mend": 10, "remove": 10}),
+        ({}, {}),
+    ],
+)
+def test_shares_leave_room_for_every_kind(waiting: dict[str, int], expected: dict[str, int]) -> None:
+    assert shares(waiting, 200) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("budget", range(1, 40))
+def test_shares_never_exceed_the_budget(budget: int) -> None:
+    given = shares({"mend": 99, "remove": 99, "hold": 99, "check": 99}, budget)
+    assert sum(given.values()) == budget
+
+
+@pytest.mark.parametrize(
+    ("over", "clusters", "secrets", "stopped"),
+    [
+        (Limit.LEAVING, 10, 100, False),
+        (Limit.LEAVING, 11, 100, True),
+        (Limit.LEAVING, 1, 1, True),
+        (Limit.LEFT, 11, 100, True),
+        (Limit.GONE, 25, 100, False),
+        (Limit.GONE, 26, 100, True),
+        (Limit.GONE, 10, 10, False),
+        (Limit.GONE, 11, 12, True),
+    ],
+)
+def test_each_limit_counts_against_all_secrets(over: Limit, clusters: int, secrets: int, stopped: bool) -> None:
+    requests = [request(index, "remove", over) for index in range(clusters)]
+    plan = limit(found(*requests, request(999), secrets=secrets), settings())
+    assert [reached.limit for reached in plan.reached] == ([over] if stopped else [])
+    assert len(plan.requests) == 1 + (0 if stopped else clusters)
+
+
+def test_what_is_held_for_leaving_the_fleet_counts_until_it_is_gone() -> None:
+    plan = limit(found(request(1, "remove", Limit.LEFT), left=20), settings())
+    assert [(reached.limit, reached.clusters) for reached in plan.reached] == [(Limit.LEFT, 20)]
+
+
+def test_a_limit_that_is_reached_stops_no_other() -> None:
+    requests = [request(index, "hold", Limit.LEAVING) for index in range(50)]
+    plan = limit(found(*requests, request(60, "remove", Limit.GONE)), settings())
+    assert [each.limit for each in plan.requests] == [Limit.GONE]
+
+
+def test_the_hash_of_a_plan_needs_the_uids_of_its_secrets() -> None:
+    plans = [
+        limit(found(*(request(n, "hold", Limit.LEAVING, uid) for n in range(20))), settings()) for uid in ("a", "b")
+    ]
+    assert plans[0].reached[0].hash != plans[1].reached[0].hash
