@@ -9,14 +9,13 @@ from __future__ import annotations
 import functools
 import json
 from collections import defaultdict
-from typing import TYPE_CHECKING
 
 from shared.clients.inventory import read_inventory
 from shared.clients.ports import Services
 from shared.decisions import sweep_plan
 from shared.decisions.differences import Differences, differences
 from shared.decisions.sweep_plan import Plan, Reached
-from shared.runtime import dispatch, logs
+from shared.runtime import logs
 from shared.values import messages
 from shared.values.codes import Decision, Limit
 from shared.values.messages import Message, Scope

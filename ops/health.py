@@ -15,7 +15,7 @@ from ops.doctor.codes import Code
 from ops.doctor.expected import Expected, subscription_of
 from ops.doctor.findings import Read, Status, Unread
 from ops.doctor.observed import Delivery, at
-from ops.plan import release
+from ops.limits import release
 from ops.plan import unread as unread_parts
 from ops.terminal import ago, one_line, pluralize, table
 
@@ -147,10 +147,10 @@ def _problems(seen: Seen) -> Iterator[Problem]:
             yield Problem(f"{what} could not be read: {why}", "python -m ops doctor")
     for what, why in unread_parts(survey, expected.settings).items():
         yield Problem(f"{what} could not be read: {why}", "python -m ops doctor")
-    if blocked := survey.plan.blocked:
-        clusters = pluralize(len({request.subject for request in blocked}), "cluster")
+    for reached in survey.plan.reached:
+        clusters = pluralize(len({request.subject for request in reached.requests}), "cluster")
         yield Problem(f"the removal limit stops a sweep's requests for {clusters}; see the plan", "python -m ops plan")
-        yield Problem("if that plan is right, release it", release(survey.plan, expected.settings))
+        yield Problem("if that plan is right, release it", release(reached, expected.settings))
 
 
 def _old_messages(seen: Seen) -> Iterator[Problem]:

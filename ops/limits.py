@@ -17,18 +17,25 @@ _WHAT: Final = {
     Limit.LEFT: "have left the fleet",
     Limit.GONE: "are gone and would be removed",
 }
-_SETTING: Final = {Limit.LEAVING: "MAX_REMOVALS", Limit.LEFT: "MAX_REMOVALS", Limit.GONE: "25 %, at least 10"}
+_SETTING: Final = {
+    Limit.LEAVING: "MAX_REMOVALS",
+    Limit.LEFT: "MAX_REMOVALS",
+    Limit.GONE: "the limit of 25 %, at least 10,",
+}
 
 
-def as_text(reached: Reached, settings: Settings) -> str:
+def as_text(reached: Reached, settings: Settings, secrets: int | None = None) -> str:
     """Return the paragraph of one limit: what it counts, what it stops, and the command that releases exactly this plan."""
     rows = [(each.kind, each.next.topic, each.subject, each.reason) for each in reached.requests]
-    allowed = f"{reached.allowed} are allowed" if reached.allowed else "never all of them"
+    allowed = f"{_SETTING[reached.limit]} allows {reached.allowed}"
+    if secrets is not None and reached.limit is not Limit.GONE and reached.allowed == max(secrets - 1, 0):
+        allowed = f"MAX_REMOVALS never allows all {pluralize(secrets, 'cluster')} of an installation"
+        allowed = "MAX_REMOVALS never allows the only cluster" if secrets == 1 else allowed
     return (
-        f"REMOVAL LIMIT {reached.limit.upper()}: {pluralize(reached.clusters, 'cluster')} {_WHAT[reached.limit]};"
-        f" {allowed} ({_SETTING[reached.limit]}).\nA sweep requests none of this:\n"
-        f"{table(('KIND', 'ASKS', 'CLUSTER', 'WHY'), rows)}\n"
-        f"To release exactly this plan ({reached.hash}), run:\n  {release(reached, settings)}"
+        f"REMOVAL LIMIT EXCEEDED ({reached.limit}): {pluralize(reached.clusters, 'cluster')} {_WHAT[reached.limit]};"
+        f" {allowed}. None of these requests is published:\n"
+        f"{table(('KIND', 'STEP', 'CLUSTER', 'WHY'), rows)}\n"
+        f"If it is right, release exactly this plan ({reached.hash}):\n  {release(reached, settings)}"
     )
 
 

@@ -77,8 +77,8 @@ class _Central:
     def __init__(self, parts: _Parts) -> None:
         self._parts = parts
 
-    def ours(self) -> Any:
-        return self._parts.attempt("secrets", lambda: self._parts.services.central.ours(), ())  # noqa: PLW0108 - fails inside
+    def managed(self) -> Any:
+        return self._parts.attempt("secrets", lambda: self._parts.services.central.managed(), ())  # noqa: PLW0108 - fails inside
 
     def unmanaged(self) -> Any:
         return self._parts.attempt("secrets", lambda: self._parts.services.central.unmanaged(), ())  # noqa: PLW0108

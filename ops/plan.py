@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from ops import limits
 from ops.survey import Snapshot, connected, find, is_about, survey
 from ops.terminal import MistakeError, pluralize, table
 from shared.decisions.sweep_plan import Plan
@@ -141,8 +141,7 @@ def as_text(
     head = ("KIND", "STEP", "CLUSTER", "WHY")
     if plan.requests:
         parts.append(table(head, [(ask.kind, ask.next.topic, ask.subject, ask.reason) for ask in plan.requests]))
-    if plan.blocked:
-        parts.append(_limited(plan, settings, table(head, _rows(plan)), len(inventory.secrets) if inventory else None))
+    parts += [limits.as_text(one, settings, len(inventory.secrets) if inventory else None) for one in plan.reached]
     findings = [(report.subject, report.text) for report in plan.findings if report.subject not in (missing or {})]
     if findings:
         parts.append(f"Reported, not changed:\n{table(('WHAT', 'WHY'), findings)}")
@@ -150,24 +149,6 @@ def as_text(
         parts.append(f"Could not be read, so nothing is known about it:\n{table(('WHAT', 'WHY'), missing.items())}")
     parts += ["\n".join(causes)] if causes else []
     return "\n\n".join([*parts, _summary(plan, settings, unknown=bool(missing))])
-
-
-def _rows(plan: Plan) -> list[tuple[str, str, str, str]]:
-    return [(ask.kind, ask.next.topic, ask.subject, ask.reason) for ask in plan.blocked]
-
-
-def _limited(plan: Plan, settings: Settings, rows: str, secrets: int | None) -> str:
-    """Return what the removal limit blocks, and how it is released."""
-    clusters = pluralize(len({ask.subject for ask in plan.blocked}), "cluster")
-    allowed = f"MAX_REMOVALS allows {plan.allowed}"
-    if secrets is not None and plan.allowed == max(secrets - 1, 0):
-        allowed = f"MAX_REMOVALS never allows all {pluralize(secrets, 'cluster')} of an installation"
-        allowed = "MAX_REMOVALS never allows the only cluster" if secrets == 1 else allowed
-    return (
-        f"REMOVAL LIMIT EXCEEDED: {clusters} would newly be held or lose a label key; {allowed}."
-        f" None of these requests is published:\n{rows}\n"
-        f"If it is right, release exactly this plan ({plan.hash}):\n  {release(plan, settings)}"
-    )
 
 
 def _summary(plan: Plan, settings: Settings, *, unknown: bool) -> str:
@@ -202,19 +183,6 @@ def as_json(plan: Plan, settings: Settings) -> dict[str, Any]:
         "differs": differs(plan),
         "requests": requests(plan.requests),
         "blocked": requests(plan.blocked),
-        "allowed": plan.allowed,
-        "hash": plan.hash,
-        "release": release(plan, settings) if plan.blocked else "",
+        "limits": [limits.as_json(reached, settings) for reached in plan.reached],
         "findings": [{"code": report.code, "subject": report.subject, "text": report.text} for report in plan.findings],
     }
-
-
-def release(plan: Plan, settings: Settings) -> str:
-    """Return the command that releases exactly this plan."""
-    return publish_command("sweep", {"release": plan.hash}, settings)
-
-
-def publish_command(topic: str, body: dict[str, Any], settings: Settings) -> str:
-    """Return the one line by which a person asks for something."""
-    message = shlex.quote(json.dumps(body, separators=(",", ":")))
-    return f"gcloud pubsub topics publish {topic} --project={settings.pubsub_project} --message={message}"

@@ -8,12 +8,14 @@ from __future__ import annotations
 from ops import remedies
 from ops.advice import Advice, command
 from ops.evidence import Evidence
-from ops.plan import publish_command, release, requirement
+from ops.limits import release
+from ops.plan import requirement
 from ops.survey import is_about
 from ops.terminal import pluralize
 from shared.values import cluster_secret
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import ErrorCode
+from shared.values.messages import publish_command
 from shared.values.model import State
 from shared.values.names import ClusterName
 
@@ -103,9 +105,10 @@ def _to_continue(evidence: Evidence, *, unsettled: bool) -> list[Advice]:
     """The release of a plan, the replay of letters, and a new request."""
     settings, plan = evidence.settings, evidence.seen.plan
     advice = []
-    if any(is_about(ask.next.request, evidence.name) for ask in plan.blocked):
-        clusters = pluralize(len({ask.subject for ask in plan.blocked}), "cluster")
-        advice.append(Advice(f"If the whole plan is right, release it ({clusters})", release(plan, settings)))
+    for reached in plan.reached:
+        if any(is_about(ask.next.request, evidence.name) for ask in reached.requests):
+            clusters = pluralize(len({ask.subject for ask in reached.requests}), "cluster")
+            advice.append(Advice(f"If the whole plan is right, release it ({clusters})", release(reached, settings)))
     if plain := [letter.id for letter in evidence.letters if not letter.control_keys]:
         advice.append(Advice("When the cause is repaired, replay", _replay(*plain)))
     for letter in evidence.letters:

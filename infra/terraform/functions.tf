@@ -12,6 +12,7 @@ locals {
   one_at_a_time = { memory = "1Gi", timeout = 540, instances = 1, concurrency = 1 }
 
   environment = {
+    INSTANCE               = var.settings.instance
     FLEET_PROJECT          = local.fleet_project
     FLEET_PROJECT_NUMBER   = local.fleet_number
     SOURCE_PROJECTS        = join(",", sort(local.source_projects))

@@ -138,10 +138,11 @@ variable "region" {
 
 variable "settings" {
   description = <<-EOT
-    Which clusters are taken in (label selector), which of their labels are taken over (empty: all), how many a sweep may newly hold, how many
+    The name of this instance, if several registrars feed one Argo CD; which clusters are registered (label selector), which of their labels are taken over (empty: all), how many a sweep may newly hold, how many
     requests it may publish, and how many seconds a cluster that is not wanted is held.
   EOT
   type = object({
+    instance         = optional(string, "default")
     cluster_selector = optional(string, "")
     label_keys       = optional(set(string), [])
     max_removals     = optional(string, "10%")
@@ -151,6 +152,10 @@ variable "settings" {
   default  = {}
   nullable = false
 
+  validation {
+    condition     = can(regex("^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$", var.settings.instance))
+    error_message = "settings.instance is a DNS label of at most 30 characters; example: staging."
+  }
   validation {
     condition     = can(regex("^([0-9]+|([0-9]|[1-9][0-9]|100)%)$", var.settings.max_removals))
     error_message = "settings.max_removals is a number or a percentage; example: 10%."

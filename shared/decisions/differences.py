@@ -159,6 +159,8 @@ class _Comparison:
             return
         found = list(self._removal(request, Situation.of_cluster(state, secret, cluster)))
         yield from found
+        if state is State.UNSELECTED and secret is None and cluster is not None:
+            self._check_binding_left(cluster)
         if state is State.OTHER_FLEET and cluster is not None:
             text = f"is selected, but in the fleet of {cluster.fleet_project}"
             yield Finding(FindingCode.OTHER_FLEET, str(name), text)
@@ -190,6 +192,14 @@ class _Comparison:
         yield from found
         if state is State.UNKNOWN and membership is not None and not found:
             yield Finding(FindingCode.UNKNOWN_STATE, str(name), f"is {membership.state}: in no state to act on")
+
+    def _check_binding_left(self, cluster: Cluster) -> None:
+        """A binding of ours may have stayed: the Secret was deleted by hand, or the chain ended after the grant."""
+        for name in (cluster.membership, cluster.name.membership(self.settings.fleet_project)):
+            membership = self.inventory.memberships.get(name) if name else None
+            if membership is not None and membership.cluster == cluster.name:
+                self.unchanged.append(OutgoingMessage("remove-secret", StepRequest(cluster.name, membership.name)))
+                return
 
     def _removal(self, request: StepRequest, situation: Situation) -> Iterator[PlannedRequest | Finding]:
         """The request with which `remove_secret` would change the Secret now."""

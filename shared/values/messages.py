@@ -228,7 +228,9 @@ def parse_scope(data: bytes, settings: Settings) -> Scope:
         'the message to sweep is wrong: it takes {}, {"project": ID}, {"cluster": NAME} or {"release": HASH};'
         f" it has {', '.join(map(repr, body))[:200]}"
     )
-    sealed = isinstance(seals, list) and all(isinstance(value, str) for value in seals) and ("release" in body or not seals)
+    sealed = (
+        isinstance(seals, list) and all(isinstance(value, str) for value in seals) and ("release" in body or not seals)
+    )
     if len(known) > 1 or not sealed or not all(isinstance(value, str) for value in known.values()):
         raise PermanentError(wrong, ErrorCode.INVALID_MESSAGE)
     if len(known) < len(body):

@@ -22,6 +22,7 @@ FULL: dict[str, Any] = {
     "sources": {"projects": ["team-a-prod"]},
     "membership_locations": ["global", "europe-west1"],
     "settings": {
+        "instance": "staging",
         "cluster_selector": "argocd=yes",
         "label_keys": ["tier", "env"],
         "max_removals": "7",

@@ -18,7 +18,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet  # type: ignore[import-untyped]
@@ -178,7 +177,6 @@ def one_thread_no_logs() -> Iterator[None]:
         (logs, "outcome", quiet),
         (logs, "traceparent", lambda given: given or ""),
         (inventory, "ThreadPoolExecutor", _Inline),
-        (sweep, "random", SimpleNamespace(Random=lambda: Random(1))),
     ):
         yield
 

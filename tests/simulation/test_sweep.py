@@ -194,7 +194,7 @@ def test_an_attached_cluster_that_left_the_fleet_leaves_in_two_sweeps() -> None:
     assert "demo-fleet.global.memberships.edge" not in world.secrets()
 
 
-def test_the_brake_holds_when_a_selector_is_mistyped_and_a_person_releases_exactly_that_plan() -> None:
+def test_limit_stops_a_mistyped_selector_until_its_release() -> None:
     world = fleet(40, select="env=prod")
     world.select("env=prd")
     plan = planned(world)
@@ -217,7 +217,7 @@ def test_a_plan_that_has_changed_is_not_released_by_an_old_hash() -> None:
     assert not held(world)
 
 
-def test_a_label_key_lost_by_the_whole_fleet_is_braked_and_by_a_few_is_not() -> None:
+def test_limit_stops_a_label_key_lost_by_the_whole_fleet() -> None:
     world = fleet(40)
     for index in range(2):
         world.change(ClusterName("demo-apps", "europe-west1", f"c{index:03}"), labels={"env": "prod"})
@@ -233,7 +233,7 @@ def test_a_label_key_lost_by_the_whole_fleet_is_braked_and_by_a_few_is_not() -> 
     assert "tier" not in world.secrets()["demo-apps.europe-west1.c039"]["metadata"]["labels"]
 
 
-def test_the_brake_is_counted_against_all_our_secrets_whatever_the_scope() -> None:
+def test_limit_counts_all_secrets_whatever_the_scope() -> None:
     world = fleet(40, select="env=prod")
     world.select("env=prd")
     assert planned(world, Scope(cluster=ClusterName("demo-apps", "europe-west1", "c000"))).blocked

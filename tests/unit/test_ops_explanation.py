@@ -272,7 +272,7 @@ def test_a_braked_plan_is_told_with_its_release() -> None:
     told = explain(evidence)
     assert "the removal limit stops a sweep's request to remove-secret" in told.sections["Next"][0]
     assert any("4 clusters" in line for line in told.sections["You can"])
-    assert any(survey.plan.hash in one for one in commands(told))
+    assert any(survey.plan.reached[0].hash in one for one in commands(told))
 
 
 @pytest.mark.parametrize("text", ["env=a", "env!=a", "env", "!env", "env in (a,b)", "env notin (a,b)"])

@@ -99,9 +99,13 @@ def test_a_braked_plan_shows_the_list_the_hash_and_the_release() -> None:
     assert "4 clusters would newly be held or lose a label key" in text
     assert "MAX_REMOVALS never allows all 4 clusters" in as_text(plan, SELECTING, survey.inventory)
     assert behind(survey, SELECTING) == ["CLUSTER_SELECTOR (env=prod) matches 0 of 4 clusters."]
-    assert f'gcloud pubsub topics publish sweep --project=demo-fleet --message=\'{{"release":"{plan.hash}"}}\'' in text
+    assert (
+        f'gcloud pubsub topics publish sweep --project=demo-fleet --message=\'{{"release":"{plan.reached[0].hash}"}}\''
+        in text
+    )
     told = as_json(plan, SELECTING)
-    assert (told["hash"], len(told["blocked"]), told["requests"]) == (plan.hash, 4, [])
+    assert [one["hash"] for one in told["limits"]] == [plan.reached[0].hash]
+    assert (len(told["blocked"]), told["requests"]) == (4, [])
     assert json.loads(json.dumps(told)) == told
 
 
