@@ -51,7 +51,7 @@ def test_where_nothing_differs_the_cluster_is_unchanged() -> None:
     for base, names in ((ALL, (BLUE.name, BLUE_MEMBER.name)), (ATTACHED, (None, EDGE.name))):
         found = compared(base=base)
         assert codes(found) == []
-        assert [(each.cluster, each.membership) for each in found.unchanged] == [names]
+        assert [(each.request.cluster, each.request.membership) for each in found.unchanged] == [names]
         assert found.secrets == 1
 
 
