@@ -231,6 +231,7 @@ def test_a_patch_names_the_very_version_that_was_read() -> None:
         GOLDEN_CONFIG,
         json.dumps(json.loads(GOLDEN_CONFIG), indent=2, sort_keys=True),
         REWRITTEN_BY_ARGO_CD,
+        json.dumps({"execProviderConfig": json.loads(GOLDEN_CONFIG)["execProviderConfig"]}),
     ],
 )
 def test_a_config_that_means_the_same_is_left_as_it_is(config: str) -> None:
@@ -587,3 +588,18 @@ def test_secrets_are_found_by_hash_and_mark() -> None:
 
 def test_data_is_never_shown() -> None:
     assert "argocd-k8s-auth" not in repr(secret())
+
+
+@pytest.mark.parametrize(("cluster", "membership"), [(BLUE, BLUE_MEMBER), (None, EDGE)])
+def test_a_missing_cluster_name_is_written(cluster: Cluster | None, membership: Membership) -> None:
+    standing = secret(cluster, membership)
+    data = {key: value for key, value in standing.data.items() if key != "name"}
+    found = plan(replace(standing, data=data), cluster, membership).patch
+    assert found is not None
+    assert decoded(found["data"]) == {"name": standing.name}
+
+
+def test_a_grant_keeps_the_skip_reconcile_of_a_person() -> None:
+    standing = secret()
+    skipped = {**standing.annotations, "argocd.argoproj.io/skip-reconcile": "true"}
+    assert plan(replace(standing, annotations=skipped), granted=True).patch is None

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.decisions.events import Route, route_entry, route_membership
+from shared.decisions.events import Route, payload, route_entry, route_membership
 from shared.values.codes import EventCode
 from shared.values.errors import PermanentError
 from tests.unit.given import NUMBERS
@@ -346,3 +346,20 @@ def test_any_membership_event_is_routed_or_permanent(kind: str, data: Any, attri
         return
     assert found.reason
     assert len(found.cause.encode()) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("when", "code", "expected"),
+    [("started", None, EventCode.STARTED), ("finished", 13, EventCode.FAILED), ("refused", 7, EventCode.REFUSED)],
+)
+def test_a_creation_without_a_cluster_says_why(when: str, code: object, expected: EventCode) -> None:
+    assert route_entry(entry("CreateCluster", when, code=code), NUMBERS).code is expected
+
+
+def test_a_cause_lists_only_what_is_known() -> None:
+    assert "None" not in route_entry(entry("DeleteCluster", "finished"), NUMBERS).cause
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[" * 100_000])
+def test_an_event_without_json_has_no_payload(data: bytes) -> None:
+    assert payload(data) is None

@@ -38,6 +38,7 @@ def test_a_turn_hands_on_the_names_and_nothing_else(move: Action, topic: str) ->
 def test_what_is_left_alone_is_said(move: Action, severity: str) -> None:
     outcome = no_op(move, subject(State.UNKNOWN), SETTINGS)
     assert (outcome.severity, outcome.next) == (severity, ())
+    assert outcome.decision is (Decision.BLOCKED if move is Action.REPORT else Decision.NO_OP)
 
 
 def test_what_is_not_ready_and_what_cannot_be_done_are_raised() -> None:

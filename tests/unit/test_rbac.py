@@ -129,3 +129,10 @@ def test_the_one_command_names_the_membership_and_both_identities() -> None:
     assert command.startswith("gcloud container fleet memberships generate-gateway-rbac ")
     for part in ("--membership=edge", "--project=demo-fleet", "--users=a@x,b@x", "--apply"):
         assert part in command.split()
+
+
+def test_the_agent_is_asked_about_with_its_groups() -> None:
+    argocd, agent = rbac.reviews(SETTINGS, None, attached=True)
+    assert "groups" not in argocd["spec"]
+    assert agent["spec"]["user"] == rbac.AGENT_USER
+    assert "system:serviceaccounts:gke-connect" in agent["spec"]["groups"]

@@ -144,3 +144,14 @@ def test_pinned_secrets_are_neither_held_nor_removed() -> None:
     pinned = [situation for name, situation in ALL if name.endswith("pinned")]
     assert pinned
     assert all(next_removal(situation, HOLD, NOW) is None for situation in pinned)
+
+
+def test_an_attached_cluster_without_secret_is_revoked() -> None:
+    situation = Situation.of_attached(State.UNSELECTED, None, EDGE)
+    assert decide(situation, "", HOLD, NOW) is Action.CONTINUE
+    assert decide(Situation.of_cluster(State.UNSELECTED, None, BLUE), "", HOLD, NOW) is Action.NOTHING
+
+
+def test_without_a_secret_no_action_changes_anything() -> None:
+    for action in Action:
+        assert not acts(action, Situation(State.DELETED, None), NOW)
