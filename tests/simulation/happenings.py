@@ -40,6 +40,8 @@ ATTACHED = {
     "edge": MembershipName(FLEET, "global", "edge"),
     "shop": MembershipName(FLEET, "europe-west1", "shop"),
 }
+# A membership id that GKE and people choose for any cluster, and use again once it is free.
+SHARED = MembershipName(FLEET, "europe-west1", "blue")
 LABELS: tuple[Mapping[str, str], ...] = (
     {"env": "prod", "tier": "web"},
     {"env": "prod", "tier": "db"},
@@ -134,6 +136,8 @@ _WEIGHTS = (
     ("foreign_goes", "", 2),
     ("settings", "", 3),
     ("sources", "", 1),
+    ("identity", "", 1),
+    ("label_keys", "", 1),
     ("sweep", "", 12),
     ("release", "", 2),
     ("outage", "", 4),
@@ -148,8 +152,8 @@ def _draw(random: Random, at: float, what: str, who: str, *, alone: bool = False
     match what:
         case "create":
             how = {"labels": labels, "takes": round(random.uniform(30, 300))}
-            if random.random() < 0.15:
-                how["fleet"] = True
+            if random.random() < 0.25:
+                how["fleet"] = random.choice(("own", "shared"))
             if random.random() < 0.07:
                 how["fails"] = True
         case "delete":
@@ -164,6 +168,12 @@ def _draw(random: Random, at: float, what: str, who: str, *, alone: bool = False
             how = {"labels": labels}
         case "attach":
             how = {"labels": labels} | ({"admits": False} if random.random() < 0.1 else {})
+        case "register":
+            how = {"shared": random.random() < 0.5}
+        case "identity":
+            how = {"number": random.randint(0, 2)}
+        case "label_keys":
+            how = {"keys": random.choice(("", "env", "tier", "env,tier"))}
         case "status":
             how = {"status": random.choice(("RECONCILING", "DEGRADED", "ERROR", "RUNNING"))}
         case "edit":
@@ -269,7 +279,7 @@ def _member_event(world: Simulation, kind: str, member: Membership) -> None:
 
 
 def _create(
-    world: Simulation, who: str, labels: Mapping[str, str], takes: float, *, fleet: bool = False, fails: bool = False
+    world: Simulation, who: str, labels: Mapping[str, str], takes: float, *, fleet: str = "", fails: bool = False
 ) -> None:
     name = CLUSTERS[who]
     if name in world.clusters:
@@ -284,10 +294,14 @@ def _create(
             return
         world.change(name, status="ERROR" if fails else "RUNNING")
         if fleet and not fails:
-            _join(world, name, MembershipName(FLEET, "europe-west1", f"{name.project}-{name.cluster}"))
+            _join(world, name, SHARED if fleet == "shared" else _id_of_gke(name))
         _emit(world, name, "CreateCluster", "finished", failed=fails)
 
     world.at(max(takes, 30.0), finished)
+
+
+def _id_of_gke(name: ClusterName) -> MembershipName:
+    return MembershipName(FLEET, "europe-west1", f"{name.project}-{name.cluster}")
 
 
 def _join(world: Simulation, name: ClusterName, membership: MembershipName) -> None:
@@ -376,10 +390,10 @@ def _unregister(world: Simulation, who: str) -> None:
         _drop(world, member)
 
 
-def _register(world: Simulation, who: str) -> None:
+def _register(world: Simulation, who: str, shared: bool = False) -> None:
     found = _alive(world, who)
     if found is not None and not found.fleet_project:
-        _join(world, found.name, MembershipName(FLEET, "global", f"by-hand-{who}"))
+        _join(world, found.name, SHARED if shared else MembershipName(FLEET, "global", f"by-hand-{who}"))
 
 
 # Attached clusters.
@@ -549,6 +563,15 @@ def _settings(world: Simulation, _who: str, selector: str, brake: bool = False) 
     world.select(selector)
     if brake:
         world.settings = replace(world.settings, max_removals=RemovalLimit(1, percent=False))
+
+
+def _identity(world: Simulation, _who: str, number: int) -> None:
+    email = f"argocd{number or ''}@demo-fleet.iam.gserviceaccount.com"
+    world.settings = replace(world.settings, argocd_service_account=email)
+
+
+def _label_keys(world: Simulation, _who: str, keys: str) -> None:
+    world.settings = replace(world.settings, label_keys=frozenset(keys.split(",")) if keys else frozenset())
 
 
 def _sources(world: Simulation, _who: str, projects: str) -> None:

@@ -142,6 +142,7 @@ class Ledger:
             == (secret.labels.get(CLUSTER_HASH) or secret.labels.get(MEMBERSHIP_HASH))
         ]
         _require(not twins, context, f"created {secret.name}, the second one beside {twins}")
+        self._one_server(context, secret)
         server = secret.data["server"]
         for manifest in self.world.secrets().values():
             other = ClusterSecret.read(manifest)
@@ -150,6 +151,17 @@ class Ledger:
             _require(not (old and clash), context, f"created {secret.name} beside the foreign {other.name}")
         for sweep in self.world.sweeping:
             sweep.most_secrets = max(sweep.most_secrets, len(self.ours()))
+
+    def _one_server(self, context: Context, secret: ClusterSecret) -> None:
+        """Argo CD would deploy one cluster's applications into another. A Secret that came meanwhile cannot be seen."""
+        twins = [
+            other.name
+            for other in self.ours()
+            if other.name != secret.name
+            and other.data.get("server") == secret.data.get("server")
+            and self.made.get(other.uid, 0.0) < context.started
+        ]
+        _require(not twins, context, f"gave {secret.name} the server of {twins}")
 
     def _patched(self, context: Context, old: ClusterSecret, new: ClusterSecret) -> None:
         name = old.name
@@ -183,6 +195,8 @@ class Ledger:
                 self._state(context, new) is State.SELECTED, context, f"wrote {name} for a cluster that is not wanted"
             )
             self._one_generation(context, new)
+        if old.data.get("server") != new.data.get("server"):
+            self._one_server(context, new)
         self._hold(context, old, new, granted=granted)
 
     def _hold(self, context: Context, old: ClusterSecret, new: ClusterSecret, *, granted: bool) -> None:
@@ -467,8 +481,8 @@ def _content(world: Simulation, secret: ClusterSecret, membership: Membership, s
     if cluster_secret.AGENT_LOST in secret.annotations:
         yield "has its agent back, and is noted as lost"
     labels = {key: value for key, value in secret.labels.items() if "/" not in key and not key.startswith(PERSON)}
-    if labels != translate(source).labels:
-        yield f"has the labels {labels} and not {dict(source)}"
+    if labels != translate(source, world.settings.label_keys).labels:
+        yield f"has the labels {labels} and not {dict(source)} (of {sorted(world.settings.label_keys or ())})"
     if secret.data.get("server") != membership.name.gateway_url(
         world.settings.fleet_project_number, gke=membership.cluster is not None
     ):
