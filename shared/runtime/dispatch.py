@@ -21,7 +21,7 @@ from shared.clients.ports import Services
 from shared.decisions import events
 from shared.runtime import logs
 from shared.runtime.delivery import Event, decode
-from shared.runtime.looks import Looks
+from shared.runtime.recent_reads import RecentReads
 from shared.values import messages
 from shared.values.codes import Decision, ErrorCode, FindingCode
 from shared.values.errors import PermanentError, ReconcileError, RetryableError
@@ -49,7 +49,7 @@ class Dispatcher:
 
     def __init__(self, connect: Callable[[], Services]) -> None:
         self._connect = connect
-        self.looks = Looks()
+        self.recent_reads = RecentReads()
 
     @functools.cached_property
     def services(self) -> Services:
@@ -69,7 +69,7 @@ class Dispatcher:
     def answer(self, name: str, event: Event, run: Step | Work) -> None:
         """Answer one event with `run`. Aborts with 503 for a retryable error."""
         message = dataclasses.replace(decode(event), attempt=_attempt())
-        work: Work = step(name, run, self.looks) if name in STEPS else run  # type: ignore[arg-type, assignment]
+        work: Work = step(name, run, self.recent_reads) if name in STEPS else run  # type: ignore[arg-type, assignment]
         trace = logs.traceparent(message.attributes.get("traceparent"))
         line: dict[str, Any] = {
             "trace": trace,
@@ -103,12 +103,12 @@ def _unexpected(error: Exception) -> RetryableError:
     return RetryableError(f"not expected: {type(error).__name__}: {error}"[:900], ErrorCode.UNEXPECTED)
 
 
-def step(name: str, run: Step, looks: Looks | None = None) -> Callable[[Message, Services, str], Outcome]:
+def step(name: str, run: Step, recent_reads: RecentReads | None = None) -> Callable[[Message, Services, str], Outcome]:
     """Make a step's `run` answer a message: parse it, run the step, publish what comes next, log the outcome.
 
-    `looks` is what the process remembers of earlier changes; `write-secret` alone takes them.
+    `recent_reads` is what the process remembers of earlier changes; `write-secret` alone takes them.
     """
-    remembered = looks if looks is not None and name == "write-secret" else Looks()
+    remembered = recent_reads if recent_reads is not None and name == "write-secret" else RecentReads()
 
     def work(message: Message, services: Services, trace: str) -> Outcome:
         if _is_expired(message, services):

@@ -261,7 +261,7 @@ class Simulation(World):
 
     def _touch(self, phase: str, call: str) -> None:
         context = self.current
-        if context is None:  # a person looks
+        if context is None:  # a person recent_reads
             return
         if phase == "before":
             noise = context.noise = self.chance(call, _at_publish if call.startswith("pubsub") else _at_call)
@@ -333,7 +333,7 @@ class Simulation(World):
 
     def _serve(self, context: Context, event: Event | None) -> None:
         dispatcher = Dispatcher(lambda: RandomServices(self))
-        dispatcher.looks = self.looks
+        dispatcher.recent_reads = self.recent_reads
         topic, message = context.topic, context.message
         done = False
         try:
@@ -475,7 +475,7 @@ class Simulation(World):
         self.pause(min(takes + 0.1, 45.0))
         now = self.memberships.get(made.name)
         if now is None or now.unique_id != made.unique_id or now.state != "READY":
-            raise RetryableError("not finished within 45 s; the next delivery looks again")
+            raise RetryableError("not finished within 45 s; the next delivery recent_reads again")
         return now
 
     def _registered(self, made: Membership) -> None:

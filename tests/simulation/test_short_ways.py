@@ -163,7 +163,7 @@ def test_a_membership_without_a_secret_of_ours_costs_one_call() -> None:
     assert topics(world) == ["remove-secret"]
 
 
-def test_a_label_that_changes_every_second_costs_twelve_looks_a_minute() -> None:
+def test_a_label_that_changes_every_second_costs_twelve_reads_a_minute() -> None:
     world = onboarded({"env": "0"})
     calls(world), topics(world)
     waiting: list[tuple[float, Delivery]] = []  # Pub/Sub delivers again after 10 s at the earliest

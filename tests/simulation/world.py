@@ -25,7 +25,7 @@ from functions import (
 from shared.clients.argocd_secrets import Central
 from shared.decisions import rbac
 from shared.runtime import dispatch
-from shared.runtime.looks import Looks
+from shared.runtime.recent_reads import RecentReads
 from shared.values import settings
 from shared.values.errors import ConflictError, PermanentError, RefusedError, RetryableError, TakenError
 from shared.values.inventory import Listed
@@ -136,7 +136,7 @@ class World:
     forbidden: set[str] = field(default_factory=set)
     lost_agents: set[MembershipName] = field(default_factory=set)
     bound: set[MembershipName] = field(default_factory=set)
-    looks: Looks = field(default_factory=Looks)
+    recent_reads: RecentReads = field(default_factory=RecentReads)
     touch: Callable[[str, str], None] = lambda _phase, _call: None
     ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -234,7 +234,7 @@ class World:
             if delivery.topic == "sweep":
                 sweep.run(delivery.message, services, "")
                 return None
-            run = dispatch.step(delivery.topic, STEPS[delivery.topic], self.looks)
+            run = dispatch.step(delivery.topic, STEPS[delivery.topic], self.recent_reads)
             return run(delivery.message, services, "")
         except PermanentError as error:
             try:

@@ -1,4 +1,4 @@
-"""Several changes of one cluster within seconds become one look: what a process remembers between its messages."""
+"""Several changes of one cluster within seconds become one read: what a process remembers between its messages."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from shared.values.errors import RetryableError
 from shared.values.messages import StepRequest
 
 PAUSE: Final = timedelta(seconds=5)
-# A look covers a message that was published at least this long before: clocks differ a little.
+# A read covers a message that was published at least this long before: clocks differ a little.
 MARGIN: Final = timedelta(seconds=1)
 _KEPT: Final = 1000
 
 
-class Looks:
-    """When this process last began to look at each cluster, for requests that name a cluster and nothing else.
+class RecentReads:
+    """When this process last began to read each cluster, for requests that name a cluster and nothing else.
 
-    `route-event` sends these for changes; a request with more in it is never held back. Only finished looks count: their
-    next messages are published. Thread-safe. Holds the last 1,000 clusters; a forgotten one costs a redundant look.
+    `route-event` sends these for changes; a request with more in it is never held back. Only finished reads count: their
+    next messages are published. Thread-safe. Holds the last 1,000 clusters; a forgotten one costs a redundant read.
     """
 
     def __init__(self) -> None:
@@ -28,9 +28,9 @@ class Looks:
         self._lock = threading.Lock()
 
     def covers(self, request: StepRequest, published: datetime | None, now: datetime) -> bool:
-        """True if a look began after the message was published, so that it has read what the message is about.
+        """True if a read began after the message was published, so that it has seen what the message is about.
 
-        Raises RetryableError if the last look is younger than PAUSE: the redelivery stands for every change in between.
+        Raises RetryableError if the last read is younger than PAUSE: the redelivery covers every change in between.
         """
         with self._lock:
             began = self._began.get(request)
@@ -47,7 +47,7 @@ class Looks:
         return False
 
     def finished(self, request: StepRequest, began: datetime) -> None:
-        """Note a look that began at `began` and has published what follows from it."""
+        """Note a read that began at `began` and has published what follows from it."""
         if not _is_change(request):
             return
         with self._lock:
