@@ -14,6 +14,10 @@ from shared.values.target import Subject
 _TURNS = {Action.TO_REGISTER: "register-membership", Action.TO_REMOVE: "remove-secret"}
 
 
+# A cluster's own words must not cut off the command behind them: a dead letter's reason has 1,000 bytes.
+CAUSE = 300
+
+
 def no_op(move: Action, subject: Subject, settings: Settings) -> Outcome:
     """Return the outcome of a move that touches nothing. Raises the faults that RAISE and PERMANENT stand for."""
     reason = why(subject, settings)
@@ -65,6 +69,7 @@ def access_denied(membership: Membership, identity: str, error: RefusedError) ->
     users = [identity.replace("revoke-rbac", "grant-rbac"), identity.replace("grant-rbac", "revoke-rbac")]
     command = rbac.admission_command(membership.name.membership, membership.name.project, users)
     return PermanentError(
-        f"attached cluster {membership.name} has not admitted our identities ({error}). Run once: {command} ; then publish again",
+        f"attached cluster {membership.name} has not admitted our identities ({str(error)[:CAUSE]}). Admit them once, with"
+        f" the cluster's kubeconfig and context, then replay the message: {command}",
         ErrorCode.NOT_ADMITTED,
     )

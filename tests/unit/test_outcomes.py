@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from shared.decisions.outcomes import no_op, why
+from shared.decisions.outcomes import access_denied, no_op, why
 from shared.decisions.steps import Action
 from shared.runtime import logs
 from shared.values.codes import Decision
-from shared.values.errors import PermanentError, RetryableError
-from shared.values.messages import Outcome, StepRequest
+from shared.values.errors import PermanentError, RefusedError, RetryableError
+from shared.values.messages import Outcome, StepRequest, truncate
 from shared.values.model import GONE, State
 from shared.values.target import Subject
 from tests.unit.given import BLUE, EDGE, SETTINGS
@@ -85,3 +85,11 @@ def test_without_a_trace_a_new_one_is_begun(given: str | None) -> None:
     trace = logs.traceparent(given)
     assert trace != given
     assert logs.traceparent(trace) == trace
+
+
+def test_a_clusters_words_never_cut_off_the_command_behind_them() -> None:
+    error = access_denied(EDGE, "grant-rbac@demo-fleet.iam.gserviceaccount.com", RefusedError("x" * 900))
+    reason = truncate(str(error))
+    assert reason == str(error)
+    assert reason.endswith("--apply")
+    assert "grant-rbac@demo-fleet.iam.gserviceaccount.com,revoke-rbac@demo-fleet.iam.gserviceaccount.com" in reason

@@ -1,0 +1,103 @@
+"""What `ops status` says of a right deployment, of each thing that is wrong, and of what could not be read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ops.doctor.findings import Unread
+from ops.health import ILL, UNKNOWN, WELL, Backlog, Seen, as_json, as_text, judge
+from ops.letters import DeadLetter
+from shared.values.settings import RemovalLimit
+from tests.unit.deployment import EXPECTED, changed, right
+from tests.unit.given import BLUE, BLUE_MEMBER, NOW, SELECTING, as_secret, created, secret
+from tests.unit.surveys import seen as surveyed
+
+SURVEY = surveyed(secrets=[secret()], memberships=[BLUE_MEMBER])
+
+
+def status(path: str = "", change: Any = None, **more: Any) -> Seen:
+    """A right deployment, with one value of what doctor reads changed, or one of what status reads."""
+    observed = changed(f"delivery/{path}", change) if path else right()
+    return replace(Seen(EXPECTED, observed.delivery, {}, (), SURVEY, NOW), **more)
+
+
+def test_a_right_deployment_works() -> None:
+    health = judge(status())
+    assert (health.code, health.problems) == (WELL, ())
+    assert "Everything works." in as_text(health)
+    assert {(step.function, step.subscription) for step in health.steps} == {("ACTIVE", "pushes")}
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "command"),
+    [
+        ("functions/grant-rbac/state", "FAILED", "gcloud functions describe grant-rbac"),
+        ("subscriptions/grant-rbac/pushConfig", {}, "python -m ops resume grant-rbac"),
+        ("subscriptions/grant-rbac/pushConfig/pushEndpoint", "https://elsewhere", "python -m ops resume grant-rbac"),
+        ("last_sweep", None, "gcloud pubsub topics publish sweep"),
+    ],
+)
+def test_what_is_wrong_is_named_with_a_command(path: str, change: Any, command: str) -> None:
+    health = judge(status(path, change))
+    assert health.code == ILL
+    assert any(problem.command.startswith(command) for problem in health.problems)
+    assert any(line.strip().startswith(command) for line in as_text(health).splitlines())
+
+
+def test_messages_that_wait_long_are_a_problem_and_others_are_not() -> None:
+    assert judge(status(backlogs={"grant-rbac": Backlog(3, 60.0)})).code == WELL
+    health = judge(status(backlogs={"grant-rbac": Backlog(3, 3600.0)}))
+    assert health.code == ILL
+    assert "grant-rbac: 3 messages wait, the oldest for 60 min" in health.problems[0].text
+    [step] = [step for step in health.steps if step.name == "grant-rbac"]
+    assert (step.messages, step.oldest_seconds) == (3, 3600.0)
+
+
+def test_dead_letters_unread_projects_and_the_removal_limit_are_problems() -> None:
+    letter = DeadLetter("m1", b"{}", {})
+    assert judge(status(letters=(letter,))).code == ILL
+    survey = surveyed(secrets=[secret()], memberships=[BLUE_MEMBER], listed=frozenset({"demo-apps"}))
+    assert judge(status(survey=survey)).code == ILL
+    away = replace(BLUE, labels={})
+    limited = surveyed(
+        [away],
+        [BLUE_MEMBER],
+        [as_secret(created(away))],
+        settings=replace(SELECTING, max_removals=RemovalLimit(0, percent=False)),
+    )
+    health = judge(status(survey=limited))
+    assert (health.code, health.blocked) == (ILL, 1)
+    assert any(limited.plan.reached[0].hash in problem.command for problem in health.problems)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"backlogs": Unread("403")}, {"letters": Unread("403")}],
+    ids=["backlogs", "letters"],
+)
+def test_what_could_not_be_read_is_unknown(more: dict[str, Any]) -> None:
+    health = judge(status(**more))
+    assert health.code == UNKNOWN
+    assert "403" in as_text(health)
+    assert "Everything works." not in as_text(health)
+
+
+@pytest.mark.parametrize("part", ["functions", "subscriptions"])
+def test_functions_and_queues_that_were_not_read_are_unknown(part: str) -> None:
+    health = judge(status(part, Unread("403")))
+    assert health.code == UNKNOWN
+    assert all(getattr(step, part.removesuffix("s")) == "" for step in health.steps)
+
+
+def test_secrets_that_could_not_be_read_are_a_problem() -> None:
+    health = judge(status(survey=replace(SURVEY, secrets_unread="503")))
+    assert (health.code, health.secrets) == (ILL, None)
+
+
+def test_the_json_says_the_exit_code() -> None:
+    told = json.loads(json.dumps(as_json(judge(status(letters=(DeadLetter("m1", b"{}", {}),))))))
+    assert (told["exitCode"], told["letters"]) == (ILL, 1)
