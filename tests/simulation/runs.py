@@ -99,11 +99,13 @@ def _refused(world: Simulation, subject: str) -> bool:
 
 def _sweep(world: Simulation) -> None:
     """A sweep and all that it asks for; what is braked is released."""
+    limited = bool(_planned(world).reached)
     world.publish("sweep", {})
     world.run()
-    for reached in _planned(world).reached:
-        world.publish("sweep", {"release": reached.hash})
-        world.run()
+    if limited:
+        for scope in [{"release": reached.hash} for reached in _planned(world).reached] or [{}]:
+            world.publish("sweep", scope)
+            world.run()
 
 
 def _planned(world: Simulation) -> Plan:
