@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from shared.values.codes import Decision, ErrorCode, FindingCode
 from shared.values.errors import PermanentError, RetryableError
 from shared.values.messages import StepRequest
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.world import World, WorldServices
+from tests.simulation.world import Kubernetes, World, WorldServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -268,3 +269,134 @@ def test_two_secrets_of_one_cluster_stop_every_step() -> None:
         with pytest.raises(PermanentError) as raised:
             run(world)
         assert raised.value.code is ErrorCode.DUPLICATE_SECRETS
+
+
+def dead(world: World) -> list[str]:
+    return [letter.attributes["code"] for letter in world.dead]
+
+
+def onboarding() -> World:
+    """A cluster on its way, and what is found when its Secret is written."""
+    world = World()
+    world.create(BLUE, {"env": "prod"})
+    world.publish("register-membership", {"cluster": str(BLUE)})
+    return world
+
+
+def by_hand(world: World, name: str, server: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
+    data = {"name": base64.b64encode(b"x").decode(), "server": base64.b64encode(server.encode()).decode()}
+    marked = {"argocd.argoproj.io/secret-type": "cluster", **(labels or {})}
+    return world.central.put(SECRETS, {"metadata": {"name": name, "labels": marked, "annotations": {}}, "data": data})
+
+
+def test_no_secret_is_created_beside_an_unmanaged_one_of_its_server() -> None:
+    world = onboarding()
+    server = OWN.gateway_url(world.settings.fleet_project_number, gke=True)
+    by_hand(world, "by-hand", f"{server}/")
+    world.settle()
+    assert list(world.secrets()) == ["by-hand"]
+    assert dead(world) == [ErrorCode.UNMANAGED_SECRET]
+
+
+def test_an_unmanaged_secret_of_our_name_stays() -> None:
+    world = onboarding()
+    stored = by_hand(world, SECRET, "https://10.0.0.1")
+    world.settle()
+    assert world.secrets() == {SECRET: stored}
+    assert dead(world) == [ErrorCode.UNMANAGED_SECRET]
+
+
+def test_a_secret_of_our_name_without_type_stays_too() -> None:
+    world = onboarding()
+    stored = by_hand(world, SECRET, "https://10.0.0.1", {"argocd.argoproj.io/secret-type": "repository"})
+    world.settle()
+    assert world.secrets() == {SECRET: stored}
+    assert dead(world) == [ErrorCode.UNMANAGED_SECRET]
+
+
+def test_a_secret_created_meanwhile_by_the_same_step_is_no_error() -> None:
+    world = onboarding()
+
+    def twin(phase: str, call: str) -> None:
+        if phase == "before" and call.startswith("gateway create") and call.endswith(SECRET) and not twins:
+            twins.append(1)
+            world.publish("grant-rbac", {"cluster": str(BLUE)})
+            world.deliver(world.queue.pop())
+            world.deliver(world.queue.pop())
+
+    twins: list[int] = []
+    world.touch = twin
+    world.settle()
+    assert list(world.secrets()) == [SECRET]
+    assert dead(world) == []
+
+
+@pytest.mark.parametrize("status", ["STOPPING", ""])
+def test_a_cluster_deleted_while_its_secret_is_created_is_removed(status: str) -> None:
+    world = onboarding()
+
+    def gone() -> None:
+        if status:
+            world.change(BLUE, status=status)
+        else:
+            world.delete(BLUE)
+
+    created = f"gateway create {WorldServices(world).central_url} {SECRET}"
+    when(world, "after", created, gone)
+    world.settle()
+    if status:
+        assert notes(world)[HELD].startswith("going ")
+    else:
+        assert world.secrets() == {}
+
+
+def test_an_attached_cluster_never_writes_over_a_gke_clusters_secret() -> None:
+    world = onboarded()
+    before = world.secrets()
+    world.memberships[OWN] = replace(world.memberships[OWN], cluster=None, labels={"env": "dev"})
+    world.kubernetes.setdefault(world.memberships[OWN].unique_id, Kubernetes())
+    world.publish("register-membership", {"membership": str(OWN)})
+    world.settle(200)
+    assert world.secrets()[SECRET]["data"] == before[SECRET]["data"]
+
+
+def test_the_deletion_of_a_running_clusters_membership_registers_it_again() -> None:
+    world = onboarded()
+    del world.memberships[OWN]
+    world.change(BLUE, membership=None, fleet_project="")
+    outcome = removed(world, StepRequest(None, OWN))
+    assert [each.topic for each in outcome.next] == ["register-membership"]
+    world.change(BLUE, status="STOPPING")
+    assert removed(world, StepRequest(None, OWN)).next == ()
+
+
+def test_a_hold_that_stands_is_not_written_again() -> None:
+    world = onboarded()
+    world.change(BLUE, status="STOPPING")
+    removed(world)
+    writes = world.central.writes
+    assert removed(world).decision is Decision.UNCHANGED
+    assert world.central.writes == writes
+
+
+def test_a_gone_cluster_has_no_binding_to_revoke() -> None:
+    world = onboarded()
+    world.delete(BLUE)
+    assert [each.topic for each in removed(world).next] == ["unregister-membership"]
+
+
+def test_an_unselected_cluster_without_secret_and_membership_ends_there() -> None:
+    world = World()
+    world.create(BLUE)
+    world.select("env=dev")
+    assert removed(world).next == ()
+
+
+def test_a_project_that_is_no_source_is_read_only_for_its_secret() -> None:
+    world = onboarded()
+    world.settings = replace(world.settings, source_projects=frozenset({"demo-fleet"}))
+    assert removed(world, StepRequest(BLUE, leave="hold")).decision is Decision.HELD
+    del world.central.objects[SECRETS, SECRET]
+    world.calls.clear()
+    written(world)
+    assert not [call for call in world.calls if call.startswith("container")]
