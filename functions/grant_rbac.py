@@ -8,6 +8,8 @@ function may bind roles, so it shares its identity with no other.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from shared.clients.observe import membership_of, read_subject
 from shared.clients.ports import Services
 from shared.decisions import rbac, steps
@@ -15,7 +17,7 @@ from shared.decisions.outcomes import access_denied, no_op
 from shared.decisions.rbac import Drift, Object
 from shared.decisions.steps import Action
 from shared.values.codes import Decision, ErrorCode
-from shared.values.errors import PermanentError, RefusedError, RetryableError
+from shared.values.errors import ConflictError, PermanentError, RefusedError, RetryableError
 from shared.values.messages import Outcome, OutgoingMessage, StepRequest
 from shared.values.model import Cluster, Membership
 
@@ -35,12 +37,19 @@ def run(request: StepRequest, services: Services) -> Outcome:
     assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is wanted has one
     url = services.settings.gateway_url(membership.name, gke=membership.cluster is not None)
     try:
-        did = _granted(url, services, attached=membership.cluster is None)
+        did = _ensure_access(url, services, attached=membership.cluster is None, new=request.new)
     except RefusedError as error:
         if membership.cluster is not None:
             raise
         raise access_denied(membership, services.gateway.identity, error) from error
-    following = StepRequest(subject.request.cluster, membership.name, granted=services.settings.grant)
+    cluster = subject.cluster if isinstance(subject.cluster, Cluster) else None
+    following = StepRequest(
+        subject.request.cluster,
+        membership.name,
+        granted=services.signer.sign_grant(rbac.grant_audience(cluster, membership, services.settings)),
+        membership_uid=membership.unique_id,
+        renewed=bool(did) and not request.new,
+    )
     reason = (
         f"{services.settings.argocd_service_account} may use {subject.name} as {services.settings.argocd_cluster_role}"
     )
@@ -49,10 +58,16 @@ def run(request: StepRequest, services: Services) -> Outcome:
     return Outcome(decision, subject.state, message, (OutgoingMessage("write-secret", following),))
 
 
-def _granted(url: str, services: Services, *, attached: bool) -> str:
-    """Make what is missing, prove that the access works, and say what was done: '' for nothing."""
+def _ensure_access(url: str, services: Services, *, attached: bool, new: bool) -> str:
+    """Create what is missing, prove that the access works, and return what was done: '' for nothing.
+
+    In a new cluster, and once one object was missing, the rest is created before it is read: that saves calls.
+    """
     settings = services.settings
-    did = [_made(url, wanted, services) for wanted in rbac.objects(settings, attached=attached)]
+    did: list[str] = []
+    for desired in rbac.objects(settings, attached=attached):
+        did.append(_ensure_object(url, desired, services, create_first=new))
+        new = new or bool(did[-1])
     role = None
     if settings.argocd_cluster_role != "cluster-admin":
         role = services.gateway.get(url, rbac.ROLES, settings.argocd_cluster_role)
@@ -66,10 +81,14 @@ def _granted(url: str, services: Services, *, attached: bool) -> str:
     return ", ".join(filter(None, did))
 
 
-def _made(url: str, wanted: Object, services: Services) -> str:
+def _ensure_object(url: str, wanted: Object, services: Services, *, create_first: bool) -> str:
     """Bring one object to what it should be; '' when nothing differed."""
     name = wanted["metadata"]["name"]
     collection = rbac.collection(wanted)
+    if create_first:
+        with suppress(ConflictError):
+            services.gateway.create(url, collection, wanted)
+            return f"made {wanted['kind']} {name}"
     standing = services.gateway.get(url, collection, name)
     match rbac.compare(standing, wanted):
         case Drift.NONE:

@@ -25,7 +25,7 @@ def run(request: StepRequest, services: Services) -> Outcome:
         return no_op(move, subject, services.settings)
     if isinstance(subject.cluster, Cluster):
         membership, decision = _registered(subject.cluster, services)
-        following = StepRequest(subject.cluster.name, membership.name)
+        following = StepRequest(subject.cluster.name, membership.name, new=decision is Decision.REGISTERED)
     else:
         following, decision = StepRequest(membership=subject.request.membership), Decision.UNCHANGED
     did = "was registered" if decision is Decision.REGISTERED else "is in the fleet"

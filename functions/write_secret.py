@@ -1,27 +1,33 @@
 """`write_secret`: writes the cluster Secret in the central cluster, only when something differs.
 
-Only with `granted`, the word of `grant_rbac`, does it create, lift a hold, note the grant, or speak of a later cluster.
-Needs: gateway get, post, patch and memberships get, list in the fleet project; clusters get and list in the source
+Only with `granted`, the proof that `grant_rbac` signed, does it create, lift a hold, note the grant, or speak of a later
+cluster. Needs: gateway get, post, patch and memberships get, list in the fleet project; clusters get and list in the source
 projects; get, list, create and patch on Secrets in Argo CD's namespace (a Role in the central cluster).
 """
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from shared.clients.observe import membership_of, read_subject
 from shared.clients.ports import Services
-from shared.decisions import recognition, secret_plan, steps
+from shared.decisions import rbac, recognition, secret_plan, steps
 from shared.decisions.outcomes import no_op
 from shared.decisions.secret_plan import Plan
 from shared.decisions.steps import Action
-from shared.values.cluster_secret import CLUSTER_HASH, MANAGED_BY_LABEL, MEMBERSHIP_HASH, ClusterSecret
+from shared.values.cluster_secret import CLUSTER, CLUSTER_HASH, KEEP, MANAGED_BY_LABEL, MEMBERSHIP_HASH, ClusterSecret
 from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import ConflictError, PermanentError, RetryableError
 from shared.values.messages import Outcome, OutgoingMessage, Severity, StepRequest
 from shared.values.model import Cluster, Membership, State
 from shared.values.target import Subject
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
+# So long after `grant_rbac` has read the membership, `write_secret` takes it for unchanged where it creates the Secret.
+FRESH: Final = timedelta(seconds=60)
 _NEEDS_MEMBERSHIP: Final = frozenset(
     {
         ErrorCode.MEMBERSHIP_MISSING,
@@ -52,35 +58,40 @@ def run(request: StepRequest, services: Services) -> Outcome:
 
 
 def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -> Outcome:
-    request, settings = subject.request, services.settings
+    request = subject.request
     cluster = subject.cluster if isinstance(subject.cluster, Cluster) else None
-    membership = membership_of(cluster, request.membership, services) if cluster else subject.membership
-    assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is wanted has one
+    membership, proven = _read_grant(subject, cluster, secret, services)
     if cluster is None and secret is not None and secret.cluster is not None:
         raise RetryableError(
             f"Secret {secret.name} speaks of {secret.cluster}, and {membership.name} of an attached cluster",
             ErrorCode.MEMBERSHIP_MISMATCH,
         )
-    if request.granted and request.granted != settings.grant:
-        raise RetryableError(
-            f"granted is {request.granted!r}, the settings say {settings.grant!r}: the grant must be made again",
-            ErrorCode.STALE_GRANT,
-        )
     plan = secret_plan.plan(
         secret,
         cluster,
         membership,
-        settings,
-        granted=bool(request.granted),
-        drop=request.drop_labels,
+        services.settings,
+        granted=proven is not None,
+        drop=request.drop_labels if secret is not None and request.secret_uid == secret.uid else frozenset(),
         now=services.now(),
+        renewed=proven if request.renewed else None,
     )
     both = StepRequest(request.cluster, membership.name)
     if plan.create is not None:
-        _create(plan, cluster, membership, services)
-        if (turned := _look_again(subject, services)) is not None:
-            return turned
+        created = _create(plan, cluster, membership, services)
+        again = _look_again(subject, services)
+        if isinstance(again, Outcome):
+            return again
+        # Argo CD knows the cluster now: the labels that ApplicationSets select on may follow.
+        current = again.cluster if isinstance(again.cluster, Cluster) else None
+        completing = secret_plan.plan(
+            created, current, membership, services.settings, granted=True, drop=frozenset(), now=services.now()
+        )
+        if completing.patch is not None:
+            services.central.patch(created, completing.patch)
     elif plan.patch is not None and secret is not None:
+        if secret.data.get("server", "").rstrip("/") != plan.server:
+            _require_free(plan, secret.name, cluster, membership, services)
         services.central.patch(secret, plan.patch)
     changed = plan.create is not None or plan.patch is not None
     decision = Decision.CREATED if plan.create else Decision.UPDATED if plan.patch else Decision.UNCHANGED
@@ -94,12 +105,42 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
     return Outcome(decision, subject.state, f"{did}: {reason}", following, severity)
 
 
-def _create(plan: Plan, cluster: Cluster | None, membership: Membership, services: Services) -> None:
-    """Create the Secret unless an unmanaged one is for the same cluster, or has its name, server or cluster name."""
-    assert plan.create is not None  # noqa: S101 - for the type checker
-    name = plan.create["metadata"]["name"]
-    server = plan.server
-    unmanaged = services.central.unmanaged()
+def _read_grant(
+    subject: Subject, cluster: Cluster | None, secret: ClusterSecret | None, services: Services
+) -> tuple[Membership, datetime | None]:
+    """Return the membership, and when `grant_rbac` proved the access to this very cluster through it; None: not proven.
+
+    A fresh proof names the `uniqueId` of the membership. Before a create that saves a read: the message then says the same
+    `uniqueId`, or the proof does not hold.
+    """
+    request = subject.request
+    if cluster is None:
+        membership = subject.membership
+        assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is wanted has one
+        return membership, _signed(request, cluster, membership, services)
+    if secret is None and request.membership is not None and request.membership_uid:
+        said = Membership(request.membership, request.membership_uid, "READY", cluster=cluster.name)
+        signed = _signed(request, cluster, said, services)
+        if signed is not None and services.now() - signed < FRESH:
+            return said, signed
+    membership = membership_of(cluster, request.membership, services)
+    return membership, _signed(request, cluster, membership, services)
+
+
+def _signed(
+    request: StepRequest, cluster: Cluster | None, membership: Membership, services: Services
+) -> datetime | None:
+    """Return when the grant of this very cluster was proven; None if the message proves no such grant."""
+    if not request.granted:
+        return None
+    return services.signer.verify_grant(request.granted, rbac.grant_audience(cluster, membership, services.settings))
+
+
+def _require_free(plan: Plan, name: str, cluster: Cluster | None, membership: Membership, services: Services) -> None:
+    """Raise an error if another Secret is for the same cluster, or Argo CD would treat the two as one cluster."""
+    others = [other for other in services.central.rivals(membership.name) if other.name != name]
+    ours = [other for other in others if other.is_of_instance(services.settings) and MEMBERSHIP_HASH in other.labels]
+    unmanaged = [other for other in others if other not in ours]
     if found := recognition.other_entry(unmanaged, cluster, membership, services.settings):
         secret, recognised = found
         raise PermanentError(
@@ -108,14 +149,34 @@ def _create(plan: Plan, cluster: Cluster | None, membership: Membership, service
             ErrorCode.UNMANAGED_SECRET,
         )
     for other in unmanaged:
-        if other.clashes_with(name, server):
+        if other.clashes_with(name, plan.server):
             raise PermanentError(
                 f"Secret {other.name} is unmanaged and has the same server or name as {name}: Argo CD would treat the two as"
                 " one cluster. Adopt or delete it, then replay the message",
                 ErrorCode.UNMANAGED_SECRET,
             )
+    for other in ours:
+        if other.clashes_with(name, plan.server):
+            text = (
+                f"Secret {other.name} is for {other.annotations.get(CLUSTER, 'an attached cluster')} and has the same server or"
+                f" name as {name}, because {membership.name} was reused: Argo CD would deploy one cluster's applications to the"
+                " other."
+            )
+            if other.is_pinned:
+                pinned = f"{text} It is pinned ({KEEP}): delete it, then replay the message"
+                raise PermanentError(pinned, ErrorCode.SERVER_TAKEN)
+            raise RetryableError(
+                f"{text} It goes when its cluster is gone; otherwise delete it", ErrorCode.SERVER_TAKEN
+            )
+
+
+def _create(plan: Plan, cluster: Cluster | None, membership: Membership, services: Services) -> ClusterSecret:
+    """Create the Secret unless an unmanaged one is for the same cluster, or has its name, server or cluster name."""
+    assert plan.create is not None  # noqa: S101 - for the type checker
+    name = plan.create["metadata"]["name"]
+    _require_free(plan, name, cluster, membership, services)
     try:
-        services.central.create(plan.create)
+        return services.central.create(plan.create)
     except ConflictError:
         named = services.central.secret_named(name)
         hashes = plan.create["metadata"]["labels"]
@@ -130,9 +191,26 @@ def _create(plan: Plan, cluster: Cluster | None, membership: Membership, service
         ) from None
 
 
-def _look_again(subject: Subject, services: Services) -> Outcome | None:
-    """Look once more whether the cluster is still alive: its deletion may have passed by before the Secret was there."""
+def _look_again(subject: Subject, services: Services) -> Subject | Outcome:
+    """Read the cluster once more: its deletion may have passed by before the Secret was there.
+
+    Only the very cluster that the Secret was created for gets the labels. What else it became meanwhile, the sweep finds.
+    """
     again = read_subject(StepRequest(subject.request.cluster, subject.request.membership), services, has_secret=True)
     if again.state in (State.DELETED, State.DELETING):
         return no_op(Action.TO_REMOVE, again, services.settings)
-    return None
+    if again.state is not State.SELECTED:
+        return no_op(Action.NOTHING, again, services.settings)
+    if not _is_same(subject, again):
+        raise RetryableError(f"{subject.name} was re-created meanwhile; the step reads it again", ErrorCode.RECREATED)
+    return again
+
+
+def _is_same(before: Subject, now: Subject) -> bool:
+    if isinstance(before.cluster, Cluster):
+        return isinstance(now.cluster, Cluster) and now.cluster.id == before.cluster.id
+    return (
+        isinstance(before.membership, Membership)
+        and isinstance(now.membership, Membership)
+        and before.membership.is_still(now.membership)
+    )

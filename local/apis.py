@@ -20,6 +20,7 @@ from local.google.fleet.credentials import generate_credentials_routes
 from local.google.fleet.state import Fleet
 from local.google.gke.api import gke_app
 from local.google.gke.state import Gke
+from local.google.iam.tokens import certificates_app
 from local.google.iam_api import iam_app
 from local.google.logging.api import logging_app
 from local.google.logging.state import Logging
@@ -180,6 +181,8 @@ class Apis:
         way = gateway.gateway_app(self.iam, FLEET, NUMBERS[FLEET], member, credentials)
         self._listen("connectgateway", way, secure=True)
         self._listen("kubernetes", clusters, secure=True)
+        # Google's certificates are no API with a quota, so the log of calls leaves them out.
+        self.listeners["oauth2"] = Listener(certificates_app(self.iam.tokens), port=self.config.ports.get("oauth2", 0))
         self.listeners["control"] = Listener(control, port=self.config.ports.get("control", 0))
         for name in shipped_roles():
             self._listen_for_metadata(name, service_account(name, FLEET))

@@ -222,6 +222,7 @@ class Cloud:
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER": f"{listeners['container'].url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_GKEHUB": f"{listeners['gkehub'].url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONNECTGATEWAY": f"{listeners['connectgateway'].url}/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_OAUTH2": f"{listeners['oauth2'].url}/",
             "PUBSUB_EMULATOR_HOST": self.apis.pubsub_address,
             **self.config.settings,
         }

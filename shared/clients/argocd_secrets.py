@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from shared.clients.ports import Gateway
-from shared.values.cluster_secret import CLUSTER_HASH, SELECT_MANAGED, ClusterSecret, found_by, select_unmanaged
+from shared.values.cluster_secret import (
+    CLUSTER_HASH,
+    MEMBERSHIP_HASH,
+    SELECT_MANAGED,
+    TYPE,
+    ClusterSecret,
+    found_by,
+    select_unmanaged,
+)
 from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError
 from shared.values.names import ClusterName, MembershipName
@@ -61,14 +69,26 @@ class Central:
         read = [ClusterSecret.read(item) for item in items]
         return [secret for secret in read if not secret.is_of_instance(self._settings)]
 
+    def rivals(self, membership: MembershipName) -> list[ClusterSecret]:
+        """Return the Secrets that may have a membership's server: those with its hash, and cluster Secrets without any.
+
+        Each of our Secrets with another membership has another server.
+        """
+        selectors = (f"{MEMBERSHIP_HASH}={membership.hash}", f"{TYPE}=cluster,!{MEMBERSHIP_HASH}")
+        return [
+            ClusterSecret.read(item)
+            for selector in selectors
+            for item in self._gateway.list(self._url, self._secrets, selector)
+        ]
+
     def secret_named(self, name: str) -> ClusterSecret | None:
         """Return the Secret of that name, managed or not."""
         found = self._gateway.get(self._url, self._secrets, name)
         return None if found is None else ClusterSecret.read(found)
 
-    def create(self, manifest: dict[str, Any]) -> None:
-        """Create a Secret. Raises ConflictError when the name is taken."""
-        self._gateway.create(self._url, self._secrets, manifest)
+    def create(self, manifest: dict[str, Any]) -> ClusterSecret:
+        """Create a Secret and return it. Raises ConflictError when the name is taken."""
+        return ClusterSecret.read(self._gateway.create(self._url, self._secrets, manifest))
 
     def patch(self, secret: ClusterSecret, patch: dict[str, Any]) -> None:
         """Change a Secret by a merge patch made from the version that was read."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from shared.clients.ports import Services
 from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
@@ -49,9 +51,7 @@ def read_subject(request: StepRequest, services: Services, *, has_secret: bool =
         membership = read_membership(request.membership, services)
         if isinstance(membership, Gone) or membership.cluster is None:
             return Subject(request, state_of_attached(membership, settings), membership=membership)
-        request = StepRequest(
-            membership.cluster, request.membership, request.granted, request.drop_labels, request.leave
-        )
+        request = replace(request, cluster=membership.cluster)
     name = request.cluster
     assert name is not None  # noqa: S101 - for the type checker
     if name.project not in settings.source_projects and not has_secret:

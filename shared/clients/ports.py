@@ -87,17 +87,30 @@ class Secrets(Protocol):
     def unmanaged(self) -> Sequence[ClusterSecret]:
         """Return the cluster Secrets that this instance did not write."""
 
+    def rivals(self, membership: MembershipName) -> Sequence[ClusterSecret]:
+        """Return all Secrets, managed or not, that may have the server of a membership."""
+
     def secret_named(self, name: str) -> ClusterSecret | None:
         """Return the Secret of that name, managed or not."""
 
-    def create(self, manifest: Object) -> None:
-        """Create a Secret. Raises ConflictError when the name is taken."""
+    def create(self, manifest: Object) -> ClusterSecret:
+        """Create a Secret and return it. Raises ConflictError when the name is taken."""
 
     def patch(self, secret: ClusterSecret, patch: Object) -> None:
         """Change a Secret by a merge patch made from the version that was read."""
 
     def delete(self, secret: ClusterSecret) -> None:
         """Delete the very Secret that was read."""
+
+
+class Signer(Protocol):
+    """Proofs of grants, which `grant_rbac` alone can sign."""
+
+    def sign_grant(self, audience: str) -> str:
+        """Return a proof that our own identity has granted what the audience names."""
+
+    def verify_grant(self, token: str, audience: str) -> datetime | None:
+        """Return when `grant_rbac` signed the proof; None if it does not prove what the audience names."""
 
 
 class Publisher(Protocol):
@@ -132,6 +145,10 @@ class Services(Protocol):
     @property
     def central(self) -> Secrets:
         """The cluster Secrets in the central cluster."""
+
+    @property
+    def signer(self) -> Signer:
+        """Proofs of grants."""
 
     @property
     def bus(self) -> Publisher:

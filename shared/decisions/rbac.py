@@ -7,9 +7,11 @@ impersonate it (gcloud: command_lib/container/fleet/rbac_util.py).
 from __future__ import annotations
 
 import enum
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.values.model import MANAGED_BY
+from shared.values.model import MANAGED_BY, Cluster, Membership
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,6 +61,23 @@ def objects(settings: Settings, *, attached: bool) -> list[Object]:
         "rules": [rule],
     }
     return [binding, role, _binding(name, name, AGENT)]
+
+
+def grant_audience(cluster: Cluster | None, membership: Membership, settings: Settings) -> str:
+    """Return the audience of the proof of one grant: which role for whom, in which generation of which cluster.
+
+    It is the audience of no service, so the ID token that carries it opens nothing.
+    """
+    parts = [
+        str(cluster.name) if cluster else "",
+        cluster.id if cluster else "",
+        str(membership.name),
+        membership.unique_id,
+        settings.argocd_cluster_role,
+        settings.argocd_service_account,
+        settings.instance,
+    ]
+    return f"fleet-registrar:grant:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
 def collection(manifest: Object) -> str:

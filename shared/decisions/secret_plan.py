@@ -56,6 +56,12 @@ CONFIG: Final = json.dumps(
 )
 
 
+UNREADABLE_CONFIG: Final = (
+    "`config` was unreadable and is repaired; an Argo CD that read it meanwhile does not watch the cluster: restart its"
+    " application controller"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to write, for the cluster at `server`: `create` a whole manifest, or `patch` with a merge patch, or neither.
@@ -81,11 +87,16 @@ def plan(
     granted: bool,
     drop: frozenset[str],
     now: datetime,
+    renewed: datetime | None = None,
 ) -> Plan:
     """Compare our Secret with what it should be, for a cluster that is alive and wanted.
 
     `cluster` is None for an attached cluster; `granted` says that Argo CD's access has been proven for this very chain;
     `drop` are label keys that a sweep lets go. Nothing differs: nothing is planned, so nothing wakes Argo CD.
+    `renewed` is when the grant was proven, if the access had been missing before.
+
+    A new Secret has no label that ApplicationSets select on: the patch that follows writes those, once Argo CD knows the
+    cluster. A Secret of an earlier cluster of that name starts clean, labels and annotations of people included.
     """
     source = label_rules.translate(cluster.labels if cluster else membership.labels, settings.label_keys)
     fixed = _fixed_labels(cluster, membership, settings)
@@ -95,7 +106,6 @@ def plan(
         if not granted:
             return Plan(server, needs_grant=True)
         name = cluster.name.secret_name if cluster else membership.name.secret_name
-        keys = {LABEL_KEYS: _joined(source.labels)}
         manifest = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -103,14 +113,15 @@ def plan(
             "metadata": {
                 "name": name,
                 "namespace": settings.argocd_namespace,
-                "labels": _present({**source.labels, **fixed}),
-                "annotations": _present({**facts, **keys, **_agent(None, membership, now)}),
+                "labels": _identifying_labels(cluster, membership, settings),
+                "annotations": _present({**facts, LABEL_KEYS: "", **_agent(None, membership, now)}),
             },
             "data": {key: _encoded(value) for key, value in {"name": name, "server": server, "config": CONFIG}.items()},
         }
         return Plan(server, create=manifest, warnings=source.warnings)
 
-    gone = existing.written_keys - set(source.labels) - source.kept
+    earlier = cluster is not None and existing.was_written_for_another(CLUSTER_ID, cluster.id)
+    gone = frozenset() if earlier else existing.written_keys - set(source.labels) - source.kept
     needs_grant = (
         not existing.is_of(cluster, membership)
         or existing.annotations.get(GRANT) != settings.grant
@@ -120,25 +131,31 @@ def plan(
         # Everything we could write speaks of a later cluster than the Secret does: all of it waits for the proof.
         return Plan(server, needs_grant=True, warnings=source.warnings, gone=gone)
     labels, keys_now = _label_changes(existing, source, gone & drop)
-    annotations: dict[str, str | None] = {LABEL_KEYS: _joined(keys_now), **facts, **_agent(existing, membership, now)}
+    if earlier:
+        labels, keys_now = {**dict.fromkeys(existing.labels), **source.labels}, frozenset(source.labels)
+    labels |= fixed
+    annotations: dict[str, str | None] = dict.fromkeys(existing.annotations) if earlier else {}
+    annotations |= {LABEL_KEYS: _joined(keys_now), **facts, **_agent(existing, membership, now)}
     if granted:
-        annotations |= _lifted(existing)
+        annotations |= _released(existing) | _refresh(existing, membership, now, renewed)
+        labels[HELD] = None
     else:
         del annotations[GRANT]
-    changed = {
-        "labels": _differing(existing.labels, {**labels, **fixed}),
-        "annotations": _differing(existing.annotations, annotations),
-    }
-    body: Object = {key: value for key, value in changed.items() if value}
+        labels |= _held_label(existing)
+    body = _changes(existing, labels, annotations)
     data: Object = {}
     right = {"server": server, "config": CONFIG}
-    if existing.data.get("server", "").rstrip("/") != server or not _same_config(existing.data.get("config", "")):
+    warnings = source.warnings
+    config = existing.data.get("config", "")
+    if existing.data.get("server", "").rstrip("/") != server or not _same_config(config):
         # Byte for byte, both of them: the admission policy lets the two change together into the right ones, or not at all.
         data = {key: _encoded(value) for key, value in right.items() if existing.data.get(key) != value}
+        if not _is_object(config):
+            warnings += (UNREADABLE_CONFIG,)
     if "name" not in existing.data:
         data["name"] = _encoded(cluster.name.secret_name if cluster else membership.name.secret_name)
     patch = _patch(existing, body, data)
-    return Plan(server, patch=patch, needs_grant=needs_grant and not granted, warnings=source.warnings, gone=gone)
+    return Plan(server, patch=patch, needs_grant=needs_grant and not granted, warnings=warnings, gone=gone)
 
 
 def hold(existing: ClusterSecret, reason: Reason, now: datetime) -> Object | None:
@@ -148,21 +165,44 @@ def hold(existing: ClusterSecret, reason: Reason, now: datetime) -> Object | Non
     """
     standing = existing.hold
     skips = existing.annotations.get(SKIP_RECONCILE) == "true"
-    if standing and standing.reason == reason and skips:
+    if standing and standing.reason == reason and skips and existing.labels.get(HELD) == reason:
         return None
     # An annotation that cannot be read tells at least that we had set it aside.
     ours = standing.skip_is_ours if standing and skips else not skips or HELD in existing.annotations
     since = standing.since if standing and standing.reason == reason else now
-    annotations = {HELD: str(Hold(reason, since, ours)), SKIP_RECONCILE: "true"}
-    return _patch(existing, {"annotations": _differing(existing.annotations, annotations)}, {})
+    annotations: dict[str, str | None] = {HELD: str(Hold(reason, since, ours)), SKIP_RECONCILE: "true"}
+    return _patch(existing, _changes(existing, {HELD: reason}, annotations), {})
 
 
 def lift(existing: ClusterSecret) -> Object | None:
     """Return the merge patch that releases a hold, or None without a hold."""
-    return _patch(existing, {"annotations": _differing(existing.annotations, _lifted(existing))}, {})
+    return _patch(existing, _changes(existing, {HELD: None}, _released(existing)), {})
 
 
-def _lifted(existing: ClusterSecret) -> dict[str, str | None]:
+def _held_label(existing: ClusterSecret) -> dict[str, str | None]:
+    """The label that shows people a hold, of which Argo CD shows nothing."""
+    current = existing.hold
+    if HELD not in existing.annotations:
+        return {HELD: None}
+    return {HELD: current.reason} if current else {}
+
+
+def _refresh(
+    existing: ClusterSecret, membership: Membership, now: datetime, renewed: datetime | None
+) -> dict[str, str | None]:
+    """Have Argo CD rebuild its cache of a cluster that it could not use meanwhile.
+
+    Argo CD empties the cache when the gateway answers 404, goes on to call it successful, and watches nothing any more.
+    A Secret that is younger than the proof is new to Argo CD, so there is nothing to rebuild.
+    """
+    if existing.was_written_for_another(MEMBERSHIP_UID, membership.unique_id):
+        return {REFRESH: timestamp(now)}
+    if renewed is not None and existing.created < timestamp(renewed):
+        return {REFRESH: timestamp(renewed)}
+    return {}
+
+
+def _released(existing: ClusterSecret) -> dict[str, str | None]:
     if HELD not in existing.annotations:
         return {}
     standing = existing.hold
@@ -170,16 +210,23 @@ def _lifted(existing: ClusterSecret) -> dict[str, str | None]:
     return {HELD: None, SKIP_RECONCILE: None} if ours else {HELD: None}
 
 
-def _fixed_labels(cluster: Cluster | None, membership: Membership, settings: Settings) -> dict[str, str | None]:
-    """Labels that a cluster's owner cannot set: for finding, and for selecting in ApplicationSets."""
-    fixed: dict[str, str | None] = {
+def _identifying_labels(cluster: Cluster | None, membership: Membership, settings: Settings) -> dict[str, str]:
+    """Labels by which Argo CD and we find the Secret. They are there from the start."""
+    labels = {
         TYPE: "cluster",
         MANAGED_BY_LABEL: MANAGED_BY,
         INSTANCE: settings.instance,
         MEMBERSHIP_HASH: membership.name.hash,
+    }
+    return {**labels, CLUSTER_HASH: cluster.name.hash} if cluster else labels
+
+
+def _fixed_labels(cluster: Cluster | None, membership: Membership, settings: Settings) -> dict[str, str | None]:
+    """Labels that a cluster's owner cannot set: for finding, and for selecting in ApplicationSets."""
+    return {
+        **_identifying_labels(cluster, membership, settings),
         **fact_labels(cluster, membership),
     }
-    return {**fixed, CLUSTER_HASH: cluster.name.hash} if cluster else fixed
 
 
 def _annotations(cluster: Cluster | None, membership: Membership, settings: Settings) -> dict[str, str | None]:
@@ -226,6 +273,16 @@ def _differing(standing: Mapping[str, str], wanted: Mapping[str, str | None]) ->
     return {key: value for key, value in wanted.items() if standing.get(key) != value}
 
 
+def _changes(
+    existing: ClusterSecret, labels: Mapping[str, str | None], annotations: Mapping[str, str | None]
+) -> Object:
+    changed = {
+        "labels": _differing(existing.labels, labels),
+        "annotations": _differing(existing.annotations, annotations),
+    }
+    return {key: value for key, value in changed.items() if value}
+
+
 def _patch(existing: ClusterSecret, meta: Object, data: Object) -> Object | None:
     meta = {key: value for key, value in meta.items() if value}
     if not meta and not data:
@@ -240,6 +297,13 @@ def _same_config(text: str) -> bool:
         return True
     try:
         return bool(_essence(json.loads(text)) == _essence(json.loads(CONFIG)))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False
 

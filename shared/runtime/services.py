@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from shared.clients.ports import Clusters, Gateway, Memberships, Publisher, Secrets
+from shared.clients.ports import Clusters, Gateway, Memberships, Publisher, Secrets, Signer
 from shared.values import settings
 from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
@@ -101,6 +101,13 @@ class Services:
     def central_url(self) -> str:
         """The central cluster's address through the gateway."""
         return self.settings.gateway_url(self.settings.central_membership, gke=self.central_cluster is not None)
+
+    @functools.cached_property
+    def signer(self) -> Signer:
+        """Proofs of grants; Google's certificates live as long as the process."""
+        from shared.clients.grant_signer import GrantSigner
+
+        return GrantSigner(self.settings.grant_account, self.settings.oauth2_endpoint)
 
     @functools.cached_property
     def bus(self) -> Publisher:

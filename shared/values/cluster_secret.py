@@ -94,6 +94,7 @@ class ClusterSecret:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict, repr=False)
+    created: str = ""
 
     @classmethod
     def read(cls, manifest: Object) -> ClusterSecret:
@@ -106,6 +107,7 @@ class ClusterSecret:
             labels=meta.get("labels") or {},
             annotations=meta.get("annotations") or {},
             data={key: _decoded(value) for key, value in (manifest.get("data") or {}).items()},
+            created=meta.get("creationTimestamp") or "",
         )
 
     @property

@@ -111,6 +111,7 @@ class ErrorCode(enum.StrEnum):
     STALE_GRANT = "stale_grant"
     UNMANAGED_SECRET = "unmanaged_secret"  # noqa: S105
     DUPLICATE_SECRETS = "duplicate_secrets"
+    SERVER_TAKEN = "server_taken"  # a managed Secret of another cluster has the server
     INVALID_ANNOTATION = "invalid_annotation"
 
 

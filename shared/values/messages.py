@@ -32,21 +32,29 @@ MIN_REVERSAL_AGE: Final = timedelta(seconds=60)
 SWEEP_REQUEST_TTL: Final = timedelta(hours=1)
 
 _KEYS: Final[Mapping[str, frozenset[str]]] = {
-    "write-secret": frozenset({"granted", "drop_labels", "secret_uid"}),
+    "grant-rbac": frozenset({"new"}),
+    "write-secret": frozenset({"granted", "drop_labels", "secret_uid", "membership_uid", "renewed"}),
     "remove-secret": frozenset({"leave", "secret_uid"}),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class StepRequest:
-    """What a step is asked for: a cluster, a membership, or both where both are known."""
+    """What a step is asked for: a cluster, a membership, or both where both are known.
+
+    `granted` is the proof that `grant_rbac` signed. `membership_uid` and `new` (the cluster was registered just now) save
+    reads, and prove nothing. `renewed`: the access had been missing; it counts with the proof only.
+    """
 
     cluster: ClusterName | None = None
     membership: MembershipName | None = None
-    granted: str = ""
+    granted: str = field(default="", repr=False)
     drop_labels: frozenset[str] = frozenset()
     leave: Literal["", "hold", "remove"] = ""
     secret_uid: str = field(default="", repr=False)  # proves that the sender has read the Secret; never logged
+    membership_uid: str = ""
+    new: bool = False
+    renewed: bool = False
 
     def body(self) -> dict[str, Any]:
         """The message's body as a JSON object, without what is not said."""
@@ -57,6 +65,9 @@ class StepRequest:
             "drop_labels": sorted(self.drop_labels),
             "leave": self.leave,
             "secret_uid": self.secret_uid,
+            "membership_uid": self.membership_uid,
+            "new": self.new,
+            "renewed": self.renewed,
         }
         return {key: value for key, value in said.items() if value}
 
@@ -148,9 +159,10 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
         faults.append(str(error))
     if "cluster" not in body and "membership" not in body:
         faults.append("neither cluster nor membership is there")
-    granted = body.get("granted", "") if "granted" in allowed else ""
-    if not isinstance(granted, str):
-        faults.append("granted is not a text `<role> <e-mail>`")
+    texts = {key: body.get(key, "") for key in ("granted", "secret_uid", "membership_uid") if key in allowed}
+    faults += [f"{key} is not a text" for key, value in texts.items() if not isinstance(value, str)]
+    flags = {key: body.get(key, False) for key in ("new", "renewed") if key in allowed}
+    faults += [f"{key} is neither true nor false" for key, value in flags.items() if not isinstance(value, bool)]
     drop = body.get("drop_labels", []) if "drop_labels" in allowed else []
     if not isinstance(drop, list) or not all(isinstance(key, str) for key in drop):
         faults.append("drop_labels is not a list of label keys")
@@ -162,9 +174,6 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
             pass
         case _:
             faults.append("leave is neither hold nor remove")
-    secret_uid = body.get("secret_uid", "") if "secret_uid" in allowed else ""
-    if not isinstance(secret_uid, str):
-        faults.append("secret_uid is not a text")
     wrong = f"the message to {step} is wrong: "
     unknown_keys = f"unknown keys {', '.join(map(repr, unknown))[:200]}: {step} takes {', '.join(sorted(allowed))}"
     if faults:
@@ -172,7 +181,17 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
         raise PermanentError(f"{wrong}{'; '.join(faults)}. Example: {example}", ErrorCode.INVALID_MESSAGE)
     if unknown:
         raise RetryableError(f"{wrong}{unknown_keys}. Example: {example}", ErrorCode.UNKNOWN_KEY)
-    return StepRequest(cluster, membership, granted, frozenset(drop), leave, secret_uid)
+    return StepRequest(
+        cluster,
+        membership,
+        texts.get("granted", ""),
+        frozenset(drop),
+        leave,
+        secret_uid=texts.get("secret_uid", ""),
+        membership_uid=texts.get("membership_uid", ""),
+        new=flags.get("new", False),
+        renewed=flags.get("renewed", False),
+    )
 
 
 @dataclass(frozen=True, slots=True)

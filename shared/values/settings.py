@@ -77,12 +77,19 @@ class Settings:
     container_endpoint: str
     gkehub_endpoint: str
     connectgateway_endpoint: str
+    oauth2_endpoint: str
     pubsub_emulator: str
 
     @property
     def grant(self) -> str:
-        """What `grant_rbac` says it has granted: `<role> <e-mail>`."""
+        """What the Secret notes as granted: `<role> <e-mail>`."""
         return f"{self.argocd_cluster_role} {self.argocd_service_account}"
+
+    @property
+    def grant_account(self) -> str:
+        """The e-mail address of `grant-rbac`'s identity: Terraform names it so, in the project of the topics."""
+        domain = ".".join(reversed(self.pubsub_project.split(":")))
+        return f"grant-rbac@{domain}.iam.gserviceaccount.com"
 
     @property
     def numbers(self) -> Mapping[str, str]:
@@ -222,6 +229,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         container_endpoint=reader.read(f"{prefix}CONTAINER", endpoint, "", "http://127.0.0.1:8081/"),
         gkehub_endpoint=reader.read(f"{prefix}GKEHUB", endpoint, "", "http://127.0.0.1:8082/"),
         connectgateway_endpoint=reader.read(f"{prefix}CONNECTGATEWAY", endpoint, "", "https://127.0.0.1:8443/"),
+        oauth2_endpoint=reader.read(f"{prefix}OAUTH2", endpoint, "", "http://127.0.0.1:8083/"),
         pubsub_emulator=reader.read(
             "PUBSUB_EMULATOR_HOST", _matching(re.compile(r"[^\s/]+:[0-9]+"), "a host:port"), "", "127.0.0.1:8085"
         ),

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 
+from shared.decisions import rbac
+from shared.values import settings
+from shared.values.model import Membership
+from shared.values.names import MembershipName
 from tests.chain.running import ARGOCD, CENTRAL, CENTRAL_MEMBERSHIP, FLEET, OTHER, REGION, STEPS, Chain, fresh, running
+from tests.unit.given import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.chain.running import Json
 
+SETTINGS = settings.load(ENVIRONMENT)
 GRANTED = f"cluster-admin {ARGOCD}"
 
 
@@ -117,11 +124,34 @@ def test_forged_keys_of_another_step_change_nothing(cloud: Chain, world: World) 
     assert cloud.everything() == before
 
 
-def test_a_grant_of_another_role_is_not_believed(cloud: Chain, world: World) -> None:
+def test_forged_grants_gain_nothing_and_real_ones_do(cloud: Chain) -> None:
+    """A cluster that refuses `grant-rbac` gets no Secret, whoever says that access was granted, and to whom."""
+    edge = cloud.attach(fresh("edge"), admit=False)
+    cloud.dead_letter(edge, "grant-rbac")
+    cloud.wait_quiet()
     before = cloud.everything()
-    cloud.publish("write-secret", {"cluster": world.blue, "granted": f"view {ARGOCD}"}, {"cause": "forged role"})
-    cloud.said("write-secret", "forged role", decision="retry", code="stale_grant")
+    uid = cloud.state()["memberships"][edge]["uniqueId"]
+    audience = rbac.grant_audience(None, Membership(MembershipName.parse(edge), uid, "READY"), SETTINGS)
+    tokens = {who: signed_by(cloud, who, audience) for who in ("write-secret", "route-event", "grant-rbac")}
+    forged = [GRANTED, f"view {ARGOCD}", "x", tokens["write-secret"], tokens["route-event"]]
+    forged.append(signed_by(cloud, "grant-rbac", "https://service.example"))
+    for index, granted in enumerate(forged):
+        cloud.publish("write-secret", {"membership": edge, "granted": granted}, {"cause": f"forged {index} {edge}"})
+        cloud.said("write-secret", f"forged {index} {edge}", decision="retry", code="stale_grant")
     assert cloud.everything() == before
+    cloud.publish("write-secret", {"membership": edge, "granted": tokens["grant-rbac"]}, {"cause": f"real {edge}"})
+    cloud.said("write-secret", f"real {edge}", decision="created")
+    logs = "".join(cloud.logs().values())
+    assert not [token for token in tokens.values() if token in logs]
+
+
+def signed_by(cloud: Chain, who: str, audience: str) -> str:
+    """An ID token of a function, as its metadata server issues it."""
+    address = cloud.do("cloud", "endpoints")[f"metadata of {who}"]
+    path = f"/computeMetadata/v1/instance/service-accounts/default/identity?audience={audience}&format=full"
+    asked = urllib.request.Request(f"{address}{path}", headers={"Metadata-Flavor": "Google"})
+    with urllib.request.urlopen(asked) as answer:
+        return str(answer.read().decode())
 
 
 def test_cluster_whose_membership_names_another_is_retried(cloud: Chain) -> None:

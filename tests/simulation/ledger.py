@@ -172,14 +172,23 @@ class Ledger:
             f"wrote {name}, in which nothing differs",
         )
         _require(old.data.get("name") == new.data.get("name"), context, f"renamed {name}")
+        # What belonged to an earlier cluster goes with it.
+        recreated = old.annotations.get(CLUSTER_ID) != new.annotations.get(CLUSTER_ID)
         for kind, was, now in (("label", old.labels, new.labels), ("annotation", old.annotations, new.annotations)):
             for key in was:
                 _require(
-                    not key.startswith(PERSON) or now.get(key) == was[key],
+                    recreated or not key.startswith(PERSON) or now.get(key) == was[key],
                     context,
                     f"changed a person's {kind} of {name}",
                 )
-        dropped = {key for key in old.labels if key not in new.labels}
+        dropped = {key for key in old.labels if key not in new.labels} - {HELD}
+        if recreated:
+            left = set(new.written_keys) | {key for key in new.labels if "/" in key and not key.startswith(PERSON)}
+            _require(new.labels.keys() <= left, context, f"kept labels of an earlier cluster on {name}")
+            dropped = set()
+        _require(
+            new.labels.get(HELD) == (new.hold.reason if new.hold else None), context, f"mislabelled the hold of {name}"
+        )
         _require(dropped <= set(context.body.get("drop_labels", ())), context, f"dropped {sorted(dropped)} of {name}")
         granted = context.topic == "write-secret" and bool(context.body.get("granted"))
         for key in (CLUSTER_ID, MEMBERSHIP_UID, GRANT):

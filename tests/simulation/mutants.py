@@ -191,9 +191,12 @@ MUTANTS = (
     Mutant("a Secret is deleted without its precondition", 200, ((Central, "delete", _delete_without_precondition),)),
     Mutant("anybody's binding is ours", 800, ((rbac, "is_managed", lambda _: True),)),
     Mutant("anybody's membership may be replaced", 800, ((steps, "membership_for", _theirs_is_replaced),)),
-    Mutant("nobody looks for others' Secrets before creating", 1200, ((Central, "unmanaged", lambda _: []),)),
+    Mutant("nobody looks for others' Secrets before creating", 1200, ((Central, "rivals", lambda *_: []),)),
     Mutant(
-        "nobody looks again after creating", 2000, ((write_secret, "_look_again", lambda *_: None),), by_events=True
+        "nobody looks again after creating",
+        2000,
+        ((write_secret, "_look_again", lambda subject, _: subject),),
+        by_events=True,
     ),
     Mutant("memberships are read after the cluster", 2000, ((unregister_membership, "_read", _ReadLater),)),
     Mutant("a membership is deleted unread", 100, ((unregister_membership, "_delete", _deleted_unread),)),

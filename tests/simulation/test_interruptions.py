@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared.values.cluster_secret import REFRESH
 from shared.values.errors import RetryableError
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.world import KilledError, Object, World
@@ -83,12 +84,13 @@ def what_stands(world: World) -> Object:
     """What a person would see, without versions, ids and times, which may differ."""
 
     def plain(manifest: Object) -> Object:
-        meta = {key: value for key, value in manifest["metadata"].items() if key not in ("uid", "resourceVersion")}
+        versions = ("uid", "resourceVersion", "creationTimestamp")
+        meta = {key: value for key, value in manifest["metadata"].items() if key not in versions}
         noted = {
             key: value
             for key, value in (meta.get("annotations") or {}).items()
-            if not key.endswith(("-id", "-uid", "/held"))
-        }
+            if not key.endswith(("-id", "-uid", "/held", "/refresh"))
+        } | {key: "set" for key in meta.get("annotations") or {} if key == REFRESH}
         return {**manifest, "metadata": {**meta, "annotations": noted}}
 
     inside = [[plain(stored) for stored in cluster.objects.values()] for cluster in world.kubernetes.values()]

@@ -78,10 +78,14 @@ def as_secret(manifest: dict[str, Any], **annotations: str | None) -> ClusterSec
 
 
 def created(cluster: Cluster | None = BLUE, membership: Membership = BLUE_MEMBER) -> dict[str, Any]:
-    """The manifest of a new Secret."""
+    """The manifest of a Secret after both writes of its creation."""
     plan = secret_plan.plan(None, cluster, membership, SETTINGS, granted=True, drop=frozenset(), now=NOW)
     assert plan.create is not None
-    return plan.create
+    first = as_secret(plan.create)
+    second = secret_plan.plan(first, cluster, membership, SETTINGS, granted=True, drop=frozenset(), now=NOW).patch
+    complete = patched(first, second or {"metadata": {"uid": first.uid, "resourceVersion": first.resource_version}})
+    meta = {**plan.create["metadata"], "labels": complete.labels, "annotations": complete.annotations}
+    return {**plan.create, "metadata": meta}
 
 
 def secret(cluster: Cluster | None = BLUE, membership: Membership = BLUE_MEMBER, **annotations: str) -> ClusterSecret:

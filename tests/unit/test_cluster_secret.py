@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shared.decisions import secret_plan
 from shared.decisions.secret_plan import CONFIG, Plan
 from shared.values import cluster_secret
-from shared.values.cluster_secret import ClusterSecret, Hold, select_unmanaged
+from shared.values.cluster_secret import ClusterSecret, Hold, select_unmanaged, timestamp
 from shared.values.errors import PermanentError
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
@@ -401,7 +401,11 @@ def test_a_later_cluster_gets_the_secret_in_place() -> None:
             "uid": "uid-1",
             "resourceVersion": "7",
             "labels": {"env": "dev"},
-            "annotations": {"fleet-registrar/cluster-id": "b" * 64, "fleet-registrar/membership-uid": "uid-later"},
+            "annotations": {
+                "fleet-registrar/cluster-id": "b" * 64,
+                "fleet-registrar/membership-uid": "uid-later",
+                "argocd.argoproj.io/refresh": timestamp(LATER),
+            },
         }
     }
 

@@ -39,7 +39,7 @@ junk = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-keys = st.sampled_from(["cluster", "membership", "granted", "drop_labels", "leave", "turned", ""])
+keys = st.sampled_from(["cluster", "membership", "granted", "drop_labels", "leave", "new", "turned", ""])
 said = st.sampled_from([CLUSTER, MEMBERSHIP, "hold", "remove", "cluster-admin a@b.cc", ["env"]])
 
 
@@ -54,7 +54,11 @@ def requests(draw: st.DrawFn) -> tuple[str, StepRequest]:
     granted = draw(st.text(max_size=9)) if step == "write-secret" else ""
     drop = draw(st.frozensets(st.text(max_size=9))) if step == "write-secret" else frozenset()
     leave = draw(st.sampled_from(["", "hold", "remove"])) if step == "remove-secret" else ""
-    return step, StepRequest(cluster, membership, granted, drop, leave)  # type: ignore[arg-type]
+    uid = draw(st.text(max_size=9)) if step == "write-secret" else ""
+    secret = draw(st.text(max_size=9)) if step in ("write-secret", "remove-secret") else ""
+    renewed = draw(st.booleans()) if step == "write-secret" else False
+    new = draw(st.booleans()) if step == "grant-rbac" else False
+    return step, StepRequest(cluster, membership, granted, drop, leave, secret, uid, new, renewed)  # type: ignore[arg-type]
 
 
 @given(requests())
@@ -111,6 +115,9 @@ def test_a_fault_of_the_body_is_said(step: str, body: dict[str, Any], fault: str
         ("write-secret", {"drop_labels": [1]}, "drop_labels is not a list"),
         ("remove-secret", {"leave": "now"}, "neither hold nor remove"),
         ("remove-secret", {"leave": ""}, "neither hold nor remove"),
+        ("write-secret", {"membership_uid": 1}, "membership_uid is not a text"),
+        ("write-secret", {"renewed": 1}, "renewed is neither true nor false"),
+        ("grant-rbac", {"new": "yes"}, "new is neither true nor false"),
     ],
 )
 def test_a_key_of_a_wrong_type_is_permanent(step: str, body: dict[str, Any], fault: str) -> None:
@@ -155,6 +162,10 @@ def test_all_faults_are_said_at_once_with_an_example() -> None:
         read("write-secret", cluster=1, membership=2, granted=3, drop_labels=4, leave=5)
     for part in ("cluster's name", "membership's name", "granted is", "drop_labels is", "'leave'", "Example: {"):
         assert part in str(caught.value)
+
+
+def test_the_proof_of_a_grant_is_not_shown() -> None:
+    assert "eyJ" not in repr(read("write-secret", cluster=CLUSTER, granted="eyJhbGciOiJSUzI1NiJ9.e30.x"))
 
 
 def test_names_are_canonical() -> None:

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
-import json
 import secrets
 import time
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.auth import crypt, jwt
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+ISSUER = "https://accounts.google.com"
 
 
 class Tokens:
-    """All tokens of one cloud."""
+    """All tokens of one cloud. `certificates` verify the identity tokens: key ID → PEM. The key is not rotated."""
 
     def __init__(self) -> None:
         self.access: dict[str, str] = {}
-        self._key = secrets.token_bytes(32)
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        key_id = secrets.token_hex(20)
+        self._signer = crypt.RSASigner.from_string(pem, key_id)
+        self.certificates = {key_id: _certificate(key)}
 
     def new(self, email: str) -> str:
         """Return a new access token of an identity."""
@@ -26,7 +41,7 @@ class Tokens:
         return token
 
     def new_identity_token(self, email: str, audience: str, lifetime: int = 3600) -> str:
-        """Return a token of the shape of Google's OIDC tokens, signed by this cloud (HS256; Google signs with RS256)."""
+        """Return an OIDC token as Google signs it (RS256)."""
         now = int(time.time())
         claims = {
             "aud": audience,
@@ -35,27 +50,40 @@ class Tokens:
             "email_verified": True,
             "exp": now + lifetime,
             "iat": now,
-            "iss": "https://accounts.google.com",
+            "iss": ISSUER,
             "sub": email,
         }
-        header = {"alg": "HS256", "kid": "local", "typ": "JWT"}
-        signed = ".".join(_base64(json.dumps(part).encode()) for part in (header, claims))
-        return f"{signed}.{_base64(self._signature(signed))}"
+        return str(jwt.encode(self._signer, claims).decode())
 
     def claims(self, identity_token: str) -> dict[str, Any] | None:
         """Return what a valid identity token claims; None where it is none of ours, or over."""
-        signed, _, signature = identity_token.rpartition(".")
-        if not hmac.compare_digest(signature, _base64(self._signature(signed))):
-            return None
         try:
-            claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(signed.partition(".")[2] + "=="))
-        except (ValueError, binascii.Error):
+            return dict(jwt.decode(identity_token, self.certificates))
+        except (ValueError, TypeError, AttributeError):
             return None
-        return claims if claims["exp"] > time.time() else None
-
-    def _signature(self, signed: str) -> bytes:
-        return hmac.new(self._key, signed.encode(), hashlib.sha256).digest()
 
 
-def _base64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+def certificates_app(tokens: Tokens) -> Starlette:
+    """Return the application that answers for www.googleapis.com/oauth2/v1/certs."""
+
+    async def certificates(_request: Request) -> JSONResponse:
+        return JSONResponse(tokens.certificates, headers={"Cache-Control": "public, max-age=20000"})
+
+    return Starlette(routes=[Route("/oauth2/v1/certs", certificates)])
+
+
+def _certificate(key: rsa.RSAPrivateKey) -> str:
+    """The key's certificate, self-signed like Google's."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "federated-signon.system.gserviceaccount.com")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=30))
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()

@@ -1,0 +1,150 @@
+"""What a Secret gets at its creation, at the next cluster of its name, while it is held, and when access comes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.decisions import secret_facts, secret_plan
+from shared.values.cluster_secret import HELD, KEEP, LABEL_KEYS, REFRESH, SKIP_RECONCILE, ClusterSecret, timestamp
+from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SETTINGS, as_secret, created, patched, secret
+
+LATER = NOW + timedelta(hours=3)
+LATER_BLUE = replace(BLUE, id="b" * 64, labels={"env": "sandbox"})
+LATER_MEMBER = replace(BLUE_MEMBER, unique_id="uid-later", labels={})
+IDENTIFYING = {
+    "argocd.argoproj.io/secret-type",
+    "app.kubernetes.io/managed-by",
+    "fleet-registrar/membership-hash",
+    "fleet-registrar/cluster-hash",
+    "fleet-registrar/instance",
+}
+
+
+def plan(standing: ClusterSecret | None, cluster: Any = BLUE, membership: Any = BLUE_MEMBER, **more: Any) -> Any:
+    arguments = {"granted": True, "drop": frozenset(), "now": LATER, **more}
+    return secret_plan.plan(standing, cluster, membership, SETTINGS, **arguments)
+
+
+def after(standing: ClusterSecret, cluster: Any = BLUE, membership: Any = BLUE_MEMBER, **more: Any) -> ClusterSecret:
+    return patched(standing, plan(standing, cluster, membership, **more).patch)
+
+
+def test_new_secret_has_no_label_to_select_on() -> None:
+    manifest = plan(None).create
+    assert set(manifest["metadata"]["labels"]) == IDENTIFYING
+    assert manifest["metadata"]["annotations"][LABEL_KEYS] == ""
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_second_write_adds_labels_and_nothing_else(granted: bool) -> None:
+    first = as_secret(plan(None).create)
+    patch = plan(first, granted=granted).patch
+    facts = {key for key, value in secret_facts.fact_labels(BLUE, BLUE_MEMBER).items() if value is not None}
+    assert set(patch["metadata"]["labels"]) == {"env", *facts}
+    assert patch["metadata"]["annotations"] == {LABEL_KEYS: "env"}
+    assert "data" not in patch
+    assert plan(patched(first, patch), granted=granted).patch is None
+
+
+def test_recreated_cluster_gets_no_label_of_the_earlier() -> None:
+    standing = secret(replace(BLUE, labels={"env": "prod", "payments": "yes"}), keep="true", held="spoilt")
+    standing = replace(
+        standing,
+        labels={**standing.labels, "team": "by-hand"},
+        annotations={**standing.annotations, "note": "by hand", SKIP_RECONCILE: "true", KEEP: "true"},
+        data={**standing.data, "project": "team-a", "shard": "2"},
+    )
+    found = after(standing, LATER_BLUE, LATER_MEMBER)
+    fresh = ClusterSecret.read({**created(LATER_BLUE, LATER_MEMBER), "metadata": _meta(LATER_BLUE, LATER_MEMBER)})
+    assert found.labels == fresh.labels
+    assert found.annotations == {**fresh.annotations, REFRESH: timestamp(LATER)}
+    assert found.data == standing.data
+
+
+def _meta(cluster: Any, membership: Any) -> Any:
+    return {**created(cluster, membership)["metadata"], "uid": "u", "resourceVersion": "1"}
+
+
+def test_labels_of_the_earlier_wait_for_the_proof() -> None:
+    found = plan(secret(), LATER_BLUE, LATER_MEMBER, granted=False)
+    assert (found.patch, found.needs_grant, found.gone) == (None, True, frozenset())
+
+
+def test_same_cluster_keeps_what_people_added() -> None:
+    standing = secret(membership_uid="uid-earlier")
+    standing = replace(standing, labels={**standing.labels, "team": "by-hand"})
+    found = after(standing)
+    assert found.labels["team"] == "by-hand"
+
+
+def test_attached_cluster_registered_again_keeps_what_people_added() -> None:
+    standing = secret(None, EDGE)
+    standing = replace(standing, labels={**standing.labels, "team": "by-hand"})
+    found = after(standing, None, replace(EDGE, unique_id="uid-later", last_connection=LATER))
+    assert found.labels["team"] == "by-hand"
+    assert found.annotations[REFRESH] == timestamp(LATER)
+
+
+def test_refresh_once_for_another_membership_uid() -> None:
+    found = after(secret(membership_uid="uid-earlier"))
+    assert found.annotations[REFRESH] == timestamp(LATER)
+    assert plan(found, now=LATER + timedelta(hours=1)).patch is None
+
+
+def test_refresh_once_for_access_granted_again() -> None:
+    standing = replace(secret(), created=timestamp(NOW))
+    proven = LATER - timedelta(seconds=5)
+    found = after(standing, renewed=proven)
+    assert found.annotations[REFRESH] == timestamp(proven)
+    assert plan(found, renewed=proven, now=LATER + timedelta(minutes=9)).patch is None
+
+
+def test_no_refresh_for_a_secret_younger_than_the_proof() -> None:
+    standing = replace(secret(), created=timestamp(LATER))
+    assert plan(standing, renewed=LATER - timedelta(seconds=5)).patch is None
+
+
+def test_no_refresh_without_the_proof() -> None:
+    assert plan(secret(), granted=False, renewed=LATER).patch is None
+
+
+def test_hold_shows_as_a_label_and_goes_with_it() -> None:
+    held = patched(secret(), secret_plan.hold(secret(), "not-wanted", NOW) or {})
+    assert held.labels[HELD] == "not-wanted"
+    assert secret_plan.hold(held, "not-wanted", LATER) is None
+    other = patched(held, secret_plan.hold(held, "going", LATER) or {})
+    assert other.labels[HELD] == "going"
+    lifted = patched(other, secret_plan.lift(other) or {})
+    assert HELD not in {*lifted.labels, *lifted.annotations}
+    granted = after(held)
+    assert HELD not in {*granted.labels, *granted.annotations}
+
+
+@pytest.mark.parametrize(("before", "kept"), [({}, "going"), ({HELD: "not-wanted"}, "going")])
+def test_label_of_a_hold_is_repaired(before: dict[str, str], kept: str) -> None:
+    held = patched(secret(), secret_plan.hold(secret(), "going", NOW) or {})
+    spoilt = replace(held, labels={key: value for key, value in held.labels.items() if key != HELD} | before)
+    assert after(spoilt, granted=False).labels[HELD] == kept
+    assert patched(spoilt, secret_plan.hold(spoilt, "going", LATER) or {}).annotations[HELD] == held.annotations[HELD]
+
+
+def test_label_of_no_hold_is_removed() -> None:
+    standing = replace(secret(), labels={**secret().labels, HELD: "going"})
+    assert HELD not in after(standing, granted=False).labels
+
+
+@pytest.mark.parametrize("config", ["", "{", "[]", "null", "[" * 100_000])
+def test_repair_of_an_unreadable_config_names_the_restart(config: str) -> None:
+    found = plan(replace(secret(), data={**secret().data, "config": config}))
+    assert found.patch["data"].keys() == {"config"}
+    assert found.warnings == (secret_plan.UNREADABLE_CONFIG,)
+
+
+def test_repair_of_a_readable_config_needs_no_restart() -> None:
+    found = plan(replace(secret(), data={**secret().data, "config": '{"username":"x"}'}))
+    assert found.patch["data"].keys() == {"config"}
+    assert found.warnings == ()
