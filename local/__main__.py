@@ -133,11 +133,6 @@ def _up_options(up: argparse.ArgumentParser) -> None:
     up.add_argument("--pubsub", choices=["embedded", "emulator"], default="embedded", help="emulator: the Cloud SDK's")
     _parts(up)
     up.add_argument("--central", choices=["gke", "attached"], default="gke", help="attached: it is not a GKE cluster")
-    up.add_argument(
-        "--fleet-sink",
-        action="store_true",
-        help="give the fleet's own project its log sink too, as deployed: its events then arrive twice",
-    )
     up.add_argument("--spare", type=int, default=1, help="real servers that wait for the next cluster")
     up.add_argument("--selector", default="", help="label selector of the clusters to take in (CLUSTER_SELECTOR)")
     up.add_argument("--label-keys", default="", help="labels to take over (LABEL_KEYS)")

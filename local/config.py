@@ -36,5 +36,4 @@ class Config:
     selector: str = ""
     label_keys: str = ""
     hold: int = 600
-    fleet_sink: bool = False  # True: entries of the fleet's own project come by its sink too, as deployed
     settings: Mapping[str, str] = field(default_factory=dict)

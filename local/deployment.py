@@ -34,6 +34,7 @@ resource.type="gke_cluster"
 protoPayload.serviceName="container.googleapis.com"
 protoPayload.methodName=~"\.(CreateCluster|DeleteCluster|UpdateCluster|SetLabels)$"
 (operation.last=true OR NOT operation.id:* OR protoPayload.methodName=~"\.DeleteCluster$")
+NOT resource.labels.project_id="${var.project}"
 """
 METHODS = ("CreateCluster", "DeleteCluster", "UpdateCluster", "SetLabels")
 VERSIONS = ("v1", "v1beta1")
@@ -98,8 +99,7 @@ class Deployment:
         if ROUTER in self.functions:
             self._create_triggers()
             for project in SOURCES:
-                if project != FLEET or self.config.fleet_sink:
-                    self.add_source(project)
+                self.add_source(project)
         if SWEEP in self.functions:
             apis.scheduler.create(
                 {
@@ -169,7 +169,7 @@ class Deployment:
     def add_source(self, project: str) -> None:
         """Give a source project its log sink, which may publish to the topic of log entries."""
         destination = f"pubsub.googleapis.com/{topic(ENTRIES)}"
-        sink = {"name": SINK, "destination": destination, "filter": SINK_FILTER}
+        sink = {"name": SINK, "destination": destination, "filter": SINK_FILTER.replace("${var.project}", FLEET)}
         made = self.apis.logging.create_sink(project, sink)
         self.apis.iam.bind(topic(ENTRIES), "roles/pubsub.publisher", made["writerIdentity"])
 

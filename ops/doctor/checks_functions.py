@@ -175,9 +175,7 @@ def check_sinks(expected: Expected, seen: Delivery, google: Google) -> list[Find
             continue
         ours = [one for one in sinks if short(one.get("name")) == SINK or one.get("destination") == destination]
         if not ours and project == expected.project and has_triggers(seen):
-            text = f"has no sink {SINK}: Eventarc alone carries its entries, and drops one after 24 hours"
-            check.warn(Code.SINK_MISSING, project, text, commands.TERRAFORM)
-            continue
+            continue  # triggers carry its entries
         if not ours:
             check.fail(Code.SINK_MISSING, project, f"has no sink {SINK}", commands.TERRAFORM)
             continue
@@ -271,7 +269,7 @@ def _sink_fault(
         return Code.SINK_DISABLED, "is disabled", fix
     if sink.get("destination") != destination:
         return Code.SINK_DESTINATION, f"writes to {sink.get('destination')}", commands.TERRAFORM
-    if _words(sink.get("filter")) != _words("\n".join(SINK_FILTER)):
+    if _words(sink.get("filter")) != _words("\n".join(SINK_FILTER).replace("${var.project}", expected.project)):
         return Code.SINK_FILTER, f"selects other entries: {sink.get('filter')}", commands.TERRAFORM
     writer = str(sink.get("writerIdentity", ""))
     policy = seen.topic_policies.get(AUDIT_LOG_ENTRIES)

@@ -66,6 +66,7 @@ SINK_FILTER: Final = (
     'protoPayload.serviceName="container.googleapis.com"',
     r'protoPayload.methodName=~"\.(CreateCluster|DeleteCluster|UpdateCluster|SetLabels)$"',
     r'(operation.last=true OR NOT operation.id:* OR protoPayload.methodName=~"\.DeleteCluster$")',
+    'NOT resource.labels.project_id="${var.project}"',  # its entries come by triggers
 )
 BUILD_ROLES: Final = ("roles/artifactregistry.writer", "roles/logging.logWriter", "roles/storage.objectViewer")
 

@@ -34,7 +34,7 @@ ELSEWHERE = "https://elsewhere.example/"
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    with running(tmp_path_factory.mktemp("doctor"), "--fleet-sink") as chain:
+    with running(tmp_path_factory.mktemp("doctor")) as chain:
         yield chain
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     with (
-        running(tmp_path_factory.mktemp("attached"), "--central", "attached", "--fleet-sink") as cloud,
+        running(tmp_path_factory.mktemp("attached"), "--central", "attached") as cloud,
         b.sourced(cloud) as environment,
     ):
         cloud.publish("sweep", {})

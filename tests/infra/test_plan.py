@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from local.google.audit import AuditedCall
+from local.google.logging.filters import parse
 from shared.values import messages
-from tests.infra.inputs import LEAST
+from tests.infra.inputs import LEAST, SOURCES
 from tests.infra.terraform import ROOT
 from tests.infra.test_names import FUNCTIONS, ROLES
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.infra.terraform import Module, Plan, Resource
 
+FINISHED = AuditedCall("CreateCluster", "my-fleet", "europe-west1", "blue", "you@example.com", {})
+OPERATION = {"name": "operation-1", "operationType": "CREATE_CLUSTER", "status": "DONE"}
 PUBSUB_AGENT = "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com"
 # The only writes in a source project: Argo CD's binding, made and removed.
 RBAC = {
@@ -246,6 +251,18 @@ def test_a_sink_for_every_source_and_it_may_write(
             sink["writer_identity"] for sink in ours if name.endswith("clusters") or sink["project"] != "my-fleet"
         }
         assert allowed == needed
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_no_sink_passes_entries_that_triggers_carry(plans: dict[str, Plan], kind: str) -> None:
+    plan = plans[kind]
+    assert plan.of("google_eventarc_trigger")
+    sinks = [sink for sink in plan.resources if sink.type.endswith("_sink") and sink["name"].endswith("clusters")]
+    assert sinks
+    for sink in sinks:
+        matches = parse(sink["filter"])
+        assert not matches(FINISHED.finished(OPERATION))
+        assert matches(replace(FINISHED, project="team-b").finished(OPERATION))
 
 
 def test_a_folders_roles_are_the_organisations(plans: dict[str, Plan]) -> None:

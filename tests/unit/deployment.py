@@ -160,7 +160,7 @@ def _delivery() -> Delivery:
                 {
                     "name": "fleet-registrar-clusters",
                     "destination": f"pubsub.googleapis.com/{EXPECTED.topic('audit-log-entries')}",
-                    "filter": "\n".join(SINK_FILTER),
+                    "filter": "\n".join(SINK_FILTER).replace("${var.project}", EXPECTED.project),
                     "writerIdentity": WRITER,
                 },
             )
