@@ -157,6 +157,10 @@ variable "settings" {
     error_message = "settings.instance is a DNS label of at most 30 characters; example: staging."
   }
   validation {
+    condition     = alltrue([for key in var.settings.label_keys : can(regex("^([^\\s,:*]+[*]?|[*]|[^\\s,:*]+:[^\\s,:*]+)$", key))])
+    error_message = "settings.label_keys are KEY, PREFIX* or KEY:NEW-KEY; example: [\"env\", \"cost-*\", \"team:example.com/team\"]."
+  }
+  validation {
     condition     = can(regex("^([0-9]+|([0-9]|[1-9][0-9]|100)%)$", var.settings.max_removals))
     error_message = "settings.max_removals is a number or a percentage; example: 10%."
   }

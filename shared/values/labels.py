@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,8 +55,51 @@ def is_reserved(key: str) -> bool:
     return domain or key.startswith(("goog-", "fleet-registrar-"))
 
 
-def translate(source: Mapping[str, str], only: frozenset[str] = frozenset()) -> Translated:
-    """Translate the source labels whose key is in `only` (empty: all).
+@dataclass(frozen=True, slots=True)
+class LabelKeys:
+    """Which source labels are copied, and under which key: `names`, `prefixes` and `renames`. None of them: all labels."""
+
+    names: frozenset[str] = frozenset()
+    prefixes: tuple[str, ...] = ()
+    renames: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> LabelKeys:
+        """Parse `env,team:example.com/team,cost-*`. Raises ValueError that says which part is wrong."""
+        names: set[str] = set()
+        prefixes: set[str] = set()
+        renames: dict[str, str] = {}
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        if not parts:
+            raise ValueError("the list is empty")
+        for part in parts:
+            key, colon, target = (piece.strip() for piece in part.partition(":"))
+            if not key or "*" in key[:-1] or (colon and ("*" in part or not target)):
+                raise ValueError(f"{part!r} is no label key: write KEY, PREFIX* or KEY:NEW-KEY")
+            if not colon:
+                (prefixes if key.endswith("*") else names).add(key.removesuffix("*"))
+                continue
+            if valid_key(target) != target:
+                raise ValueError(f"{part!r}: {target!r} is not a valid Kubernetes label key")
+            if is_reserved(target):
+                raise ValueError(f"{part!r}: {target!r} is reserved; whoever may label a cluster must not set it")
+            if target in renames.values() or renames.get(key, target) != target:
+                raise ValueError(f"{part!r}: {key!r} or {target!r} is in another rename already")
+            renames[key] = target
+        if twice := sorted(names & renames.keys()):
+            raise ValueError(f"{twice[0]!r} is both copied and renamed")
+        return cls(frozenset(names), tuple(sorted(prefixes)), renames)
+
+    def target(self, key: str) -> str | None:
+        """Return the key under which a source label is copied, not yet made valid; None if it is not copied."""
+        if key in self.renames:
+            return self.renames[key]
+        everything = not (self.names or self.prefixes or self.renames)
+        return key if everything or key in self.names or key.startswith(self.prefixes) else None
+
+
+def translate(source: Mapping[str, str], keys: LabelKeys = LabelKeys()) -> Translated:
+    """Translate the source labels that `keys` names (none: all).
 
     Of two keys that fall into one, the one that needed no change wins; else the first in order of the alphabet.
     """
@@ -64,9 +107,9 @@ def translate(source: Mapping[str, str], only: frozenset[str] = frozenset()) -> 
     origin: dict[str, str] = {}
     kept: set[str] = set()
     warnings: list[str] = []
-    wanted = (key for key in source if not is_reserved(key) and (not only or key in only))
-    for key in sorted(wanted, key=lambda key: (valid_key(key) != key, key)):
-        name = valid_key(key)
+    targets = {key: target for key in source if not is_reserved(key) and (target := keys.target(key)) is not None}
+    for key in sorted(targets, key=lambda key: (valid_key(targets[key]) != key, key)):
+        name = valid_key(targets[key])
         if name is None or is_reserved(name):
             warnings.append(f"label key {key!r} cannot be made valid for Kubernetes: left out")
             continue

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
+from shared.values.labels import LabelKeys
 from shared.values.names import InvalidNameError, MembershipName
 from shared.values.selector import InvalidSelectorError, Selector
 
@@ -64,7 +65,7 @@ class Settings:
     fleet_project_number: str
     source_projects: frozenset[str]
     selector: Selector
-    label_keys: frozenset[str]
+    label_keys: LabelKeys
     central_membership: MembershipName
     argocd_namespace: str
     argocd_service_account: str
@@ -205,7 +206,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         fleet_project_number=number,
         source_projects=reader.read("SOURCE_PROJECTS", _projects, frozenset({fleet}), "team-a-prod,team-b-prod"),
         selector=reader.read("CLUSTER_SELECTOR", _selector, Selector(), "argocd=yes,env in (dev,prod)"),
-        label_keys=reader.read("LABEL_KEYS", _comma_list, frozenset(), "env,tier"),
+        label_keys=reader.read("LABEL_KEYS", LabelKeys.parse, LabelKeys(), "env,cost-*,team:example.com/team"),
         central_membership=reader.read(
             "CENTRAL_MEMBERSHIP", central, MembershipName("", "", ""), example, required=True
         ),

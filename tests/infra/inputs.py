@@ -24,7 +24,7 @@ FULL: dict[str, Any] = {
     "settings": {
         "instance": "staging",
         "cluster_selector": "argocd=yes",
-        "label_keys": ["tier", "env"],
+        "label_keys": ["tier", "env", "cost-*", "team:example.com/team"],
         "max_removals": "7",
         "sweep_requests": 50,
         "hold": 60,

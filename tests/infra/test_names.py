@@ -13,6 +13,7 @@ import pytest
 from shared.decisions import events, rbac
 from shared.values import messages, settings
 from shared.values.codes import Decision
+from shared.values.labels import LabelKeys
 from tests.infra.terraform import ROOT, Plan
 
 ROLES: dict[str, dict[str, list[str]]] = json.loads((ROOT / "infra" / "roles.json").read_text())
@@ -81,7 +82,7 @@ def test_the_settings_mean_what_was_asked_for(full: Plan) -> None:
     assert read.fleet_project_number == "123456789012"
     assert read.pubsub_project == "my-run"
     assert read.source_projects == {"team-a-prod"}
-    assert read.label_keys == {"env", "tier"}
+    assert read.label_keys == LabelKeys.parse("env,tier,cost-*,team:example.com/team")
     assert read.argocd_service_account == "argocd@my-run.iam.gserviceaccount.com"
     assert (read.argocd_namespace, read.argocd_cluster_role) == ("cd", "deployer")
     assert read.max_removals == settings.RemovalLimit(7, percent=False)

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.values.labels import is_reserved, translate, valid_key, valid_value
+from shared.values.labels import LabelKeys, is_reserved, translate, valid_key, valid_value
+from shared.values.settings import SettingsError
+from tests.unit.given import settings
 
 if TYPE_CHECKING:
     from random import Random
@@ -141,4 +143,52 @@ def test_the_unchanged_key_wins_also_with_a_value_that_cannot_be_copied() -> Non
 
 
 def test_only_the_keys_that_are_asked_for() -> None:
-    assert translate({"env": "a", "tier": "b", "goog-x": "c"}, frozenset({"env", "goog-x"})).labels == {"env": "a"}
+    keys = LabelKeys.parse("env,goog-x")
+    assert translate({"env": "a", "tier": "b", "goog-x": "c"}, keys).labels == {"env": "a"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("team:example.com/team", {"example.com/team": "shop"}),
+        ("cost-*", {"cost-a": "1", "cost-b": "2"}),
+        ("*", {"env": "prod", "team": "shop", "cost-a": "1", "cost-b": "2", "cost": "3"}),
+        ("*,team:owner", {"env": "prod", "owner": "shop", "cost-a": "1", "cost-b": "2", "cost": "3"}),
+        ("cost-*,cost-a:price", {"price": "1", "cost-b": "2"}),
+        ("missing", {}),
+    ],
+)
+def test_keys_are_renamed_and_selected_by_prefix(text: str, expected: dict[str, str]) -> None:
+    source = {"env": "prod", "team": "shop", "cost-a": "1", "cost-b": "2", "cost": "3", "goog-x": "4"}
+    assert translate(source, LabelKeys.parse(text)).labels == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "team:fleet-registrar/project",
+        "team:argocd.argoproj.io/secret-type",
+        "team:app.kubernetes.io/managed-by",
+        "team:goog-x",
+        "team:example.com/",
+        "team:-team",
+        "team:",
+        ":team",
+        "cost-*:price",
+        "team:cost-*",
+        "c*st",
+        "a:x,b:x",
+        "a:x,a:y",
+        "a,a:x",
+        ",",
+    ],
+)
+def test_a_wrong_rename_is_an_error_of_the_settings(text: str) -> None:
+    with pytest.raises(SettingsError, match="LABEL_KEYS"):
+        settings(LABEL_KEYS=text)
+
+
+@given(sources, st.sampled_from(["*", "*,env:example.com/env", "goog-x:example.com/x", "a*,b*"]))
+def test_no_rule_lets_a_reserved_key_through(source: dict[str, str], text: str) -> None:
+    result = translate(source, LabelKeys.parse(text))
+    assert not [key for key in result.labels if is_reserved(key)]

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.values.errors import RetryableError
+from shared.values.labels import LabelKeys
 from shared.values.settings import RemovalLimit, SettingsError, load
 from tests.unit.given import ENVIRONMENT, settings
 
@@ -35,7 +36,7 @@ def test_the_defaults() -> None:
     found = load({name: ENVIRONMENT[name] for name in REQUIRED})
     assert found.source_projects == {"demo-fleet"}
     assert found.selector.matches({})
-    assert found.label_keys == frozenset()
+    assert found.label_keys == LabelKeys()
     assert found.argocd_namespace == "argocd"
     assert found.argocd_cluster_role == "cluster-admin"
     assert found.pubsub_project == "demo-fleet"
@@ -56,7 +57,7 @@ def test_empty_and_blank_count_as_not_set() -> None:
 def test_lists_are_split_at_commas() -> None:
     found = settings(SOURCE_PROJECTS=" demo-apps, demo-other,", LABEL_KEYS="env , tier")
     assert found.source_projects == {"demo-apps", "demo-other"}
-    assert found.label_keys == {"env", "tier"}
+    assert found.label_keys.names == {"env", "tier"}
 
 
 def test_the_identity_is_taken_in_lower_case() -> None:
