@@ -16,6 +16,7 @@ from functions import sweep
 from shared.decisions import events, rbac
 from shared.decisions.secret_plan import CONFIG
 from shared.values.cluster_secret import KEEP, SKIP_RECONCILE
+from shared.values.labels import LabelKeys
 from shared.values.messages import AUDIT_LOG_ENTRIES, Scope
 from shared.values.model import Membership
 from shared.values.names import ClusterName, MembershipName
@@ -571,7 +572,7 @@ def _identity(world: Simulation, _who: str, number: int) -> None:
 
 
 def _label_keys(world: Simulation, _who: str, keys: str) -> None:
-    world.settings = replace(world.settings, label_keys=frozenset(keys.split(",")) if keys else frozenset())
+    world.settings = replace(world.settings, label_keys=LabelKeys.parse(keys) if keys else LabelKeys())
 
 
 def _sources(world: Simulation, _who: str, projects: str) -> None:

@@ -491,7 +491,7 @@ def _content(world: Simulation, secret: ClusterSecret, membership: Membership, s
         yield "has its agent back, and is noted as lost"
     labels = {key: value for key, value in secret.labels.items() if "/" not in key and not key.startswith(PERSON)}
     if labels != translate(source, world.settings.label_keys).labels:
-        yield f"has the labels {labels} and not {dict(source)} (of {sorted(world.settings.label_keys or ())})"
+        yield f"has the labels {labels} and not {dict(source)} (of {world.settings.label_keys})"
     if secret.data.get("server") != membership.name.gateway_url(
         world.settings.fleet_project_number, gke=membership.cluster is not None
     ):
