@@ -18,7 +18,7 @@ import threading
 import time
 import types
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ Lines = dict[str, list[int]]
 class Session:
     """A pytest plugin that replaces the test loop.
 
-    `seconds` bounds the tests of one mutant, by their measured CPU time: the shortest tests run first.
+    `seconds` bounds the tests of one mutant, by their measured CPU time: the shortest variant of each test runs first.
     """
 
     def __init__(
@@ -76,9 +76,15 @@ class Session:
             for name, (seconds, lines) in reached.items()
             if any(line in mutant.lines for line in lines.get(mutant.file, ()))
         )
+        # One variant of each parametrized test first: the others test the same rule.
+        variants: Counter[str] = Counter()
+        ordered = []
+        for seconds, name in found:
+            variants[name.partition("[")[0]] += 1
+            ordered.append((variants[name.partition("[")[0]], seconds, name))
         chosen: list[str] = []
         total = 0.0
-        for seconds, name in found:
+        for _, seconds, name in sorted(ordered):
             total += seconds
             if chosen and total > self._seconds:
                 break
