@@ -80,7 +80,7 @@ class Way:
 
     @property
     def whole(self) -> float:
-        """Seconds from RUNNING to the end of `write_secret`: it has looked once more, and told of it."""
+        """Seconds from RUNNING to the end of `write_secret`: it has read the cluster once more, and logged it."""
         return self.steps[-1] - self.running
 
 
@@ -95,7 +95,7 @@ def events(chain: Chain, method: str) -> dict[str, float]:
 
 
 def done(chain: Chain, function: str, decision: str = "") -> dict[str, float]:
-    """When a function first told of each cluster, in lines with this decision."""
+    """When a function first logged each cluster, in lines with this decision."""
     found: dict[str, float] = {}
     for line in chain.lines(function):
         cluster = line["logging.googleapis.com/labels"].get("cluster")

@@ -24,7 +24,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """What stands in the last column."""
+        """The text of the last column."""
         if self.ok is None:
             return ""
         return "yes" if self.ok else "NO" if self.binding else "over"

@@ -109,6 +109,10 @@ def test_the_secret_is_byte_for_byte_what_argocd_expects(cloud: Chain) -> None:
         "fleet-registrar/location": REGION,
         "fleet-registrar/instance": "default",
         "fleet-registrar/kind": "gke",
+        "fleet-registrar/name": short,
+        "fleet-registrar/region": REGION,
+        "fleet-registrar/channel": "regular",
+        "fleet-registrar/version": "1.33",
         "env": "prod",
     }
     assert meta["annotations"] == {
@@ -118,6 +122,10 @@ def test_the_secret_is_byte_for_byte_what_argocd_expects(cloud: Chain) -> None:
         "fleet-registrar/membership-uid": ids[1],
         "fleet-registrar/grant": f"cluster-admin {ARGOCD}",
         "fleet-registrar/label-keys": "env",
+        "fleet-registrar/endpoint": cloud.state()["clusters"][cluster]["endpoint"],
+        "fleet-registrar/network": f"projects/{FLEET}/global/networks/default",
+        "fleet-registrar/subnetwork": f"projects/{FLEET}/regions/{REGION}/subnetworks/default",
+        "fleet-registrar/project-number": NUMBER,
     }
     assert decoded(manifest) == {
         "name": f"{FLEET}.{REGION}.{short}",

@@ -91,7 +91,7 @@ class _Thread(threading.Thread):
         connections = self.server.server_state.connections
         for connection in list(connections):
             connection.transport.abort()
-        while connections:  # noqa: ASYNC110  each is told in a later turn of the loop that it is lost
+        while connections:  # noqa: ASYNC110  each learns in a later turn of the loop that it is lost
             await asyncio.sleep(0)
 
 

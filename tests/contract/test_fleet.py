@@ -229,7 +229,7 @@ def test_a_patch_replaces_what_its_mask_names(cloud: Cloud) -> None:
     create_cluster(cloud)
     register(cloud, labels={"a": "1", "b": "2"}).result(timeout=20)
     client = cloud.memberships()
-    new = gkehub_v1.Membership(labels={"b": "3"}, description="told")
+    new = gkehub_v1.Membership(labels={"b": "3"}, description="changed")
     client.update_membership(name=MEMBER, resource=new, update_mask="labels").result(timeout=20)
     found = client.get_membership(name=MEMBER)
     assert (dict(found.labels), found.description) == ({"b": "3"}, "")

@@ -40,7 +40,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    """A cloud without functions, with a GKE cluster `blue` in the fleet, and nobody let in."""
+    """A cloud without functions, with a GKE cluster `blue` in the fleet, and no role binding."""
     directory = tmp_path_factory.mktemp("cloud")
     quick = Config(directory, targets=(), create_seconds=0, membership_seconds=0)
     running = Cloud(quick, control_app)

@@ -1,4 +1,4 @@
-"""The fields that the sweep's lists are cut to, held against the official clients' types.
+"""The fields that the sweep's lists are cut to, compared with the official clients' types.
 
 The local APIs answer in full whatever `fields` says, so nothing else would notice a name that Google does not know.
 """

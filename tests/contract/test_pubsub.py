@@ -1,4 +1,4 @@
-"""One suite of rules for Pub/Sub, told by the official client libraries, on the embedded broker and the Cloud SDK's emulator.
+"""One suite of rules for Pub/Sub, run by the official client libraries, on the embedded broker and the Cloud SDK's emulator.
 
 Where the emulator is known to differ, the rule is skipped on its side, with the reason beside it.
 """

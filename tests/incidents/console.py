@@ -27,7 +27,7 @@ class Printed:
 
     @property
     def commands(self) -> list[str]:
-        """The commands that stand on lines of their own."""
+        """The commands on lines of their own."""
         return COMMAND.findall(self.text)
 
     def command(self, *words: str) -> str:

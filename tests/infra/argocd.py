@@ -36,7 +36,7 @@ MODULE = "github.com/argoproj/argo-cd/v3"
 REMOTE = re.compile(r"https://raw\.githubusercontent\.com/argoproj/argo-cd/(v[0-9.]+)/manifests/(\S+)")
 TOOLS = ("kubernetes-validate==1.37.0", "cel-python==0.5.0")
 
-# Values that stand nowhere else: where one is missing, or a shipped one is left, a replacement went wrong.
+# Values that are nowhere else: where one is missing, or a shipped one is left, a replacement went wrong.
 VALUES = {
     "instance": "west",
     "namespace": "argocd",  # the overlays install into this one
@@ -63,7 +63,7 @@ needs_kubectl = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Upstream:
-    """Argo CD's release manifests: the version that the tree pins, or the one that stands in for it."""
+    """Argo CD's release manifests: the version that the tree pins, or the one that replaces it."""
 
     pinned: str
     version: str
@@ -79,9 +79,9 @@ def pinned() -> str:
 
 @functools.cache
 def upstream() -> Upstream:
-    """Return upstream's manifests, from the cache or the Go module; skip aloud where neither can be had.
+    """Return upstream's manifests, from the cache or the Go module; skip with a reason where neither can be had.
 
-    The Go proxy may not have the newest patch release: the newest before it in the same minor stands in.
+    The Go proxy may not have the newest patch release: the newest before it in the same minor replaces it.
     """
     tag = pinned()
     with _locked("argo-cd"):
@@ -152,7 +152,7 @@ def _locked(name: str) -> Iterator[None]:
 
 
 def tool(module: str) -> Any:
-    """Import a package that only these tests need, from a folder of its own; skip aloud where it cannot be had."""
+    """Import a package that only these tests need, from a folder of its own; skip with a reason where it cannot be had."""
     name = "-".join(["python", *(part.partition("==")[2] for part in TOOLS)])
     with _locked(name):
         folder = CACHE / name / f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -105,7 +105,7 @@ def decided_by(policy: Object) -> Callable[..., list[str]]:
                     evaluated[key] = variable.evaluate(known)
                 except celpy.CELEvalError:
                     evaluated[key] = None
-            if evaluated[key] is not None:  # else whoever reads it meets the error
+            if evaluated[key] is not None:  # else the reader meets the error
                 known["variables"][types.StringType(name)] = evaluated[key]
         messages = []
         for validation, message in validations:
@@ -183,7 +183,7 @@ def read(manifest: Object) -> ClusterSecret:
 
 
 def mended(manifest: Object) -> Object:
-    """The Secret after `write_secret`, with the grant, has looked at it."""
+    """The Secret after `write_secret`, with the grant, has read it."""
     plan = secret_plan.plan(
         read(manifest),
         given.BLUE,

@@ -154,7 +154,7 @@ def _computed(getter: str, arguments: dict[str, list[re.Match[str]]], bodies: di
 
 
 def _attribute_types(block: Schema) -> dict[str, Any]:
-    """The types of a block's attributes and blocks, where it stands as the type of an attribute."""
+    """The types of a block's attributes and blocks, where it is the type of an attribute."""
     types = {name: attribute["type"] for name, attribute in block["attributes"].items()}
     for name, inner in block["blocks"].items():
         of = ["object", _attribute_types(inner["block"])]

@@ -1,6 +1,6 @@
 """`make scan`: checkov on plans of infra/terraform, in which every role and member is known (in the sources they are variables).
 
-Not among the tests: its virtual environment takes minutes to make, once. Each exception stands in the resource that it excepts,
+Not among the tests: its virtual environment takes minutes to make, once. Each exception is in the resource that it excepts,
 with its reason; one that excepts nothing any more fails the scan. `--skip-download`: no vendor is asked for more rules.
 """
 

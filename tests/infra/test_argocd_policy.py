@@ -63,13 +63,13 @@ PASSES = {
     "a hold": (REMOVER, "UPDATE", held(OURS), OURS),
     "a hold lifted": (WRITER, "UPDATE", OURS, held(OURS)),
     "a new label": (WRITER, "UPDATE", changed(OURS, labels={"wave": "2"}), OURS),
-    "a spoilt configuration mended": (
+    "a spoilt configuration repaired": (
         WRITER,
         "UPDATE",
         mended(changed(OURS, data={"config": TOKEN})),
         changed(OURS, data={"config": TOKEN}),
     ),
-    "a spoilt server mended": (
+    "a spoilt server repaired": (
         WRITER,
         "UPDATE",
         mended(changed(OURS, data={"server": "https://elsewhere.example"})),
@@ -81,7 +81,7 @@ PASSES = {
         mended(changed(OURS, labels={TYPE: None})),
         changed(OURS, labels={TYPE: None}),
     ),
-    "a Secret that Argo CD wrote anew, moved": (
+    "a Secret that Argo CD wrote again, moved": (
         WRITER,
         "UPDATE",
         changed(OURS, data={"config": BY_ARGOCD}),
@@ -173,7 +173,7 @@ REFUSED = {
         changed(OURS, data={"server": SERVER.replace("https://", "https://elsewhere.example/")}),
         None,
     ),
-    "a dot that is none": (
+    "a dot that is another character": (
         CONTENT,
         "CREATE",
         changed(OURS, data={"server": SERVER.replace(".googleapis", "-googleapis")}),

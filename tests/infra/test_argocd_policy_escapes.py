@@ -101,7 +101,7 @@ PASSES = {
     "a project label put right": (OURS, changed(OURS, labels={PROJECT: "prod"})),
     "a project label put back": (OURS, changed(OURS, labels={PROJECT: None})),
     "a location label put right": (OURS, changed(OURS, labels={LOCATION: "nowhere"})),
-    "a Secret with wrong labels mended": (
+    "a Secret with wrong labels repaired": (
         mended(changed(OURS, labels={PROJECT: "prod"}, data={"server": TO_CENTRAL})),
         changed(OURS, labels={PROJECT: "prod"}, data={"server": TO_CENTRAL}),
     ),

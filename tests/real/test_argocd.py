@@ -1,7 +1,7 @@
 """Argo CD itself at the end of the chain: clusters are made, and Applications come, move and go, by its own status fields.
 
 Argo CD fetches its token by `argocd-k8s-auth gcp` from the metadata server of its Google identity, goes through the gateway as
-that identity, and is let in by the ClusterRoleBinding that `grant_rbac` wrote. What it reads is `infra/argocd/`, from a git
+that identity, and is authorized by the ClusterRoleBinding that `grant_rbac` wrote. What it reads is `infra/argocd/`, from a git
 repository beside it. There are no nodes: the tests play the controllers that would report a Deployment as rolled out.
 """
 
@@ -176,12 +176,12 @@ def test_argocd_is_refused_before_the_secret_accepted_after_and_refused_again(cl
     assert cloud.admits(membership)
     leave(
         cloud, cluster, lambda what: ask(cloud, cluster, what)
-    )  # the last of all clusters: a sweep's brake would hold it
+    )  # the last of all clusters: a sweep's removal limit would hold it
     assert not cloud.admits(membership)
 
 
 def leave(cloud: Chain, cluster: str, asks: Callable[[str], None]) -> None:
-    """A cluster loses what the selector asks for, and leaves in two looks; `asks` is the sweep."""
+    """A cluster loses what the selector asks for, and leaves in two passes; `asks` is the sweep."""
     cloud.set_labels(cluster, {"argocd": "no"})
     cloud.said("register-membership", cluster, code="unselected")
     asks("hold")

@@ -1,6 +1,6 @@
 """What only Kubernetes itself can answer: the admission policy of `infra/argocd/`, and RBAC beside GKE's IAM.
 
-The tests of the chain run on real clusters as they are (CHAIN_KUBE=real, tests/chain/conftest.py), with this policy standing.
+The tests of the chain run on real clusters as they are (CHAIN_KUBE=real, tests/chain/conftest.py), with this policy in place.
 """
 
 from __future__ import annotations

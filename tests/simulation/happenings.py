@@ -1,7 +1,7 @@
 """What people and Google do to the world in a random run, and the events that the real thing would emit.
 
-A happening says only who and what; when it does not fit what stands by then, nothing happens. So any of them can be left
-out of a story, and the rest can still be told.
+A happening says only who and what; when it does not fit the state by then, nothing happens. So any of them can be left
+out of a story, and the rest can still run.
 """
 
 from __future__ import annotations
@@ -419,7 +419,7 @@ def _detach(world: Simulation, who: str) -> None:
 
 
 def _reattach(world: Simulation, who: str) -> None:
-    """The same cluster, registered anew under its name."""
+    """The same cluster, registered again under its name."""
     member = world.memberships.get(ATTACHED[who])
     if member is not None:
         _drop(world, member)
@@ -501,7 +501,7 @@ def _delete_secret(world: Simulation, who: str) -> None:
 
 
 def _foreign_secret(world: Simulation, who: str, same: str) -> None:
-    """Somebody else's cluster Secret: under the same name, for the same server, or just another one."""
+    """An unmanaged cluster Secret: under the same name, for the same server, or just another one."""
     name = _secret_name(who) if same == "name" else f"by-hand-{who}-{same}"
     if (SECRETS, name) in world.central.objects:
         return
@@ -539,7 +539,7 @@ def _foreign_binding(world: Simulation, who: str) -> None:
 
 
 def _foreign_membership(world: Simulation, who: str) -> None:
-    """Somebody else's membership under the very id that we derive; it names no cluster of ours."""
+    """An unmanaged membership under the very id that we derive; it names no cluster of ours."""
     name = CLUSTERS[who].membership(FLEET)
     if name in world.memberships:
         return
@@ -585,7 +585,7 @@ def _sweep(world: Simulation, _who: str, times: int, scope: Mapping[str, str] | 
 
 
 def _release(world: Simulation, _who: str, after: float = 0.0) -> None:
-    """A person releases the plan that a sweep would brake now."""
+    """A person releases the plan that a sweep would limit now."""
     calm, world.calm = world.calm, True
     plan = sweep.planned(Scope(), RandomServices(world))
     world.calm = calm

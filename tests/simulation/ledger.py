@@ -1,7 +1,7 @@
 """What really happened, and the promises of docs/architecture.md#promises, checked at every write of a step.
 
 The ledger knows the truth (which clusters live, since when a Secret is held, whose an object is) and what the step has
-been told in this very delivery. A write that neither justifies is a violation. What stands when all is quiet is judged
+been answered in this very delivery. A write that neither justifies is a violation. The state when all is quiet is judged
 by `oracle`.
 """
 
@@ -63,7 +63,7 @@ class Ledger:
             self.memberships[value.unique_id] = value
 
     def noted(self, manifest: Object) -> None:
-        """A Secret is as it is now, whoever wrote it."""
+        """A Secret is as it is now, no matter which process wrote it."""
         uid = manifest["metadata"]["uid"]
         self.made.setdefault(uid, self.world.t)
         hold = ClusterSecret.read(manifest).hold
@@ -87,7 +87,7 @@ class Ledger:
         return [secret for secret in map(ClusterSecret.read, self.world.secrets().values()) if _is_ours(secret)]
 
     def foreign_object(self, cluster: Kubernetes, collection: str, name: str) -> None:
-        """Somebody else's object: it must stay as it is."""
+        """An unmanaged object: it must stay as it is."""
         stored = cluster.objects[collection, name]
         self.unmanaged[str(id(cluster)), name] = (cluster, (collection, name), _text(stored))
 
@@ -300,19 +300,19 @@ class Ledger:
             f"deleted {found.name} without reading it directly before",
         )
         if read is not None and read.unique_id != found.unique_id:
-            return  # made anew between two calls that lie directly behind each other: nothing protects from that
+            return  # re-created between two calls that lie directly behind each other: nothing protects from that
         now = self.world.clusters.get(found.cluster) if found.cluster else None
         _require(
             now is None or now.id_label != found.cluster_id, context, f"deleted {found.name} of a cluster that lives"
         )
 
     def sweep_starts(self, context: Context) -> None:
-        """A sweep begins: the brake counts against the Secrets that it may see."""
+        """A sweep begins: the removal limit counts against the Secrets that it may see."""
         context.most_secrets = len(self.ours())
         self.world.sweeping.append(context)
 
     def published(self, context: Context, data: bytes) -> None:
-        """Judge what a sweep asks for: the brake."""
+        """Judge what a sweep asks for: the removal limit."""
         if context.topic != "sweep" or "release" in context.body:
             return
         body = json.loads(data)
@@ -360,10 +360,10 @@ class Ledger:
             not member.cluster_id or member.cluster_id == id_[:40], context, f"{secret.name} speaks of two generations"
         )
 
-    # What stands in the end.
+    # The final state.
 
     def foreign_changes(self) -> Iterator[str]:
-        """Somebody else's objects that are not what they were."""
+        """Unmanaged objects that are not what they were."""
         for cluster, key, text in self.unmanaged.values():
             if key not in cluster.objects or _text(cluster.objects[key]) != text:
                 yield f"the foreign object {key[1]} was changed"
@@ -373,7 +373,7 @@ class Ledger:
 
 
 def oracle(world: Simulation) -> Iterator[str]:
-    """Compare everything that stands with what the truth alone says should stand, all being quiet."""
+    """Compare the whole state with the state that the truth alone requires, all being quiet."""
     yield from world.ledger.foreign_changes()
     left = {secret.name: secret for secret in world.ledger.ours()}
     pinned = {secret.cluster for secret in left.values() if _is_pinned(secret)}
@@ -400,7 +400,7 @@ def oracle(world: Simulation) -> Iterator[str]:
 
 
 def blocked(world: Simulation, cluster: Cluster) -> bool:
-    """Whether somebody else's object is in the way of a cluster."""
+    """Whether an unmanaged object conflicts with a cluster."""
     own = cluster.name.membership(world.settings.fleet_project)
     registered = world.memberships.get(cluster.membership or own)
     if registered is not None and registered.cluster != cluster.name:

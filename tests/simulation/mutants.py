@@ -116,7 +116,7 @@ def _always_granted(*args: Any, **kwargs: Any) -> Any:
 
 
 class _ReadLater:
-    """The memberships are read when they are first looked at: after the cluster."""
+    """The memberships are read when they are first used: after the cluster."""
 
     def __init__(self, asked: StepRequest, services: Any) -> None:
         self._asked, self._services = asked, services

@@ -1,4 +1,4 @@
-"""One run: a story is told to the world, the faults stop, all becomes quiet, and then everything must be true again."""
+"""One run: a story happens in the world, the faults stop, all becomes quiet, and then everything must be true again."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _settle(world: Simulation) -> None:
 
 
 def _refused(world: Simulation, subject: str) -> bool:
-    """Whether a person must act first: an attached cluster that admits nobody, or somebody else's object in the way."""
+    """Whether a person must act first: an attached cluster that admits nobody, or an unmanaged object that conflicts."""
     for name, membership in world.memberships.items():
         if str(name) == subject and membership.cluster is None:
             unmanaged = any(
@@ -98,7 +98,7 @@ def _refused(world: Simulation, subject: str) -> bool:
 
 
 def _sweep(world: Simulation) -> None:
-    """A sweep and all that it asks for; what is braked is released."""
+    """A sweep and all that it asks for; what is limited is released."""
     limited = bool(_planned(world).reached)
     world.publish("sweep", {})
     world.run()

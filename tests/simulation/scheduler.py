@@ -2,7 +2,7 @@
 
 Each delivery runs as a greenlet through `Dispatcher.answer`, and gives way at each call
 it makes. What goes wrong is drawn from the seed and noted under the call's text and its how-manieth time, so that a run
-can be told again with fewer faults. Simulated time costs nothing: nobody sleeps.
+can be repeated with fewer faults. Simulated time costs nothing: nobody sleeps.
 
 Left out: what the clients in shared/ make of HTTP answers (the contract suites), and processes (the chain's suites).
 """
@@ -89,20 +89,20 @@ class Past(dict[K, V], Generic[K, V]):
         return found
 
     def at(self, key: K, time: float) -> V | None:
-        """What stood there at that time."""
+        """The object at that time."""
         for changed, before in self._before.get(key, ()):
             if changed > time:
                 return before
         return self.get(key)
 
     def all_at(self, time: float) -> list[V]:
-        """Everything that stood there at that time."""
+        """All objects at that time."""
         return [value for key in self._before if (value := self.at(key, time)) is not None]
 
 
 @dataclass(slots=True)
 class Context:
-    """One delivery that is being worked on, and what it has been told: the ledger judges its writes by that."""
+    """One delivery that is being worked on, and the answers that it has had: the ledger judges its writes by that."""
 
     topic: str
     message: Message
@@ -247,7 +247,7 @@ class Simulation(World):
     # What goes wrong.
 
     def chance(self, where: str, kinds: Callable[[Random], Noise]) -> Noise | None:
-        """Draw whether something goes wrong here, or look it up where a run is told again."""
+        """Draw whether something goes wrong here, or look it up where a run is repeated."""
         count = self.counts[where] = self.counts.get(where, 0) + 1
         if self.calm:
             return None
@@ -265,7 +265,7 @@ class Simulation(World):
             return
         if phase == "before":
             noise = context.noise = self.chance(call, _at_publish if call.startswith("pubsub") else _at_call)
-            # Any latency will do, as long as it stays the same when a run is told with less in it.
+            # Any latency will do, as long as it stays the same when a run is repeated with less in it.
             seconds = 0.02 + (zlib.crc32(call.encode()) % 97) / 200
             kind = noise.kind if noise else ""
             stall = noise.amount if noise and kind == "stalled" else 0.0

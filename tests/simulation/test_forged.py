@@ -32,7 +32,7 @@ def settled() -> World:
     world.join(OTHERS, THEIRS)
     world.attach(EDGE, {"env": "prod"})
     world.sweep()
-    world.delete(EARLIER)  # made anew under its name: everything that speaks of the first one is stale
+    world.delete(EARLIER)  # re-created under its name: everything that speaks of the first one is stale
     world.create(EARLIER, {"env": "prod"})
     for _ in range(2):
         world.sweep()

@@ -1,4 +1,4 @@
-"""Every outside call of every step goes wrong once, before or after it took effect: what stands at the end is the same."""
+"""Every outside call of every step goes wrong once, before or after it took effect: the final state is the same."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Random lives on fresh seeds: every promise of docs/architecture.md#promises, at every write, and all of it true in the end.
 
-A failing seed is printed and told as a short story; `SIMULATION_SEED=… make test` tells exactly that run again.
+A failing seed is printed and shrunk to a short story; `SIMULATION_SEED=… make test` repeats exactly that run.
 The long form is `make simulate`.
 """
 

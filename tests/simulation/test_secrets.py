@@ -128,7 +128,7 @@ def test_a_secret_changed_since_it_was_read_is_not_deleted() -> None:
 
 
 def test_the_secret_is_read_before_the_cluster() -> None:
-    """Whoever reads it later could delete the Secret of a cluster that was created in between."""
+    """A step that reads it later could delete the Secret of a cluster that was created in between."""
     world = onboarded()
     world.delete(BLUE)
 

@@ -1,4 +1,4 @@
-"""Stories on the simulated world: events in any order, and what stands afterwards."""
+"""Stories on the simulated world: events in any order, and the state afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep finds on the simulated world, what it asks for, and what it leaves alone."""
+"""What a sweep finds on the simulated world, what it asks for, and what it does not touch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EDGE = MembershipName("demo-fleet", "global", "edge")
 
 
 def fleet(number: int, *, select: str = "") -> World:
-    """A world with clusters that a first sweep has taken in."""
+    """A world with clusters that a first sweep has registered."""
     world = World()
     world.select(select)
     for index in range(number):

@@ -100,7 +100,7 @@ class Kubernetes:
         return copied(stored)
 
     def allows(self, spec: Object) -> bool:
-        """Answer an access review by the bindings that stand here."""
+        """Answer an access review by the bindings in this cluster."""
         for (collection, _), binding in self.objects.items():
             if collection != rbac.BINDINGS:
                 continue

@@ -61,7 +61,7 @@ EDGE = Membership(
 
 
 def as_secret(manifest: dict[str, Any], **annotations: str | None) -> ClusterSecret:
-    """The Secret as it stands once this manifest has been written, with some annotations set or taken away."""
+    """The Secret after this manifest has been written, with some annotations set or taken away."""
     meta = manifest["metadata"]
     stands = {**meta["annotations"], **annotations}
     return ClusterSecret.read(

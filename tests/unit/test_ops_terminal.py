@@ -1,4 +1,4 @@
-"""What a person sees and types: tables, progress, pace, the plan in words, and mistakes told in one line."""
+"""What a person sees and types: tables, progress, pace, the plan in words, and mistakes reported in one line."""
 
 from __future__ import annotations
 

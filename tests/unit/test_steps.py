@@ -43,7 +43,7 @@ def remove_attached(state: State, standing: ClusterSecret | None, leave: Any = "
     return removal.decide(situation, leave, SETTINGS.hold, NOW)
 
 
-# One column a line: what stands in the table's row for a step, with a Secret of ours or without.
+# One column a line: the cell of the table's row for a step, with a Secret of ours or without.
 STEPS: dict[str, Callable[[State], Action]] = {
     "register": lambda state: steps.REGISTER[state],
     "grant": lambda state: steps.GRANT[state],
@@ -239,9 +239,7 @@ EARLIERS = {**BLUE_MEMBER.labels, "fleet-registrar-cluster-id": "b" * 40}
             MembershipAction.REPLACE,
             id="said, an earlier's",
         ),
-        pytest.param(
-            replace(BLUE, id=""), BLUE_MEMBER, MembershipAction.USE, id="an id that is not told proves nothing"
-        ),
+        pytest.param(replace(BLUE, id=""), BLUE_MEMBER, MembershipAction.USE, id="an unknown id proves nothing"),
         pytest.param(BLUE, replace(BLUE_MEMBER, cluster=OTHER), MembershipAction.UNMANAGED, id="another cluster's"),
         pytest.param(BLUE, replace(BLUE_MEMBER, cluster=None), MembershipAction.UNMANAGED, id="an attached cluster's"),
         pytest.param(SAYS_AUTO, replace(AUTO, cluster=OTHER), MembershipAction.MISMATCH, id="said, names another"),
@@ -261,7 +259,7 @@ def test_the_membership_for_a_cluster(
         pytest.param(BLUE_MEMBER, BLUE, False, id="ours, alive"),
         pytest.param(BLUE_MEMBER, replace(BLUE, status="ERROR"), False, id="ours, in error"),
         pytest.param(BLUE_MEMBER, replace(BLUE, id="c" * 64), True, id="ours, of an earlier cluster"),
-        pytest.param(BLUE_MEMBER, replace(BLUE, id=""), False, id="an id that is not told proves nothing"),
+        pytest.param(BLUE_MEMBER, replace(BLUE, id=""), False, id="an unknown id proves nothing"),
         pytest.param(AUTO, GONE, False, id="GKE's own"),
         pytest.param(replace(BLUE_MEMBER, labels={"managed-by": "fleet-registrar"}), GONE, False, id="without the id"),
         pytest.param(replace(BLUE_MEMBER, cluster=OTHER), GONE, False, id="names another cluster"),

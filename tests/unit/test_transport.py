@@ -291,7 +291,7 @@ def test_a_connection_is_used_again(stub: Stub) -> None:
 
 @pytest.fixture
 def frozen(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Let the clock go on as it does while an instance is frozen: the process's own clock stands still."""
+    """Let the clock go on as it does while an instance is frozen: the process's own clock stops."""
     now = time.time()
     return lambda seconds: monkeypatch.setattr(time, "time", lambda: now + seconds)
 
