@@ -7,6 +7,8 @@ Secrets in Argo CD's namespace (a Role in the central cluster).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from shared.clients.observe import find_membership, read_membership, read_subject
 from shared.clients.ports import Services
 from shared.decisions import removal, secret_plan
@@ -34,6 +36,8 @@ def run(request: StepRequest, services: Services) -> Outcome:
     if request.cluster is None:
         return _for_membership(request, services)
     secret = services.central.secret_of(request.cluster, None)
+    if secret is not None:
+        request = request.from_reader_of(secret.uid)
     subject = read_subject(request, services, has_secret=secret is not None)
     registered = (
         subject.state is State.UNSELECTED
@@ -50,6 +54,8 @@ def _for_membership(request: StepRequest, services: Services) -> Outcome:
     if request.membership == services.settings.central_membership:
         return no_op(Action.NOTHING, Subject(request, State.CENTRAL), services.settings)
     secret = services.central.secret_of(None, request.membership)
+    if secret is not None:
+        request = request.from_reader_of(secret.uid)
     if secret is None and not request.leave:
         # Nothing to remove, so nothing to read: every deleted GKE cluster ends with the event of its membership's deletion.
         message = f"nothing to do: no Secret of ours names {request.membership}"
@@ -57,13 +63,13 @@ def _for_membership(request: StepRequest, services: Services) -> Outcome:
     if secret is not None and secret.cluster is not None and not request.leave:
         return _for_membership_of(secret.cluster, request, services)
     if secret is not None and secret.cluster is not None:
-        request = StepRequest(secret.cluster, request.membership, leave=request.leave)
+        request = replace(request, cluster=secret.cluster)
         return _hand_to_cluster(request, f"Secret {secret.name} names it")
     assert request.membership is not None  # noqa: S101 - messages.parse makes sure of it
     membership = read_membership(request.membership, services)
     if isinstance(membership, Membership) and membership.cluster is not None:
         if secret is None or not secret.was_written_for_another(MEMBERSHIP_UID, membership.unique_id):
-            request = StepRequest(membership.cluster, request.membership, leave=request.leave)
+            request = replace(request, cluster=membership.cluster)
             return _hand_to_cluster(request, "the membership names it")
         # The id belongs to a GKE cluster now. The attached cluster of this Secret has left the fleet.
         membership = GONE

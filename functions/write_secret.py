@@ -40,6 +40,8 @@ _NEEDS_MEMBERSHIP: Final = frozenset(
 def run(request: StepRequest, services: Services) -> Outcome:
     """Do the step for what the message names."""
     secret = services.central.secret_of(request.cluster, request.membership, claim=True)
+    if secret is not None:
+        request = request.from_reader_of(secret.uid)
     subject = read_subject(request, services, has_secret=secret is not None)
     if request.cluster is None and subject.request.cluster is not None:
         # The membership of a GKE cluster leads to that cluster's Secret, which is found by the cluster.

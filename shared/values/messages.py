@@ -6,7 +6,7 @@ Pure. A body is a hint: each step reads for itself what is true.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -55,6 +55,13 @@ class StepRequest:
     membership_uid: str = ""
     new: bool = False
     renewed: bool = False
+
+    def from_reader_of(self, uid: str) -> StepRequest:
+        """Return the request; without `leave` and `drop_labels` unless it says the uid of the Secret that exists.
+
+        A uid has 122 random bits, and only Argo CD's namespace has it: no forger knows it who cannot read Secrets there.
+        """
+        return self if self.secret_uid == uid else replace(self, leave="", drop_labels=frozenset())
 
     def body(self) -> dict[str, Any]:
         """The message's body as a JSON object, without what is not said."""

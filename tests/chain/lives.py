@@ -168,7 +168,7 @@ def lived(cloud: Chain, effect: str, count: int = AT_ONCE, **fault: Any) -> list
     for what, leave in (("is set aside", "hold"), ("leaves", "remove")):
         stage(what)
         for cluster in clusters:
-            cloud.publish("remove-secret", {"cluster": cluster, "leave": leave})
+            cloud.publish("remove-secret", cloud.leave(cluster, leave))
         done()
         if leave == "hold":
             assert {cloud.held(cluster) for cluster in clusters} == {"not-wanted"}
@@ -241,7 +241,7 @@ def lived_attached(cloud: Chain, effect: str, **fault: Any) -> None:
     for what, leave in (("is set aside", "hold"), ("leaves", "remove")):
         added = add_faults(cloud, ATTACHED[what], edges, effect, **fault)
         for edge in edges:
-            cloud.publish("remove-secret", {"membership": edge, "leave": leave})
+            cloud.publish("remove-secret", cloud.leave(edge, leave))
         met(cloud, added)
     ours = {f"fleet-registrar:{ARGOCD}", f"fleet-registrar:impersonate:{ARGOCD}"}
     for edge in edges:

@@ -160,6 +160,11 @@ class Chain(LocalCloud):
         found = self.secret(cluster)
         return ((found["annotations"] or {}).get(f"{MARK}held", "") if found else "").partition(" ")[0]
 
+    def leave(self, cluster: str, leave: str) -> Json:
+        """The body of a sweep's request to hold or remove a Secret: it names the Secret by its uid."""
+        kind, found = "cluster" if "/clusters/" in cluster else "membership", self.secret(cluster)
+        return {kind: cluster, "leave": leave} | ({"secret_uid": found["uid"]} if found else {})
+
     def membership(self, cluster: str) -> str:
         """The one membership that names a cluster; '' if none does."""
         named = [

@@ -199,7 +199,8 @@ def test_only_a_sweep_removes_a_label_key(cloud: Chain) -> None:
     cloud.set_labels(cluster, {"env": "prod"})
     cloud.wait_for(lambda: cloud.labels(cluster).get("env") == "prod")
     assert cloud.labels(cluster)["tier"] == "gold"
-    cloud.publish("write-secret", {"cluster": cluster, "drop_labels": ["tier", "env"]})
+    uid = cloud.manifest(cluster)["metadata"]["uid"]
+    cloud.publish("write-secret", {"cluster": cluster, "drop_labels": ["tier", "env"], "secret_uid": uid})
     cloud.wait_for(lambda: "tier" not in cloud.labels(cluster))
     assert cloud.labels(cluster)["env"] == "prod"
 

@@ -225,7 +225,7 @@ class Ledger:
             state = self._state(context, old)
             match now.reason:
                 case "not-wanted":
-                    asked = context.body.get("leave") == "hold"
+                    asked = context.body.get("leave") == "hold" and context.body.get("secret_uid") == old.uid
                     _require(
                         asked and state is State.UNSELECTED,
                         context,
@@ -258,8 +258,9 @@ class Ledger:
             return
         reason, since = self.held.get(secret.uid, ("", self.world.t))
         long = self.world.t - since >= context.settings.hold.total_seconds() - 1
+        asked = context.body.get("leave") == "remove" and context.body.get("secret_uid") == secret.uid
         _require(
-            reason in ("not-wanted", "left-fleet") and long and context.body.get("leave") == "remove",
+            reason in ("not-wanted", "left-fleet") and long and asked,
             context,
             f"deleted {name}, whose cluster lives; held for {reason or 'nothing'} for {self.world.t - since:.0f} s",
         )

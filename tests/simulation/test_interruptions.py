@@ -38,10 +38,10 @@ def recreated(world: World) -> None:
 
 def unwanted(world: World) -> None:
     world.change(BLUE, labels={})
-    world.publish("remove-secret", {"cluster": str(BLUE), "leave": "hold"})
+    world.publish("remove-secret", world.leave(BLUE, "hold"))
     world.settle()
     world.now += timedelta(seconds=700)
-    world.publish("remove-secret", {"cluster": str(BLUE), "leave": "remove"})
+    world.publish("remove-secret", world.leave(BLUE, "remove"))
     world.settle()
 
 
@@ -56,7 +56,7 @@ def left(world: World) -> None:
     world.publish("remove-secret", {"membership": str(EDGE)})
     world.settle()
     world.now += timedelta(seconds=700)
-    world.publish("remove-secret", {"membership": str(EDGE), "leave": "remove"})
+    world.publish("remove-secret", world.leave(EDGE, "remove"))
     world.settle()
 
 

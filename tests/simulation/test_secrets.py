@@ -40,7 +40,11 @@ def onboarded(*, attached: bool = False) -> World:
 
 
 def removed(world: World, request: StepRequest | None = None) -> Any:
-    return remove_secret.run(request or StepRequest(BLUE), WorldServices(world))
+    request = request or StepRequest(BLUE)
+    name = request.cluster or request.membership
+    if request.leave and name is not None:
+        request = replace(request, secret_uid=world.leave(name, request.leave).get("secret_uid", ""))
+    return remove_secret.run(request, WorldServices(world))
 
 
 def written(world: World, request: StepRequest | None = None) -> Any:

@@ -74,7 +74,7 @@ def test_an_update_onboards_what_is_missing(there: str) -> None:
             world.change_membership(world.clusters[BLUE].membership, state="CREATING")
         case "a Secret":
             world = onboarded({"env": "dev"})
-            world.leave(BLUE)
+            world.unregister(BLUE)
     topics(world)
     world.publish("write-secret", {"cluster": str(BLUE)})
     first = 1 if there == "a membership" else 0
@@ -92,7 +92,7 @@ def test_an_update_onboards_what_is_missing(there: str) -> None:
 def test_a_chain_from_the_grant_waits_for_its_membership() -> None:
     """A granted message never goes back: two steps that disagree about the membership would send it in a circle."""
     world = onboarded()
-    world.leave(BLUE)
+    world.unregister(BLUE)
     topics(world)
     world.publish("write-secret", {"cluster": str(BLUE), "granted": world.settings.grant})
     world.deliver(world.queue.pop(0))
@@ -145,7 +145,7 @@ def test_a_cluster_that_enabled_its_fleet_leaves_once(first: str) -> None:
 
 def test_a_running_cluster_gets_its_lost_membership_back() -> None:
     world = onboarded()
-    world.leave(BLUE)
+    world.unregister(BLUE)
     world.publish("remove-secret", {"membership": str(OWN)})
     world.settle()
     assert world.memberships[OWN].cluster == BLUE

@@ -94,13 +94,13 @@ def test_a_cluster_that_is_not_wanted_leaves_in_two_looks_and_keeps_its_membersh
     world.change(BLUE, labels={})
     offboarded(world)
     assert "fleet-registrar/held" not in world.secrets()["demo-apps.europe-west1.blue"]["metadata"]["annotations"]
-    world.publish("remove-secret", {"cluster": str(BLUE), "leave": "hold"})
+    world.publish("remove-secret", world.leave(BLUE, "hold"))
     world.settle()
-    world.publish("remove-secret", {"cluster": str(BLUE), "leave": "remove"})
+    world.publish("remove-secret", world.leave(BLUE, "remove"))
     world.settle()
     assert "fleet-registrar/held" in world.secrets()["demo-apps.europe-west1.blue"]["metadata"]["annotations"]
     world.now += timedelta(seconds=601)
-    world.publish("remove-secret", {"cluster": str(BLUE), "leave": "remove"})
+    world.publish("remove-secret", world.leave(BLUE, "remove"))
     world.settle()
     assert world.secrets() == {}
     assert world.inside(BLUE).objects == {}
@@ -114,11 +114,11 @@ def test_a_label_that_comes_back_lets_it_in_again_at_any_point_of_that_way() -> 
         world.create(BLUE, {"env": "prod"})
         onboarded(world)
         world.change(BLUE, labels={})
-        world.publish("remove-secret", {"cluster": str(BLUE), "leave": "hold"})
+        world.publish("remove-secret", world.leave(BLUE, "hold"))
         world.settle()
         world.now += timedelta(seconds=601)
         if point > 0:
-            world.publish("remove-secret", {"cluster": str(BLUE), "leave": "remove"})
+            world.publish("remove-secret", world.leave(BLUE, "remove"))
             world.now += timedelta(seconds=1)
             for _ in range(point):
                 world.deliver(world.queue.pop(0))

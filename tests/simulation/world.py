@@ -175,7 +175,7 @@ class World:
             self.change(name, fleet_project=self.settings.fleet_project_number, membership=membership)
         return made
 
-    def leave(self, name: ClusterName) -> None:
+    def unregister(self, name: ClusterName) -> None:
         """Unregister a running cluster, as a person does."""
         membership = self.clusters[name].membership
         assert membership is not None, f"{name} has no membership"
@@ -210,6 +210,16 @@ class World:
             for (collection, name), stored in self.central.objects.items()
             if collection.endswith("/secrets")
         }
+
+    def leave(self, name: ClusterName | MembershipName, leave: str) -> Object:
+        """The body of a sweep's request to hold or remove a Secret: it names the Secret by its uid."""
+        kind = "cluster" if isinstance(name, ClusterName) else "membership"
+        uids = [
+            secret["metadata"]["uid"]
+            for secret in self.secrets().values()
+            if secret["metadata"].get("annotations", {}).get(f"fleet-registrar/{kind}") == str(name)
+        ]
+        return {kind: str(name), "leave": leave, **({"secret_uid": uids[0]} if uids else {})}
 
     def inside(self, name: ClusterName) -> Kubernetes:
         """A GKE cluster's objects."""
