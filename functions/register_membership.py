@@ -6,15 +6,16 @@ source projects. Deletes only a membership of its own that an earlier cluster of
 
 from __future__ import annotations
 
-from shared.clients.observe import read_cluster, read_subject
+from shared.clients.observe import find_membership, read_cluster, read_subject
 from shared.clients.ports import Services
 from shared.decisions import steps
 from shared.decisions.outcomes import no_op
 from shared.decisions.steps import Action, MembershipAction
-from shared.values.codes import Decision, ErrorCode
-from shared.values.errors import PermanentError, RetryableError, TakenError
+from shared.values.codes import Decision, ErrorCode, FindingCode
+from shared.values.errors import ConflictError, PermanentError, RetryableError, TakenError
 from shared.values.messages import Outcome, OutgoingMessage, StepRequest
 from shared.values.model import Cluster, Membership, State, state_of_cluster
+from shared.values.target import Subject
 
 
 def run(request: StepRequest, services: Services) -> Outcome:
@@ -24,7 +25,13 @@ def run(request: StepRequest, services: Services) -> Outcome:
     if move is not Action.ONBOARD:
         return no_op(move, subject, services.settings)
     if isinstance(subject.cluster, Cluster):
-        membership, decision = _registered(subject.cluster, services)
+        if services.settings.registration == "wait":
+            found = find_membership(subject.cluster, subject.request.membership, services)
+            if found is None:
+                return _waiting(subject)
+            membership, decision = _usable(subject.cluster, found), Decision.UNCHANGED
+        else:
+            membership, decision = _registered(subject.cluster, services)
         following = StepRequest(subject.cluster.name, membership.name, new=decision is Decision.REGISTERED)
     else:
         following, decision = StepRequest(membership=subject.request.membership), Decision.UNCHANGED
@@ -40,8 +47,10 @@ def _registered(cluster: Cluster, services: Services) -> tuple[Membership, Decis
     if found is None:
         try:
             return _ready(services.fleet.create(own, cluster)), Decision.REGISTERED
-        except TakenError:
-            found = services.fleet.membership(own)
+        except (TakenError, ConflictError) as error:
+            # The ID is taken, or the cluster: the fleet's list says by which membership.
+            found = services.fleet.membership(own) if isinstance(error, TakenError) else None
+            found = found or _membership_in_list(cluster, services)
             if found is None:
                 raise
     match steps.membership_for(cluster, found):
@@ -56,10 +65,14 @@ def _registered(cluster: Cluster, services: Services) -> tuple[Membership, Decis
                 f" {found.cluster or 'no GKE cluster'} and is unmanaged. Unregister it, then replay the message",
                 ErrorCode.UNMANAGED_MEMBERSHIP,
             )
-        case MembershipAction.WAIT:
-            raise RetryableError(
-                f"{found.name} of {cluster.name} is {found.state}: not ready yet", ErrorCode.MEMBERSHIP_NOT_READY
+        case MembershipAction.STALE:
+            raise PermanentError(
+                f"cannot register {cluster.name}: membership {found.name} names it, but is older than the cluster, so it was"
+                " created for an earlier cluster of this name. It is unmanaged. Unregister it, then replay the message",
+                ErrorCode.UNMANAGED_MEMBERSHIP,
             )
+        case MembershipAction.WAIT:
+            return _usable(cluster, found), Decision.UNCHANGED
         case _:
             raise RetryableError(
                 f"{cluster.name} says that its membership is {found.name}, which names {found.cluster or 'no GKE cluster'}",
@@ -80,6 +93,24 @@ def _delete_earlier(cluster: Cluster, found: Membership, services: Services) -> 
     if not isinstance(again, Cluster) or again.id != cluster.id or not found.is_still(now):
         raise RetryableError(f"{cluster.name} or {found.name} was re-created meanwhile: retried", ErrorCode.RECREATED)
     services.fleet.delete(found.name)
+
+
+def _membership_in_list(cluster: Cluster, services: Services) -> Membership | None:
+    listed = services.fleet.list(services.settings.fleet_project)
+    return steps.membership_in_list(cluster, listed.items)
+
+
+def _usable(cluster: Cluster, found: Membership) -> Membership:
+    if not found.is_usable:
+        raise RetryableError(
+            f"{found.name} of {cluster.name} is {found.state}: not ready yet", ErrorCode.MEMBERSHIP_NOT_READY
+        )
+    return found
+
+
+def _waiting(subject: Subject) -> Outcome:
+    message = f"{subject.name} waits for a membership: REGISTRATION=wait leaves the registration to others"
+    return Outcome(Decision.WAITING, FindingCode.WAITING_FOR_MEMBERSHIP, message)
 
 
 def _ready(made: Membership) -> Membership:

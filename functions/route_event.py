@@ -42,5 +42,6 @@ def _route(message: Message, services: Services) -> Route:
         return events.route_entry(json_object(message.data, "the audit entry"), numbers)
     if message.kind.startswith(events.MEMBERSHIP):
         kind = message.kind.removeprefix(events.MEMBERSHIP)
-        return events.route_membership(kind, events.payload(message.data), message.attributes, numbers)
+        wait = services.settings.registration == "wait"
+        return events.route_membership(kind, events.payload(message.data), message.attributes, numbers, wait=wait)
     raise PermanentError(f"unsupported event type {message.kind[:120]!r}", ErrorCode.INVALID_EVENT)

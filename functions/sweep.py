@@ -17,7 +17,7 @@ from shared.decisions.differences import Differences, differences
 from shared.decisions.sweep_plan import Plan, Reached
 from shared.runtime import logs
 from shared.values import messages
-from shared.values.codes import Decision, Limit
+from shared.values.codes import Decision, FindingCode, Limit
 from shared.values.messages import Message, Scope
 from shared.values.settings import Settings
 
@@ -77,7 +77,8 @@ def _log(plan: Plan, settings: Settings, trace: str) -> None:
         folded[finding.code, finding.text.replace(finding.subject.rpartition("/")[2], "…")].append(finding.subject)
     for (code, text), subjects in [*folded.items()][:MAX_FINDINGS]:
         several = subjects[0] if len(subjects) == 1 else f"{len(subjects)} subjects ({', '.join(subjects[:100])})"
-        line("WARNING", message=f"{several}: {text}"[:LINE_BYTES], decision=Decision.REPORTED, code=code)
+        severity = "INFO" if code == FindingCode.WAITING_FOR_MEMBERSHIP else "WARNING"
+        line(severity, message=f"{several}: {text}"[:LINE_BYTES], decision=Decision.REPORTED, code=code)
     for reached in plan.reached:
         _log_limit(reached, settings, line)
     counts = ", ".join(f"{number} {kind}" for kind, number in sorted(plan.counts.items())) or "nothing"

@@ -1,6 +1,7 @@
 """`unregister_membership`: deletes the membership that we made for this very cluster, once that cluster is gone.
 
-A living cluster keeps its membership, and so does every cluster whose membership is not ours. Needs: memberships get,
+A running cluster keeps its membership, and so does every cluster whose membership is not ours. With REGISTRATION=wait it
+deletes none. Needs: memberships get,
 list, delete and operations get in the fleet project; clusters get and list in the source projects.
 """
 
@@ -32,11 +33,14 @@ def run(request: StepRequest, services: Services) -> Outcome:
     move = steps.unregister(subject.state)
     if move not in (Action.UNREGISTER, Action.CONTINUE):
         return no_op(move, subject, services.settings)
-    ours = [membership for membership in before if _was_made_for_gone(membership, subject)]
+    leave_all = services.settings.registration == "wait"
+    ours = [membership for membership in before if not leave_all and _was_made_for_gone(membership, subject)]
     deleted = [membership.name for membership in ours if _delete(membership, services)]
     if deleted and (again := _created_meanwhile(subject, services)) is not None:
         return no_op(Action.TO_REGISTER, again, services.settings)
     did = f"deleted {', '.join(map(str, deleted))}" if deleted else "no membership of ours was left"
+    if leave_all:
+        did = "REGISTRATION=wait leaves the membership to others"
     if not deleted and move is Action.CONTINUE:
         did = "a running cluster keeps its membership"
     following = StepRequest(subject.request.cluster, subject.request.membership)

@@ -15,6 +15,7 @@ from typing import Any
 from ops.survey import Snapshot, secrets_of
 from shared.decisions import recognition
 from shared.decisions.recognition import PLUGIN, Index
+from shared.decisions.steps import membership_in_list
 from shared.values import cluster_secret
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.messages import OutgoingMessage, StepRequest
@@ -164,7 +165,9 @@ def _wanted(name: Name, seen: Snapshot, settings: Settings) -> tuple[StepRequest
     state = state_of_cluster(cluster, settings, seen.central)
     if state is not State.SELECTED:
         raise NotAdoptableError(f"{name} is {state.text} ({cluster.status})")
-    return StepRequest(name, cluster.membership or name.membership(settings.fleet_project)), True
+    found = membership_in_list(cluster, inventory.memberships.values())
+    listed = found.name if found and not found.is_of_earlier(cluster) and not found.is_stale(cluster) else None
+    return StepRequest(name, cluster.membership or listed or name.membership(settings.fleet_project)), True
 
 
 def _patch(secret: ClusterSecret, request: StepRequest) -> dict[str, Any]:

@@ -77,7 +77,10 @@ class Evidence:
 
     @property
     def unmanaged_membership(self) -> Membership | None:
-        """A membership under the id that we would use, which is of another cluster and not ours."""
+        """A membership that blocks ours: under the id that we would use, or of an earlier cluster of this name."""
+        present = self.present
+        if isinstance(self.cluster, Cluster) and present is not None and present.is_stale(self.cluster):
+            return present
         found = self.seen.inventory.memberships.get(self.own_membership)
         if found is None or not isinstance(self.name, ClusterName) or found.cluster == self.name or found.cluster_id:
             return None

@@ -24,6 +24,7 @@ from ops.terminal import MistakeError
 from shared.clients.observe import find_membership, read_cluster, read_membership
 from shared.decisions import rbac
 from shared.decisions.rbac import Drift
+from shared.decisions.steps import membership_in_list
 from shared.runtime.services import Services
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import ErrorCode
@@ -124,9 +125,8 @@ def _membership(
             if seen.fleet_unread:
                 return None, seen.fleet_unread
             return inventory.memberships.get(name) or shortly(lambda: read_membership(name, services)), ""
-        for each in inventory.memberships.values():
-            if each.cluster == name:
-                return each, ""
+        if isinstance(cluster, Cluster) and (found := membership_in_list(cluster, inventory.memberships.values())):
+            return found, ""
         if seen.fleet_unread or not isinstance(cluster, Cluster):
             return None, seen.fleet_unread
         hint = next((secret.membership for secret in secrets_of(name, inventory)), None)

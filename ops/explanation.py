@@ -164,11 +164,16 @@ def _fleet(evidence: Evidence) -> list[str]:
             return [f"unknown: it could not be read: {failed}"]
         if evidence.membership is None and evidence.state is None:
             return ["unknown: its membership is found by the cluster, which could not be read"]
-        return [f"no membership in the fleet of {evidence.settings.fleet_project}"]
+        waits = (
+            ["REGISTRATION=wait: it waits until others register it"] if evidence.settings.registration == "wait" else []
+        )
+        return [f"no membership in the fleet of {evidence.settings.fleet_project}", *waits]
     ours = "ours" if found.cluster_id else "not ours: it is used and never changed"
     told = [f"{found.name}: {found.state} ({ours})"]
     if isinstance(evidence.cluster, Cluster) and found.is_of_earlier(evidence.cluster):
         told.append("it was made for an earlier cluster of this name: register-membership replaces it")
+    if isinstance(evidence.cluster, Cluster) and found.is_stale(evidence.cluster):
+        told.append("it is older than the cluster, so of an earlier cluster of this name: unregister it")
     if found.agent_lost(seen.now):
         heard = f", last heard of {ago(found.last_connection, seen.now)}" if found.last_connection else ""
         told.append(f"its agent is lost{heard}")

@@ -49,7 +49,7 @@ def _against_faults(evidence: Evidence) -> list[Advice]:
             advice += remedies.unmanaged_secret(one.name, settings)
     if occupant := evidence.unlisted_occupant:
         advice += remedies.unmanaged_secret(occupant.name, settings)
-    if (taken := evidence.unmanaged_membership) and evidence.present is None:
+    if (taken := evidence.unmanaged_membership) and evidence.present in (None, taken):
         advice += remedies.unmanaged_membership(taken.name)
     for code, found in codes:
         # Where the Secret or membership itself was seen, its own remedy is above.

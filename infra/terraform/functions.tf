@@ -27,6 +27,7 @@ locals {
     SWEEP_REQUESTS         = tostring(var.settings.sweep_requests)
     HOLD                   = tostring(var.settings.hold)
     DELIVERY_ATTEMPTS      = tostring(local.delivery_attempts)
+    REGISTRATION           = var.settings.registration
   }
   given = { for name, value in local.environment : name => value if value != "" }
   # Cloud Run counts all names and values of a function together, and refuses more than 32 KiB. Google adds some of its own.

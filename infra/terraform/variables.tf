@@ -140,6 +140,7 @@ variable "settings" {
   description = <<-EOT
     The name of this instance, if several registrars feed one Argo CD; which clusters are registered (label selector), which of their labels are taken over (empty: all), how many a sweep may newly hold, how many
     requests it may publish, and how many seconds a cluster that is not wanted is held.
+    `registration`: create registers clusters that have no membership; wait leaves that to others and deletes no membership.
   EOT
   type = object({
     instance         = optional(string, "default")
@@ -148,6 +149,7 @@ variable "settings" {
     max_removals     = optional(string, "10%")
     sweep_requests   = optional(number, 200)
     hold             = optional(number, 600)
+    registration     = optional(string, "create")
   })
   default  = {}
   nullable = false
@@ -171,6 +173,10 @@ variable "settings" {
   validation {
     condition     = var.settings.hold >= 0 && floor(var.settings.hold) == var.settings.hold
     error_message = "settings.hold is a whole number of seconds; example: 600."
+  }
+  validation {
+    condition     = contains(["create", "wait"], var.settings.registration)
+    error_message = "settings.registration is create or wait; example: wait."
   }
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from google.api_core.exceptions import GoogleAPICallError, RetryError
@@ -176,6 +177,23 @@ def text_in(answer: Mapping[str, Any], key: str, what: str) -> str:
     if found is not None and not isinstance(found, str):
         raise unusable(what, f"{key} is not a text")
     return found or ""
+
+
+def time_in(answer: Mapping[str, Any], key: str, what: str) -> datetime | None:
+    """Return an RFC 3339 time inside an answer, None if it is absent. Raises RetryableError for any other text.
+
+    A time without a zone could not be compared.
+    """
+    text = text_in(answer, key, what)
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise unusable(what, f"{key} is not a time: {error}") from error
+    if found.tzinfo is None:
+        raise unusable(what, f"{key} {text!r} has no time zone")
+    return found
 
 
 def texts_in(answer: Mapping[str, Any], key: str, what: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 LISTED = {
     "pageSize": "500",
     "fields": "resources(name,uniqueId,state/code,labels,endpoint/gkeCluster,"
-    "endpoint/kubernetesMetadata/kubernetesApiServerVersion,lastConnectionTime),unreachable,nextPageToken",
+    "endpoint/kubernetesMetadata/kubernetesApiServerVersion,createTime,lastConnectionTime),unreachable,nextPageToken",
 }
 LIST_KEYS = frozenset({"resources", "unreachable", "nextPageToken"})
 
@@ -149,11 +148,9 @@ class Fleet:
         link = answers.text_in(answers.object_in(endpoint, "gkeCluster", what), "resourceLink", what)
         if gke_cluster is not None and not link:
             raise unusable(what, f"{name} is of a GKE cluster and does not say which")
-        heard = answers.text_in(found, "lastConnectionTime", what)
         try:
             cluster = ClusterName.parse(link, self._numbers) if link else None
-            connected = _time(heard) if heard else None
-        except (InvalidNameError, ValueError) as error:
+        except InvalidNameError as error:
             raise unusable(what, f"{name} has a field that cannot be read: {error}") from error
         return Membership(
             name=name,
@@ -161,16 +158,9 @@ class Fleet:
             state=str(answers.object_in(found, "state", what).get("code") or "UNKNOWN"),
             labels=answers.texts_in(found, "labels", what),
             cluster=cluster,
-            last_connection=connected,
+            last_connection=answers.time_in(found, "lastConnectionTime", what),
+            created=answers.time_in(found, "createTime", what),
             version=answers.text_in(
                 answers.object_in(endpoint, "kubernetesMetadata", what), "kubernetesApiServerVersion", what
             ),
         )
-
-
-def _time(text: str) -> datetime:
-    """Parse an RFC 3339 time. Raises ValueError, also for one without a zone, which could not be compared."""
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
-    return found

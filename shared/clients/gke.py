@@ -36,8 +36,8 @@ FACTS = (
 )
 # What a sweep needs of the 10 kB or so that GKE tells of each cluster: the standard query parameter `fields`, a partial
 # response (discovery document of container v1; https://cloud.google.com/apis/docs/system-parameters).
-_FIELDS = ("name", "location", "id", "status", "resourceLabels", "fleet", "autopilot/enabled", *FACTS, *ADDRESSES)
-LISTED_FIELDS = f"clusters({','.join(_FIELDS)}),missingZones"
+_FIELDS = ("name", "location", "id", "status", "resourceLabels", "fleet", "autopilot/enabled", "createTime")
+LISTED_FIELDS = f"clusters({','.join((*_FIELDS, *FACTS, *ADDRESSES))}),missingZones"
 LIST_KEYS = frozenset({"clusters", "missingZones"})
 
 
@@ -141,6 +141,7 @@ class Gke:
             subnetwork=part("networkConfig", "subnetwork"),
             workload_pool=part("workloadIdentityConfig", "workloadPool"),
             endpoint=answers.text_in(answer, "endpoint", what),
+            created=answers.time_in(answer, "createTime", what),
         )
 
 

@@ -74,7 +74,7 @@ def find_membership(cluster: Cluster, hint: MembershipName | None, services: Ser
         found = read_membership(name, services)
         if isinstance(found, Gone):
             continue
-        if found.cluster == cluster.name and not found.is_of_earlier(cluster):
+        if found.cluster == cluster.name and not found.is_of_earlier(cluster) and not found.is_stale(cluster):
             return found
         if name == cluster.membership:
             whose = found.cluster if found.cluster != cluster.name else "an earlier cluster of that name"

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from shared.decisions import recognition, removal, secret_plan
+from shared.decisions import recognition, removal, secret_plan, steps
 from shared.decisions.recognition import Recognition
 from shared.decisions.removal import Situation
 from shared.decisions.steps import Action
@@ -246,17 +246,31 @@ class _Comparison:
             return
         said = cluster.membership or name.membership(self.settings.fleet_project)
         membership = self.inventory.memberships.get(said)
+        if membership is None and cluster.membership is None:
+            membership = steps.membership_in_list(cluster, self.registrations.get(name, []))
         if membership is None and not self.inventory.knows_membership(said):
             yield Finding(
                 FindingCode.INCOMPLETE_LIST, str(name), f"{said} is in a location that the fleet's list lacks"
             )
-        elif membership is None or membership.cluster != name or membership.is_of_earlier(cluster):
+        elif (
+            membership is None
+            or membership.cluster != name
+            or membership.is_of_earlier(cluster)
+            or membership.is_stale(cluster)
+        ):
+            if self.settings.registration == "wait":
+                text = "waits for a membership: REGISTRATION=wait leaves the registration to others"
+                yield Finding(FindingCode.WAITING_FOR_MEMBERSHIP, str(name), text)
+                return
+            blocks = ""
+            if membership is not None and membership.is_stale(cluster):
+                blocks = f"; {membership.name}, of an earlier cluster of this name, may block it: unregister that one"
             yield _request(
                 "mend",
                 FindingCode.NOT_REGISTERED,
                 "register-membership",
                 StepRequest(name),
-                "has no membership of its own in the fleet",
+                f"has no membership of its own in the fleet{blocks}",
             )
         elif not membership.is_usable:
             text = f"{membership.name} is {membership.state}: nothing can be asked for yet"
@@ -307,6 +321,15 @@ class _Comparison:
             yield Finding(
                 FindingCode.UNREADABLE_ITEM, str(name), f"is listed and cannot be read, so it stays as it is: {why}"
             )
+
+    @functools.cached_property
+    def registrations(self) -> Mapping[ClusterName, list[Membership]]:
+        """The memberships by the GKE cluster that they name."""
+        found: dict[ClusterName, list[Membership]] = defaultdict(list)
+        for membership in self.inventory.memberships.values():
+            if membership.cluster is not None:
+                found[membership.cluster].append(membership)
+        return found
 
     @functools.cached_property
     def others(self) -> Mapping[Name, list[tuple[ClusterSecret, Recognition]]]:
@@ -368,6 +391,8 @@ class _Comparison:
 
     def _left_behind(self, with_secrets: set[ClusterName]) -> Iterator[PlannedRequest]:
         """Memberships that we made for clusters that are not listed any more, and for which no Secret is left."""
+        if self.settings.registration == "wait":
+            return
         for membership in self.inventory.memberships.values():
             name = membership.cluster
             if name is None or not membership.cluster_id or name in with_secrets or name in self.inventory.clusters:

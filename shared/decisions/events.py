@@ -90,14 +90,19 @@ def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
     return Route(code, said, cause, OutgoingMessage(topic, StepRequest(cluster=cluster)))
 
 
-def route_membership(kind: str, data: Any, attributes: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
+def route_membership(
+    kind: str, data: Any, attributes: Mapping[str, Any], numbers: Mapping[str, str], *, wait: bool = False
+) -> Route:
     """Decide on a membership event. `kind` is created, updated or deleted; a deleted membership has no payload.
 
     The payload contains the name, or the event's source and subject do. Their format is not documented, so every place
-    is tried. Raises PermanentError when no place names the membership.
+    is tried. `wait`: others register the clusters, so a new membership of a GKE cluster continues its chain. Raises
+    PermanentError when no place names the membership.
     """
     payload = _object(_object(data).get("payload"))
-    if kind in ("created", "updated") and _object(_object(payload.get("endpoint")).get("gkeCluster")):
+    if (kind == "updated" or (kind == "created" and not wait)) and _object(
+        _object(payload.get("endpoint")).get("gkeCluster")
+    ):
         return Route(
             EventCode.GKE_MEMBERSHIP, f"membership {kind}, of a GKE cluster: its audit entries and the sweep carry it"
         )

@@ -12,7 +12,7 @@ from shared.values.cluster_secret import ClusterSecret
 from shared.values.model import Cluster, Gone, Membership, State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class Action(enum.Enum):
@@ -90,6 +90,7 @@ class MembershipAction(enum.Enum):
     CREATE = "create ours"
     REPLACE = "it is ours, of an earlier cluster of that name: delete and re-create it"
     WAIT = "it is not usable yet"
+    STALE = "others made it for an earlier cluster of that name"
     MISMATCH = "cluster and membership do not name each other"
     UNMANAGED = "an unmanaged membership has our ID"
 
@@ -102,7 +103,23 @@ def membership_for(cluster: Cluster, found: Membership | Gone | None) -> Members
         return MembershipAction.MISMATCH if cluster.membership == found.name else MembershipAction.UNMANAGED
     if found.is_of_earlier(cluster):
         return MembershipAction.REPLACE
+    if found.is_stale(cluster):
+        return MembershipAction.STALE
     return MembershipAction.USE if found.is_usable else MembershipAction.WAIT
+
+
+def membership_in_list(cluster: Cluster, memberships: Iterable[Membership]) -> Membership | None:
+    """Return the membership in the fleet's list that names the cluster.
+
+    The one that the cluster names comes first, then one of this very cluster, and last one of an earlier cluster of its
+    name: `membership_for` decides on it.
+    """
+    naming = [membership for membership in memberships if membership.cluster == cluster.name]
+
+    def rank(one: Membership) -> tuple[bool, bool, str]:
+        return one.name != cluster.membership, one.is_of_earlier(cluster) or one.is_stale(cluster), str(one.name)
+
+    return min(naming, key=rank, default=None)
 
 
 def made_for_gone(membership: Membership | Gone | None, cluster: Cluster | Gone, name: object) -> bool:

@@ -24,6 +24,7 @@ class Decision(enum.StrEnum):
     IGNORED = "ignored"
     # Onboarding
     REGISTERED = "registered"
+    WAITING = "waiting"  # the cluster has no membership, and REGISTRATION=wait leaves that to others
     GRANTED = "granted"
     CREATED = "created"
     UPDATED = "updated"
@@ -144,6 +145,7 @@ class FindingCode(enum.StrEnum):
     READ_SINCE = "read_since"  # a step has read the cluster since the message was published
     GKE_MEMBERSHIP = "gke_membership"  # the message names the membership of a GKE cluster
     # Reports
+    WAITING_FOR_MEMBERSHIP = "waiting_for_membership"
     PINNED = "pinned"
     UNKNOWN_STATE = "unknown_state"
     OTHER_FLEET = "other_fleet"

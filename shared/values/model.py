@@ -84,6 +84,7 @@ class Cluster:
     subnetwork: str = ""
     workload_pool: str = ""
     endpoint: str = ""
+    created: datetime | None = None
 
     @property
     def id_label(self) -> str:
@@ -102,6 +103,7 @@ class Membership:
     cluster: ClusterName | None = None
     last_connection: datetime | None = None
     version: str = ""  # of the Kubernetes API server, as the fleet's agent reports it
+    created: datetime | None = None
 
     @property
     def cluster_id(self) -> str:
@@ -113,6 +115,12 @@ class Membership:
     def is_of_earlier(self, cluster: Cluster) -> bool:
         """Whether we made it for an earlier cluster of that name: both ids must be known to say so."""
         return bool(self.cluster_id and cluster.id) and self.cluster_id != cluster.id_label
+
+    def is_stale(self, cluster: Cluster) -> bool:
+        """Whether others made it for an earlier cluster of that name: it is older than the cluster, which does not name it."""
+        if self.cluster_id or cluster.membership == self.name or self.created is None or cluster.created is None:
+            return False
+        return self.created < cluster.created
 
     def is_still(self, now: Membership | None) -> bool:
         """True if `now` is the same membership (same `unique_id`), not a re-created one. False if either ID is unknown."""

@@ -9,7 +9,7 @@ import os
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
@@ -66,6 +66,7 @@ class Settings:
     source_projects: frozenset[str]
     selector: Selector
     label_keys: LabelKeys
+    registration: Literal["create", "wait"]
     central_membership: MembershipName
     argocd_namespace: str
     argocd_service_account: str
@@ -154,6 +155,14 @@ def _selector(text: str) -> Selector:
         raise ValueError(str(error)) from error
 
 
+def _registration(text: str) -> Literal["create", "wait"]:
+    match text:
+        case "create" | "wait" as known:
+            return known
+        case _:
+            raise ValueError("this is neither create nor wait")
+
+
 def _whole_number(lowest: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not text.isdigit() or int(text) < lowest:
@@ -207,6 +216,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         source_projects=reader.read("SOURCE_PROJECTS", _projects, frozenset({fleet}), "team-a-prod,team-b-prod"),
         selector=reader.read("CLUSTER_SELECTOR", _selector, Selector(), "argocd=yes,env in (dev,prod)"),
         label_keys=reader.read("LABEL_KEYS", LabelKeys.parse, LabelKeys(), "env,cost-*,team:example.com/team"),
+        registration=reader.read("REGISTRATION", _registration, "create", "wait"),
         central_membership=reader.read(
             "CENTRAL_MEMBERSHIP", central, MembershipName("", "", ""), example, required=True
         ),

@@ -97,8 +97,8 @@ def test_existing_membership_is_reused_and_never_changed(cloud: Chain) -> None:
     cloud.detach(theirs)
 
 
-def test_cluster_registered_elsewhere_is_retried(cloud: Chain) -> None:
-    """The operation's own error says that the cluster is taken; GKE tells by which membership a little later."""
+def test_cluster_registered_under_another_membership_uses_it(cloud: Chain) -> None:
+    """The operation's error says that the cluster is taken, before GKE says by which membership: the fleet's list does."""
     name = fresh("blue")
     cluster = cloud.create_cluster(name, fleet=FLEET)
     cloud.onboarded(cluster)
@@ -108,7 +108,7 @@ def test_cluster_registered_elsewhere_is_retried(cloud: Chain) -> None:
     cloud.set("gke", "stale", {cluster: stale})
     try:
         cloud.publish("register-membership", {"cluster": cluster})
-        cloud.said("register-membership", cluster, decision="retry", code="conflict")
+        cloud.said("register-membership", theirs, decision="unchanged", code="selected")
     finally:
         cloud.set("gke", "stale", {})
     cloud.wait_quiet()

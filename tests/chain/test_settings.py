@@ -26,6 +26,7 @@ RIGHT = {
     "MAX_REMOVALS": "",
     "SWEEP_REQUESTS": "",
     "HOLD": "600",
+    "REGISTRATION": "",
 }
 WRONG = {
     "FLEET_PROJECT": "",
@@ -39,6 +40,7 @@ WRONG = {
     "MAX_REMOVALS": "many",
     "SWEEP_REQUESTS": "0",
     "HOLD": "soon",
+    "REGISTRATION": "never",
 }
 
 

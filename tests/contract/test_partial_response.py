@@ -29,6 +29,7 @@ FULL = container_v1.ListClustersResponse(
             resource_labels={"env": "prod"},
             fleet={"project": "1", "membership": FLEET},
             autopilot={"enabled": True},
+            create_time="2026-11-24T09:00:00+00:00",
             endpoint="34.1.2.3",
             private_cluster_config={"private_endpoint": "10.0.0.2", "public_endpoint": "34.1.2.4"},
             control_plane_endpoints_config={
@@ -73,6 +74,7 @@ def test_a_list_that_is_cut_to_the_fields_says_all_that_a_sweep_reads() -> None:
     cut = cut_to(full["clusters"][0], inside[1])
     assert set(re.sub(r"\(.*\)", "", LISTED_FIELDS).split(",")) == {"clusters", "missingZones"} == set(full)
     assert listed(full | {"clusters": [cut]}) == listed(full)
+    assert listed(full).items[0].created == datetime(2026, 11, 24, 9, tzinfo=UTC)
     assert listed(full).items[0].addresses == {
         *("34.1.2.3", "34.1.2.4", "34.1.2.5", "10.0.0.2", "10.0.0.3", "gke-1.europe-west1.gke.goog")
     }
@@ -89,6 +91,7 @@ MEMBERS = gkehub_v1.ListMembershipsResponse(
                 "gke_cluster": {"resource_link": "//container.googleapis.com/projects/p/locations/l/clusters/c"},
                 "kubernetes_metadata": {"node_count": 3, "kubernetes_api_server_version": "v1.33.4"},
             },
+            create_time=datetime(2026, 11, 23, 9, 0, 0, tzinfo=UTC),
             last_connection_time=datetime(2026, 11, 24, 9, 0, 0, 123456, tzinfo=UTC),
             description="not read",
         )
@@ -109,4 +112,5 @@ def test_a_list_of_memberships_that_is_cut_says_all_that_a_sweep_reads() -> None
         for one in (cut, full["resources"][0])
     ]
     assert found[0] == found[1]
+    assert found[0].items[0].created == MEMBERS.resources[0].create_time
     assert found[0].items[0].last_connection == MEMBERS.resources[0].last_connection_time

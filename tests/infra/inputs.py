@@ -28,6 +28,7 @@ FULL: dict[str, Any] = {
         "max_removals": "7",
         "sweep_requests": 50,
         "hold": 60,
+        "registration": "wait",
     },
     "max_instances": 3,
     "sweep_paused": False,

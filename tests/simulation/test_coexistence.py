@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -99,3 +101,107 @@ def test_second_entry_beside_ours_is_reported() -> None:
     [finding] = planned(world).findings
     assert (finding.code, finding.subject) == (FindingCode.CLASHING_SECRET, "by-hand")
     assert "demo-apps.europe-west1.blue" in finding.text
+
+
+THEIRS = MembershipName("demo-fleet", "global", "theirs")
+
+
+def waiting() -> World:
+    world = World()
+    world.settings = replace(world.settings, registration="wait")
+    return world
+
+
+def member_names(world: World) -> set[MembershipName]:
+    return {name for name, one in world.memberships.items() if one.cluster == BLUE}
+
+
+def test_cluster_without_a_membership_waits_and_is_no_error() -> None:
+    world = waiting()
+    world.create(BLUE, {"env": "prod"})
+    world.publish("register-membership", {"cluster": str(BLUE)})
+    world.settle()
+    world.sweep()
+    assert not member_names(world)
+    assert not world.dead
+    assert not world.secrets()
+    plan = planned(world)
+    assert [finding.code for finding in plan.findings] == [FindingCode.WAITING_FOR_MEMBERSHIP]
+    assert not plan.requests
+
+
+@pytest.mark.parametrize("names_it_back", [True, False])
+def test_membership_of_others_continues_the_chain(names_it_back: bool) -> None:
+    world = waiting()
+    world.create(BLUE, {"env": "prod"})
+    world.join(BLUE, THEIRS)
+    if not names_it_back:  # GKE tells a little later by which membership a cluster is registered
+        world.change(BLUE, membership=None, fleet_project="")
+    world.publish("register-membership", {"membership": str(THEIRS)})
+    world.settle()
+    assert set(world.secrets()) == {"demo-apps.europe-west1.blue"}
+    assert not planned(world).findings
+
+
+@pytest.mark.parametrize("registration", ["create", "wait"])
+def test_membership_of_others_survives_its_cluster(registration: str) -> None:
+    world = World()
+    world.settings = replace(world.settings, registration=registration)  # type: ignore[arg-type]
+    world.create(BLUE, {"env": "prod"})
+    world.join(BLUE, THEIRS)
+    world.sweep()
+    assert set(world.secrets()) == {"demo-apps.europe-west1.blue"}
+    world.delete(BLUE)
+    world.sweep()
+    assert not world.secrets()
+    assert member_names(world) == {THEIRS}
+
+
+def test_wait_never_deletes_a_membership_that_we_made_before() -> None:
+    world = World()
+    world.create(BLUE, {"env": "prod"})
+    world.sweep()
+    [made] = member_names(world)
+    world.settings = replace(world.settings, registration="wait")
+    world.delete(BLUE)
+    world.sweep()
+    world.sweep()
+    assert not world.secrets()
+    assert member_names(world) == {made}
+
+
+def test_membership_that_the_cluster_does_not_name_yet_is_found_and_used() -> None:
+    world = World()
+    world.create(BLUE, {"env": "prod"})
+    world.join(BLUE, THEIRS)
+    world.change(BLUE, membership=None, fleet_project="")
+    world.publish("register-membership", {"cluster": str(BLUE)})
+    world.settle()
+    assert member_names(world) == {THEIRS}
+    assert set(world.secrets()) == {"demo-apps.europe-west1.blue"}
+    assert not world.dead
+    plan = planned(world)
+    assert not [ask for ask in plan.requests if ask.kind == "mend"]
+
+
+def test_stale_membership_of_a_namesake_is_named() -> None:
+    world = World()
+    world.create(BLUE, {"env": "prod"})
+    stale = replace(world.join(BLUE, THEIRS), created=world.now)
+    world.memberships[THEIRS] = stale
+    world.delete(BLUE)
+    world.create(BLUE, {"env": "prod"})
+    world.change(BLUE, created=world.now + timedelta(hours=1))
+    world.publish("register-membership", {"cluster": str(BLUE)})
+    world.settle()
+    [letter] = world.dead
+    assert letter.attributes["code"] == "unmanaged_membership"
+    assert str(THEIRS) in letter.attributes["reason"]
+    assert world.memberships == {**world.memberships, THEIRS: stale}
+    assert not world.secrets()
+    [ask] = [ask for ask in planned(world).requests if ask.subject == str(BLUE)]
+    assert str(THEIRS) in ask.reason
+    del world.memberships[THEIRS]
+    world.publish("register-membership", {"cluster": str(BLUE)})
+    world.settle()
+    assert set(world.secrets()) == {"demo-apps.europe-west1.blue"}

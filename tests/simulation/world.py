@@ -427,11 +427,8 @@ class SimulatedFleet:
             standing = self.world.clusters.get(cluster.name)
             if standing is None:
                 raise PermanentError(f"400 INVALID_ARGUMENT {cluster.name} does not exist")
-            if (
-                any(membership.cluster == cluster.name for membership in self.world.memberships.values())
-                and standing.membership
-            ):
-                raise RetryableError(f"6: {cluster.name} is already registered")
+            if any(membership.cluster == cluster.name for membership in self.world.memberships.values()):
+                raise ConflictError(f"6: {cluster.name} is already registered", status=409)
             labels = {"managed-by": MANAGED_BY, "fleet-registrar-cluster-id": cluster.id_label}
             return self.world.registered(self.world.join(cluster.name, name, labels))
 

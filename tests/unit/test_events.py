@@ -363,3 +363,14 @@ def test_a_cause_lists_only_what_is_known() -> None:
 @pytest.mark.parametrize("data", [b"", b"{", b"[" * 100_000])
 def test_an_event_without_json_has_no_payload(data: bytes) -> None:
     assert payload(data) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "wait", "topic"), [("created", True, "register-membership"), ("created", False, ""), ("updated", True, "")]
+)
+def test_new_membership_of_a_gke_cluster_continues_only_when_others_register(kind: str, wait: bool, topic: str) -> None:
+    name = "projects/demo-fleet/locations/global/memberships/blue"
+    link = "//container.googleapis.com/projects/demo-apps/locations/europe-west1/clusters/blue"
+    data = {"payload": {"name": name, "endpoint": {"gkeCluster": {"resourceLink": link}}}}
+    found = route_membership(kind, data, {}, NUMBERS, wait=wait).next
+    assert (found.topic if found else "") == topic
