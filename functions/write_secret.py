@@ -79,6 +79,9 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
         renewed=proven if request.renewed else None,
     )
     both = StepRequest(request.cluster, membership.name)
+    if plan.create is not None and services.settings.secrets == "external":
+        message = f"{subject.name} is {subject.state.text} and granted; SECRETS=external leaves its Secret to others"
+        return Outcome(Decision.EXTERNAL, subject.state, message, (OutgoingMessage("cluster-onboarded", both, False),))
     if plan.create is not None:
         created = _create(plan, cluster, membership, services)
         again = _look_again(subject, services)

@@ -28,6 +28,7 @@ locals {
     HOLD                   = tostring(var.settings.hold)
     DELIVERY_ATTEMPTS      = tostring(local.delivery_attempts)
     REGISTRATION           = var.settings.registration
+    SECRETS                = var.settings.secrets
   }
   given = { for name, value in local.environment : name => value if value != "" }
   # Cloud Run counts all names and values of a function together, and refuses more than 32 KiB. Google adds some of its own.

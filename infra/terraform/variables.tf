@@ -141,6 +141,7 @@ variable "settings" {
     The name of this instance, if several registrars feed one Argo CD; which clusters are registered (label selector), which of their labels are taken over (empty: all), how many a sweep may newly hold, how many
     requests it may publish, and how many seconds a cluster that is not wanted is held.
     `registration`: create registers clusters that have no membership; wait leaves that to others and deletes no membership.
+    `secrets`: write creates cluster Secrets; external creates none, another tool does.
   EOT
   type = object({
     instance         = optional(string, "default")
@@ -150,6 +151,7 @@ variable "settings" {
     sweep_requests   = optional(number, 200)
     hold             = optional(number, 600)
     registration     = optional(string, "create")
+    secrets          = optional(string, "write")
   })
   default  = {}
   nullable = false
@@ -177,6 +179,10 @@ variable "settings" {
   validation {
     condition     = contains(["create", "wait"], var.settings.registration)
     error_message = "settings.registration is create or wait; example: wait."
+  }
+  validation {
+    condition     = contains(["write", "external"], var.settings.secrets)
+    error_message = "settings.secrets is write or external; example: external."
   }
 }
 

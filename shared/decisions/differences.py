@@ -178,7 +178,9 @@ class _Comparison:
         request = StepRequest(None, name)
         state = state_of_attached(membership or GONE, self.settings)
         if state is State.SELECTED and membership is not None:
-            if secret is None and name in self.others:
+            if secret is None and self.settings.secrets == "external":
+                self.unchanged.append(OutgoingMessage("grant-rbac", request))
+            elif secret is None and name in self.others:
                 yield self._other_entry(name)
             elif secret is not None and secret.is_of(None, membership):
                 yield from self._differing(request, secret, None, membership)
@@ -241,7 +243,8 @@ class _Comparison:
     def _wanted(self, cluster: Cluster, secret: ClusterSecret | None) -> Iterator[PlannedRequest | Finding]:
         """A GKE cluster that is alive and wanted: is all of it there, and the same?"""
         name = cluster.name
-        if secret is None and name in self.others:
+        external = secret is None and self.settings.secrets == "external"
+        if secret is None and name in self.others and not external:
             yield self._other_entry(name)
             return
         said = cluster.membership or name.membership(self.settings.fleet_project)
@@ -275,6 +278,8 @@ class _Comparison:
         elif not membership.is_usable:
             text = f"{membership.name} is {membership.state}: nothing can be asked for yet"
             yield Finding(FindingCode.MEMBERSHIP_NOT_READY, str(name), text)
+        elif external:
+            self.unchanged.append(OutgoingMessage("grant-rbac", StepRequest(name, membership.name)))
         elif secret is None or not secret.is_of(cluster, membership):
             request = StepRequest(name, membership.name)
             yield _request("mend", FindingCode.NO_SECRET, "register-membership", request, "has no Secret of its own")
@@ -325,11 +330,7 @@ class _Comparison:
     @functools.cached_property
     def registrations(self) -> Mapping[ClusterName, list[Membership]]:
         """The memberships by the GKE cluster that they name."""
-        found: dict[ClusterName, list[Membership]] = defaultdict(list)
-        for membership in self.inventory.memberships.values():
-            if membership.cluster is not None:
-                found[membership.cluster].append(membership)
-        return found
+        return steps.by_cluster(self.inventory.memberships.values())
 
     @functools.cached_property
     def others(self) -> Mapping[Name, list[tuple[ClusterSecret, Recognition]]]:
@@ -366,15 +367,7 @@ class _Comparison:
 
     def _clashes(self) -> Iterator[Finding]:
         """Unmanaged Secrets that Argo CD takes for ours, or that are for the same cluster as ours."""
-        same: dict[str, str] = {}
-        for secret in self.inventory.secrets:
-            try:
-                name = secret.cluster or secret.membership
-            except PermanentError:
-                continue
-            for other, recognised in self.others.get(name, []) if name else []:
-                if len(recognised.names) == 1:
-                    same[other.name] = secret.name
+        same = recognition.beside(self.inventory.secrets, self.others)
         names = {secret.data.get("name", ""): secret.name for secret in self.inventory.secrets}
         servers = {secret.data.get("server", "").rstrip("/"): secret.name for secret in self.inventory.secrets}
         for other in self.inventory.unmanaged:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from shared.values.cluster_secret import CLUSTER, MANAGED_BY_LABEL, MEMBERSHIP, ClusterSecret
+from shared.values.errors import PermanentError
 from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name
 from shared.values.settings import Settings
 
@@ -143,13 +144,29 @@ def other_entry(
     return next(iter(recognised(secrets, known).get(name, [])), None)
 
 
+def beside(
+    secrets: Iterable[ClusterSecret], others: Mapping[Name, list[tuple[ClusterSecret, Recognition]]]
+) -> dict[str, str]:
+    """Return the names of the unmanaged Secrets that are certainly for the cluster of one of ours, and the name of ours."""
+    found: dict[str, str] = {}
+    for secret in secrets:
+        try:
+            name = secret.cluster or secret.membership
+        except PermanentError:
+            continue  # reported as invalid
+        for other, recognition in others.get(name, []) if name else []:
+            if len(recognition.names) == 1:
+                found[other.name] = secret.name
+    return found
+
+
 def membership_at(server: str, settings: Settings) -> MembershipName | None:
     """Return the membership of our fleet that a gateway URL leads to, in any of its forms; None for any other URL."""
     return _membership_at(server, settings)[0]
 
 
 def writer(secret: ClusterSecret) -> str:
-    """Return the controller that goes on writing a Secret, '' if none is known."""
+    """Return the controller that goes on writing a Secret, '' if it is unknown."""
     marks = {**secret.labels, **secret.annotations}
     for mark, name in WRITERS.items():
         if mark in marks:
@@ -163,6 +180,8 @@ def remedy(secret: ClusterSecret, recognition: Recognition, settings: Settings) 
         several = " or ".join(sorted(map(str, recognition.names)))
         return f"It may be for {several}. Say which one: {annotate_command(secret, settings)}"
     adopt = "adopt it (python -m ops adopt --dry-run) or delete it"
+    if secret.is_managed:
+        return "Select the cluster in one registrar only, or delete this Secret"
     if name := writer(secret):
         return (
             f"Stop {name}, which writes it, and then {adopt}; or leave all cluster Secrets to it with SECRETS=external"

@@ -6,10 +6,12 @@ Pure: facts in, decisions out. Nothing here knows a client library, and nothing 
 from __future__ import annotations
 
 import enum
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.model import Cluster, Gone, Membership, State
+from shared.values.names import ClusterName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -120,6 +122,15 @@ def membership_in_list(cluster: Cluster, memberships: Iterable[Membership]) -> M
         return one.name != cluster.membership, one.is_of_earlier(cluster) or one.is_stale(cluster), str(one.name)
 
     return min(naming, key=rank, default=None)
+
+
+def by_cluster(memberships: Iterable[Membership]) -> Mapping[ClusterName, list[Membership]]:
+    """Group the memberships by the GKE cluster that they name."""
+    found: dict[ClusterName, list[Membership]] = defaultdict(list)
+    for membership in memberships:
+        if membership.cluster is not None:
+            found[membership.cluster].append(membership)
+    return found
 
 
 def made_for_gone(membership: Membership | Gone | None, cluster: Cluster | Gone, name: object) -> bool:

@@ -29,6 +29,7 @@ class Decision(enum.StrEnum):
     CREATED = "created"
     UPDATED = "updated"
     NEEDS_GRANT = "needs_grant"
+    EXTERNAL = "external"  # SECRETS=external: the access is proven, and others write the Secret
     NEEDS_MEMBERSHIP = "needs_membership"
     # Offboarding
     FORWARDED = "forwarded"  # a membership's message became its cluster's

@@ -67,6 +67,7 @@ class Settings:
     selector: Selector
     label_keys: LabelKeys
     registration: Literal["create", "wait"]
+    secrets: Literal["write", "external"]
     central_membership: MembershipName
     argocd_namespace: str
     argocd_service_account: str
@@ -163,6 +164,14 @@ def _registration(text: str) -> Literal["create", "wait"]:
             raise ValueError("this is neither create nor wait")
 
 
+def _secrets(text: str) -> Literal["write", "external"]:
+    match text:
+        case "write" | "external" as known:
+            return known
+        case _:
+            raise ValueError("this is neither write nor external")
+
+
 def _whole_number(lowest: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not text.isdigit() or int(text) < lowest:
@@ -217,6 +226,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         selector=reader.read("CLUSTER_SELECTOR", _selector, Selector(), "argocd=yes,env in (dev,prod)"),
         label_keys=reader.read("LABEL_KEYS", LabelKeys.parse, LabelKeys(), "env,cost-*,team:example.com/team"),
         registration=reader.read("REGISTRATION", _registration, "create", "wait"),
+        secrets=reader.read("SECRETS", _secrets, "write", "external"),
         central_membership=reader.read(
             "CENTRAL_MEMBERSHIP", central, MembershipName("", "", ""), example, required=True
         ),

@@ -27,6 +27,7 @@ RIGHT = {
     "SWEEP_REQUESTS": "",
     "HOLD": "600",
     "REGISTRATION": "",
+    "SECRETS": "",
 }
 WRONG = {
     "FLEET_PROJECT": "",
@@ -41,6 +42,7 @@ WRONG = {
     "SWEEP_REQUESTS": "0",
     "HOLD": "soon",
     "REGISTRATION": "never",
+    "SECRETS": "maybe",
 }
 
 

@@ -29,6 +29,7 @@ FULL: dict[str, Any] = {
         "sweep_requests": 50,
         "hold": 60,
         "registration": "wait",
+        "secrets": "external",
     },
     "max_instances": 3,
     "sweep_paused": False,

@@ -205,3 +205,38 @@ def test_stale_membership_of_a_namesake_is_named() -> None:
     world.publish("register-membership", {"cluster": str(BLUE)})
     world.settle()
     assert set(world.secrets()) == {"demo-apps.europe-west1.blue"}
+
+
+def external(world: World) -> World:
+    world.settings = replace(world.settings, secrets="external")
+    return world
+
+
+def test_external_secrets_are_left_to_their_writer() -> None:
+    world = external(World())
+    world.create(BLUE, {"env": "prod"})
+    world.publish("register-membership", {"cluster": str(BLUE)})
+    world.settle()
+    assert not world.secrets()
+    assert not world.dead
+    assert [topic for topic, _, _ in world.published][-1] == "cluster-onboarded"
+    assert any(name.startswith("fleet-registrar:") for _, name in world.inside(BLUE).objects)
+    [member] = member_names(world)
+    written_by_hand(world, member.gateway_url(world.settings.fleet_project_number, gke=True), "profile")
+    plan = planned(world)
+    assert not plan.findings
+    assert not [ask for ask in plan.requests if ask.kind != "check"]
+
+
+def test_external_leaves_secrets_that_we_wrote_before_managed() -> None:
+    world = World()
+    world.create(BLUE, {"env": "prod"})
+    world.sweep()
+    external(world)
+    world.change(BLUE, labels={"env": "dev"})
+    world.publish("write-secret", {"cluster": str(BLUE)})
+    world.settle()
+    assert world.secrets()["demo-apps.europe-west1.blue"]["metadata"]["labels"]["env"] == "dev"
+    world.delete(BLUE)
+    world.sweep()
+    assert not world.secrets()

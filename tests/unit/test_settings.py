@@ -26,6 +26,7 @@ OPTIONAL = (
     "SWEEP_REQUESTS",
     "HOLD",
     "REGISTRATION",
+    "SECRETS",
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER",
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_GKEHUB",
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONNECTGATEWAY",
@@ -44,7 +45,7 @@ def test_the_defaults() -> None:
     assert found.max_removals == RemovalLimit(10, percent=True)
     assert found.sweep_requests == 200
     assert found.hold == timedelta(seconds=600)
-    assert found.registration == "create"
+    assert (found.registration, found.secrets) == ("create", "write")
     assert {found.container_endpoint, found.gkehub_endpoint, found.connectgateway_endpoint, found.pubsub_emulator} == {
         ""
     }
