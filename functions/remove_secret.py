@@ -8,6 +8,7 @@ Secrets in Argo CD's namespace (a Role in the central cluster).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from shared.clients.observe import find_membership, read_membership, read_subject
 from shared.clients.ports import Services
@@ -23,6 +24,8 @@ from shared.values.model import GONE, Cluster, Membership, State, state_of_attac
 from shared.values.names import ClusterName
 from shared.values.target import Subject
 
+# Events hold so many Secrets of attached clusters that have left the fleet; beyond, a sweep counts them against its limit.
+EVENT_HOLDS: Final = 3
 _DOING = {
     Action.HOLD: (Decision.HELD, "held the Secret"),
     Action.RELEASE: (Decision.RELEASED, "lifted the hold"),
@@ -116,6 +119,12 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
         patch = secret_plan.hold(secret, reason, services.now()) if move is Action.HOLD else secret_plan.lift(secret)
         if patch is None:
             return Outcome(Decision.UNCHANGED, subject.state, f"the Secret is held already: {said}")
+        if reason == "left-fleet" and not request.leave and services.central.count_held(reason) >= EVENT_HOLDS:
+            message = (
+                f"nothing to do: {said}, and so are {EVENT_HOLDS} or more attached clusters whose Secrets are held."
+                " The next sweep decides on all of them by its removal limit"
+            )
+            return Outcome(Decision.NO_OP, FindingCode.LEFT_FLEET, message, severity="WARNING")
         services.central.patch(secret, patch)
         why_held = f" ({reason})" if move is Action.HOLD else ""
         return Outcome(decision, subject.state, f"{did}{why_held}: {said}")

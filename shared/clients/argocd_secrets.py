@@ -11,7 +11,9 @@ from shared.values.cluster_secret import (
     SELECT_MANAGED,
     TYPE,
     ClusterSecret,
+    Reason,
     found_by,
+    held_for,
     select_unmanaged,
 )
 from shared.values.codes import ErrorCode
@@ -80,6 +82,11 @@ class Central:
             for selector in selectors
             for item in self._gateway.list(self._url, self._secrets, selector)
         ]
+
+    def count_held(self, reason: Reason) -> int:
+        """Return how many of our Secrets are held for a reason, by the label that shows the hold."""
+        found = [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, held_for(reason))]
+        return sum(secret.is_of_instance(self._settings) for secret in found)
 
     def secret_named(self, name: str) -> ClusterSecret | None:
         """Return the Secret of that name, managed or not."""

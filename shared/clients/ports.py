@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from shared.values.cluster_secret import ClusterSecret, Object
+from shared.values.cluster_secret import ClusterSecret, Object, Reason
 from shared.values.inventory import Listed
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
@@ -89,6 +89,9 @@ class Secrets(Protocol):
 
     def rivals(self, membership: MembershipName) -> Sequence[ClusterSecret]:
         """Return all Secrets, managed or not, that may have the server of a membership."""
+
+    def count_held(self, reason: Reason) -> int:
+        """Return how many managed Secrets are held for a reason."""
 
     def secret_named(self, name: str) -> ClusterSecret | None:
         """Return the Secret of that name, managed or not."""

@@ -205,6 +205,11 @@ def found_by(cluster: ClusterName | None, membership: MembershipName | None) -> 
     return f"{MANAGED_BY_LABEL}={MANAGED_BY},{label}"
 
 
+def held_for(reason: Reason) -> str:
+    """Return the label selector of our Secrets that are held for a reason."""
+    return f"{MANAGED_BY_LABEL}={MANAGED_BY},{HELD}={reason}"
+
+
 def _decoded(text: str) -> str:
     try:
         return base64.b64decode(text or "").decode(errors="replace")
