@@ -261,3 +261,37 @@ def test_refresh_once_after_a_membership_was_registered_again() -> None:
         refreshed = secret(world, BLUE)["metadata"]["annotations"][REFRESH]
         world.now += timedelta(minutes=5)
     assert refreshed < world.now.isoformat()
+
+
+def test_forged_leave_passes_no_removal_limit() -> None:
+    """The selector is mistyped; whoever may publish to remove-secret empties nothing."""
+    world = World()
+    names = [ClusterName("demo-apps", "europe-west1", f"blue-{number}") for number in range(10)]
+    world.select("env")
+    for name in names:
+        onboard(world, name, {"env": "prod"})
+    world.select("typo")
+    for leave in ("hold", "remove"):
+        for name in names:
+            world.publish("remove-secret", {"cluster": str(name), "leave": leave, "secret_uid": "uid-0"})
+            world.publish("remove-secret", {"cluster": str(name), "leave": leave})
+        world.settle()
+        assert not [stored for stored in world.secrets().values() if HELD in stored["metadata"]["annotations"]]
+        world.now += timedelta(seconds=700)
+    assert len(world.secrets()) == len(names)
+
+
+def test_forged_drop_of_labels_removes_none() -> None:
+    world = World()
+    onboard(world, BLUE, {"env": "prod", "tier": "web"})
+    world.change(BLUE, labels={"env": "prod"})
+    for uid in ({}, {"secret_uid": "uid-0"}):
+        world.publish("write-secret", {"cluster": str(BLUE), "drop_labels": ["tier"], **uid})
+        world.settle()
+        assert secret(world, BLUE)["metadata"]["labels"]["tier"] == "web"
+    world.publish(
+        "write-secret",
+        {"cluster": str(BLUE), "drop_labels": ["tier"], "secret_uid": secret(world, BLUE)["metadata"]["uid"]},
+    )
+    world.settle()
+    assert "tier" not in secret(world, BLUE)["metadata"]["labels"]
