@@ -38,6 +38,7 @@ def run(request: StepRequest, services: Services) -> Outcome:
     url = services.settings.gateway_url(membership.name, gke=membership.cluster is not None)
     try:
         did = _ensure_access(url, services, attached=membership.cluster is None, new=request.new)
+        _delete_previous(url, request.previous, services, attached=membership.cluster is None)
     except RefusedError as error:
         if membership.cluster is not None:
             raise
@@ -49,6 +50,7 @@ def run(request: StepRequest, services: Services) -> Outcome:
         granted=services.signer.sign_grant(rbac.grant_audience(cluster, membership, services.settings)),
         membership_uid=membership.unique_id,
         renewed=bool(did) and not request.new,
+        previous=request.previous,
     )
     reason = (
         f"{services.settings.argocd_service_account} may use {subject.name} as {services.settings.argocd_cluster_role}"
@@ -79,6 +81,15 @@ def _ensure_access(url: str, services: Services, *, attached: bool, new: bool) -
     for review in rbac.reviews(settings, role, attached=attached):
         _prove(url, review, services)
     return ", ".join(filter(None, did))
+
+
+def _delete_previous(url: str, previous: str, services: Services, *, attached: bool) -> None:
+    """Delete our objects of an identity that is no longer Argo CD's, once the new one has access."""
+    for manifest in rbac.objects_of_previous(services.settings, previous, attached=attached):
+        name, collection = manifest["metadata"]["name"], rbac.collection(manifest)
+        current = services.gateway.get(url, collection, name)
+        if current is not None and rbac.is_managed(current):
+            services.gateway.delete(url, collection, name, rbac.version(current))
 
 
 def _ensure_object(url: str, wanted: Object, services: Services, *, create_first: bool) -> str:

@@ -131,5 +131,6 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
     membership = subject.request.membership or (secret.membership if secret else None)
     # A cluster that is gone has no binding to revoke.
     topic = "unregister-membership" if subject.state is State.DELETED else "revoke-rbac"
-    following = (OutgoingMessage(topic, StepRequest(subject.request.cluster, membership)),)
+    previous = secret.previous_identity(services.settings) if secret is not None and topic == "revoke-rbac" else ""
+    following = (OutgoingMessage(topic, StepRequest(subject.request.cluster, membership, previous=previous)),)
     return Outcome(decision, subject.state, f"{did}: {said}", following)

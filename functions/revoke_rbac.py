@@ -57,7 +57,8 @@ def _revoked(subject: Subject, services: Services) -> tuple[Decision, str]:
     url = settings.gateway_url(membership.name, gke=not attached)
     did = []
     decision = Decision.NO_BINDING
-    for wanted in rbac.objects(settings, attached=attached):
+    gone = rbac.objects_of_previous(settings, subject.request.previous, attached=attached)
+    for wanted in [*rbac.objects(settings, attached=attached), *gone]:
         name, collection = wanted["metadata"]["name"], rbac.collection(wanted)
         standing = services.gateway.get(url, collection, name)
         if standing is None:

@@ -7,6 +7,7 @@ projects; get, list, create and patch on Secrets in Argo CD's namespace (a Role 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -78,7 +79,13 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
         now=services.now(),
         renewed=proven if request.renewed else None,
     )
+    previous = secret.previous_identity(services.settings) if secret is not None else ""
     both = StepRequest(request.cluster, membership.name)
+    grant = OutgoingMessage("grant-rbac", replace(both, previous=previous))
+    if proven is not None and previous and request.previous != previous:
+        # Once the Secret notes the new grant, nothing names the earlier identity any more: its binding goes first.
+        message = f"the Secret notes a grant of {previous}, whose binding is removed first"
+        return Outcome(Decision.NEEDS_GRANT, subject.state, message, (grant,))
     if plan.create is not None and services.settings.secrets == "external":
         message = f"{subject.name} is {subject.state.text} and granted; SECRETS=external leaves its Secret to others"
         return Outcome(Decision.EXTERNAL, subject.state, message, (OutgoingMessage("cluster-onboarded", both, False),))
@@ -105,7 +112,7 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
     severity: Severity = "WARNING" if plan.warnings else "INFO"
     if plan.needs_grant:
         message = f"{did}; the rest needs the grant: {reason}"
-        return Outcome(Decision.NEEDS_GRANT, subject.state, message, (OutgoingMessage("grant-rbac", both),), severity)
+        return Outcome(Decision.NEEDS_GRANT, subject.state, message, (grant,), severity)
     following = (OutgoingMessage("cluster-onboarded", both, changed),)
     return Outcome(decision, subject.state, f"{did}: {reason}", following, severity)
 

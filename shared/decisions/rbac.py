@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.values.model import MANAGED_BY, Cluster, Membership
@@ -61,6 +62,13 @@ def objects(settings: Settings, *, attached: bool) -> list[Object]:
         "rules": [rule],
     }
     return [binding, role, _binding(name, name, AGENT)]
+
+
+def objects_of_previous(settings: Settings, previous: str, *, attached: bool) -> list[Object]:
+    """Return what we made for an identity that is no longer Argo CD's; nothing for Argo CD's own."""
+    if not previous or previous == settings.argocd_service_account:
+        return []
+    return objects(replace(settings, argocd_service_account=previous), attached=attached)
 
 
 def grant_audience(cluster: Cluster | None, membership: Membership, settings: Settings) -> str:

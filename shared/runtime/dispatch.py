@@ -32,6 +32,7 @@ from shared.values.messages import (
     STEPS,
     Message,
     Outcome,
+    OutgoingMessage,
     StepRequest,
 )
 
@@ -126,7 +127,7 @@ def step(name: str, run: Step, recent_reads: RecentReads | None = None) -> Calla
         carried = Message(message.data, attributes, message.id, message.published)
         for following in outcome.next:
             _check_reversal(name, message, outcome, following.topic, services)
-            _check_grant(request, message, outcome, following.topic, services)
+            _check_grant(request, message, outcome, following, services)
             forwarded = carried.forwarded_attributes(name, following.topic)
             services.bus.publish_object(following.topic, following.body(), forwarded)
         if not is_covered:
@@ -152,12 +153,15 @@ def _check_reversal(name: str, message: Message, outcome: Outcome, topic: str, s
         )
 
 
-def _check_grant(request: StepRequest, message: Message, outcome: Outcome, topic: str, services: Services) -> None:
+def _check_grant(
+    request: StepRequest, message: Message, outcome: Outcome, following: OutgoingMessage, services: Services
+) -> None:
     """Raise RetryableError if a fresh proof of a grant does not hold.
 
     Two functions that disagree about the proof would otherwise send the chain in a fast circle.
     """
-    if request.granted and topic == "grant-rbac" and message.age(services.now()) < MIN_REVERSAL_AGE:
+    circles = following.topic == "grant-rbac" and following.request.previous == request.previous
+    if request.granted and circles and message.age(services.now()) < MIN_REVERSAL_AGE:
         raise RetryableError(
             f"{outcome.message}; `granted` does not prove the access to this cluster: retried, then granted again",
             ErrorCode.STALE_GRANT,

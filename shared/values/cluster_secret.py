@@ -177,6 +177,11 @@ class ClusterSecret:
         """The label keys that we took over from the source."""
         return frozenset(key for key in self.annotations.get(LABEL_KEYS, "").split(",") if key)
 
+    def previous_identity(self, settings: Settings) -> str:
+        """The identity that the Secret notes as granted, if it is not Argo CD's any more; else ''."""
+        identity = self.annotations.get(GRANT, "").rpartition(" ")[2]
+        return identity if identity != settings.argocd_service_account else ""
+
     def is_of(self, cluster: Cluster | None, membership: Membership) -> bool:
         """Whether it was written for this very cluster and membership, not for earlier ones of the same names."""
         same_cluster = cluster is None or self.annotations.get(CLUSTER_ID) == cluster.id

@@ -32,8 +32,9 @@ MIN_REVERSAL_AGE: Final = timedelta(seconds=60)
 SWEEP_REQUEST_TTL: Final = timedelta(hours=1)
 
 _KEYS: Final[Mapping[str, frozenset[str]]] = {
-    "grant-rbac": frozenset({"new"}),
-    "write-secret": frozenset({"granted", "drop_labels", "secret_uid", "membership_uid", "renewed"}),
+    "grant-rbac": frozenset({"new", "previous"}),
+    "write-secret": frozenset({"granted", "drop_labels", "secret_uid", "membership_uid", "renewed", "previous"}),
+    "revoke-rbac": frozenset({"previous"}),
     "remove-secret": frozenset({"leave", "secret_uid"}),
 }
 
@@ -55,6 +56,7 @@ class StepRequest:
     membership_uid: str = ""
     new: bool = False
     renewed: bool = False
+    previous: str = ""  # the identity that the Secret notes as granted, if it is no longer Argo CD's
 
     def from_reader_of(self, uid: str) -> StepRequest:
         """Return the request; without `leave` and `drop_labels` unless it says the uid of the Secret that exists.
@@ -75,6 +77,7 @@ class StepRequest:
             "membership_uid": self.membership_uid,
             "new": self.new,
             "renewed": self.renewed,
+            "previous": self.previous,
         }
         return {key: value for key, value in said.items() if value}
 
@@ -166,7 +169,9 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
         faults.append(str(error))
     if "cluster" not in body and "membership" not in body:
         faults.append("neither cluster nor membership is there")
-    texts = {key: body.get(key, "") for key in ("granted", "secret_uid", "membership_uid") if key in allowed}
+    texts = {
+        key: body.get(key, "") for key in ("granted", "secret_uid", "membership_uid", "previous") if key in allowed
+    }
     faults += [f"{key} is not a text" for key, value in texts.items() if not isinstance(value, str)]
     flags = {key: body.get(key, False) for key in ("new", "renewed") if key in allowed}
     faults += [f"{key} is neither true nor false" for key, value in flags.items() if not isinstance(value, bool)]
@@ -198,6 +203,7 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
         membership_uid=texts.get("membership_uid", ""),
         new=flags.get("new", False),
         renewed=flags.get("renewed", False),
+        previous=texts.get("previous", ""),
     )
 
 

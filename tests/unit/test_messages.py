@@ -58,7 +58,8 @@ def requests(draw: st.DrawFn) -> tuple[str, StepRequest]:
     secret = draw(st.text(max_size=9)) if step in ("write-secret", "remove-secret") else ""
     renewed = draw(st.booleans()) if step == "write-secret" else False
     new = draw(st.booleans()) if step == "grant-rbac" else False
-    return step, StepRequest(cluster, membership, granted, drop, leave, secret, uid, new, renewed)  # type: ignore[arg-type]
+    previous = draw(st.text(max_size=9)) if step in ("grant-rbac", "write-secret", "revoke-rbac") else ""
+    return step, StepRequest(cluster, membership, granted, drop, leave, secret, uid, new, renewed, previous)  # type: ignore[arg-type]
 
 
 @given(requests())
