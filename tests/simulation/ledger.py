@@ -406,6 +406,8 @@ def blocked(world: Simulation, cluster: Cluster) -> bool:
     registered = world.memberships.get(cluster.membership or own)
     if registered is not None and registered.cluster != cluster.name:
         return True
+    if any(each.cluster == cluster.name and each.is_stale(cluster) for each in world.memberships.values()):
+        return True
     name = (rbac.BINDINGS, _binding(world))
     binding = world.kubernetes[cluster.id].objects.get(name)
     if binding is not None and not _carries_our_label(binding):

@@ -153,7 +153,7 @@ class World:
     def create(self, name: ClusterName, labels: Mapping[str, str] | None = None, status: str = "RUNNING") -> Cluster:
         """Create a cluster, a new one each time."""
         id_ = f"{next(self.ids):04d}-cluster-with-an-id-of-more-than-forty-characters"
-        self.clusters[name] = Cluster(name, id_, status, dict(labels or {}))
+        self.clusters[name] = Cluster(name, id_, status, dict(labels or {}), created=self.now)
         self.kubernetes[id_] = Kubernetes()
         return self.clusters[name]
 
@@ -169,7 +169,7 @@ class World:
         self, name: ClusterName, membership: MembershipName, labels: Mapping[str, str] | None = None
     ) -> Membership:
         """Register a cluster in the fleet, as a person, GKE or a step does."""
-        made = Membership(membership, f"uid-{next(self.ids)}", "READY", dict(labels or {}), name)
+        made = Membership(membership, f"uid-{next(self.ids)}", "READY", dict(labels or {}), name, created=self.now)
         self.memberships[membership] = made
         if name in self.clusters:
             self.change(name, fleet_project=self.settings.fleet_project_number, membership=membership)
