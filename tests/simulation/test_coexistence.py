@@ -171,7 +171,7 @@ def test_wait_never_deletes_a_membership_that_we_made_before() -> None:
 
 
 def test_membership_that_the_cluster_does_not_name_yet_is_found_and_used() -> None:
-    world = World()
+    world = World(refuses_by_link=True)
     world.create(BLUE, {"env": "prod"})
     world.join(BLUE, THEIRS)
     world.change(BLUE, membership=None, fleet_project="")
@@ -185,7 +185,7 @@ def test_membership_that_the_cluster_does_not_name_yet_is_found_and_used() -> No
 
 
 def test_stale_membership_of_a_namesake_is_named() -> None:
-    world = World()
+    world = World(refuses_by_link=True)
     world.create(BLUE, {"env": "prod"})
     stale = replace(world.join(BLUE, THEIRS), created=world.now)
     world.memberships[THEIRS] = stale

@@ -134,6 +134,7 @@ class World:
     published: list[tuple[str, Object, dict[str, str]]] = field(default_factory=list)
     dead: list[Message] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    refuses_by_link: bool = False  # the fleet refuses a cluster that any membership names, also an earlier namesake's
     missing_zones: bool = False
     unreachable: bool = False
     forbidden: set[str] = field(default_factory=set)
@@ -427,7 +428,8 @@ class SimulatedFleet:
             standing = self.world.clusters.get(cluster.name)
             if standing is None:
                 raise PermanentError(f"400 INVALID_ARGUMENT {cluster.name} does not exist")
-            if any(membership.cluster == cluster.name for membership in self.world.memberships.values()):
+            named = any(membership.cluster == cluster.name for membership in self.world.memberships.values())
+            if named and (standing.membership or self.world.refuses_by_link):
                 raise ConflictError(f"6: {cluster.name} is already registered", status=409)
             labels = {"managed-by": MANAGED_BY, "fleet-registrar-cluster-id": cluster.id_label}
             return self.world.registered(self.world.join(cluster.name, name, labels))
