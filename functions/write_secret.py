@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.clients.observe import membership_of, read_subject
 from shared.clients.ports import Services
-from shared.decisions import rbac, recognition, secret_plan, steps
+from shared.decisions import rbac, recognition, secret_plan, shards, steps
 from shared.decisions.outcomes import no_op
 from shared.decisions.secret_plan import Plan
 from shared.decisions.steps import Action
@@ -187,8 +187,12 @@ def _create(plan: Plan, cluster: Cluster | None, membership: Membership, service
     assert plan.create is not None  # noqa: S101 - for the type checker
     name = plan.create["metadata"]["name"]
     _require_free(plan, name, cluster, membership, services)
+    manifest = plan.create
+    if number := services.settings.argocd_shards:
+        counts = shards.usage(services.central.cluster_secrets(), number)
+        manifest = shards.with_shard(manifest, shards.least_used(counts, name))
     try:
-        return services.central.create(plan.create)
+        return services.central.create(manifest)
     except ConflictError:
         named = services.central.secret_named(name)
         hashes = plan.create["metadata"]["labels"]

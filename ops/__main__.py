@@ -133,6 +133,17 @@ def command_line() -> argparse.ArgumentParser:
     )
     _rate(adopt)
 
+    shards = command(
+        commands,
+        "shards",
+        _shards,
+        "show how clusters are spread over Argo CD's controllers, and the shards for Secrets without one; exit code 0: each has"
+        " one, 2: some have none or a wrong one, 1: fault",
+        "python -m ops shards",
+    )
+    shards.add_argument("--assign", action="store_true", help="write these shards to the Secrets that have none")
+    _rate(shards)
+
     doctor = command(
         commands,
         "doctor",
@@ -241,6 +252,12 @@ def _adopt(options: argparse.Namespace) -> int:
     from ops import adopt
 
     return adopt.run(options)
+
+
+def _shards(options: argparse.Namespace) -> int:
+    from ops import shards
+
+    return shards.run(options)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ locals {
     ARGOCD_NAMESPACE       = var.argocd.namespace
     ARGOCD_SERVICE_ACCOUNT = local.emails[local.argocd]
     ARGOCD_CLUSTER_ROLE    = var.argocd.cluster_role
+    ARGOCD_SHARDS          = tostring(var.argocd.shards)
     PUBSUB_PROJECT         = var.project
     MAX_REMOVALS           = var.settings.max_removals
     SWEEP_REQUESTS         = tostring(var.settings.sweep_requests)

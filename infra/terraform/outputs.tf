@@ -13,6 +13,7 @@ output "argocd_values" {
     "functions-ids"        = join(",", [for name in local.functions : google_service_account.identity[name].unique_id])
     "argocd-identity"      = google_service_account.identity[local.argocd].email
     "central-membership"   = var.central_membership
+    "shards"               = tostring(var.argocd.shards)
   }
 }
 

@@ -3,13 +3,15 @@ variable "argocd" {
     Argo CD on the central cluster: its namespace; the ClusterRole that its identity is bound to in every cluster; the project whose
     Workload Identity pool its pods have (the central cluster's project, or the fleet project with fleet Workload Identity; the fleet
     project where nothing is said); whether its web terminal may open sessions through the gateway; the Kubernetes service accounts of
-    its server and application controller, which have its identity (the Argo CD operator puts the ArgoCD's name before them).
+    its server and application controller, which have its identity (the Argo CD operator puts the ArgoCD's name before them); how many
+    application controllers share the clusters by the number in each Secret (0: the functions write no number).
   EOT
   type = object({
     namespace                 = optional(string, "argocd")
     cluster_role              = optional(string, "cluster-admin")
     workload_identity_project = optional(string)
     terminal                  = optional(bool, false)
+    shards                    = optional(number, 0)
     service_accounts          = optional(list(string), ["argocd-application-controller", "argocd-server"])
   })
   default  = {}
@@ -22,6 +24,10 @@ variable "argocd" {
   validation {
     condition     = can(regex("^[A-Za-z0-9]([-A-Za-z0-9_.:]*[A-Za-z0-9])?$", var.argocd.cluster_role))
     error_message = "argocd.cluster_role is not a ClusterRole's name; example: cluster-admin."
+  }
+  validation {
+    condition     = var.argocd.shards >= 0 && var.argocd.shards <= 1000 && floor(var.argocd.shards) == var.argocd.shards
+    error_message = "argocd.shards is a whole number from 0 (off) to 1000; example: 3."
   }
 }
 

@@ -88,6 +88,10 @@ class Central:
         found = [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, held_for(reason))]
         return sum(secret.is_of_instance(self._settings) for secret in found)
 
+    def cluster_secrets(self) -> list[ClusterSecret]:
+        """Return every cluster Secret of Argo CD, managed or not."""
+        return [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, f"{TYPE}=cluster")]
+
     def secret_named(self, name: str) -> ClusterSecret | None:
         """Return the Secret of that name, managed or not."""
         found = self._gateway.get(self._url, self._secrets, name)

@@ -93,6 +93,9 @@ class Secrets(Protocol):
     def count_held(self, reason: Reason) -> int:
         """Return how many managed Secrets are held for a reason."""
 
+    def cluster_secrets(self) -> Sequence[ClusterSecret]:
+        """Return every cluster Secret, managed or not."""
+
     def secret_named(self, name: str) -> ClusterSecret | None:
         """Return the Secret of that name, managed or not."""
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from shared.decisions import recognition, removal, secret_plan, steps
+from shared.decisions import recognition, removal, secret_plan, shards, steps
 from shared.decisions.recognition import Recognition
 from shared.decisions.removal import Situation
 from shared.decisions.steps import Action
@@ -85,7 +85,10 @@ def differences(inventory: Inventory, settings: Settings, *, central: ClusterNam
     found = list(comparison.all())
     return Differences(
         requests=tuple(each for each in found if isinstance(each, PlannedRequest)),
-        findings=tuple(each for each in found if isinstance(each, Finding)),
+        findings=(
+            *(each for each in found if isinstance(each, Finding)),
+            *(Finding(*each) for each in shards.report(inventory.secrets, settings)),
+        ),
         unchanged=tuple(comparison.unchanged),
         secrets=len(inventory.secrets),
         left=comparison.left,

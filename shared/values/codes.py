@@ -159,4 +159,6 @@ class FindingCode(enum.StrEnum):
     DUPLICATE_SECRETS = "duplicate_secrets"
     CLASHING_SECRET = "clashing_secret"  # noqa: S105
     OTHER_REGISTRAR = "other_registrar"  # a Secret of another instance or fleet
+    INVALID_SHARD = "invalid_shard"
+    NO_SHARD = "no_shard"
     STALE_RELEASE = "stale_release"

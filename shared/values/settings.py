@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_INSTANCE = "default"
+MAX_SHARDS = 1000  # far more controllers than any Argo CD has
 
 _PROJECT_ID = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _EMAIL = re.compile(r"[a-z0-9._%+-]+@[a-z0-9.-]+\.[a-z]{2,}")
@@ -72,6 +73,7 @@ class Settings:
     argocd_namespace: str
     argocd_service_account: str
     argocd_cluster_role: str
+    argocd_shards: int
     pubsub_project: str
     max_removals: RemovalLimit
     sweep_requests: int
@@ -181,6 +183,13 @@ def _whole_number(lowest: int) -> Callable[[str], int]:
     return parse
 
 
+def _shards(text: str) -> int:
+    number = _whole_number(0)(text)
+    if number > MAX_SHARDS:
+        raise ValueError(f"this is more than {MAX_SHARDS}")
+    return number
+
+
 def _seconds(text: str) -> timedelta:
     try:
         return timedelta(seconds=_whole_number(0)(text))
@@ -242,6 +251,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         argocd_cluster_role=reader.read(
             "ARGOCD_CLUSTER_ROLE", _matching(_ROLE, "a ClusterRole's name"), "cluster-admin", "cluster-admin"
         ),
+        argocd_shards=reader.read("ARGOCD_SHARDS", _shards, 0, "3"),
         pubsub_project=reader.read("PUBSUB_PROJECT", project, fleet, "my-fleet"),
         max_removals=reader.read("MAX_REMOVALS", _allowance, RemovalLimit(10, percent=True), "10%"),
         sweep_requests=reader.read("SWEEP_REQUESTS", _whole_number(1), 200, "200"),

@@ -39,6 +39,7 @@ FULL: dict[str, Any] = {
         "cluster_role": "deployer",
         "workload_identity_project": "central-host",
         "terminal": True,
+        "shards": 3,
     },
     "notification_channels": ["projects/my-run/notificationChannels/1"],
     "delivery": {

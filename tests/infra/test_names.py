@@ -84,7 +84,7 @@ def test_the_settings_mean_what_was_asked_for(full: Plan) -> None:
     assert read.source_projects == {"team-a-prod"}
     assert read.label_keys == LabelKeys.parse("env,tier,cost-*,team:example.com/team")
     assert read.argocd_service_account == "argocd@my-run.iam.gserviceaccount.com"
-    assert (read.argocd_namespace, read.argocd_cluster_role) == ("cd", "deployer")
+    assert (read.argocd_namespace, read.argocd_cluster_role, read.argocd_shards) == ("cd", "deployer", 3)
     assert read.max_removals == settings.RemovalLimit(7, percent=False)
     assert (read.sweep_requests, read.hold.total_seconds(), read.registration) == (50, 60, "wait")
     assert read.secrets == "external"

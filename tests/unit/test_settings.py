@@ -21,6 +21,7 @@ OPTIONAL = (
     "LABEL_KEYS",
     "ARGOCD_NAMESPACE",
     "ARGOCD_CLUSTER_ROLE",
+    "ARGOCD_SHARDS",
     "PUBSUB_PROJECT",
     "MAX_REMOVALS",
     "SWEEP_REQUESTS",
@@ -41,6 +42,7 @@ def test_the_defaults() -> None:
     assert found.label_keys == LabelKeys()
     assert found.argocd_namespace == "argocd"
     assert found.argocd_cluster_role == "cluster-admin"
+    assert found.argocd_shards == 0
     assert found.pubsub_project == "demo-fleet"
     assert found.max_removals == RemovalLimit(10, percent=True)
     assert found.sweep_requests == 200
@@ -111,6 +113,9 @@ def test_what_is_required_is_said_and_can_be_mended() -> None:
         ("ARGOCD_SERVICE_ACCOUNT", "serviceAccount:argocd@demo-fleet.iam.gserviceaccount.com"),
         ("ARGOCD_NAMESPACE", "Argo CD"),
         ("ARGOCD_CLUSTER_ROLE", "a/b"),
+        ("ARGOCD_SHARDS", "-1"),
+        ("ARGOCD_SHARDS", "1001"),
+        ("ARGOCD_SHARDS", "two"),
         ("MAX_REMOVALS", "101%"),
         ("MAX_REMOVALS", "-1"),
         ("MAX_REMOVALS", "%"),
