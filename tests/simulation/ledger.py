@@ -114,6 +114,11 @@ class Ledger:
         for each in (before, after):
             _require(each is None or _carries_our_label(each), context, f"touched a foreign object of {collection}")
         if after is None:
+            if context.topic == "grant-rbac" and before is not None:
+                # With the new grant, only an identity that is not Argo CD's any more loses its binding.
+                current = before["metadata"]["name"].endswith(f":{context.settings.argocd_service_account}")
+                _require(not current, context, "removed the binding of Argo CD's identity")
+                return
             _require(context.topic == "revoke-rbac", context, "removed a binding")
             self._revoked(context, cluster)
 
