@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import fnmatch
+import hashlib
 import re
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 pytestmark = argocd.needs_kubectl
 
+# At most 33 characters for a cluster: of its short name what fits, and a hash, because two clusters may share that name.
+SHORT = '{{index .metadata.labels "fleet-registrar/name" | trunc 24}}-{{.name | sha256sum | trunc 8}}'
 FIELD = re.compile(r"\{\{\.([A-Za-z.]+)\}\}")
 # What the cluster generator gives (Argo CD: applicationset/generators/cluster.go); a key of ours by such a name would be lost.
 OF_CLUSTERS = {"name", "nameNormalized", "server", "project", "metadata", "values"}
@@ -81,7 +84,12 @@ def filled(value: Any, parameters: Object) -> Any:
             here = here[part]
         return str(here)
 
-    return FIELD.sub(found, value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if SHORT in value:
+        digest = hashlib.sha256(parameters["name"].encode()).hexdigest()
+        value = value.replace(SHORT, f"{parameters['metadata']['labels']['fleet-registrar/name'][:24]}-{digest[:8]}")
+    return FIELD.sub(found, value)
 
 
 def generators(item: Object) -> list[Object]:
@@ -91,9 +99,14 @@ def generators(item: Object) -> list[Object]:
 
 
 def selected(item: Object) -> Object:
-    """What the clusters of an ApplicationSet are selected by."""
-    (found,) = [generator["clusters"] for generator in generators(item) if "clusters" in generator]
-    return dict(found["selector"]["matchLabels"])
+    """The labels that the clusters of an ApplicationSet are selected by."""
+    return dict(selector(item)["matchLabels"])
+
+
+def selector(item: Object) -> Object:
+    """The selector of the clusters of an ApplicationSet."""
+    (found,) = [generator["clusters"]["selector"] for generator in generators(item) if "clusters" in generator]
+    return dict(found)
 
 
 def elements(item: Object, tenants: list[Object]) -> list[Object]:
@@ -106,7 +119,7 @@ def cluster(**labels: str) -> Object:
     """The parameters of a cluster, from the Secret that the functions write."""
     secret = given.created()
     name = base64.b64decode(secret["data"]["name"]).decode()
-    own = {**secret["metadata"]["labels"], CERTAIN: VALUES["apps-project"], **labels}
+    own = {**secret["metadata"]["labels"], "fleet-registrar/name": "blue", CERTAIN: VALUES["apps-project"], **labels}
     return {"name": name, "nameNormalized": name, "metadata": {"labels": own}}
 
 
@@ -187,10 +200,38 @@ def test_every_key_of_a_template_is_there_for_every_cluster(
     item = one(fleet, "ApplicationSet", name)
     for element in elements(item, tenants):
         assert not OF_CLUSTERS & element.keys()
-        known = {**element, **dict.fromkeys(("name", "nameNormalized"), "x")}
+        assert {"key": "fleet-registrar/name", "operator": "Exists"} in selector(item)["matchExpressions"]
+        known = {**element, "name": "x", "metadata": {"labels": {"fleet-registrar/name": "x"}}}
         filled(item["spec"]["template"], known)
         filled(selected(item), element)
-    assert not [text for text in walk(item) if "{{" in FIELD.sub("", text)]
+    assert not [text for text in walk(item) if "{{" in FIELD.sub("", text.replace(SHORT, ""))]
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize(
+    ("location", "short"),
+    [
+        ("northamerica-northeast1-a", "c" * 40),  # GKE: 40 characters
+        ("northamerica-northeast1.memberships", "m" * 63),  # a membership: 63 characters
+    ],
+)
+def test_names_fit_helm_and_kubernetes_for_the_longest_clusters(
+    name: str, location: str, short: str, fleet: list[Object], tenants: list[Object]
+) -> None:
+    item = one(fleet, "ApplicationSet", name)
+    labels = {"env": "prod", "wave": "1", "baseline": "hardened", "fleet-registrar/name": short}
+    member = cluster(**labels, **({CERTAIN: "example-apps"} if name == "tenants" else {}))
+    twin = {**member, "name": f"other-project.{location}.{short}"}
+    member |= {"name": f"{VALUES['apps-project']}.{location}.{short}"}
+    names = [made["metadata"]["name"] for made in applications(item, tenants, member)]
+    others = [made["metadata"]["name"] for made in applications(item, tenants, twin)]
+    assert names
+    assert not set(names) & set(others)  # two clusters may share their short name
+    for application in (*names, *others):
+        assert len(application) <= 53  # Helm's limit for the name of a release
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", application)  # a label value, and a DNS label
+    for made in applications(item, tenants, member):
+        assert all(len(value) <= 63 for value in made["metadata"]["labels"].values())
 
 
 @pytest.mark.parametrize("name", ["shop", "tenants", "waves"])

@@ -7,6 +7,7 @@ repository beside it. There are no nodes: the tests play the controllers that wo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -70,8 +71,13 @@ def name_of(cluster: str) -> str:
     return f"{project}.{location}.{short}" if kind == "clusters" else f"{project}.{location}.memberships.{short}"
 
 
+def short_of(cluster: str) -> str:
+    """What the stories' Applications call a cluster: its short name and a hash of Argo CD's."""
+    return f"{cluster.rpartition('/')[2][:24]}-{hashlib.sha256(name_of(cluster).encode()).hexdigest()[:8]}"
+
+
 def application(cloud: Chain, story: str, cluster: str) -> Json:
-    return applications(cloud)[f"{story}-{name_of(cluster)}"]
+    return applications(cloud)[f"{story}-{short_of(cluster)}"]
 
 
 def synced(cloud: Chain, story: str, cluster: str, where: Callable[[Json], bool] = lambda _: True) -> Json:
@@ -79,7 +85,7 @@ def synced(cloud: Chain, story: str, cluster: str, where: Callable[[Json], bool]
 
     def seen() -> Json | None:
         roll_out(cloud, cluster)
-        one = applications(cloud).get(f"{story}-{name_of(cluster)}")
+        one = applications(cloud).get(f"{story}-{short_of(cluster)}")
         status = (one or {}).get("status", {})
         verdict = (status.get("sync", {}).get("status"), status.get("health", {}).get("status"))
         return one if one is not None and verdict == ("Synced", "Healthy") and where(one) else None
@@ -87,7 +93,9 @@ def synced(cloud: Chain, story: str, cluster: str, where: Callable[[Json], bool]
     try:
         found = cloud.wait_for(seen, AT_LAST, f"{story} of {cluster} Synced and Healthy")
     except TimeoutError:
-        pytest.fail(json.dumps(applications(cloud).get(f"{story}-{name_of(cluster)}", "no such Application"), indent=1))
+        pytest.fail(
+            json.dumps(applications(cloud).get(f"{story}-{short_of(cluster)}", "no such Application"), indent=1)
+        )
     assert found is not None
     return found
 
@@ -199,7 +207,7 @@ def test_a_cluster_gets_its_baseline_by_its_label_and_a_hardened_one_more(cloud:
     standard = cloud.onboard("blue", labels={"baseline": "standard"})
     synced(cloud, "baseline-guardrails", standard)
     assert cloud.kubernetes(standard, "GET", "/api/v1/namespaces/platform/limitranges/platform")[0] == 200
-    assert f"baseline-isolation-{name_of(standard)}" not in applications(cloud)
+    assert f"baseline-isolation-{short_of(standard)}" not in applications(cloud)
     cloud.set_labels(standard, {"baseline": "hardened"})
     synced(cloud, "baseline-isolation", standard)
     policies = "/apis/networking.k8s.io/v1/namespaces/platform/networkpolicies"
@@ -214,7 +222,7 @@ def test_a_tenant_gets_its_namespace_on_the_clusters_of_its_project_and_its_appl
     assert quota["spec"]["hard"]["pods"] == "40"
     synced(cloud, "shop-hello", cluster)
     assert "Hello" in hello(cloud, cluster, "team-shop")
-    assert not [name for name in applications(cloud) if name.endswith(name_of(elsewhere))]
+    assert not [name for name in applications(cloud) if name.endswith(short_of(elsewhere))]
 
 
 def test_a_label_change_moves_a_cluster_between_waves_and_a_merge_reaches_the_first_wave_only(cloud: Chain) -> None:
@@ -245,7 +253,7 @@ def test_a_cluster_that_leaves_keeps_what_runs_and_a_deleted_one_leaves_nothing(
     leave(cloud, leaving, lambda _: cloud.publish("sweep", {}))
     cloud.delete_cluster(going)
     for cluster in (leaving, going):
-        ours = f"baseline-guardrails-{name_of(cluster)}"
+        ours = f"baseline-guardrails-{short_of(cluster)}"
         cloud.wait_for(lambda ours=ours: ours not in applications(cloud), AT_LAST, f"{ours} gone")  # type: ignore[misc]
     assert cloud.kubernetes(leaving, "GET", "/api/v1/namespaces/platform/limitranges/platform")[0] == 200
     cloud.offboarded(going)
