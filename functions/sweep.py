@@ -13,7 +13,7 @@ from collections import defaultdict
 from shared.clients.inventory import read_inventory
 from shared.clients.ports import Services
 from shared.decisions import sweep_plan
-from shared.decisions.differences import Differences, differences
+from shared.decisions.differences import Differences, Finding, differences
 from shared.decisions.sweep_plan import Plan, Reached
 from shared.runtime import logs
 from shared.values import messages
@@ -71,14 +71,17 @@ def _log(plan: Plan, settings: Settings, trace: str) -> None:
         labels = logs.names(request.next.request)
         text = f"requests {request.next.topic} for {request.subject}: {request.reason}"
         line("INFO", message=text, labels=labels, decision=Decision.REQUESTED, code=request.code, kind=request.kind)
-    folded: dict[tuple[str, str], list[str]] = defaultdict(list)
+    folded: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for finding in plan.findings:
         # Many projects that answer the same are one line.
-        folded[finding.code, finding.text.replace(finding.subject.rpartition("/")[2], "…")].append(finding.subject)
-    for (code, text), subjects in [*folded.items()][:MAX_FINDINGS]:
-        several = subjects[0] if len(subjects) == 1 else f"{len(subjects)} subjects ({', '.join(subjects[:100])})"
+        folded[finding.code, finding.text.replace(finding.subject.rpartition("/")[2], "…")].append(finding)
+    for (code, text), findings in [*folded.items()][:MAX_FINDINGS]:
+        message = f"{findings[0].subject}: {findings[0].text}"
+        if len(findings) > 1:
+            names = ", ".join(finding.subject for finding in findings[:100])
+            message = f"{len(findings)} subjects ({names}): {text}"
         severity = "INFO" if code == FindingCode.WAITING_FOR_MEMBERSHIP else "WARNING"
-        line(severity, message=f"{several}: {text}"[:LINE_BYTES], decision=Decision.REPORTED, code=code)
+        line(severity, message=message[:LINE_BYTES], decision=Decision.REPORTED, code=code)
     for reached in plan.reached:
         _log_limit(reached, settings, line)
     counts = ", ".join(f"{number} {kind}" for kind, number in sorted(plan.counts.items())) or "nothing"
