@@ -115,6 +115,8 @@ def test_the_secret_is_byte_for_byte_what_argocd_expects(cloud: Chain) -> None:
         "fleet-registrar/version": "1.33",
         "env": "prod",
     }
+    endpoint = meta["annotations"].pop("fleet-registrar/endpoint")
+    assert endpoint.endswith(f"/clusters/{FLEET}.{REGION}.{short}")
     assert meta["annotations"] == {
         "fleet-registrar/cluster": cluster,
         "fleet-registrar/cluster-id": ids[0],
@@ -122,7 +124,6 @@ def test_the_secret_is_byte_for_byte_what_argocd_expects(cloud: Chain) -> None:
         "fleet-registrar/membership-uid": ids[1],
         "fleet-registrar/grant": f"cluster-admin {ARGOCD}",
         "fleet-registrar/label-keys": "env",
-        "fleet-registrar/endpoint": cloud.state()["clusters"][cluster]["endpoint"],
         "fleet-registrar/network": f"projects/{FLEET}/global/networks/default",
         "fleet-registrar/subnetwork": f"projects/{FLEET}/regions/{REGION}/subnetworks/default",
         "fleet-registrar/project-number": NUMBER,
