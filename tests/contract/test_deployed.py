@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.api_core.client_options import ClientOptions
-from google.cloud import eventarc_v1, functions_v2, run_v2
+from google.cloud import eventarc_v1, run_v2
 from google.cloud.logging import Client as LoggingClient
 from google.oauth2.credentials import Credentials
 
 from tests.contract.deployed import AGENT, APPS, FLEET, PLACE, PUSH, TRIGGER, Deployed, deployed
+from tests.infra.argocd import tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
 
 SWEEP = f"{PLACE}/functions/sweep"
 SUBSCRIPTION = f"v1/projects/{FLEET}/subscriptions/sweep"
+
+
+# Not among the packages of the project: it overwrites a file of functions-framework (google/cloud/functions/__init__.py), so
+# that every function would import this client at its start.
+FUNCTIONS_CLIENT = ("--no-deps", "google-cloud-functions==1.25.0")
+
+
+@pytest.fixture(scope="module")
+def functions_v2() -> Any:
+    """The official client of Cloud Functions."""
+    return tool("google.cloud.functions_v2", FUNCTIONS_CLIENT)
 
 
 @pytest.fixture
@@ -44,7 +56,7 @@ def options(here: Deployed, api: str) -> dict[str, Any]:
 # Cloud Functions and Cloud Run
 
 
-def test_the_functions_client_lists_what_runs(reading: Deployed) -> None:
+def test_the_functions_client_lists_what_runs(reading: Deployed, functions_v2: Any) -> None:
     client = functions_v2.FunctionServiceClient(transport="rest", **options(reading, "cloudfunctions"))
     found = {one.name.rpartition("/")[2]: one for one in client.list_functions(parent=f"projects/{FLEET}/locations/-")}
     assert sorted(found) == ["route-event", "sweep"]
@@ -70,7 +82,7 @@ def test_the_run_client_reads_the_services_of_the_functions(reading: Deployed) -
     assert reading.read("run", f"v2/{PLACE}/services/sweep", run_v2.Service).uri == service.uri
 
 
-def test_a_changed_setting_reaches_the_running_function(here: Deployed) -> None:
+def test_a_changed_setting_reaches_the_running_function(here: Deployed, functions_v2: Any) -> None:
     client = functions_v2.FunctionServiceClient(transport="rest", **options(here, "cloudfunctions"))
     function = client.get_function(name=SWEEP)
     function.service_config.environment_variables["HOLD"] = "5"
@@ -81,7 +93,7 @@ def test_a_changed_setting_reaches_the_running_function(here: Deployed) -> None:
     assert here.seen("sweep")[0]["hold"] == "5"
 
 
-def test_a_state_that_was_asked_for_is_told(here: Deployed) -> None:
+def test_a_state_that_was_asked_for_is_told(here: Deployed, functions_v2: Any) -> None:
     here.cloud.do("run", "set_state", name=SWEEP, state="FAILED", message="the build failed")
     function = here.read("cloudfunctions", f"v2/{SWEEP}", functions_v2.Function)
     assert function.state == functions_v2.Function.State.FAILED

@@ -151,17 +151,17 @@ def _locked(name: str) -> Iterator[None]:
         yield
 
 
-def tool(module: str) -> Any:
-    """Import a package that only these tests need, from a folder of its own; skip with a reason where it cannot be had."""
-    name = "-".join(["python", *(part.partition("==")[2] for part in TOOLS)])
+def tool(module: str, requirements: tuple[str, ...] = TOOLS) -> Any:
+    """Import a package that only these tests need, from a folder of its own; skip with a reason if it cannot be installed."""
+    name = "-".join(["python", *(part.partition("==")[2] for part in requirements if "==" in part)])
     with _locked(name):
         folder = CACHE / name / f"{sys.version_info.major}.{sys.version_info.minor}"
         if not folder.is_dir():
             part = folder.with_suffix(".part")
             command = [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary=:all:", "--target", str(part)]
-            done = subprocess.run([*command, *TOOLS], text=True, capture_output=True, check=False)
+            done = subprocess.run([*command, *requirements], text=True, capture_output=True, check=False)
             if done.returncode:
-                pytest.skip(f"{' and '.join(TOOLS)} cannot be had: what needs {module} is left out")
+                pytest.skip(f"pip cannot install {' '.join(requirements)}: what needs {module} is left out")
             part.rename(folder)
     if str(folder) not in sys.path:
         sys.path.append(str(folder))  # at the end: our own packages win
