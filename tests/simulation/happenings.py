@@ -17,12 +17,12 @@ from shared.decisions import events, rbac
 from shared.decisions.secret_plan import CONFIG
 from shared.values.cluster_secret import KEEP, SKIP_RECONCILE
 from shared.values.labels import LabelKeys
-from shared.values.messages import AUDIT_LOG_ENTRIES, Scope
+from shared.values.messages import _KEYS, AUDIT_LOG_ENTRIES, Scope
 from shared.values.model import Membership
 from shared.values.names import ClusterName, MembershipName
 from shared.values.settings import RemovalLimit
 from tests.simulation.scheduler import Event, RandomServices, Simulation
-from tests.simulation.world import Kubernetes
+from tests.simulation.world import STEPS, Kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +51,7 @@ LABELS: tuple[Mapping[str, str], ...] = (
     {"tier": "web"},
     {},
 )
+_STEPS = (*sorted(STEPS), "sweep")
 SELECTORS = ("", "env", "env=prod", "env", "tier")
 SECRETS = f"api/v1/namespaces/{'argocd'}/secrets"
 
@@ -143,6 +144,7 @@ _WEIGHTS = (
     ("release", "", 2),
     ("outage", "", 4),
     ("repeat", "any", 14),
+    ("forge", "any", 8),
 )
 
 
@@ -169,6 +171,8 @@ def _draw(random: Random, at: float, what: str, who: str, *, alone: bool = False
             how = {"labels": labels}
         case "attach":
             how = {"labels": labels} | ({"admits": False} if random.random() < 0.1 else {})
+        case "forge":
+            how = {"topic": random.choice(_STEPS), "number": random.getrandbits(16)}
         case "register":
             how = {"shared": random.random() < 0.5}
         case "identity":
@@ -600,6 +604,28 @@ def _outage(world: Simulation, _who: str, where: str, seconds: float) -> None:
 def _repeat(world: Simulation, who: str, topic: str) -> None:
     """A person publishes to a step: that is replay."""
     world.publish(topic, {"cluster": str(CLUSTERS[who])} if who in CLUSTERS else {"membership": str(ATTACHED[who])})
+
+
+def _forge(world: Simulation, who: str, topic: str, number: int) -> None:
+    """Somebody who may publish to one topic, and can read neither Secrets nor logs, tries every control key."""
+    random = Random(number)
+    body: Object = {"cluster": str(CLUSTERS[who])} if who in CLUSTERS else {"membership": str(ATTACHED[who])}
+    if random.random() < 0.3:
+        body["membership"] = str(random.choice((SHARED, *ATTACHED.values(), world.settings.central_membership)))
+    keys: Object = {
+        "granted": random.choice((world.settings.grant, "x.y.z", "")),
+        "drop_labels": ["env", "tier", "person-team"],
+        "secret_uid": random.choice(("uid-7", "")),
+        "membership_uid": f"uid-{random.randrange(20)}",
+        "renewed": True,
+        "new": True,
+    }
+    allowed = _KEYS.get(topic, frozenset())
+    body |= {key: value for key, value in keys.items() if key in allowed and random.random() < 0.7}
+    attributes = random.choice(({}, {"asked-by": "sweep"}, {"turned": "true"}))
+    if topic == "sweep":
+        body = {"release": f"{random.getrandbits(64):016x}"}
+    world.publish(topic, body, attributes)
 
 
 _TOLD: Mapping[str, Callable[..., None]] = {what: globals()[f"_{what}"] for what, _, _ in _WEIGHTS}

@@ -54,6 +54,8 @@ class Ledger:
         self.registrations: dict[MembershipName, Membership] = {}
         self.left_behind: set[str] = set()
         self.had_secret: set[str] = set()
+        self.bound: set[tuple[int, str]] = set()
+        self.requested: set[bytes] = set()
 
     # What is true.
 
@@ -111,6 +113,8 @@ class Ledger:
                 self.noted(after)
             return
         _require(cluster is not self.world.central, context, f"wrote {collection} in the central cluster")
+        if after is not None:
+            self.bound.add((id(cluster), after["metadata"]["name"]))
         for each in (before, after):
             _require(each is None or _carries_our_label(each), context, f"touched a foreign object of {collection}")
         if after is None:
@@ -139,6 +143,7 @@ class Ledger:
             f"created {secret.name} of a cluster that is not wanted",
         )
         self._one_generation(context, secret)
+        self._bound(context, secret)
         twins = [
             other.name
             for other in self.ours()
@@ -156,6 +161,12 @@ class Ledger:
             _require(not (old and clash), context, f"created {secret.name} beside the foreign {other.name}")
         for sweep in self.world.sweeping:
             sweep.most_secrets = max(sweep.most_secrets, len(self.ours()))
+
+    def _bound(self, context: Context, secret: ClusterSecret) -> None:
+        """Whatever a message says of a grant: this very cluster has once got the binding."""
+        inside = self.world.kubernetes[secret.annotations.get(CLUSTER_ID) or secret.annotations[MEMBERSHIP_UID]]
+        name = f"fleet-registrar:{context.settings.argocd_service_account}"
+        _require((id(inside), name) in self.bound, context, f"wrote {secret.name} without a binding in its cluster")
 
     def _one_server(self, context: Context, secret: ClusterSecret) -> None:
         """Argo CD would deploy one cluster's applications into another. A Secret that came meanwhile cannot be seen."""
@@ -194,7 +205,8 @@ class Ledger:
         _require(
             new.labels.get(HELD) == (new.hold.reason if new.hold else None), context, f"mislabelled the hold of {name}"
         )
-        _require(dropped <= set(context.body.get("drop_labels", ())), context, f"dropped {sorted(dropped)} of {name}")
+        asked = set(context.body.get("drop_labels", ())) if self._by_sweep(context) else set()
+        _require(dropped <= asked, context, f"dropped {sorted(dropped)} of {name}")
         granted = context.topic == "write-secret" and bool(context.body.get("granted"))
         for key in (CLUSTER_ID, MEMBERSHIP_UID, GRANT):
             same = old.annotations.get(key) == new.annotations.get(key)
@@ -209,6 +221,8 @@ class Ledger:
                 self._state(context, new) is State.SELECTED, context, f"wrote {name} for a cluster that is not wanted"
             )
             self._one_generation(context, new)
+        if old.annotations.get(GRANT) != new.annotations.get(GRANT) or (old.hold and not new.hold and granted):
+            self._bound(context, new)
         if old.data.get("server") != new.data.get("server"):
             self._one_server(context, new)
         self._hold(context, old, new, granted=granted)
@@ -265,7 +279,14 @@ class Ledger:
         long = self.world.t - since >= context.settings.hold.total_seconds() - 1
         asked = context.body.get("leave") == "remove" and context.body.get("secret_uid") == secret.uid
         _require(
+<<<<<<< HEAD
             reason in ("not-wanted", "left-fleet") and long and asked,
+=======
+            reason in ("not-wanted", "left-fleet")
+            and long
+            and context.body.get("leave") == "remove"
+            and self._by_sweep(context),
+>>>>>>> 4df4e02 (Forge messages to every topic in the simulation's lives)
             context,
             f"deleted {name}, whose cluster lives; held for {reason or 'nothing'} for {self.world.t - since:.0f} s",
         )
@@ -317,8 +338,14 @@ class Ledger:
         context.most_secrets = len(self.ours())
         self.world.sweeping.append(context)
 
+    def _by_sweep(self, context: Context) -> bool:
+        """Whether a sweep has requested this, directly or through a step that forwarded it: nobody has forged it."""
+        return context.message.data in self.requested
+
     def published(self, context: Context, data: bytes) -> None:
         """Judge what a sweep asks for: the removal limit."""
+        if context.topic == "sweep" or self._by_sweep(context):
+            self.requested.add(data)
         if context.topic != "sweep" or "release" in context.body:
             return
         body = json.loads(data)
