@@ -616,6 +616,7 @@ def _forge(world: Simulation, who: str, topic: str, number: int) -> None:
         "granted": random.choice((world.settings.grant, "x.y.z", "")),
         "drop_labels": ["env", "tier", "person-team"],
         "secret_uid": random.choice(("uid-7", "")),
+        "leave": random.choice(("hold", "remove")),
         "membership_uid": f"uid-{random.randrange(20)}",
         "renewed": True,
         "new": True,
