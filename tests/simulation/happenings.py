@@ -615,7 +615,7 @@ def _forge(world: Simulation, who: str, topic: str, number: int) -> None:
     keys: Object = {
         "granted": random.choice((world.settings.grant, "x.y.z", "")),
         "drop_labels": ["env", "tier", "person-team"],
-        "secret_uid": random.choice(("uid-7", "")),
+        "secret_uid": random.choice(("guessed", "")),
         "leave": random.choice(("hold", "remove")),
         "membership_uid": f"uid-{random.randrange(20)}",
         "renewed": True,

@@ -244,7 +244,7 @@ class Ledger:
             state = self._state(context, old)
             match now.reason:
                 case "not-wanted":
-                    asked = context.body.get("leave") == "hold" and context.body.get("secret_uid") == old.uid
+                    asked = context.body.get("leave") == "hold" and self._by_sweep(context)
                     _require(
                         asked and state is State.UNSELECTED,
                         context,
@@ -277,16 +277,9 @@ class Ledger:
             return
         reason, since = self.held.get(secret.uid, ("", self.world.t))
         long = self.world.t - since >= context.settings.hold.total_seconds() - 1
-        asked = context.body.get("leave") == "remove" and context.body.get("secret_uid") == secret.uid
+        asked = context.body.get("leave") == "remove" and self._by_sweep(context)
         _require(
-<<<<<<< HEAD
             reason in ("not-wanted", "left-fleet") and long and asked,
-=======
-            reason in ("not-wanted", "left-fleet")
-            and long
-            and context.body.get("leave") == "remove"
-            and self._by_sweep(context),
->>>>>>> 4df4e02 (Forge messages to every topic in the simulation's lives)
             context,
             f"deleted {name}, whose cluster lives; held for {reason or 'nothing'} for {self.world.t - since:.0f} s",
         )
