@@ -51,7 +51,7 @@ simulate: setup  ## 100,000 life cycles of clusters on a simulated world, with a
 	@$(BIN)/python -m tests.simulation --lives 100000 --sweeps 10000 --jobs $(JOBS)
 
 mutants: setup  ## the share of small faults in functions/, shared/ and ops/ that the fast tests find (MODULES=…: a part)
-	@$(BIN)/python -m tests.mutation --jobs $(JOBS) $(MODULES)
+	@$(BIN)/python -m tests.mutation --jobs $(JOBS) $(if $(MINUTES),--minutes $(MINUTES)) $(MODULES)
 
 lint: setup  ## ruff: rules and format
 	@$(BIN)/ruff check $(SOURCES)

@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".local" / "mutation"
 MUTATED = ("functions", "shared", "ops")
 WALL_SECONDS = 120
+MEASURE_SECONDS = 60
 MEMORY = 4 << 30
 Lines = dict[str, list[int]]
 
@@ -125,7 +126,7 @@ class Session:
         while running:
             _finished(running)
         reached: dict[str, tuple[float, Lines]] = {}
-        for file in kept.values():
+        for file in filter(Path.exists, kept.values()):
             for name, (seconds, lines) in json.loads(file.read_text()).items():
                 if seconds < 0:
                     print(f"left out, for it fails in a fork without any mutant: {name}")  # noqa: T201
@@ -135,9 +136,12 @@ class Session:
 
 
 def _finished(running: dict[int, Path]) -> None:
+    """Wait for one measurement; a file of tests that takes too long is left out."""
     process, status = os.wait()
     path = running.pop(process)
-    if status:
+    if os.WIFSIGNALED(status):
+        print(f"left out, for it takes more than {MEASURE_SECONDS} s of CPU: {path.relative_to(ROOT)}")  # noqa: T201
+    elif status:
         raise SystemExit(f"{path.relative_to(ROOT)}: could not be measured")
 
 
@@ -262,6 +266,7 @@ def _measure(items: list[pytest.Item], into: Path) -> int:
         lines.clear()
 
     failures = _NoteFailures()
+    resource.setrlimit(resource.RLIMIT_CPU, (MEASURE_SECONDS, MEASURE_SECONDS))
     threading.settrace(trace)
     for item in _run(items, failures):
         kept()
