@@ -88,7 +88,7 @@ def _delete_previous(url: str, previous: str, services: Services, *, attached: b
     for manifest in rbac.objects_of_previous(services.settings, previous, attached=attached):
         name, collection = manifest["metadata"]["name"], rbac.collection(manifest)
         current = services.gateway.get(url, collection, name)
-        if current is not None and rbac.is_managed(current):
+        if current is not None and rbac.is_managed(current, services.settings.instance):
             services.gateway.delete(url, collection, name, rbac.version(current))
 
 

@@ -21,7 +21,8 @@ from shared.values.target import Subject
 def run(request: StepRequest, services: Services) -> Outcome:
     """Do the step for what the message names."""
     secret = services.central.secret_of(request.cluster, request.membership)
-    subject = read_subject(request, services, has_secret=secret is not None)
+    # Also in a project that is no source any more: a binding of ours without a Secret of ours is left over there.
+    subject = read_subject(request, services, has_secret=True)
     if subject.request.cluster is not None and request.cluster is None:
         secret = services.central.secret_of(subject.request.cluster, None)
     move = steps.revoke(subject.state, secret_left=secret is not None)
@@ -63,7 +64,7 @@ def _revoked(subject: Subject, services: Services) -> tuple[Decision, str]:
         standing = services.gateway.get(url, collection, name)
         if standing is None:
             continue
-        if not rbac.is_managed(standing):
+        if not rbac.is_managed(standing, settings.instance):
             did.append(f"left {wanted['kind']} {name}, which is not ours")
             continue
         services.gateway.delete(url, collection, name, rbac.version(standing))

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.values.model import MANAGED_BY, Cluster, Membership
-from shared.values.settings import Settings
+from shared.values.settings import DEFAULT_INSTANCE, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,8 @@ BINDINGS: Final = "apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 ROLES: Final = "apis/rbac.authorization.k8s.io/v1/clusterroles"
 REVIEWS: Final = "apis/authorization.k8s.io/v1/subjectaccessreviews"
 
-LABELS: Final = {"app.kubernetes.io/managed-by": MANAGED_BY}
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+INSTANCE: Final = "fleet-registrar/instance"
 GROUP: Final = "rbac.authorization.k8s.io"
 AGENT: Final = {"kind": "ServiceAccount", "name": "connect-agent-sa", "namespace": "gke-connect"}
 AGENT_USER: Final = "system:serviceaccount:gke-connect:connect-agent-sa"
@@ -44,8 +45,9 @@ class Drift(enum.Enum):
 
 def objects(settings: Settings, *, attached: bool) -> list[Object]:
     """Return the desired objects in the order of their creation; the first is Argo CD's ClusterRoleBinding."""
+    labels = {MANAGED_BY_LABEL: MANAGED_BY, INSTANCE: settings.instance}
     user = {"apiGroup": GROUP, "kind": "User", "name": settings.argocd_service_account}
-    binding = _binding(f"fleet-registrar:{settings.argocd_service_account}", settings.argocd_cluster_role, user)
+    binding = _binding(f"fleet-registrar:{settings.argocd_service_account}", settings.argocd_cluster_role, user, labels)
     if not attached:
         return [binding]
     name = f"fleet-registrar:impersonate:{settings.argocd_service_account}"
@@ -58,10 +60,10 @@ def objects(settings: Settings, *, attached: bool) -> list[Object]:
     role = {
         "apiVersion": f"{GROUP}/v1",
         "kind": "ClusterRole",
-        "metadata": {"name": name, "labels": LABELS},
+        "metadata": {"name": name, "labels": labels},
         "rules": [rule],
     }
-    return [binding, role, _binding(name, name, AGENT)]
+    return [binding, role, _binding(name, name, AGENT, labels)]
 
 
 def objects_of_previous(settings: Settings, previous: str, *, attached: bool) -> list[Object]:
@@ -97,7 +99,7 @@ def compare(standing: Object | None, wanted: Object) -> Drift:
     """Compare an object as the API gives it with the one we want. A `roleRef` can never be changed in place."""
     if standing is None:
         return Drift.MISSING
-    if not is_managed(standing):
+    if not is_managed(standing, wanted["metadata"]["labels"][INSTANCE]):
         return Drift.NOT_OURS
     if standing.get("roleRef", {}).get("name") != wanted.get("roleRef", {}).get("name"):
         return Drift.OTHER_ROLE
@@ -105,10 +107,10 @@ def compare(standing: Object | None, wanted: Object) -> Drift:
     return Drift.NONE if _plain(standing.get(part)) == _plain(wanted[part]) else Drift.CHANGED
 
 
-def is_managed(standing: Mapping[str, Any]) -> bool:
-    """Whether an object carries our label."""
+def is_managed(standing: Mapping[str, Any], instance: str) -> bool:
+    """Whether this instance made an object; objects that are older than instances belong to the default one."""
     labels = standing["metadata"].get("labels") or {}
-    return all(labels.get(key) == value for key, value in LABELS.items())
+    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(INSTANCE, DEFAULT_INSTANCE) == instance
 
 
 def patch(standing: Object, wanted: Object) -> Object:
@@ -161,11 +163,11 @@ def admission_command(membership: str, project: str, users: list[str]) -> str:
     )
 
 
-def _binding(name: str, role: str, subject: Object) -> Object:
+def _binding(name: str, role: str, subject: Object, labels: Mapping[str, str]) -> Object:
     return {
         "apiVersion": f"{GROUP}/v1",
         "kind": "ClusterRoleBinding",
-        "metadata": {"name": name, "labels": LABELS},
+        "metadata": {"name": name, "labels": dict(labels)},
         "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role},
         "subjects": [subject],
     }

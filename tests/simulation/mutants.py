@@ -189,7 +189,7 @@ MUTANTS = (
         "a Secret is changed without its precondition", 200, ((secret_plan, "_patch", _patch_without_precondition),)
     ),
     Mutant("a Secret is deleted without its precondition", 200, ((Central, "delete", _delete_without_precondition),)),
-    Mutant("anybody's binding is ours", 800, ((rbac, "is_managed", lambda _: True),)),
+    Mutant("anybody's binding is ours", 800, ((rbac, "is_managed", lambda *_: True),)),
     Mutant("anybody's membership may be replaced", 800, ((steps, "membership_for", _theirs_is_replaced),)),
     Mutant("nobody looks for others' Secrets before creating", 1200, ((Central, "rivals", lambda *_: []),)),
     Mutant(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from functions import sweep
+from shared.decisions import rbac
 from shared.decisions.sweep_plan import Plan
 from shared.values.codes import FindingCode, Limit
 from shared.values.errors import RetryableError
@@ -360,6 +361,44 @@ def test_a_secret_without_its_hash_labels_is_seen() -> None:
         del labels[key]
     codes = [request.code for request in planned(world).requests if request.kind == "mend"]
     assert codes == [FindingCode.SECRET_DIFFERS]
+
+
+def test_binding_goes_when_a_project_leaves_the_sources() -> None:
+    world = fleet(2)
+    name = ClusterName("demo-apps", "europe-west1", "c000")
+    assert [key for key in world.inside(name).objects if key[0] == rbac.BINDINGS]
+    world.settings = replace(world.settings, source_projects=frozenset({"demo-fleet"}))
+    for _ in range(2):
+        for reached in planned(world).reached:
+            world.sweep(release=reached.hash)
+        world.sweep()
+        world.now += timedelta(seconds=700)
+    world.sweep()
+    assert not world.secrets()
+    assert not [key for key in world.inside(name).objects if key[0] == rbac.BINDINGS]
+
+
+def test_binding_left_in_an_unselected_cluster_is_found_and_deleted() -> None:
+    """A person deleted the Secret, then the cluster lost the label: nothing but the check in turn leads there."""
+    world = fleet(1, select="env=prod")
+    name = ClusterName("demo-apps", "europe-west1", "c000")
+    for key in [key for key in world.central.objects if key[0].endswith("/secrets")]:
+        del world.central.objects[key]
+    world.change(name, labels={})
+    world.sweep()
+    assert not [key for key in world.inside(name).objects if key[0] == rbac.BINDINGS]
+
+
+def test_binding_of_another_instance_stays() -> None:
+    world = fleet(1, select="env=prod")
+    name = ClusterName("demo-apps", "europe-west1", "c000")
+    [key] = [key for key in world.inside(name).objects if key[0] == rbac.BINDINGS]
+    world.inside(name).objects[key]["metadata"]["labels"][rbac.INSTANCE] = "staging"
+    for secret in [key for key in world.central.objects if key[0].endswith("/secrets")]:
+        del world.central.objects[secret]
+    world.change(name, labels={})
+    world.sweep()
+    assert key in world.inside(name).objects
 
 
 def test_a_released_plan_continues_after_a_run_that_ends_half_way(monkeypatch: pytest.MonkeyPatch) -> None:

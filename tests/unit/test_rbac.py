@@ -12,7 +12,7 @@ from shared.decisions.rbac import Drift
 from tests.unit.given import SETTINGS, settings
 
 EMAIL = "argocd@demo-fleet.iam.gserviceaccount.com"
-MANAGED_BY_LABEL = {"app.kubernetes.io/managed-by": "fleet-registrar"}
+MANAGED_BY_LABEL = {"app.kubernetes.io/managed-by": "fleet-registrar", "fleet-registrar/instance": "default"}
 [BINDING] = rbac.objects(SETTINGS, attached=False)
 ROLE = rbac.objects(SETTINGS, attached=True)[1]
 
