@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from google.auth import jwt
 
 from local.google.iam.tokens import Tokens, certificates_app
 from local.listener import Listener
@@ -85,6 +86,14 @@ FORGED = {
 def test_forged_or_expired_proof_proves_nothing(signer: GrantSigner, kind: str) -> None:
     assert signer.verify_grant(FORGED[kind], AUDIENCE) is None
     assert signer.verify_grant(GOOD, AUDIENCE) is not None
+
+
+@pytest.mark.parametrize(
+    "claim", [{"iss": "https://evil.example"}, {"email_verified": False}, {"email_verified": "true"}]
+)
+def test_signed_token_with_another_issuer_or_unverified_e_mail(signer: GrantSigner, claim: dict[str, Any]) -> None:
+    token = jwt.encode(TOKENS._signer, {**jwt.decode(GOOD, verify=False), **claim}).decode()
+    assert signer.verify_grant(token, AUDIENCE) is None
 
 
 OTHERS = {

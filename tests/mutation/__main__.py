@@ -19,7 +19,11 @@ from tests.mutation.operators import Mutant, mutants
 from tests.mutation.session import CACHE, MUTATED, ROOT, Session
 
 EQUIVALENT = ROOT / "tests" / "mutants.md"
-TESTS = ("tests/unit", "tests/simulation")
+TESTS = (
+    "tests/unit",
+    "tests/simulation",
+    *(f"tests/contract/test_{name}.py" for name in ("fleet", "gateway", "gke", "grant_signer", "reading")),
+)
 # They repeat random runs for many seconds each; one of them mutates the product itself.
 LEFT_OUT = tuple(
     f"tests/simulation/test_{name}.py" for name in ("mutants", "random", "fuzz", "wrong_deletions", "forged")
