@@ -1,7 +1,7 @@
 """The command line of an operator: `python -m ops …`, in production and on the local cloud.
 
 It reads the settings that the functions have, from the environment, and works with the operator's own Google identity. A user
-error is one line, with exit code 1.
+error is one line, with exit code 1; below wrong settings are the commands that help.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS
-from ops.terminal import MistakeError, guarded, one_line
+from ops.terminal import UNREAD, MistakeError, UnreadError, guarded, one_line
+from shared.values.codes import ErrorCode
 from shared.values.errors import ReconcileError
 
 if TYPE_CHECKING:
@@ -37,13 +38,24 @@ def _run(options: argparse.Namespace) -> int:
         # The reader closed the pipe; Python would report that once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except UnreadError as error:
+        print(f"ops: {one_line(str(error))}", file=sys.stderr)
+        return UNREAD
     except (MistakeError, ReconcileError) as error:
         print(f"ops: {one_line(str(error))}", file=sys.stderr)
+        if isinstance(error, ReconcileError) and error.code is ErrorCode.INVALID_SETTINGS:
+            _print_settings_advice()
         return 1
     except KeyboardInterrupt:
         print("ops: interrupted; requests that were published before are not undone", file=sys.stderr)
         return 130
     return code
+
+
+def _print_settings_advice() -> None:
+    from ops import advice, remedies
+
+    print("\n".join(advice.lines(remedies.own_settings())), file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):

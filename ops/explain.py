@@ -52,22 +52,11 @@ def run(options: argparse.Namespace) -> int:
     with ThreadPoolExecutor(1) as pool:
         task = pool.submit(_letters, services)
         seen = survey_in_parts(services)
-        name = _meant(options.cluster, seen, services)
+        name = find(options.cluster, seen, dict(services.settings.numbers))
         found, letters_unread = task.result()
     told = explain(collect(name, seen, services, found, letters_unread))
     print(told)
     return told.code
-
-
-def _meant(text: str, seen: Snapshot, services: Services) -> Name:
-    try:
-        return find(text, seen, dict(services.settings.numbers))
-    except MistakeError as error:
-        missing = [f"{project}: {why}" for project, why in seen.inventory.unread.items()]
-        missing += [why for why in (seen.secrets_unread, seen.fleet_unread) if why]
-        if not missing:
-            raise
-        raise MistakeError(f"{error}. Not everything could be read: {'; '.join(missing)}") from error
 
 
 def _letters(services: Services) -> tuple[list[DeadLetter], str]:

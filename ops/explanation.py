@@ -14,7 +14,7 @@ from ops.evidence import Evidence
 from ops.plan import requirement
 from ops.recommendations import recommend
 from ops.survey import is_about
-from ops.terminal import ago, one_line
+from ops.terminal import UNREAD, ago, one_line
 from shared.decisions import secret_plan
 from shared.decisions.outcomes import why
 from shared.decisions.sweep_plan import CHECK_ONE_IN
@@ -43,7 +43,6 @@ HEADINGS: Final = (
 )
 SETTLED: Final = 0
 UNSETTLED: Final = 2
-UNKNOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +95,10 @@ def explain(evidence: Evidence) -> Explanation:
 def _code(evidence: Evidence, *, differs: bool) -> int:
     """Return the exit code. Nothing is wrong with a cluster that could not be read: it is unknown."""
     if evidence.state is None:
-        return UNKNOWN
+        return UNREAD
     lacks_secret = not evidence.seen.secrets_unread and len(evidence.secrets) != 1
     wrong = differs or lacks_secret or evidence.access.works is False or evidence.state is not State.SELECTED
-    return UNSETTLED if wrong or evidence.letters else UNKNOWN if unread(evidence) else SETTLED
+    return UNSETTLED if wrong or evidence.letters else UNREAD if unread(evidence) else SETTLED
 
 
 def unread(evidence: Evidence) -> list[str]:
@@ -125,7 +124,7 @@ def _quiet(evidence: Evidence, code: int, unknown: list[str]) -> str:
         return f"unknown: {', '.join(unknown)} could not be read"
     if evidence.access.works is False and evidence.state is State.SELECTED:
         return f"a sweep checks the access of one cluster in {CHECK_ONE_IN}; then grant-rbac repairs it"
-    if code == UNKNOWN:
+    if code == UNREAD:
         return f"nothing, as far as is known: {', '.join(unknown)} could not be read"
     return "nothing: a sweep changes nothing"
 

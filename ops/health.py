@@ -17,7 +17,7 @@ from ops.doctor.findings import Read, Status, Unread
 from ops.doctor.observed import Delivery, at
 from ops.limits import release
 from ops.plan import unread as unread_parts
-from ops.terminal import ago, one_line, pluralize, table
+from ops.terminal import UNREAD, ago, one_line, pluralize, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +32,6 @@ OLD: Final = timedelta(minutes=10)
 STOPPED: Final = frozenset({Code.PAUSED, Code.JOB_PAUSED, Code.NO_SWEEP})
 WELL: Final = 0
 ILL: Final = 2
-UNKNOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ class Health:
         """2 when something is wrong, 3 when something is unknown, else 0."""
         if any(not problem.unknown for problem in self.problems):
             return ILL
-        return UNKNOWN if self.problems else WELL
+        return UNREAD if self.problems else WELL
 
 
 def judge(seen: Seen) -> Health:
@@ -142,11 +141,8 @@ def _problems(seen: Seen) -> Iterator[Problem]:
     yield from _old_messages(seen)
     yield from _letters(seen)
     survey = seen.survey
-    for what, why in (("the Secrets", survey.secrets_unread), ("the fleet", survey.fleet_unread)):
-        if why:
-            yield Problem(f"{what} could not be read: {why}", "python -m ops doctor")
     for what, why in unread_parts(survey, expected.settings).items():
-        yield Problem(f"{what} could not be read: {why}", "python -m ops doctor")
+        yield Problem(f"{what} could not be read: {why}", "python -m ops doctor", unknown=True)
     for reached in survey.plan.reached:
         clusters = pluralize(len({request.subject for request in reached.requests}), "cluster")
         yield Problem(f"the removal limit stops a sweep's requests for {clusters}; see the plan", "python -m ops plan")

@@ -7,9 +7,11 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ops import limits
-from ops.survey import Snapshot, connected, find, is_about, survey
-from ops.terminal import MistakeError, pluralize, table
+from ops import limits, remedies
+from ops.advice import lines
+from ops.partial import survey_in_parts
+from ops.survey import Snapshot, connected, find, is_about
+from ops.terminal import UNREAD, MistakeError, pluralize, table
 from shared.decisions.sweep_plan import Plan
 from shared.values.inventory import Inventory
 from shared.values.model import Cluster, Membership, State, state_of_attached, state_of_cluster
@@ -22,17 +24,16 @@ if TYPE_CHECKING:
 
 
 DIFFERENT = 2
-UNREAD = 3
 
 
 def run(options: argparse.Namespace) -> int:
     """Show the plan; 0 nothing differs, 2 something does, 3 something could not be read."""
     services = connected()
     settings = services.settings
-    seen = survey(services)
+    seen = survey_in_parts(services)
     plan = filter_plan(seen, settings, options.project, options.cluster)
     missing = unread(seen, settings, options.project)
-    causes = [] if options.project or options.cluster else behind(seen, settings)
+    causes = [] if options.project or options.cluster or not seen.is_planned else behind(seen, settings)
     shown = as_json(plan, settings) | {"unread": missing, "causes": causes}
     print(json.dumps(shown, indent=2) if options.json else as_text(plan, settings, seen.inventory, missing, causes))
     return UNREAD if missing else DIFFERENT if differs(plan) else 0
@@ -46,7 +47,8 @@ def differs(plan: Plan) -> bool:
 def unread(seen: Snapshot, settings: Settings, project: str = "") -> dict[str, str]:
     """Return what could not be read (of one project, if one is named), and why: nothing is known about it."""
     inventory = seen.inventory
-    found = {f"projects/{one}": why for one, why in inventory.unread.items() if project in ("", one)}
+    found = {what: why for what, why in (("the Secrets", seen.secrets_unread), ("the fleet", seen.fleet_unread)) if why}
+    found |= {f"projects/{one}": why for one, why in inventory.unread.items() if project in ("", one)}
     for one, zones in inventory.missing_zones.items():
         if project in ("", one):
             found[f"projects/{one}"] = f"its list lacks {', '.join(sorted(zones))}"
@@ -147,20 +149,23 @@ def as_text(
         parts.append(f"Reported, not changed:\n{table(('WHAT', 'WHY'), findings)}")
     if missing:
         parts.append(f"Could not be read, so nothing is known about it:\n{table(('WHAT', 'WHY'), missing.items())}")
+        parts.append("\n".join(lines(remedies.incomplete("python -m ops plan"))))
     parts += ["\n".join(causes)] if causes else []
-    return "\n\n".join([*parts, _summary(plan, settings, unknown=bool(missing))])
+    return "\n\n".join([*parts, _summary(plan, settings, missing or {})])
 
 
-def _summary(plan: Plan, settings: Settings, *, unknown: bool) -> str:
+def _summary(plan: Plan, settings: Settings, missing: Mapping[str, str]) -> str:
     asked = ", ".join(f"{number} {kind}" for kind, number in sorted(plan.counts.items()))
     if asked:
         end = f"A sweep would publish {pluralize(len(plan.requests), 'request')}: {asked}."
         if len(plan.requests) > settings.sweep_requests:
             end += f" It publishes {settings.sweep_requests} at a time (SWEEP_REQUESTS), repairs first."
         return end
+    if missing.keys() & {"the Secrets", "the fleet"}:
+        return "There is no plan without the Secrets and the fleet."
     if plan.blocked:
         return "The removal limit keeps a sweep from everything that differs."
-    return "Nothing differs in what could be read." if unknown else "Nothing differs."
+    return "Nothing differs in what could be read." if missing else "Nothing differs."
 
 
 def as_json(plan: Plan, settings: Settings) -> dict[str, Any]:

@@ -70,11 +70,9 @@ def _against_faults(evidence: Evidence) -> list[Advice]:
 def _against_state(evidence: Evidence) -> list[Advice]:
     """What helps in the state that the cluster is in."""
     name, seen = evidence.name, evidence.seen
-    advice = []
+    advice: list[Advice] = []
     if evidence.state is None or seen.secrets_unread or seen.fleet_unread:
-        advice.append(Advice("Do not delete anything because of this: it is incomplete. Try again in some minutes"))
-        advice.append(Advice("Check APIs, permissions and settings", remedies.DOCTOR))
-        return advice
+        return remedies.incomplete(command("python", "-m", "ops", "explain", str(name)))
     if not evidence.is_source and evidence.state is not State.DELETED:
         advice.append(Advice("Add its project to SOURCE_PROJECTS with Terraform if it shall be registered"))
     elif evidence.state is State.UNSELECTED:
@@ -84,6 +82,8 @@ def _against_state(evidence: Evidence) -> list[Advice]:
     elif evidence.state is State.OTHER_FLEET:
         membership = evidence.own_membership
         advice += remedies.remedies(ErrorCode.OTHER_FLEET, name, membership, evidence.settings)
+    if evidence.present is not None and evidence.access.works is None and not evidence.access.problem:
+        advice += remedies.not_looked_into(name, evidence.present.name, evidence.settings)
     if evidence.present is not None and evidence.present.agent_lost(seen.now):
         advice += remedies.unreachable(name, evidence.present.name)
     return advice

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ops.advice import Advice, command
 from shared.decisions import rbac
 from shared.values.codes import ErrorCode
+from shared.values.messages import publish_command
 from shared.values.names import ClusterName, MembershipName, Name
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 DOCTOR: Final = "python -m ops doctor"
 STATUS: Final = "python -m ops status"
+SETTINGS: Final = (
+    """eval "$(terraform -chdir=infra/terraform output -json environment"""
+    """ | jq -r 'to_entries[] | "export \\(.key)=\\(.value | @sh)"')\""""
+)
 # Our own codes beside those of errors: what `explain` sees inside a cluster.
 NO_BINDING: Final = "no_binding"
 
@@ -53,6 +58,39 @@ def remedies(code: str, name: Name, membership: MembershipName, settings: Settin
             return [Advice("Take it out of the other fleet", _update(name, "--clear-fleet-project"))]
         case _:
             return []
+
+
+def incomplete(again: str) -> list[Advice]:
+    """Something could not be read. `again` is the command that reads it once more."""
+    return [
+        Advice("Do not delete anything because of this: it is incomplete. Try again in some minutes", again),
+        Advice("Check APIs, permissions and settings", DOCTOR),
+    ]
+
+
+def own_settings() -> list[Advice]:
+    """The settings in the operator's environment are wrong; so no name can be taken from them."""
+    shown = '--format="yaml(name,serviceConfig.environmentVariables)"'
+    return [
+        Advice("Set what Terraform has deployed", SETTINGS),
+        Advice("See the settings that the functions have", f"gcloud functions list --v2 {shown}"),
+        Advice(
+            "If the functions have the same, correct `settings` in terraform.tfvars, then `make plan` and `make apply`"
+        ),
+    ]
+
+
+def not_looked_into(name: Name, membership: MembershipName, settings: Settings) -> list[Advice]:
+    """The gateway, or the cluster behind it, gave no answer that says anything about the access."""
+    key = "cluster" if isinstance(name, ClusterName) else "membership"
+    return [
+        Advice("See the state of its membership", _membership("describe", membership)),
+        Advice("Check APIs, permissions and settings", DOCTOR),
+        Advice(
+            "Verify the access again, when the cluster answers",
+            publish_command("register-membership", {key: str(name)}, settings),
+        ),
+    ]
 
 
 def unmanaged_membership(membership: MembershipName) -> list[Advice]:

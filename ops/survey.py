@@ -10,7 +10,7 @@ import getpass
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops.terminal import MistakeError
+from ops.terminal import MistakeError, UnreadError
 from shared.clients.inventory import read_inventory
 from shared.decisions import sweep_plan
 from shared.decisions.differences import differences
@@ -41,6 +41,11 @@ class Snapshot:
     now: datetime
     secrets_unread: str = ""
     fleet_unread: str = ""
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether both lists were read without which there is no plan."""
+        return not (self.secrets_unread or self.fleet_unread)
 
 
 def connected() -> Services:
@@ -112,11 +117,16 @@ def find(text: str, seen: Snapshot, numbers: dict[str, str]) -> Name:
     if len(found) > 1:
         raise MistakeError(f"{text} is ambiguous, write one of: {', '.join(sorted(map(str, found)))}")
     if not found:
-        raise MistakeError(
+        why = (
             f"no cluster, membership or Secret of ours is called {text!r} in the projects that were read"
             f" ({', '.join(sorted(inventory.listed))}). Of a cluster elsewhere write the full name:"
             " projects/PROJECT/locations/LOCATION/clusters/CLUSTER"
         )
+        missing = [f"{project}: {reason}" for project, reason in inventory.unread.items()]
+        missing += [reason for reason in (seen.secrets_unread, seen.fleet_unread) if reason]
+        if missing:
+            raise UnreadError(f"{why}. Not everything could be read: {'; '.join(missing)}")
+        raise MistakeError(why)
     return found.pop()
 
 

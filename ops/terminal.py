@@ -14,10 +14,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MAX_WIDTH: Final = 100
+UNREAD: Final = 3  # exit code of plan, explain and status: something that the answer depends on could not be read
 
 
 class MistakeError(Exception):
     """What was typed cannot be done; the message says what to type instead."""
+
+
+class UnreadError(MistakeError):
+    """What was typed may be right: not everything could be read."""
 
 
 class Guarded:

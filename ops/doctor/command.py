@@ -7,6 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from ops import remedies
 from ops.doctor import canary
 from ops.doctor.api import Api, Kubernetes, RefusedError, attempt
 from ops.doctor.codes import Code
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         services = Services(settings_module.load())
     except settings_module.SettingsError as error:
-        found = [Finding("settings", Status.FAIL, "", str(error), SETTINGS, Code.SETTINGS_INVALID)]
+        found = [Finding("settings", Status.FAIL, "", str(error), remedies.SETTINGS, Code.SETTINGS_INVALID)]
     else:
         found = examine(services, os.environ)
         if options.canary:
@@ -39,12 +40,6 @@ def run(options: argparse.Namespace) -> int:
     seconds = time.monotonic() - started
     print(json.dumps(as_json(found, seconds), indent=2) if options.json else as_text(found, seconds))
     return exit_code(found)
-
-
-SETTINGS = (
-    """eval "$(terraform -chdir=infra/terraform output -json environment"""
-    """ | jq -r 'to_entries[] | "export \\(.key)=\\(.value | @sh)"')\""""
-)
 
 
 def examine(services: Services, environment: Mapping[str, str]) -> list[Finding]:

@@ -15,7 +15,7 @@ import pytest
 from tests.chain.running import ROOT, Chain
 from tests.chain.test_ops import environment
 
-COMMAND = re.compile(r"^ {2,}((?:gcloud|kubectl|python -m ops) .*)$", re.MULTILINE)
+COMMAND = re.compile(r"^ {2,}((?:gcloud|kubectl|python -m ops|eval) .*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import pytest
 
 from ops.activity import Activity, Entry, RetryPolicy
 from ops.evidence import Access, Evidence
-from ops.explanation import SETTLED, UNKNOWN, UNSETTLED, Explanation, explain
+from ops.explanation import SETTLED, UNSETTLED, Explanation, explain
 from ops.letters import DeadLetter
 from ops.plan import requirement
 from ops.survey import find
-from ops.terminal import MistakeError
+from ops.terminal import UNREAD, MistakeError
 from shared.decisions.sweep_plan import Plan
 from shared.values.cluster_secret import KEEP
 from shared.values.model import GONE, Cluster
@@ -115,8 +115,12 @@ def test_a_foreign_secret_for_the_cluster_is_in_the_way() -> None:
 def test_a_binding_that_is_missing_unsettles_and_one_that_was_not_read_is_unknown() -> None:
     assert said(secrets=(secret(),), access=Access(False, ("missing",))).code == UNSETTLED
     told = said(secrets=(secret(),), access=Access(None, ("could not be read",)))
-    assert told.code == UNKNOWN
+    assert told.code == UNREAD
     assert "all is as it should be" not in str(told)
+    described, doctor, again = commands(told)
+    assert described.startswith(f"gcloud container fleet memberships describe {BLUE_MEMBER.name.membership} ")
+    assert doctor == "python -m ops doctor"
+    assert again.startswith("gcloud pubsub topics publish register-membership ")
 
 
 def test_a_role_that_the_cluster_lacks_unsettles() -> None:
@@ -146,7 +150,7 @@ def test_a_cluster_that_is_gone_leaves_by_remove_secret() -> None:
 
 def test_nothing_that_deletes_is_advised_when_a_cluster_was_not_read() -> None:
     told = said(None, secrets=(secret(),), membership=None, unread="403 PERMISSION_DENIED")
-    assert told.code == UNKNOWN
+    assert told.code == UNREAD
     assert told.sections["State"] == ["unknown: it could not be read: 403 PERMISSION_DENIED"]
     assert told.sections["Wanted"] == ["unknown"]
     assert told.sections["Fleet"][0].startswith("unknown")
@@ -159,7 +163,7 @@ def test_a_list_that_was_not_read_is_unknown_and_the_rest_is_shown(part: str) ->
     survey = replace(seen([BLUE], secrets=()), plan=Plan(), **unread)
     membership = BLUE_MEMBER if part == "secrets_unread" else None
     told = explain(Evidence(BLUE.name, SETTINGS, survey, cluster=BLUE, membership=membership, access=Access(True)))
-    assert told.code == (UNKNOWN if part == "secrets_unread" else UNSETTLED)
+    assert told.code == (UNREAD if part == "secrets_unread" else UNSETTLED)
     assert "503 UNAVAILABLE" in str(told)
     assert told.sections["Wanted"] == ["yes: no CLUSTER_SELECTOR is set"]
     assert not any("delete" in one or "publish" in one for one in commands(told))

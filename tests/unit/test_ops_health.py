@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from ops.doctor.findings import Unread
-from ops.health import ILL, UNKNOWN, WELL, Backlog, Seen, as_json, as_text, judge
+from ops.health import ILL, WELL, Backlog, Seen, as_json, as_text, judge
 from ops.letters import DeadLetter
+from ops.terminal import UNREAD
 from shared.values.settings import RemovalLimit
 from tests.unit.deployment import EXPECTED, changed, right
 from tests.unit.given import BLUE, BLUE_MEMBER, NOW, SELECTING, as_secret, created, secret
@@ -57,11 +58,9 @@ def test_messages_that_wait_long_are_a_problem_and_others_are_not() -> None:
     assert (step.messages, step.oldest_seconds) == (3, 3600.0)
 
 
-def test_dead_letters_unread_projects_and_the_removal_limit_are_problems() -> None:
+def test_dead_letters_and_the_removal_limit_are_problems() -> None:
     letter = DeadLetter("m1", b"{}", {})
     assert judge(status(letters=(letter,))).code == ILL
-    survey = surveyed(secrets=[secret()], memberships=[BLUE_MEMBER], listed=frozenset({"demo-apps"}))
-    assert judge(status(survey=survey)).code == ILL
     away = replace(BLUE, labels={})
     limited = surveyed(
         [away],
@@ -81,7 +80,7 @@ def test_dead_letters_unread_projects_and_the_removal_limit_are_problems() -> No
 )
 def test_what_could_not_be_read_is_unknown(more: dict[str, Any]) -> None:
     health = judge(status(**more))
-    assert health.code == UNKNOWN
+    assert health.code == UNREAD
     assert "403" in as_text(health)
     assert "Everything works." not in as_text(health)
 
@@ -89,13 +88,17 @@ def test_what_could_not_be_read_is_unknown(more: dict[str, Any]) -> None:
 @pytest.mark.parametrize("part", ["functions", "subscriptions"])
 def test_functions_and_queues_that_were_not_read_are_unknown(part: str) -> None:
     health = judge(status(part, Unread("403")))
-    assert health.code == UNKNOWN
+    assert health.code == UNREAD
     assert all(getattr(step, part.removesuffix("s")) == "" for step in health.steps)
 
 
-def test_secrets_that_could_not_be_read_are_a_problem() -> None:
+def test_secrets_and_projects_that_were_not_read_are_unknown() -> None:
     health = judge(status(survey=replace(SURVEY, secrets_unread="503")))
-    assert (health.code, health.secrets) == (ILL, None)
+    assert (health.code, health.secrets) == (UNREAD, None)
+    survey = surveyed(secrets=[secret()], memberships=[BLUE_MEMBER], listed=frozenset({"demo-apps"}))
+    health = judge(status(survey=survey))
+    assert health.code == UNREAD
+    assert any("projects/demo-fleet" in problem.text for problem in health.problems)
 
 
 def test_the_json_says_the_exit_code() -> None:

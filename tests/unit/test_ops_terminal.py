@@ -15,7 +15,9 @@ import pytest
 from ops.__main__ import main
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS, paced
 from ops.plan import as_json, as_text, behind, differs, filter_plan, unread
-from ops.terminal import Guarded, MistakeError, Progress, ago, guarded, one_line, table
+from ops.survey import find
+from ops.terminal import Guarded, MistakeError, Progress, UnreadError, ago, guarded, one_line, table
+from shared.decisions.sweep_plan import Plan
 from shared.values.names import ClusterName
 from tests.unit.given import BLUE, BLUE_MEMBER, ENVIRONMENT, NOW, SELECTING, SETTINGS, as_secret, created, secret
 from tests.unit.surveys import seen
@@ -216,7 +218,7 @@ def test_what_cannot_be_done_ends_before_anything_is_asked(
 
 
 @pytest.mark.parametrize("command", ["plan", "explain x", "backfill", "adopt", "dead-letters list"])
-def test_missing_settings_are_all_named_in_one_line(
+def test_missing_settings_are_named_with_commands_that_help(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ENVIRONMENT:
@@ -224,7 +226,9 @@ def test_missing_settings_are_all_named_in_one_line(
     assert main(command.split()) == 1
     said = capsys.readouterr().err
     assert said.startswith("ops: the settings are wrong: FLEET_PROJECT is not set")
-    assert said.count("\n") == 1
+    faults, *helps = said.splitlines()
+    assert "CENTRAL_MEMBERSHIP is not set" in faults
+    assert any(line.startswith("  gcloud functions list ") for line in helps)
 
 
 @pytest.mark.parametrize(
@@ -252,3 +256,21 @@ def test_help_loads_no_client() -> None:
     code = "import sys; from ops import __main__; __main__.command_line(); print({'flask', 'google.auth', 'grpc'} & {*sys.modules})"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("part", ["secrets_unread", "fleet_unread"])
+def test_without_the_secrets_or_the_fleet_there_is_no_plan(part: str) -> None:
+    survey = replace(seen(), plan=Plan(), **{part: "503"})  # type: ignore[arg-type]
+    missing = unread(survey, SETTINGS)
+    assert list(missing.values()) == ["503"]
+    text = as_text(survey.plan, SETTINGS, survey.inventory, missing)
+    assert "Nothing differs" not in text
+    assert "  python -m ops doctor" in text.splitlines()
+
+
+def test_a_name_not_found_in_an_incomplete_reading_is_unread() -> None:
+    with pytest.raises(UnreadError):
+        find("green", replace(seen(), fleet_unread="503"), {})
+    with pytest.raises(MistakeError) as known:
+        find("green", seen(), {})
+    assert not isinstance(known.value, UnreadError)
