@@ -71,17 +71,19 @@ def _log(plan: Plan, settings: Settings, trace: str) -> None:
         labels = logs.names(request.next.request)
         text = f"requests {request.next.topic} for {request.subject}: {request.reason}"
         line("INFO", message=text, labels=labels, decision=Decision.REQUESTED, code=request.code, kind=request.kind)
-    folded: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    folded: dict[tuple[str, str, str], list[Finding]] = defaultdict(list)
     for finding in plan.findings:
         # Many projects that answer the same are one line.
-        folded[finding.code, finding.text.replace(finding.subject.rpartition("/")[2], "…")].append(finding)
-    for (code, text), findings in [*folded.items()][:MAX_FINDINGS]:
+        text = finding.text.replace(finding.subject.rpartition("/")[2], "…")
+        folded[finding.code, text, finding.command].append(finding)
+    for (code, text, command), findings in [*folded.items()][:MAX_FINDINGS]:
         message = f"{findings[0].subject}: {findings[0].text}"
         if len(findings) > 1:
             names = ", ".join(finding.subject for finding in findings[:100])
             message = f"{len(findings)} subjects ({names}): {text}"
+        message = message[:LINE_BYTES] + (f"\n{command}" if command else "")
         severity = "INFO" if code == FindingCode.WAITING_FOR_MEMBERSHIP else "WARNING"
-        line(severity, message=message[:LINE_BYTES], decision=Decision.REPORTED, code=code)
+        line(severity, message=message, decision=Decision.REPORTED, code=code)
     for reached in plan.reached:
         _log_limit(reached, settings, line)
     counts = ", ".join(f"{number} {kind}" for kind, number in sorted(plan.counts.items())) or "nothing"

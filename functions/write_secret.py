@@ -155,11 +155,12 @@ def _require_free(plan: Plan, name: str, cluster: Cluster | None, membership: Me
     unmanaged = [other for other in others if other not in ours]
     if found := recognition.other_entry(unmanaged, cluster, membership, services.settings):
         secret, recognised = found
-        raise PermanentError(
+        remedy, command = recognition.remedy(secret, recognised, services.settings)
+        text = (
             f"cannot write Secret {name}: Secret {secret.name} is unmanaged and is for the same cluster, known by"
-            f" {recognised.known_by}. {recognition.remedy(secret, recognised, services.settings)}, then replay the message",
-            ErrorCode.UNMANAGED_SECRET,
+            f" {recognised.known_by}. {remedy}, then replay the message"
         )
+        raise PermanentError(f"{text}:\n{command}" if command else text, ErrorCode.UNMANAGED_SECRET)
     for other in unmanaged:
         if other.clashes_with(name, plan.server):
             raise PermanentError(

@@ -32,6 +32,8 @@ def run(options: argparse.Namespace) -> int:
         print(table(("SECRET", "CLUSTER", "KNOWN BY", "NOTE"), rows) + "\n")
     if left:
         print("Left as they are:\n" + table(("SECRET", "WHY"), [(one.secret.name, one.reason) for one in left]) + "\n")
+    if commands := dict.fromkeys(one.command for one in left if one.command):
+        print("\n".join(["What helps:", *(f"  {command}" for command in commands)]) + "\n")
     if not adoptions:
         print("Nothing to take over.")
         return 0

@@ -42,14 +42,19 @@ class Adoption:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A Secret that is left as it is, and why."""
+    """A Secret that is left as it is, why, and the command that helps ('' if there is none)."""
 
     secret: ClusterSecret
     reason: str
+    command: str = ""
 
 
 class NotAdoptableError(Exception):
-    """A Secret is not for us; the message says why."""
+    """A Secret is not for us; the message says why, and `command` is what helps."""
+
+    def __init__(self, message: str, command: str = "") -> None:
+        super().__init__(message)
+        self.command = command
 
 
 def match_secrets(
@@ -63,7 +68,7 @@ def match_secrets(
         try:
             one = _matched(secret, seen, index, settings, change_server=change_server)
         except NotAdoptableError as error:
-            left.append(Skipped(secret, str(error)))
+            left.append(Skipped(secret, str(error), error.command))
             continue
         name = one.request.cluster or one.request.membership
         assert name is not None  # noqa: S101 - for the type checker
@@ -130,15 +135,16 @@ def _meant(secret: ClusterSecret, index: Index, settings: Settings) -> tuple[Nam
     found = recognition.recognise(secret, index)
     command = recognition.annotate_command(secret, settings)
     if not found.names:
-        raise NotAdoptableError(f"{found.problem}. If it is for one of ours, say which: {command}")
+        raise NotAdoptableError(f"{found.problem}. If it is for one of ours, say which", command)
     if len(found.names) > 1:
         several = ", ".join(sorted(map(str, found.names)))
-        raise NotAdoptableError(f"its names and its address lead to several clusters: {several}. Say which: {command}")
+        raise NotAdoptableError(f"its names and its address lead to several clusters: {several}. Say which", command)
     [name] = found.names
     if isinstance(name, MembershipName) and name not in index.memberships:
         raise NotAdoptableError(
             f"our fleet lists no membership {name}, which it is for by {found.known_by}. If its cluster has another membership"
-            f" now, say which cluster it is, then adopt it with --change-server: {command}"
+            f" now, say which cluster it is, then adopt it with --change-server",
+            command,
         )
     return name, found.known_by
 

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     plan = filter_plan(survey(services), services.settings, options.project, "")
     requests = missing(plan)
     for report in plan.findings:
-        print(f"skipped: {report.subject}: {report.text}")
+        print(f"skipped: {report.subject}: {report.text}" + (f"\n  {report.command}" if report.command else ""))
     if not requests:
         print("Every selected cluster that can be requested has its Secret.")
         return 0

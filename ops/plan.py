@@ -147,6 +147,8 @@ def as_text(
     findings = [(report.subject, report.text) for report in plan.findings if report.subject not in (missing or {})]
     if findings:
         parts.append(f"Reported, not changed:\n{table(('WHAT', 'WHY'), findings)}")
+    if commands := dict.fromkeys(report.command for report in plan.findings if report.command):
+        parts.append("\n".join(["What helps:", *(f"  {command}" for command in commands)]))
     if missing:
         parts.append(f"Could not be read, so nothing is known about it:\n{table(('WHAT', 'WHY'), missing.items())}")
         parts.append("\n".join(lines(remedies.incomplete("python -m ops plan"))))
@@ -189,5 +191,8 @@ def as_json(plan: Plan, settings: Settings) -> dict[str, Any]:
         "requests": requests(plan.requests),
         "blocked": requests(plan.blocked),
         "limits": [limits.as_json(reached, settings) for reached in plan.reached],
-        "findings": [{"code": report.code, "subject": report.subject, "text": report.text} for report in plan.findings],
+        "findings": [
+            {"code": report.code, "subject": report.subject, "text": report.text, "command": report.command}
+            for report in plan.findings
+        ],
     }

@@ -12,6 +12,7 @@ from ops.limits import release
 from ops.plan import requirement
 from ops.survey import is_about
 from ops.terminal import pluralize
+from shared.decisions import recognition
 from shared.values import cluster_secret
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import ErrorCode
@@ -24,6 +25,9 @@ def recommend(evidence: Evidence, *, unsettled: bool) -> list[Advice]:
     """Return what helps: first against what is wrong, then what continues."""
     advice = [*_against_faults(evidence), *_against_state(evidence)]
     advice += [one for secret in evidence.secrets for one in _about_secret(secret, evidence)]
+    given = {one.command for one in advice}
+    reported = [one.command for one in evidence.seen.plan.findings if one.subject == str(evidence.name)]
+    advice += [Advice("Resolve what a sweep reports", one) for one in reported if one and one not in given]
     advice += _to_continue(evidence, unsettled=unsettled)
     return list(dict.fromkeys(advice))
 
@@ -41,7 +45,7 @@ def _against_faults(evidence: Evidence) -> list[Advice]:
     unmanaged = evidence.unmanaged_secrets
     if unmanaged and not evidence.secrets:
         advice += [
-            Advice("See what an adoption would do", "python -m ops adopt --dry-run"),
+            Advice("See what an adoption would do", recognition.ADOPT),
             Advice("Adopt the Secret", "python -m ops adopt"),
         ]
     elif unmanaged:

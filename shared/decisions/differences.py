@@ -51,11 +51,12 @@ class PlannedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that a sweep reports and does not change: what, and why."""
+    """Something that a sweep reports and does not change: what, why, and the command that helps ('' if there is none)."""
 
     code: FindingCode
     subject: str
     text: str
+    command: str = ""
 
 
 _STATES: Final = {
@@ -345,12 +346,13 @@ class _Comparison:
     def _other_entry(self, name: Name) -> Finding:
         """A cluster without a Secret of ours that is in Argo CD already: it gets no second Secret."""
         secret, recognised = self.others[name][0]
+        remedy, command = recognition.remedy(secret, recognised, self.settings)
         text = (
             f"is in Argo CD by Secret {secret.name}, known by {recognised.known_by}, which {secret.owner(self.settings)},"
-            f" so no second Secret is written. {recognition.remedy(secret, recognised, self.settings)}"
+            f" so no second Secret is written. {remedy}"
         )
         code = FindingCode.OTHER_REGISTRAR if secret.is_managed else FindingCode.CLASHING_SECRET
-        return Finding(code, str(name), text)
+        return Finding(code, str(name), text, command)
 
     def _other_fleets(self) -> Iterator[Finding]:
         """One line for all Secrets of this instance in other fleets: FLEET_PROJECT may have been changed."""

@@ -50,7 +50,7 @@ def why(subject: Subject, settings: Settings) -> str:
             project = subject.cluster.fleet_project if isinstance(subject.cluster, Cluster) else "another project"
             return (
                 f"{name} is wanted, but is in the fleet of {project}, not in {settings.fleet_project}'s:"
-                " take it out of that fleet (gcloud container clusters update --clear-fleet-project), or deselect it"
+                " take it out of that fleet, or deselect it"
             )
         case _:
             status = (
@@ -70,6 +70,6 @@ def access_denied(membership: Membership, identity: str, error: RefusedError) ->
     command = rbac.admission_command(membership.name.membership, membership.name.project, users)
     return PermanentError(
         f"attached cluster {membership.name} has not admitted our identities ({str(error)[:CAUSE]}). Admit them once, with"
-        f" the cluster's kubeconfig and context, then replay the message: {command}",
+        f" the cluster's kubeconfig and context, then replay the message:\n{command}",
         ErrorCode.NOT_ADMITTED,
     )

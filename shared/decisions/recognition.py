@@ -174,21 +174,23 @@ def writer(secret: ClusterSecret) -> str:
     return "fleet-argocd-plugin" if PLUGIN in marks else ""
 
 
-def remedy(secret: ClusterSecret, recognition: Recognition, settings: Settings) -> str:
-    """Say what a person can do about a Secret of others for a cluster of ours."""
+# Shows what an adoption would do, and changes nothing.
+ADOPT: Final = "python -m ops adopt --dry-run"
+
+
+def remedy(secret: ClusterSecret, recognition: Recognition, settings: Settings) -> tuple[str, str]:
+    """Return what a person can do about a Secret of others for a cluster of ours, and the command for it, '' if none."""
     if len(recognition.names) > 1:
         several = " or ".join(sorted(map(str, recognition.names)))
-        return f"It may be for {several}. Say which one: {annotate_command(secret, settings)}"
-    adopt = "adopt it (python -m ops adopt --dry-run) or delete it"
+        return f"It may be for {several}. Annotate it with the right one", annotate_command(secret, settings)
     if secret.is_managed:
-        return "Select the cluster in one registrar only, or delete this Secret"
+        return "Select the cluster in one registrar only, or delete this Secret", ""
     if name := writer(secret):
-        return (
-            f"Stop {name}, which writes it, and then {adopt}; or leave all cluster Secrets to it with SECRETS=external"
-        )
+        text = f"Stop {name}, which writes it, and then adopt or delete it"
+        return f"{text}; or leave all cluster Secrets to it with SECRETS=external", ADOPT
     if owner := secret.labels.get(MANAGED_BY_LABEL):
-        return f"{owner} manages it (label {MANAGED_BY_LABEL}): end that, and then {adopt}"
-    return f"{adopt[0].upper()}{adopt[1:]}"
+        return f"{owner} manages it (label {MANAGED_BY_LABEL}): end that, and then adopt or delete it", ADOPT
+    return "Adopt or delete it", ADOPT
 
 
 def annotate_command(secret: ClusterSecret, settings: Settings) -> str:

@@ -327,4 +327,4 @@ def test_unknown_secret_is_left_with_the_command(written: ClusterSecret, members
     blue = replace(BLUE, membership=memberships[-1].name)
     adoptions, [left] = match_secrets(seen([blue], memberships, unmanaged=[written]), SETTINGS, change_server=True)
     assert not adoptions
-    assert f"annotate --overwrite secret {written.name} {cluster_secret.CLUSTER}=" in left.reason
+    assert f"annotate --overwrite secret {written.name} {cluster_secret.CLUSTER}=" in left.command

@@ -17,10 +17,11 @@ from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS, pac
 from ops.plan import as_json, as_text, behind, differs, filter_plan, unread
 from ops.survey import find
 from ops.terminal import Guarded, MistakeError, Progress, UnreadError, ago, guarded, one_line, table
+from shared.decisions.recognition import ADOPT
 from shared.decisions.sweep_plan import Plan
 from shared.values.names import ClusterName
 from tests.unit.given import BLUE, BLUE_MEMBER, ENVIRONMENT, NOW, SELECTING, SETTINGS, as_secret, created, secret
-from tests.unit.surveys import seen
+from tests.unit.surveys import seen, theirs
 
 ROOT = Path(__file__).parents[2]
 
@@ -274,3 +275,12 @@ def test_a_name_not_found_in_an_incomplete_reading_is_unread() -> None:
     with pytest.raises(MistakeError) as known:
         find("green", seen(), {})
     assert not isinstance(known.value, UnreadError)
+
+
+def test_plan_prints_a_findings_command_on_its_own_line() -> None:
+    survey = seen(unmanaged=(theirs("x", "https://10.0.0.1", "gke_demo-apps_europe-west1_blue"),))
+    [finding] = [one for one in survey.plan.findings if one.command]
+    assert finding.command == ADOPT
+    lines = as_text(survey.plan, SETTINGS).splitlines()
+    assert [line for line in lines if ADOPT in line] == [f"  {ADOPT}"]
+    assert ADOPT in {one["command"] for one in as_json(survey.plan, SETTINGS)["findings"]}

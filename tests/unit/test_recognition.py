@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from shared.decisions.recognition import (
+    ADOPT,
     BY_ADDRESS,
     BY_ANNOTATION,
     BY_NAME,
@@ -140,10 +141,10 @@ def test_secrets_of_cluster_profiles_are_recognised_by_their_marks(secret: Clust
     assert known(secret) == ({BLUE.name}, BY_NAME)
     unmarked = replace(secret, labels={}, annotations={})
     assert known(unmarked) == (set(), "")
-    text = remedy(secret, Recognition(frozenset({BLUE.name}), BY_NAME), SETTINGS)
+    text, command = remedy(secret, Recognition(frozenset({BLUE.name}), BY_NAME), SETTINGS)
     assert writer in text
     assert "SECRETS=external" in text
-    assert "ops adopt" in text
+    assert command == ADOPT
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_name_and_public_address_of_two_clusters_are_ambiguous() -> None:
     named = theirs("gke_demo-apps_europe-west1_blue", "https://34.90.1.3")
     assert known(named)[0] == {BLUE.name, GREEN.name}
     found = recognise(named, index((HERE, GREEN), (), SETTINGS))
-    assert f"{cluster_secret.CLUSTER}=" in remedy(named, found, SETTINGS)
+    assert f"{cluster_secret.CLUSTER}=" in remedy(named, found, SETTINGS)[1]
 
 
 def test_private_address_of_two_networks_is_decided_by_the_name() -> None:
