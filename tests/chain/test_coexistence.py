@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shared.decisions.recognition import ADOPT
 from tests.chain.running import CENTRAL, FLEET, REGION, SECRETS, Chain, fresh, running
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ def test_secret_of_argocd_cluster_add_and_a_sweep_are_one_entry(cloud: Chain, mo
     }
     assert cloud.kubernetes(CENTRAL, "POST", SECRETS, manifest)[0] == 201
     cloud.publish("sweep", {"cluster": cluster})
-    cloud.said("sweep", cluster, decision="reported", code="clashing_secret")
+    reported = cloud.said("sweep", cluster, decision="reported", code="clashing_secret")
+    assert reported["message"].splitlines()[1:] == [ADOPT]
     cloud.wait_quiet()
     assert cloud.secret(cluster) is None
     assert not cloud.dead_letters(cluster)
