@@ -6,6 +6,7 @@ that audience, so the token opens nothing. Neither call is a call of a quota-lim
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,8 @@ REFETCH_AFTER_SECONDS: Final = 300.0
 MAX_BYTES: Final = 2**20
 MAX_TOKEN_LENGTH: Final = 8192
 
+_LOADING: Final = threading.Lock()
+
 
 class GrantSigner:
     """Google's ID tokens. `account` is the e-mail address of `grant-rbac`, the only identity whose proof counts."""
@@ -40,6 +43,7 @@ class GrantSigner:
         """Return an ID token of this function's own identity, from the metadata server. Lives for an hour."""
         from google.auth.compute_engine import IDTokenCredentials
 
+        _load_jwt()
         with answers.translated("signing the proof of the grant"):
             # Without a request at first: google-auth would ask for the e-mail, which the token has anyway.
             credentials = IDTokenCredentials(None, audience, use_metadata_identity_endpoint=True)
@@ -53,9 +57,7 @@ class GrantSigner:
         """
         if not token or len(token) > MAX_TOKEN_LENGTH:
             return None
-        # google-auth's module, and cryptography with it, are loaded here: only a grant needs them (docs/decisions/0007).
-        from google.auth import jwt
-
+        jwt = _load_jwt()
         try:
             key = jwt.decode_header(token).get("kid")
         except (ValueError, TypeError, AttributeError, RecursionError):
@@ -90,3 +92,15 @@ class GrantSigner:
         if not found or not all(isinstance(pem, str) for pem in found.values()):
             raise answers.unusable(what, "it is no set of certificates")
         return found
+
+
+def _load_jwt() -> Any:
+    """Load google-auth's module, and cryptography with it: only a grant needs them (docs/decisions/0007).
+
+    One thread at a time: until Python 3.11.9, a module that loads itself when touched looks empty to other threads meanwhile.
+    """
+    with _LOADING:
+        from google.auth import jwt
+
+        getattr(jwt, "decode")  # noqa: B009  touching it loads it
+        return jwt

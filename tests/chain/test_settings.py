@@ -134,8 +134,8 @@ def test_former_source_project_keeps_its_secrets_until_a_sweep(cloud: Chain) -> 
     before = cloud.everything()
     with deployed(cloud, ("register-membership", "write-secret"), {"SOURCE_PROJECTS": FLEET}, RIGHT):
         cloud.set_labels(cluster, {"env": "prod"})
-        cloud.said("register-membership", cluster, code="not_source")
-        cloud.publish("write-secret", {"cluster": cluster})
         cloud.said("write-secret", cluster, decision="no_op")
+        cloud.publish("register-membership", {"cluster": cluster})
+        cloud.said("register-membership", cluster, decision="no_op", code="not_source")
         cloud.wait_quiet()
         assert cloud.everything() == before

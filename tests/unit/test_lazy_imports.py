@@ -68,3 +68,31 @@ def test_who_only_reads_memberships_does_without_the_fleets_client(function: str
         f"import sys, main, functions.{function}, shared.clients.fleet; print('google.cloud.gkehub_v1' in sys.modules)"
     )
     assert told(program) == "False"
+
+
+def test_threads_that_need_a_lazy_module_at_once_all_get_it() -> None:
+    """A proof that reaches Google's certificates was decoded; a half-loaded module would make it an invalid proof."""
+    program = """
+import base64, sys, threading, main
+from shared.clients.grant_signer import GrantSigner
+
+class Signer(GrantSigner):
+    def _fetch(self, request):
+        raise LookupError("asked for the certificates")
+
+def verify():
+    start.wait()
+    try:
+        Signer("a@b").verify_grant(token, "audience")
+    except LookupError:
+        decoded.append(1)
+
+sys.setswitchinterval(1e-6)
+part = base64.urlsafe_b64encode(b'{"kid": "k"}').decode()
+token, decoded, start = f"{part}.{part}.{part}", [], threading.Barrier(8)
+threads = [threading.Thread(target=verify) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(len(decoded))
+"""
+    assert told(program) == "8"
