@@ -73,7 +73,7 @@ def own_settings() -> list[Advice]:
     shown = '--format="yaml(name,serviceConfig.environmentVariables)"'
     return [
         Advice("Set what Terraform has deployed", SETTINGS),
-        Advice("See the settings that the functions have", f"gcloud functions list --v2 {shown}"),
+        Advice("See the settings that the functions have", f"gcloud functions list {shown}"),
         Advice(
             "If the functions have the same, correct `settings` in terraform.tfvars, then `make plan` and `make apply`"
         ),

@@ -51,7 +51,7 @@ class PlannedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that a sweep reports and does not change: what, why, and the command that helps ('' if there is none)."""
+    """Something that a sweep reports and does not change: what, why, and the command that helps ('' if no command helps)."""
 
     code: FindingCode
     subject: str

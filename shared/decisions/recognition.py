@@ -138,7 +138,7 @@ def recognised(secrets: Iterable[ClusterSecret], known: Index) -> dict[Name, lis
 def other_entry(
     secrets: Iterable[ClusterSecret], cluster: Cluster | None, membership: Membership, settings: Settings
 ) -> tuple[ClusterSecret, Recognition] | None:
-    """Return the first of the unmanaged Secrets that is for this cluster, None if there is none."""
+    """Return the first of the unmanaged Secrets that is for this cluster, None if no Secret is."""
     name = cluster.name if cluster else membership.name
     known = index([cluster] if cluster else [], [membership], settings)
     return next(iter(recognised(secrets, known).get(name, [])), None)

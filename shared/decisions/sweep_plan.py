@@ -35,7 +35,7 @@ class Reached:
     """A removal limit that is reached: none of these requests is published.
 
     `clusters` counts what the limit counts, `allowed` is the limit. `hash` names exactly these requests: it covers the
-    uids of the Secrets, so whoever cannot read them cannot compute it.
+    uids of the Secrets, so only a reader of the Secrets can compute it.
     """
 
     limit: Limit

@@ -51,7 +51,7 @@ SELECT_MANAGED: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 
 
 def select_unmanaged(instance: str) -> str:
-    """Return the label selector of the cluster Secrets that may be somebody else's."""
+    """Return the label selector of the cluster Secrets that may be unmanaged."""
     return f"{TYPE}=cluster,{INSTANCE}!={instance}"
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # How many of these expressions are left. A number may fall, never rise.
 LEFT_IN_CODE = {
-    ("main.py", "functions/**/*.py", "shared/**/*.py"): 14,
+    ("main.py", "functions/**/*.py", "shared/**/*.py"): 13,
     ("ops/**/*.py",): 2,
     ("local/**/*.py",): 38,
     ("tests/**/*.py",): 75,

@@ -30,8 +30,7 @@ LEFT_OUT = tuple(
 )
 
 
-def main() -> int:
-    """Print the score; exit code 1 when it is below `--at-least`."""
+def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("modules", nargs="*", default=list(MUTATED), metavar="MODULE")
     parser.add_argument("--jobs", type=int, default=2)
@@ -40,7 +39,12 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only each Nth mutant: a quick estimate")
     parser.add_argument("--at-least", type=float, default=0.0, metavar="PERCENT")
     parser.add_argument("--fresh", action="store_true", help="run killed mutants again")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    """Print the score; exit code 1 when it is below `--at-least`."""
+    options = command_line().parse_args()
 
     chosen = [each for file in _files(options.modules) for each in mutants(ROOT / file, file)][:: options.every]
     results = Results(CACHE / "killed.json", chosen, fresh=options.fresh)
