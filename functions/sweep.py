@@ -13,11 +13,12 @@ from collections import defaultdict
 from shared.clients.inventory import read_inventory
 from shared.clients.ports import Services
 from shared.decisions import sweep_plan
-from shared.decisions.differences import Differences, Finding, differences
+from shared.decisions.differences import differences
 from shared.decisions.sweep_plan import Plan, Reached
 from shared.runtime import logs
 from shared.values import messages
 from shared.values.codes import Decision, FindingCode, Limit
+from shared.values.findings import Differences, Finding
 from shared.values.messages import Message, Scope
 from shared.values.settings import Settings
 

@@ -12,10 +12,10 @@ from ops.pace import CALLS_PER_CLUSTER, GATEWAY_REQUESTS, paced
 from ops.plan import filter_plan
 from ops.survey import connected, operator, survey
 from ops.terminal import MistakeError, Progress, pluralize, table
-from shared.decisions.differences import PlannedRequest
 from shared.decisions.sweep_plan import Plan
 from shared.runtime.services import Services
 from shared.values.errors import ReconcileError
+from shared.values.findings import PlannedRequest
 from shared.values.messages import truncate
 
 if TYPE_CHECKING:

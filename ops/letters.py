@@ -32,7 +32,7 @@ _OURS: Final = frozenset({"topic", "step", "code", "reason", "attempts", "cluste
 _LEFT_OUT: Final = _OURS | {"turned", "asked-by"}
 _SOURCE: Final = "CloudPubSubDeadLetterSource"
 # What changes what a step may do, or releases a plan: an operator must have seen it.
-CONTROL_KEYS: Final = ("leave", "drop_labels", "granted", "secret_uid", "release")
+CONTROL_KEYS: Final = ("leave", "drop_labels", "granted", "secret_uid", "previous", "release")
 # What a body begins with tells one message from another, not one reason from another.
 _BEGINNING: Final = re.compile(r"[;:] it begins with.*", re.DOTALL)
 

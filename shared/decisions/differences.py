@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from shared.decisions import recognition, removal, secret_plan, shards, steps
 from shared.decisions.recognition import Recognition
@@ -17,6 +17,7 @@ from shared.decisions.steps import Action
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import FindingCode, Limit
 from shared.values.errors import PermanentError
+from shared.values.findings import Differences, Finding, Kind, PlannedRequest
 from shared.values.inventory import Inventory
 from shared.values.messages import OutgoingMessage, StepRequest
 from shared.values.model import GONE, Cluster, Membership, State, state_of_attached, state_of_cluster
@@ -27,57 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-# `mend` and `remove` follow what the APIs say; `hold` and `drop` follow labels and settings. `check` looks at the binding of a
-# cluster in which nothing differs.
-Kind = Literal["mend", "remove", "hold", "drop", "check"]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedRequest:
-    """One request to a step, and why. `limit` counts it; `uid` is that of the Secret that it is about."""
-
-    kind: Kind
-    code: FindingCode
-    next: OutgoingMessage
-    reason: str
-    limit: Limit | None = None
-    uid: str = ""
-
-    @property
-    def subject(self) -> str:
-        """The cluster (or membership) that it is about."""
-        return _name(self.next.request)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that a sweep reports and does not change: what, why, and the command that helps ('' if no command helps)."""
-
-    code: FindingCode
-    subject: str
-    text: str
-    command: str = ""
-
-
 _STATES: Final = {
     State.UNSELECTED: "is not selected any more",
     State.DELETING: "is being deleted",
     State.DELETED: "is not listed any more",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Differences:
-    """What differs (`requests`), what is only reported (`findings`), and the checks of clusters where nothing differs.
-
-    `secrets` counts the Secrets of this instance, `left` those of attached clusters that have left the fleet.
-    """
-
-    requests: tuple[PlannedRequest, ...]
-    findings: tuple[Finding, ...]
-    unchanged: tuple[OutgoingMessage, ...]
-    secrets: int
-    left: int
 
 
 def differences(inventory: Inventory, settings: Settings, *, central: ClusterName | None, now: datetime) -> Differences:

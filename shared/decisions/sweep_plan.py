@@ -12,8 +12,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from shared.decisions.differences import Differences, Finding, Kind, PlannedRequest
 from shared.values.codes import FindingCode, Limit
+from shared.values.findings import Differences, Finding, Kind, PlannedRequest
 from shared.values.messages import OutgoingMessage, Scope
 from shared.values.settings import RemovalLimit, Settings
 

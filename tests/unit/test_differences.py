@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from shared.decisions.differences import Differences, PlannedRequest, differences
+from shared.decisions.differences import differences
 from shared.values.cluster_secret import CLUSTER, MEMBERSHIP, TYPE
 from shared.values.codes import FindingCode
+from shared.values.findings import Differences, PlannedRequest
 from shared.values.inventory import Inventory
 from shared.values.names import ClusterName, MembershipName
 from shared.values.selector import Selector

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.decisions.differences import PlannedRequest, differences
+from shared.decisions.differences import differences
 from shared.decisions.removal import LEAVES, Situation, acts, decide, next_removal
 from shared.decisions.steps import Action
 from shared.values.cluster_secret import CLUSTER_ID, MEMBERSHIP_UID
+from shared.values.findings import PlannedRequest
 from shared.values.inventory import Inventory
 from shared.values.model import State
 from shared.values.selector import Selector

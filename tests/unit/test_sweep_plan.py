@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from shared.decisions.differences import Differences, PlannedRequest
 from shared.decisions.sweep_plan import limit, select, shares, take_turn
 from shared.values.codes import FindingCode, Limit
+from shared.values.findings import Differences, PlannedRequest
 from shared.values.messages import OutgoingMessage, Scope, StepRequest
 from shared.values.names import ClusterName
 from tests.unit.given import NOW, settings

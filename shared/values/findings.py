@@ -1,0 +1,58 @@
+"""What a comparison finds: requests to the steps, findings for people, and both together.
+
+Pure values; `differences.py` makes them and `sweep_plan.py` selects among them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.values.codes import FindingCode, Limit
+from shared.values.messages import OutgoingMessage
+
+# `mend` and `remove` follow what the APIs say; `hold` and `drop` follow labels and settings. `check` looks at the binding of a
+# cluster in which nothing differs.
+Kind = Literal["mend", "remove", "hold", "drop", "check"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRequest:
+    """One request to a step, and why. `limit` counts it; `uid` is that of the Secret that it is about."""
+
+    kind: Kind
+    code: FindingCode
+    next: OutgoingMessage
+    reason: str
+    limit: Limit | None = None
+    uid: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The cluster (or membership) that it is about."""
+        request = self.next.request
+        return str(request.cluster or request.membership)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a sweep reports and does not change: what, why, and the command that helps ('' if no command helps)."""
+
+    code: FindingCode
+    subject: str
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What differs (`requests`), what is only reported (`findings`), and the checks of clusters where nothing differs.
+
+    `secrets` counts the Secrets of this instance, `left` those of attached clusters that have left the fleet.
+    """
+
+    requests: tuple[PlannedRequest, ...]
+    findings: tuple[Finding, ...]
+    unchanged: tuple[OutgoingMessage, ...]
+    secrets: int
+    left: int
