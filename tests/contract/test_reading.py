@@ -67,6 +67,7 @@ def as_the_client_reads(found: gkehub_v1.Membership) -> Membership:
         ClusterName.parse(link, NUMBERS) if link else None,
         found.last_connection_time or None,
         found.endpoint.kubernetes_metadata.kubernetes_api_server_version,
+        created=found.create_time or None,
     )
 
 
@@ -119,6 +120,7 @@ def test_clusters_are_read_as_the_official_client_reads_them(cloud: Cloud, gke: 
             one.network_config.subnetwork,
             one.workload_identity_config.workload_pool,
             one.endpoint,
+            created=datetime.fromisoformat(one.create_time),
         )
         for one in answer.clusters
     ]
