@@ -147,7 +147,10 @@ def test_the_binding_is_argocds_alone_and_carries_our_label(cloud: Chain) -> Non
         "name": "cluster-admin",
     }
     assert binding["subjects"] == [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ARGOCD}]
-    assert binding["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "fleet-registrar"}
+    assert binding["metadata"]["labels"] == {
+        "app.kubernetes.io/managed-by": "fleet-registrar",
+        "fleet-registrar/instance": "default",
+    }
 
 
 def test_our_membership_says_whose_it_is(cloud: Chain) -> None:
