@@ -191,7 +191,7 @@ def test_argocd_is_refused_before_the_secret_accepted_after_and_refused_again(cl
 def leave(cloud: Chain, cluster: str, asks: Callable[[str], None]) -> None:
     """A cluster loses what the selector asks for, and leaves in two passes; `asks` is the sweep."""
     cloud.set_labels(cluster, {"argocd": "no"})
-    cloud.said("register-membership", cluster, code="unselected")
+    cloud.said("write-secret", cluster, code="unselected")
     asks("hold")
     cloud.wait_for(lambda: cloud.held(cluster) == "not-wanted")
     since = datetime.fromisoformat(
