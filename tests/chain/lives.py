@@ -36,11 +36,10 @@ CALLS: dict[str, dict[str, tuple[str, ...]]] = {
         "grant-rbac": (
             CLUSTER,
             MEMBERSHIP,
-            f"GET {BINDING}/*",
             f"POST {BINDING}",
             "POST */{membership}/*/subjectaccessreviews",
         ),
-        "write-secret": (LIST, CLUSTER, f"{CLUSTER}#1", MEMBERSHIP, f"{LIST}#9", "POST */secrets"),
+        "write-secret": (LIST, CLUSTER, f"{CLUSTER}#1", f"{LIST}#9", "POST */secrets"),
         PUBLISHING: _publish("register-membership", "grant-rbac", "write-secret", "cluster-onboarded"),
     },
     "changes": {

@@ -43,7 +43,9 @@ def makes(file: str) -> set[str]:
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run make in the root, as a person and as a build's step do."""
-    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
 
 
 def phony() -> set[str]:

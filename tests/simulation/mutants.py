@@ -16,6 +16,7 @@ from shared.clients import observe
 from shared.clients.argocd_secrets import Central
 from shared.decisions import rbac, removal, secret_plan, steps, sweep_plan
 from shared.decisions.steps import Action, MembershipAction
+from shared.decisions.sweep_plan import Plan
 from shared.runtime import dispatch
 from shared.runtime.dispatch import Dispatcher
 from shared.values.cluster_secret import ClusterSecret
@@ -200,7 +201,7 @@ MUTANTS = (
     ),
     Mutant("memberships are read after the cluster", 2000, ((unregister_membership, "_read", _ReadLater),)),
     Mutant("a membership is deleted unread", 100, ((unregister_membership, "_delete", _deleted_unread),)),
-    Mutant("the brake is off", 200, ((sweep_plan, "LIMITED_KINDS", ()),)),
+    Mutant("the brake is off", 200, ((sweep_plan, "limit", lambda found, _: Plan(found.requests, found.findings)),)),
     Mutant("label keys are dropped at once", 200, ((secret_plan, "_label_changes", _all_labels_dropped),)),
     Mutant("a hold is lifted without a grant", 400, ((secret_plan, "plan", _always_granted),)),
     Mutant("pins are not seen", 400, ((ClusterSecret, "is_pinned", property(lambda _: False)),)),
