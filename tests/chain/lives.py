@@ -54,7 +54,6 @@ CALLS: dict[str, dict[str, tuple[str, ...]]] = {
         PUBLISHING: _publish("revoke-rbac", "unregister-membership", "cluster-offboarded"),
     },
     "comes back": {
-        "register-membership": (CLUSTER, MEMBERSHIP),
         "grant-rbac": (
             CLUSTER,
             MEMBERSHIP,
@@ -63,7 +62,7 @@ CALLS: dict[str, dict[str, tuple[str, ...]]] = {
             "POST */{membership}/*/subjectaccessreviews",
         ),
         "write-secret": (LIST, CLUSTER, MEMBERSHIP, "POST */secrets"),
-        PUBLISHING: _publish("register-membership", "grant-rbac", "write-secret", "cluster-onboarded"),
+        PUBLISHING: _publish("grant-rbac", "write-secret", "cluster-onboarded"),
     },
     "is going": {"remove-secret": (LIST, CLUSTER, f"PATCH {SECRET}")},
     "is deleted": {
