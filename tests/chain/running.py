@@ -223,7 +223,7 @@ class Chain(LocalCloud):
         def found() -> list[Letter]:
             return [one for one in self.dead_letters(text) if step in ("", one.attributes.get("step"))]
 
-        return self.wait_for(found, 30, f"a dead letter of {step or 'any step'} with {text}")[-1]
+        return self.wait_for(found, 90, f"a dead letter of {step or 'any step'} with {text}")[-1]
 
     def replay(self, letter: Letter) -> None:
         """Publish a dead letter again, as it was, to where it came from."""
