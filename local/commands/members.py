@@ -1,0 +1,57 @@
+"""Members that are not GKE: attach and admit them; lose their agents, or any membership."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from local.commands.options import CLUSTERS_SHORT, add_command, pairs, running_cloud
+from local.control import ControlError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from local.commands.options import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    attach = add_command(commands, "attach", _attach, "bring a cluster that is not GKE into the fleet")
+    attach.add_argument("name")
+    attach.add_argument("--location", default="global")
+    attach.add_argument("--labels", type=pairs, default={}, help="k=v,k=v")
+    attach.add_argument("--admit", action="store_true", help="let it admit the functions' identities at once")
+
+    admit = add_command(
+        commands,
+        "admit",
+        _on_membership("admit"),
+        "let an attached cluster admit the functions (what `gcloud container fleet memberships generate-gateway-rbac --apply` does)",
+    )
+    admit.add_argument("membership", help=CLUSTERS_SHORT)
+    admit.add_argument(
+        "--users", type=lambda text: text.split(","), help="e-mails (default: the functions that write there)"
+    )
+    for name, text in (
+        ("disconnect", "let the agent of a member be lost"),
+        ("reconnect", "let it be back"),
+        ("detach", "take a membership away"),
+    ):
+        add_command(commands, name, _on_membership(name), text).add_argument("membership", help=CLUSTERS_SHORT)
+
+
+def _attach(options: argparse.Namespace) -> None:
+    print(running_cloud(options).attach(options.name, options.location, options.labels, admit=options.admit))
+
+
+def _on_membership(method: str) -> Any:
+    def run(options: argparse.Namespace) -> None:
+        cloud = running_cloud(options)
+        found = [name for name in cloud.state()["memberships"] if options.membership in (name, name.rpartition("/")[2])]
+        if len(found) != 1:
+            raise ControlError(
+                f"{options.membership} names {len(found)} memberships: {', '.join(found) or 'see status'}"
+            )
+        more = {"users": options.users} if method == "admit" else {}
+        getattr(cloud, method)(found[0], **more)
+
+    return run

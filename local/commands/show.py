@@ -1,0 +1,94 @@
+"""`status` and `calls`: what a running cloud holds, and which calls it has answered."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from local.commands.options import add_command, running_cloud
+from local.commands.tables import print_table
+
+if TYPE_CHECKING:
+    import argparse
+
+    from local.commands.options import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    everything = "show clusters, memberships, Secrets, queues, functions, faults and events"
+    status = add_command(commands, "status", _status, everything)
+    status.add_argument("--json", action="store_true", help="all of it, as JSON")
+
+    calls = add_command(commands, "calls", _calls, "show the calls that the APIs have answered")
+    calls.add_argument("--last", type=int, default=40, help="how many (default: 40)")
+
+
+def _status(options: argparse.Namespace) -> None:
+    state = running_cloud(options).state()
+    if options.json:
+        print(json.dumps(state, indent=2))
+        return
+    print_table(
+        "clusters",
+        ["name", "status", "labels"],
+        [[n, c["status"], _labels(c["resourceLabels"])] for n, c in state["clusters"].items()],
+    )
+    print_table(
+        "memberships",
+        ["name", "state", "cluster"],
+        [
+            [
+                name,
+                m["state"] if m["connected"] else f"{m['state']}, agent lost",
+                (m["cluster"] or "attached").removeprefix("//container.googleapis.com/"),
+            ]
+            for name, m in state["memberships"].items()
+        ],
+    )
+    print_table(
+        "Secrets",
+        ["name", "held", "server"],
+        [
+            [s["data.name"], (s["annotations"] or {}).get("fleet-registrar/held", ""), s["data.server"]]
+            for s in state["secrets"]
+            if "data.server" in s
+        ],
+    )
+    print_table(
+        "queues",
+        ["subscription", "waiting", "in flight", "delivered", "dead-lettered"],
+        [[n, q["backlog"], q["in_flight"], q["deliveries"], q["dead_lettered"]] for n, q in state["queues"].items()],
+    )
+    print_table(
+        "functions",
+        ["name", "pid", "log"],
+        [[n, f["pid"] or "not running", f["log"]] for n, f in state["functions"].items()],
+    )
+    print_table(
+        "faults",
+        ["id", "effect", "api", "call", "caller", "hits"],
+        [[f[k] for k in ("id", "effect", "api", "call", "caller", "hits")] for f in state["faults"]],
+    )
+    print_table(
+        "events on their way",
+        ["event", "state", "attempts", "answer"],
+        [
+            [e["name"], e["state"], e["attempts"], e["answer"]]
+            for e in state["events"]["log"]
+            if e["state"] in ("waiting", "held", "dropped")
+        ],
+    )
+
+
+def _labels(labels: dict[str, str] | None) -> str:
+    return ",".join(f"{key}={value}" for key, value in (labels or {}).items())
+
+
+def _calls(options: argparse.Namespace) -> None:
+    keys = ("status", "method", "path", "caller")
+    print_table(
+        "calls",
+        ["api", *keys],
+        [[c["api"], *(c[key] for key in keys)] for c in running_cloud(options).calls()[-options.last :]],
+    )

@@ -1,0 +1,143 @@
+"""`up` and `demo`: run a local cloud."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local.commands.options import add_command, pairs
+
+if TYPE_CHECKING:
+    import argparse
+
+    from local.commands.options import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    _up_options(add_command(commands, "up", _up, "start everything, write .local/env, run until Ctrl-C"))
+    demo = "tell the story: clusters come, change and go, and Argo CD's list follows"
+    _parts(add_command(commands, "demo", _demo, demo))
+
+
+def _parts(one: argparse.ArgumentParser) -> None:
+    """What can be had embedded, or as itself."""
+    one.add_argument(
+        "--kube",
+        choices=["embedded", "real"],
+        default="embedded",
+        help="real: a kube-apiserver per cluster (python -m local.real build; some 300 MB each)",
+    )
+    one.add_argument(
+        "--argocd",
+        choices=["none", "real"],
+        default="none",
+        help="real: Argo CD beside it, with the fleet's stories of infra/argocd (needs --kube real)",
+    )
+
+
+def _up_options(up: argparse.ArgumentParser) -> None:
+    up.add_argument("--pubsub", choices=["embedded", "emulator"], default="embedded", help="emulator: the Cloud SDK's")
+    _parts(up)
+    up.add_argument("--central", choices=["gke", "attached"], default="gke", help="attached: it is not a GKE cluster")
+    up.add_argument("--spare", type=int, default=1, help="real servers that wait for the next cluster")
+    up.add_argument("--selector", default="", help="label selector of the clusters to take in (CLUSTER_SELECTOR)")
+    up.add_argument("--label-keys", default="", help="labels to take over (LABEL_KEYS)")
+    up.add_argument(
+        "--hold", type=int, default=600, help="seconds until a cluster that is not wanted is removed (HOLD)"
+    )
+    for what in ("create", "delete", "update", "membership"):
+        default = 1.0 if what in ("create", "delete") else 0.2
+        up.add_argument(
+            f"--{what}-seconds", type=float, default=default, help=f"how long it takes (default: {default})"
+        )
+    up.add_argument("--retry-min", type=float, default=1.0, help="shortest wait of a redelivery (deployed: 10)")
+    up.add_argument("--retry-max", type=float, default=10.0, help="longest wait of a redelivery (deployed: 600)")
+    up.add_argument("--attempts", type=int, default=20, help="deliveries before a message is dead-lettered (5 to 100)")
+    up.add_argument("--token-seconds", type=int, default=3600, help="lifetime of the identities' tokens")
+    up.add_argument("--source", type=Path, help="another main.py")
+    up.add_argument(
+        "--port",
+        dest="ports",
+        type=pairs,
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="a fixed port: container, gkehub, connectgateway, kubernetes, platform, pubsub, pubsub-grpc, control (default: free ones)",
+    )
+    up.add_argument(
+        "--setting",
+        dest="settings",
+        type=lambda text: dict([text.split("=", 1)]),
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any other setting of the functions",
+    )
+
+
+def _up(options: argparse.Namespace) -> int:
+    # Only this command needs the whole cloud: the others stay quick.
+    from local.cloud import Cloud
+    from local.config import Config
+    from local.control import control_app
+    from local.google.pubsub.sdk import UnavailableError
+    from local.processes import StartError
+    from local.real.build import MissingError
+
+    given = {f.name: getattr(options, f.name) for f in fields(Config) if getattr(options, f.name, None) is not None}
+    given["ports"] = {name: int(port) for pair in options.ports for name, port in pair.items()}
+    given["settings"] = {name: value for pair in options.settings for name, value in pair.items()}
+    cloud = Cloud(Config(**given), control_app)
+
+    async def run() -> int:
+        stop = asyncio.Event()
+        for signal_ in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(signal_, stop.set)
+        starting, stopping = asyncio.create_task(cloud.start()), asyncio.create_task(stop.wait())
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait([starting])
+            return 0
+        await starting
+        # What start-up has made stays: the collector need not look at it again and again while requests wait.
+        gc.freeze()
+        _tell(cloud.endpoints(), cloud.directory)
+        ends: list[asyncio.Future[Any]] = [cloud.died, stopping]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        print("stopping …", flush=True)
+        await cloud.stop()
+        if cloud.died.done():
+            print(f"local: {cloud.died.result()}", file=sys.stderr)
+            return 1
+        return 0
+
+    try:
+        return asyncio.run(run())
+    except (MissingError, StartError, UnavailableError) as error:
+        print(f"local: {error}", file=sys.stderr)
+        return 1
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from local import demo
+
+    return demo.main(options)
+
+
+def _tell(endpoints: dict[str, str], directory: Path) -> None:
+    width = max(map(len, endpoints))
+    for name, url in endpoints.items():
+        print(f"  {name:{width}}  {url}")
+    print(f"\nready: source {_short(directory / 'env')}; logs in {_short(directory / 'log')}; Ctrl-C stops", flush=True)
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
