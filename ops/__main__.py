@@ -15,6 +15,7 @@ from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS
 from ops.terminal import UNREAD, MistakeError, UnreadError, guarded, one_line
 from shared.values.codes import ErrorCode
 from shared.values.errors import ReconcileError
+from shared.values.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,6 +79,7 @@ def command_line() -> argparse.ArgumentParser:
         description="Look after the Fleet Registrar. Settings come from the environment, as the functions have them.",
         epilog="On the local cloud: source .local/env; python -m ops plan",
     )
+    parser.add_argument("--version", action="version", version=f"fleet-registrar {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     def command(to: argparse._SubParsersAction[_Parser], name: str, run: Run, text: str, example: str) -> _Parser:

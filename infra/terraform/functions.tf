@@ -2,6 +2,10 @@
 # the plan of another, and only changed code is deployed.
 
 locals {
+  # The version has one source. A label's value has no dots.
+  version       = regex("VERSION: Final = \"([^\"]+)\"", file("${path.module}/../../shared/values/version.py"))[0]
+  version_label = replace(lower(local.version), "/[^a-z0-9_-]/", "-")
+
   bundle      = "${path.module}/.build/functions.zip"
   bundle_hash = fileexists(local.bundle) ? filesha256(local.bundle) : "missing"
 
@@ -137,7 +141,8 @@ resource "google_cloudfunctions2_function" "function" {
   project     = var.project
   location    = var.region
   name        = each.key
-  description = "Fleet Registrar"
+  description = "Fleet Registrar ${local.version}"
+  labels      = { fleet-registrar-version = local.version_label }
 
   build_config {
     runtime         = "python313"

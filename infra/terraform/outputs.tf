@@ -36,3 +36,8 @@ output "fleet_service_agent" {
   description = "The fleet's own agent, which needs roles/gkehub.serviceAgent in projects whose clusters are registered."
   value       = trimprefix(local.fleet_agent, "serviceAccount:")
 }
+
+output "version" {
+  description = "Version of Fleet Registrar; the functions have it as the label fleet-registrar-version, with `-` for each dot."
+  value       = local.version
+}

@@ -15,6 +15,7 @@ from typing import Any
 from shared.values.codes import Decision
 from shared.values.errors import ReconcileError
 from shared.values.messages import Outcome, StepRequest
+from shared.values.version import VERSION
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
@@ -38,7 +39,8 @@ def line(
 ) -> None:
     """Write one line to standard output."""
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    entry: dict[str, Any] = {"time": time, "severity": severity, "message": message, "step": step, **fields}
+    entry: dict[str, Any] = {"time": time, "severity": severity, "message": message, "step": step, "version": VERSION}
+    entry |= fields
     if (found := _TRACEPARENT.fullmatch(trace)) is not None:
         entry["logging.googleapis.com/trace"] = f"projects/{project}/traces/{found[1]}"
         entry["logging.googleapis.com/spanId"] = found[2]

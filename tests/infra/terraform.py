@@ -236,7 +236,9 @@ class Module:
         module = cls(to / "infra" / "terraform", reattach)
         ignored = shutil.ignore_patterns(".terraform*", "*.tfplan", "*.tfvars", ".build")
         shutil.copytree(ROOT / "infra" / "terraform", module.directory, ignore=ignored)
-        shutil.copy(ROOT / "infra" / "roles.json", to / "infra")
+        for file in ("infra/roles.json", "shared/values/version.py"):
+            (to / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, to / file)
         (module.directory / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
         (module.directory / ".build").mkdir()
         (module.directory / ".build" / "functions.zip").write_bytes(b"a bundle")

@@ -34,7 +34,8 @@ def deployed(changed: Module, reattach: str) -> Iterator[Module]:
     for name in ("Makefile", "main.py", "requirements.txt"):
         shutil.copy(ROOT / name, home)
     for name in ("functions", "shared"):
-        shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, home / name, ignore=ignored, dirs_exist_ok=True)
     changed.refuse()
     done = changed.apply(**TEAMS)
     assert done.code == 0, done.text

@@ -13,6 +13,7 @@ import pytest
 from local.google.audit import AuditedCall
 from local.google.logging.filters import parse
 from shared.values import messages
+from shared.values.version import VERSION
 from tests.infra.inputs import LEAST, SOURCES
 from tests.infra.terraform import ROOT
 from tests.infra.test_names import FUNCTIONS, ROLES
@@ -72,6 +73,13 @@ def test_every_function_has_its_own_identity(plan: Plan) -> None:
     accounts = plan.named("google_service_account", "identity")
     assert identities == {name: accounts[name]["email"] for name in FUNCTIONS}
     assert len(set(identities.values())) == len(FUNCTIONS)
+
+
+def test_every_function_has_the_version_as_label(plan: Plan) -> None:
+    functions = plan.named("google_cloudfunctions2_function", "function").values()
+    labels = {function["labels"]["fleet-registrar-version"] for function in functions}
+    assert labels == {VERSION.replace(".", "-")}
+    assert plan.output("version") == VERSION
 
 
 @pytest.mark.parametrize(
