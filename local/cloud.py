@@ -6,6 +6,7 @@ This is the one place that knows all parts; no part knows it. All state is in me
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from base64 import b64decode
 from contextlib import AsyncExitStack
@@ -58,6 +59,8 @@ class Cloud:
         self.config = config
         self.directory = config.directory.resolve()
         self._control = control
+        self.token = secrets.token_urlsafe(32)  # of the control API
+        self.started = False
         self.apis = Apis(config, self.directory)
         attached = config.central == "attached"
         self.central = CENTRAL_ATTACHED if attached else CENTRAL_CLUSTER  # a key of `members`
@@ -123,7 +126,8 @@ class Cloud:
         )
         self.kubeconfig.write()
         await self.deployment.start(lambda child, code: self._tell_death(f"the function {child.name}", code, child.log))
-        environment.write_instance(self.directory, listeners["control"].url)
+        environment.write_instance(self.directory, listeners["control"].url, self.token)
+        self.started = True
 
     def _take_directory(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,28 @@ from local.names import ROOT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# The functions' settings that a person may change here (docs/configuration.md); the cloud itself sets the others.
+SETTINGS = (
+    "ARGOCD_CLUSTER_ROLE",
+    "ARGOCD_NAMESPACE",
+    "ARGOCD_SERVICE_ACCOUNT",
+    "ARGOCD_SHARDS",
+    "CENTRAL_MEMBERSHIP",
+    "CLUSTER_SELECTOR",
+    "DELIVERY_ATTEMPTS",
+    "FLEET_PROJECT",
+    "FLEET_PROJECT_NUMBER",
+    "HOLD",
+    "INSTANCE",
+    "LABEL_KEYS",
+    "MAX_REMOVALS",
+    "PUBSUB_PROJECT",
+    "REGISTRATION",
+    "SECRETS",
+    "SOURCE_PROJECTS",
+    "SWEEP_REQUESTS",
+)
+
 
 @dataclass(frozen=True)
 class Config:

@@ -1,13 +1,8 @@
-"""How a running cloud is asked and told what to do, from another process: its control API and the client of it.
-
-The API is ours, not Google's: JSON on loopback, without credentials. `/do` calls a public method of a part by its name,
-`/set` changes a public attribute, so whatever the parts offer to tests and people is here without another line.
-"""
+"""The client of a running local cloud, for other processes: tests, the demo and the commands of `python -m local`."""
 
 from __future__ import annotations
 
 import base64
-import inspect
 import json
 import os
 import ssl
@@ -17,71 +12,14 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from starlette.applications import Starlette
-from starlette.responses import JSONResponse
-from starlette.routing import Route
-
 from local import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-
-    from starlette.requests import Request
-
-    from local.cloud import Cloud
+    from collections.abc import Callable, Iterable
 
 Json = dict[str, Any]
 T = TypeVar("T")
 FLEET, REGION = "demo-fleet", "europe-west1"
-
-
-def control_app(cloud: Cloud) -> Starlette:
-    """Return the control API of a cloud."""
-
-    def part(name: str, attribute: str) -> Any:
-        parts = {"cloud": cloud} | {
-            p: getattr(cloud, p)
-            for p in ("gke", "fleet", "projects", "iam", "faults", "quotas", "eventarc", "logging", "run", "scheduler")
-        }
-        if name not in parts or attribute.startswith("_") or not hasattr(parts[name], attribute):
-            raise ValueError(f"{name} has no {attribute}")
-        return parts[name]
-
-    async def do(body: Json) -> Any:
-        method = getattr(part(body["part"], body["method"]), body["method"])
-        result = method(*body.get("more", []), **body.get("arguments", {}))
-        return await result if inspect.isawaitable(result) else result
-
-    async def set_(body: Json) -> None:
-        on, name, value = part(body["part"], body["name"]), body["name"], body["value"]
-        before = getattr(on, name)
-        if isinstance(before, set):
-            value = set(value)
-        elif isinstance(before, dict):
-            value = {key: set(one) if isinstance(one, list) else one for key, one in value.items()}
-        setattr(on, name, value)
-
-    def route(path: str, work: Callable[[Json], Awaitable[Any]]) -> Route:
-        async def answer(request: Request) -> JSONResponse:
-            try:
-                return JSONResponse(_plain(await work(await request.json())))
-            except Exception as error:  # told to who asked
-                return JSONResponse({"error": f"{type(error).__name__}: {error}"}, status_code=400)
-
-        return Route(path, answer, methods=["POST"])
-
-    return Starlette(routes=[route("/do", do), route("/set", set_)])
-
-
-def _plain(value: Any) -> Any:
-    """Make what the parts return fit for JSON."""
-
-    def other(one: Any) -> Any:
-        if isinstance(one, (set, frozenset)):
-            return sorted(one)
-        return vars(one) if hasattr(one, "__dict__") else str(one)
-
-    return json.loads(json.dumps(value, default=other))
 
 
 class ControlError(RuntimeError):
@@ -94,8 +32,9 @@ class LocalCloud:
     Clusters go by their full names (`projects/P/locations/L/clusters/C`), attached ones by their membership's.
     """
 
-    def __init__(self, control: str, directory: Path) -> None:
+    def __init__(self, control: str, token: str, directory: Path) -> None:
         self._control = control
+        self._token = token
         self.directory = directory
         self._no_proxy = urllib.request.ProxyHandler({})
         self._opener = urllib.request.build_opener(self._no_proxy)
@@ -104,7 +43,7 @@ class LocalCloud:
     def from_env(cls, directory: Path | str | None = None) -> LocalCloud:
         """Find the cloud that runs in `directory` (default: $LOCAL_CLOUD, else `.local`)."""
         found = Path(directory or os.environ.get("LOCAL_CLOUD") or ".local").resolve()
-        return cls(environment.control_url(found), found)
+        return cls(*environment.find_instance(found), found)
 
     def do(self, part: str, method: str, *more: Any, **arguments: Any) -> Any:
         """Call a method of a part: `gke`, `fleet`, `projects`, `iam`, `faults`, `eventarc`, `logging`, `run`, `scheduler` or `cloud`."""
@@ -319,7 +258,7 @@ class LocalCloud:
     # Inside
 
     def _post(self, path: str, body: Json) -> Any:
-        status, answer = self._call(f"{self._control}/{path}", "POST", body)
+        status, answer = self._call(f"{self._control}/{path}", "POST", body, self._token)
         if status != 200:
             raise ControlError(answer["error"] if isinstance(answer, dict) and "error" in answer else str(answer))
         return answer

@@ -8,6 +8,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from local.clusters import settled
+from local.config import SETTINGS
 from local.functions import TARGETS, Function, offered
 from local.google.pubsub.model import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
 from local.google.run.front import Front
@@ -230,6 +231,9 @@ class Deployment:
 
     async def redeploy(self, name: str, settings: Mapping[str, str]) -> None:
         """Stop a function and start it with some settings changed; what is on its way waits for it."""
+        unknown = sorted(settings.keys() - set(SETTINGS))
+        if unknown:  # another variable, like PYTHONPATH, could run any code
+            raise ValueError(f"{', '.join(unknown)}: not a setting of docs/configuration.md")
         service = self.apis.run.service(f"projects/{FLEET}/locations/{REGION}/services/{name}")
         changed = {key: value for key, value in {**service.environment, **settings}.items() if value}
         await self.apis.run.change(service.name, environment=changed)

@@ -90,21 +90,21 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
-def write_instance(directory: Path, control: str) -> None:
-    """Say where the running cloud is to be asked."""
-    _write(directory / FOUND_BY, json.dumps({"pid": os.getpid(), "control": control}))
+def write_instance(directory: Path, control: str, token: str) -> None:
+    """Write where the running cloud is called, and the token of its control API; readable for the owner alone."""
+    _write(directory / FOUND_BY, json.dumps({"pid": os.getpid(), "control": control, "token": token}))
 
 
-def control_url(directory: Path) -> str:
-    """Return where the cloud that runs in `directory` is to be asked, or say that there is none."""
+def find_instance(directory: Path) -> tuple[str, str]:
+    """Return the URL and the token of the control API of the cloud that runs in `directory`."""
     try:
-        told: str = json.loads((directory / FOUND_BY).read_text())["control"]
+        found = json.loads((directory / FOUND_BY).read_text())
     except FileNotFoundError:
         raise NotRunningError(f"no cloud runs in {directory}: start one with `python -m local up`") from None
     with (directory / LOCK).open("a") as lock:
         if taken(lock):
             raise NotRunningError(f"the cloud in {directory} was killed: start one with `python -m local up`")
-    return told
+    return found["control"], found["token"]
 
 
 def taken(lock: IO[Any]) -> bool:

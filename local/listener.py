@@ -10,11 +10,12 @@ import socket
 from typing import TYPE_CHECKING
 
 import uvicorn
+from starlette.responses import PlainTextResponse
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 HOST = "127.0.0.1"
 
@@ -36,7 +37,7 @@ class Listener:
         self.url = f"{'https' if certificate else 'http'}://{self.address}"
         self._server = uvicorn.Server(
             uvicorn.Config(
-                app,
+                without_browsers(app),
                 lifespan="off",
                 log_level="critical",
                 access_log=False,
@@ -69,3 +70,15 @@ class Listener:
             for connection in list(self._server.server_state.connections):
                 connection.transport.abort()
             await asyncio.sleep(0)
+
+
+def without_browsers(app: ASGIApp) -> ASGIApp:
+    """Refuse what a web page sends: a browser adds `Origin` to it, and no client library or command does."""
+
+    async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
+        if any(name == b"origin" for name, _ in scope.get("headers", ())):
+            await PlainTextResponse("a web page may not call this", 403)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return refusing

@@ -85,7 +85,7 @@ def _up(options: argparse.Namespace) -> int:
     # Only this command needs the whole cloud: the others stay quick.
     from local.cloud import Cloud
     from local.config import Config
-    from local.control import control_app
+    from local.control_api import control_app
     from local.google.pubsub.sdk import UnavailableError
     from local.processes import StartError
     from local.real.build import MissingError

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local.control import LocalCloud
-from local.environment import FOUND_BY, control_url
+from local.environment import FOUND_BY, find_instance
 from local.identities import service_account
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ class Letter:
 class Chain(LocalCloud):
     """The cloud's client, with the questions that the chain's stories end in."""
 
-    def __init__(self, control: str, directory: Path) -> None:
-        super().__init__(control, directory)
+    def __init__(self, control: str, token: str, directory: Path) -> None:
+        super().__init__(control, token, directory)
         self.letters: list[Letter] = []
 
     # Onboarding and offboarding as a whole
@@ -313,7 +313,7 @@ def _started(process: subprocess.Popen[bytes], directory: Path, output: Path) ->
         assert process.poll() is None, f"python -m local up did not start:\n{output.read_text()}"
         assert time.monotonic() < deadline, f"python -m local up is not ready after a minute:\n{output.read_text()}"
         time.sleep(0.03)
-    return Chain(control_url(directory), directory)
+    return Chain(*find_instance(directory), directory)
 
 
 def tail(text: str, lines: int = 12) -> str:

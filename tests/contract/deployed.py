@@ -14,8 +14,8 @@ from google.protobuf import json_format
 
 from local.cloud import Cloud
 from local.config import Config
-from local.control import LocalCloud, control_app
-from local.environment import control_url
+from local.control import LocalCloud
+from local.control_api import control_app
 from tests.contract.background import BackgroundLoop
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def deployed(directory: Path, **changes: Any) -> Iterator[Deployed]:
     with BackgroundLoop() as loop:
         loop.run(running.start())
         try:
-            cloud = LocalCloud(control_url(directory / "cloud"), directory / "cloud")
+            cloud = LocalCloud.from_env(directory / "cloud")
             yield Deployed(cloud, source, _environment(directory / "cloud" / "env"))
         finally:
             loop.run(running.stop())

@@ -10,8 +10,8 @@ import requests
 
 from local.cloud import Cloud
 from local.config import Config
-from local.control import LocalCloud, control_app
-from local.environment import control_url
+from local.control import LocalCloud
+from local.control_api import control_app
 from local.names import CENTRAL_CLUSTER, CENTRAL_MEMBERSHIP, FLEET, PERSON
 from tests.contract.background import BackgroundLoop
 
@@ -26,7 +26,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     with BackgroundLoop() as loop:
         loop.run(running.start())
         try:
-            yield LocalCloud(control_url(directory), directory)
+            yield LocalCloud.from_env(directory)
         finally:
             loop.run(running.stop())
 

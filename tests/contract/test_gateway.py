@@ -20,8 +20,8 @@ from kubernetes import client, watch
 
 from local.cloud import Cloud
 from local.config import Config
-from local.control import LocalCloud, control_app
-from local.environment import control_url
+from local.control import LocalCloud
+from local.control_api import control_app
 from local.names import FLEET, NUMBERS
 from tests.contract.background import BackgroundLoop
 
@@ -47,7 +47,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     with BackgroundLoop() as loop:
         loop.run(running.start())
         try:
-            found = LocalCloud(control_url(directory), directory)
+            found = LocalCloud.from_env(directory)
             found.create_cluster("blue", fleet=FLEET)
             found.wait_for(lambda: f"{REGION}/memberships/blue" in found.state()["memberships"])
             yield found

@@ -18,6 +18,7 @@ WRITTEN = {
     "infra/terraform/.terraform.lock.hcl": "terraform init",
     "infra/terraform/registrar.tfplan": "make plan",
     "terraform.tfvars": "a person, from terraform.tfvars.example",
+    "instance.json": "python -m local up, in .local",
     "ca.pem": "python -m local up, in .local",
     "ca-bundle.pem": "python -m local up, in .local",
 }
