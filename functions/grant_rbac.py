@@ -34,7 +34,7 @@ def run(request: StepRequest, services: Services) -> Outcome:
     membership = subject.membership
     if isinstance(subject.cluster, Cluster):
         membership = membership_of(subject.cluster, subject.request.membership, services)
-    assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is wanted has one
+    assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is selected has one
     url = services.settings.gateway_url(membership.name, gke=membership.cluster is not None)
     try:
         did = _ensure_access(url, services, attached=membership.cluster is None, new=request.new)
@@ -42,7 +42,7 @@ def run(request: StepRequest, services: Services) -> Outcome:
     except RefusedError as error:
         if membership.cluster is not None:
             raise
-        raise access_denied(membership, services.gateway.identity, error) from error
+        raise access_denied(membership, services.settings, error) from error
     cluster = subject.cluster if isinstance(subject.cluster, Cluster) else None
     following = StepRequest(
         subject.request.cluster,
@@ -92,31 +92,31 @@ def _delete_previous(url: str, previous: str, services: Services, *, attached: b
             services.gateway.delete(url, collection, name, rbac.version(current))
 
 
-def _ensure_object(url: str, wanted: Object, services: Services, *, create_first: bool) -> str:
+def _ensure_object(url: str, desired: Object, services: Services, *, create_first: bool) -> str:
     """Bring one object to what it should be; '' when nothing differed."""
-    name = wanted["metadata"]["name"]
-    collection = rbac.collection(wanted)
+    name = desired["metadata"]["name"]
+    collection = rbac.collection(desired)
     if create_first:
         with suppress(ConflictError):
-            services.gateway.create(url, collection, wanted)
-            return f"made {wanted['kind']} {name}"
-    standing = services.gateway.get(url, collection, name)
-    match rbac.compare(standing, wanted):
+            services.gateway.create(url, collection, desired)
+            return f"made {desired['kind']} {name}"
+    current = services.gateway.get(url, collection, name)
+    match rbac.compare(current, desired):
         case Drift.NONE:
             return ""
         case Drift.MISSING:
-            services.gateway.create(url, collection, wanted)
-            return f"made {wanted['kind']} {name}"
-        case Drift.CHANGED if standing is not None:
-            services.gateway.patch(url, collection, name, rbac.patch(standing, wanted))
-            return f"repaired {wanted['kind']} {name}"
-        case Drift.OTHER_ROLE if standing is not None:
-            services.gateway.delete(url, collection, name, rbac.version(standing))
-            services.gateway.create(url, collection, wanted)
-            return f"re-created {wanted['kind']} {name} with another role"
+            services.gateway.create(url, collection, desired)
+            return f"made {desired['kind']} {name}"
+        case Drift.CHANGED if current is not None:
+            services.gateway.patch(url, collection, name, rbac.patch(current, desired))
+            return f"repaired {desired['kind']} {name}"
+        case Drift.OTHER_ROLE if current is not None:
+            services.gateway.delete(url, collection, name, rbac.version(current))
+            services.gateway.create(url, collection, desired)
+            return f"re-created {desired['kind']} {name} with another role"
         case _:
             raise PermanentError(
-                f"{wanted['kind']} {name} in the cluster at {url} has no label of ours, so it is unmanaged and stays"
+                f"{desired['kind']} {name} in the cluster at {url} has no label of ours, so it is unmanaged and stays"
                 " unchanged. Rename or delete it, then replay the message",
                 ErrorCode.UNMANAGED_BINDING,
             )

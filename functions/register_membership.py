@@ -1,4 +1,4 @@
-"""`register_membership`: makes sure that a wanted, living cluster is in our fleet and READY; then `grant-rbac`.
+"""`register_membership`: makes sure that a selected, running cluster is in our fleet and READY; then `grant-rbac`.
 
 Needs: memberships create, delete, get, list and operations get in the fleet project; clusters get and list in the
 source projects. Deletes only a membership of its own that an earlier cluster of the same name has left behind.
@@ -31,7 +31,7 @@ def run(request: StepRequest, services: Services) -> Outcome:
                 return _waiting(subject)
             membership, decision = _usable(subject.cluster, found), Decision.UNCHANGED
         else:
-            membership, decision = _registered(subject.cluster, services)
+            membership, decision = _ensure_membership(subject.cluster, services)
         following = StepRequest(subject.cluster.name, membership.name, new=decision is Decision.REGISTERED)
     else:
         following, decision = StepRequest(membership=subject.request.membership), Decision.UNCHANGED
@@ -40,7 +40,7 @@ def run(request: StepRequest, services: Services) -> Outcome:
     return Outcome(decision, subject.state, message, (OutgoingMessage("grant-rbac", following),))
 
 
-def _registered(cluster: Cluster, services: Services) -> tuple[Membership, Decision]:
+def _ensure_membership(cluster: Cluster, services: Services) -> tuple[Membership, Decision]:
     """Return the cluster's membership, made if there was none, and whether it was made."""
     own = cluster.name.membership(services.settings.fleet_project)
     found = services.fleet.membership(cluster.membership) if cluster.membership else None

@@ -28,7 +28,7 @@ from shared.values.target import Subject
 EVENT_HOLDS: Final = 3
 _DOING = {
     Action.HOLD: (Decision.HELD, "held the Secret"),
-    Action.RELEASE: (Decision.RELEASED, "lifted the hold"),
+    Action.RELEASE: (Decision.RELEASED, "released the hold"),
     Action.DELETE: (Decision.DELETED, "deleted the Secret"),
     Action.CONTINUE: (Decision.NO_SECRET, "no Secret of ours is left"),
 }
@@ -116,7 +116,7 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
     if secret is not None and move is Action.DELETE:
         services.central.delete(secret)
     elif secret is not None and move in (Action.HOLD, Action.RELEASE):
-        patch = secret_plan.hold(secret, reason, services.now()) if move is Action.HOLD else secret_plan.lift(secret)
+        patch = secret_plan.hold(secret, reason, services.now()) if move is Action.HOLD else secret_plan.release(secret)
         if patch is None:
             return Outcome(Decision.UNCHANGED, subject.state, f"the Secret is held already: {said}")
         if reason == "left-fleet" and not request.leave and services.central.count_held(reason) >= EVENT_HOLDS:

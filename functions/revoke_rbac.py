@@ -1,4 +1,4 @@
-"""`revoke_rbac`: removes our binding from a cluster that lives and is not wanted, once no Secret of ours is left for it.
+"""`revoke_rbac`: removes our binding from a cluster that is running and not selected, once no Secret of ours is left for it.
 
 Needs: gateway get, delete and memberships get, list in the fleet project; clusters get, list and ClusterRoleBindings
 get, delete in the source projects; list on Secrets in Argo CD's namespace. On attached clusters a person grants that.
@@ -35,39 +35,39 @@ def run(request: StepRequest, services: Services) -> Outcome:
     try:
         decision, did = Decision.NO_BINDING, "no cluster is left to revoke anything in"
         if move is Action.REVOKE:
-            decision, did = _revoked(subject, services)
+            decision, did = _delete_bindings(subject, services)
     except RefusedError as error:
         if not isinstance(subject.membership, Membership):
             raise
-        raise access_denied(subject.membership, services.gateway.identity, error) from error
+        raise access_denied(subject.membership, services.settings, error) from error
     following = (
         OutgoingMessage("unregister-membership", StepRequest(subject.request.cluster, subject.request.membership)),
     )
     return Outcome(decision, subject.state, f"{did}: {reason}", following)
 
 
-def _revoked(subject: Subject, services: Services) -> tuple[Decision, str]:
+def _delete_bindings(subject: Subject, services: Services) -> tuple[Decision, str]:
     """Delete our objects, the binding first; an object without our label is unmanaged and stays."""
     if isinstance(subject.cluster, Cluster):
         membership = find_membership(subject.cluster, subject.request.membership, services)
     else:
         membership = subject.membership if isinstance(subject.membership, Membership) else None
     if membership is None:
-        return Decision.NO_BINDING, "no membership leads to the cluster: its binding lets nobody in"
+        return Decision.NO_BINDING, "no membership leads to the cluster: its binding is unreachable"
     settings, attached = services.settings, membership.cluster is None
     url = settings.gateway_url(membership.name, gke=not attached)
     did = []
     decision = Decision.NO_BINDING
     gone = rbac.objects_of_previous(settings, subject.request.previous, attached=attached)
-    for wanted in [*rbac.objects(settings, attached=attached), *gone]:
-        name, collection = wanted["metadata"]["name"], rbac.collection(wanted)
-        standing = services.gateway.get(url, collection, name)
-        if standing is None:
+    for manifest in [*rbac.objects(settings, attached=attached), *gone]:
+        name, collection = manifest["metadata"]["name"], rbac.collection(manifest)
+        current = services.gateway.get(url, collection, name)
+        if current is None:
             continue
-        if not rbac.is_managed(standing, settings.instance):
-            did.append(f"left {wanted['kind']} {name}, which is not ours")
+        if not rbac.is_managed(current, settings.instance):
+            did.append(f"left {manifest['kind']} {name}, which is unmanaged")
             continue
-        services.gateway.delete(url, collection, name, rbac.version(standing))
-        did.append(f"deleted {wanted['kind']} {name}")
+        services.gateway.delete(url, collection, name, rbac.version(current))
+        did.append(f"deleted {manifest['kind']} {name}")
         decision = Decision.REVOKED
     return decision, ", ".join(did) if did else "no binding of ours was left"

@@ -51,7 +51,7 @@ def run(message: Message, services: Services, trace: str) -> Plan:
     plan = sweep_plan.select(found, services.settings, scope, services.now())
     _log(plan, services.settings, trace)
     for request in plan.requests:
-        services.bus.publish_object(request.next.topic, request.next.body(), {"asked-by": STEP, **attributes})
+        services.bus.publish_object(request.next.topic, request.next.body(), {"requested-by": STEP, **attributes})
     return plan
 
 

@@ -34,8 +34,8 @@ def run(request: StepRequest, services: Services) -> Outcome:
     if move not in (Action.UNREGISTER, Action.CONTINUE):
         return no_op(move, subject, services.settings)
     leave_all = services.settings.registration == "wait"
-    ours = [membership for membership in before if not leave_all and _was_made_for_gone(membership, subject)]
-    deleted = [membership.name for membership in ours if _delete(membership, services)]
+    deletable = [membership for membership in before if not leave_all and _was_made_for_gone(membership, subject)]
+    deleted = [membership.name for membership in deletable if _delete(membership, services)]
     if deleted and (again := _created_meanwhile(subject, services)) is not None:
         return no_op(Action.TO_REGISTER, again, services.settings)
     did = f"deleted {', '.join(map(str, deleted))}" if deleted else "no membership of ours was left"

@@ -1,6 +1,6 @@
 """`write_secret`: writes the cluster Secret in the central cluster, only when something differs.
 
-Only with `granted`, the proof that `grant_rbac` signed, does it create, lift a hold, note the grant, or speak of a later
+Only with `granted`, the proof that `grant_rbac` signed, does it create, release a hold, note the grant, or speak of a later
 cluster. Needs: gateway get, post, patch and memberships get, list in the fleet project; clusters get and list in the source
 projects; get, list, create and patch on Secrets in Argo CD's namespace (a Role in the central cluster).
 """
@@ -128,7 +128,7 @@ def _read_grant(
     request = subject.request
     if cluster is None:
         membership = subject.membership
-        assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is wanted has one
+        assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is selected has one
         return membership, _signed(request, cluster, membership, services)
     if secret is None and request.membership is not None and request.membership_uid:
         said = Membership(request.membership, request.membership_uid, "READY", cluster=cluster.name)
@@ -151,8 +151,8 @@ def _signed(
 def _require_free(plan: Plan, name: str, cluster: Cluster | None, membership: Membership, services: Services) -> None:
     """Raise an error if another Secret is for the same cluster, or Argo CD would treat the two as one cluster."""
     others = [other for other in services.central.rivals(membership.name) if other.name != name]
-    ours = [other for other in others if other.is_of_instance(services.settings) and MEMBERSHIP_HASH in other.labels]
-    unmanaged = [other for other in others if other not in ours]
+    managed = [other for other in others if other.is_of_instance(services.settings) and MEMBERSHIP_HASH in other.labels]
+    unmanaged = [other for other in others if other not in managed]
     if found := recognition.other_entry(unmanaged, cluster, membership, services.settings):
         secret, recognised = found
         remedy, command = recognition.remedy(secret, recognised, services.settings)
@@ -168,7 +168,7 @@ def _require_free(plan: Plan, name: str, cluster: Cluster | None, membership: Me
                 " one cluster. Adopt or delete it, then replay the message",
                 ErrorCode.UNMANAGED_SECRET,
             )
-    for other in ours:
+    for other in managed:
         if other.clashes_with(name, plan.server):
             text = (
                 f"Secret {other.name} is for {other.annotations.get(CLUSTER, 'an attached cluster')} and has the same server or"

@@ -18,7 +18,7 @@ from local.apis import Apis
 from local.central import admission_to_attached, registrar, values
 from local.clusters import Clusters, settled
 from local.deployment import ENDS, Deployment
-from local.google.events import Knob
+from local.google.events import EventRule
 from local.google.faults import Fault
 from local.identities import service_account, shipped_roles
 from local.installation import argocd_objects
@@ -281,9 +281,9 @@ class Cloud:
         """Ask for a fault (`faults.Fault`)."""
         return self.faults.add(Fault(**fields))
 
-    def add_knob(self, **fields: Any) -> Knob:
-        """Ask for something to happen to events (`eventarc.Knob`)."""
-        return self.eventarc.add(Knob(**fields))
+    def add_event_rule(self, **fields: Any) -> EventRule:
+        """Ask for something to happen to events (`eventarc.EventRule`)."""
+        return self.eventarc.add(EventRule(**fields))
 
     def add_source(self, project: str) -> None:
         """Give one more source project its log sink."""

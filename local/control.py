@@ -165,13 +165,13 @@ class LocalCloud:
         """Remove one fault, or all of them."""
         self.do("faults", "remove", id_=id_)
 
-    def add_knob(self, effect: str, event: str = "*", **fields: Any) -> Json:
-        """Ask for something to happen to events (`events.Knob`): lose, repeat, delay or hold; returns it with its id."""
-        added: Json = self.do("cloud", "add_knob", effect=effect, event=event, **fields)
+    def add_event_rule(self, effect: str, event: str = "*", **fields: Any) -> Json:
+        """Ask for something to happen to events (`events.EventRule`): lose, repeat, delay or hold; returns it with its id."""
+        added: Json = self.do("cloud", "add_event_rule", effect=effect, event=event, **fields)
         return added
 
-    def remove_knobs(self, id_: str | None = None) -> None:
-        """Remove one knob, or all of them."""
+    def remove_event_rules(self, id_: str | None = None) -> None:
+        """Remove one rule, or all of them."""
         self.do("eventarc", "remove", id_=id_)
 
     def release(self, order: list[int] | None = None) -> list[str]:

@@ -97,13 +97,13 @@ class Story:
     def chapters(self) -> list[tuple[str, Callable[[], None]]]:
         """What happens, by name."""
         return [
-            ("a regional cluster appears, and lets Argo CD in", self.regional),
-            ("a zonal one in a second project", self.zonal),
-            ("an Autopilot one that GKE registers by itself (--enable-fleet)", self.autopilot),
-            ("an attached one, which is not GKE", self.attached),
+            ("a regional cluster is created and appears in Argo CD", self.regional),
+            ("a zonal cluster in a second project", self.zonal),
+            ("an Autopilot cluster that GKE registers itself (--enable-fleet)", self.autopilot),
+            ("an attached cluster, which is not GKE", self.attached),
             ("a label changes", self.label),
-            ("one loses the selector's label and leaves through the sweep, in two looks", self.unselected),
-            ("one is deleted and disappears", self.deleted),
+            ("a cluster loses its selector label; two sweeps remove it", self.unselected),
+            ("a cluster is deleted and disappears from Argo CD", self.deleted),
             ("a poison message is dead-lettered, repaired and replayed", self.poison),
         ]
 

@@ -123,11 +123,11 @@ def command_line() -> argparse.ArgumentParser:
         commands,
         "backfill",
         _backfill,
-        "ask for every wanted cluster that has no Secret of its own",
+        "request every selected cluster that has no Secret of its own",
         "python -m ops backfill --project team-a --dry-run",
     )
     backfill.add_argument("--project", default="", help="only this project's clusters")
-    backfill.add_argument("--dry-run", action="store_true", help="show them, ask for nothing")
+    backfill.add_argument("--dry-run", action="store_true", help="show them, publish nothing")
     _rate(backfill)
 
     adopt = command(

@@ -30,7 +30,7 @@ class Entry:
     attempt: int = 0
     attempts: int = 0
     next: tuple[str, ...] = ()
-    asked_by_sweep: bool = False
+    is_from_sweep: bool = False
 
     @property
     def failed(self) -> bool:

@@ -101,8 +101,8 @@ def _matched(
 ) -> Adoption:
     _check_owner(secret)
     name, known_by = _meant(secret, index, settings)
-    request, gke = _wanted(name, seen, settings)
-    assert request.membership is not None  # noqa: S101 - _wanted gives both names
+    request, gke = _both_names(name, seen, settings)
+    assert request.membership is not None  # noqa: S101 - _both_names gives both names
     server = settings.gateway_url(request.membership, gke=gke)
     current = secret.data.get("server", "").rstrip("/")
     notes = []
@@ -149,8 +149,8 @@ def _meant(secret: ClusterSecret, index: Index, settings: Settings) -> tuple[Nam
     return name, found.known_by
 
 
-def _wanted(name: Name, seen: Snapshot, settings: Settings) -> tuple[StepRequest, bool]:
-    """Return both names of a cluster that is alive and wanted, and whether it is a GKE cluster."""
+def _both_names(name: Name, seen: Snapshot, settings: Settings) -> tuple[StepRequest, bool]:
+    """Return both names of a cluster that is running and selected, and whether it is a GKE cluster."""
     inventory = seen.inventory
     if isinstance(name, MembershipName):
         membership = inventory.memberships[name]

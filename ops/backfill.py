@@ -1,4 +1,4 @@
-"""`ops backfill`: the first fill of a fleet. It asks for every wanted cluster that has no Secret of its own.
+"""`ops backfill`: the first fill of a fleet. It requests every selected cluster that has no Secret of its own.
 
 A sweep does the same in portions of SWEEP_REQUESTS; this asks for all at once, as fast as Connect Gateway bears it, and what
 it asks for goes to `dead-letters` when it cannot be done.
@@ -42,29 +42,31 @@ def run(options: argparse.Namespace) -> int:
         print("Every selected cluster that can be requested has its Secret.")
         return 0
     if options.dry_run:
-        print(table(("CLUSTER", "WHY"), [(ask.subject, ask.reason) for ask in requests]))
-        print(f"\nWould ask {TOPIC} for {pluralize(len(requests), 'cluster')}; nothing was published.")
+        print(table(("CLUSTER", "WHY"), [(request.subject, request.reason) for request in requests]))
+        print(f"\nWould publish to {TOPIC} for {pluralize(len(requests), 'cluster')}; nothing was published.")
         return 0
-    ask_all(requests, services, options.rate, "backfill")
-    print(f"Asked for {pluralize(len(requests), 'cluster')}. See what is still missing:\n  python -m ops plan")
+    publish_all(requests, services, options.rate, "backfill")
+    print(
+        f"Published requests for {pluralize(len(requests), 'cluster')}. See what is still missing:\n  python -m ops plan"
+    )
     return 0
 
 
 def missing(plan: Plan) -> list[PlannedRequest]:
-    """Return the requests for wanted clusters that have no Secret of their own."""
-    return [ask for ask in plan.requests if ask.kind == "mend" and ask.next.topic == TOPIC]
+    """Return the requests for selected clusters that have no Secret of their own."""
+    return [request for request in plan.requests if request.kind == "repair" and request.next.topic == TOPIC]
 
 
-def ask_all(requests: list[PlannedRequest], services: Services, a_minute: int, what: str) -> None:
+def publish_all(requests: list[PlannedRequest], services: Services, a_minute: int, what: str) -> None:
     """Publish the requests, paced. Raises a fault that says how far it came."""
     attributes = {"cause": truncate(f"{what} by {operator(services)}")}
-    progress = Progress(len(requests), "clusters asked for")
-    for ask in paced(requests, a_minute):
+    progress = Progress(len(requests), "clusters requested")
+    for request in paced(requests, a_minute):
         try:
-            services.bus.publish_object(ask.next.topic, ask.next.body(), attributes)
+            services.bus.publish_object(request.next.topic, request.next.body(), attributes)
         except ReconcileError as error:
             told = (
-                f"{error}; {progress.done} of {len(requests)} were asked for: run it again, it asks for what is missing"
+                f"{error}; {progress.done} of {len(requests)} were requested: run it again, it requests what is missing"
             )
             raise type(error)(told, error.code, error.status) from error
         progress.step()

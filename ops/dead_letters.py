@@ -100,13 +100,13 @@ def _advice(letter: DeadLetter, settings: Settings) -> list[Advice]:
         membership = name.membership(settings.fleet_project) if isinstance(name, ClusterName) else name
         advice += remedies.remedies(letter.code, name, membership, settings)
     if not letter.is_managed:
-        wanted = f'labels.step="{letter.step}"' if letter.topic else 'jsonPayload.decision="retry"'
-        wanted += f' AND labels.{_kind(name)}="{name}"' if name else ""
+        log_filter = f'labels.step="{letter.step}"' if letter.topic else 'jsonPayload.decision="retry"'
+        log_filter += f' AND labels.{_kind(name)}="{name}"' if name else ""
         advice += [
             Advice("See whether the function runs", remedies.STATUS),
             Advice(
                 "Read what it has logged",
-                f"gcloud logging read {shlex.quote(wanted)} --project={settings.pubsub_project}",
+                f"gcloud logging read {shlex.quote(log_filter)} --project={settings.pubsub_project}",
             ),
         ]
     if name is not None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 LOOK_BACK: Final = timedelta(days=1)
 LETTER_SECONDS: Final = 10.0  # an empty pull alone waits for 4 s
 _DRIFT_CODES: Final = {
-    Drift.NOT_OURS: ErrorCode.UNMANAGED_BINDING,
+    Drift.UNMANAGED: ErrorCode.UNMANAGED_BINDING,
     Drift.MISSING: remedies.NO_BINDING,
     Drift.CHANGED: remedies.NO_BINDING,
     Drift.OTHER_ROLE: remedies.NO_BINDING,
@@ -163,9 +163,9 @@ def _activity(names: set[str], services: Services) -> Activity:
     """Read what the steps have logged about it, and how Pub/Sub retries the steps that fail."""
     api = Api(services.session, os.environ, SECONDS)
     project = services.settings.pubsub_project
-    asked = activity.query(project, names, services.now() - LOOK_BACK)
+    query = activity.query(project, names, services.now() - LOOK_BACK)
     try:
-        found = Activity(activity.parse(api.post("logging", "v2/entries:list", asked).get("entries") or []))
+        found = Activity(activity.parse(api.post("logging", "v2/entries:list", query).get("entries") or []))
     except RefusedError as error:
         return Activity(unread=str(error))
     policies = {}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 HEADINGS: Final = (
-    "Wanted",
+    "Selected",
     "State",
     "Fleet",
     "Cluster",
@@ -78,7 +78,7 @@ def explain(evidence: Evidence) -> Explanation:
     following, conflicts, unknown = _next(evidence), _conflicts(evidence), unread(evidence)
     code = _code(evidence, differs=bool(following or findings or conflicts))
     sections = {
-        "Wanted": _wanted(evidence),
+        "Selected": _selected(evidence),
         "State": _state(evidence),
         "Fleet": _fleet(evidence),
         "Cluster": list(evidence.access.lines),
@@ -129,7 +129,7 @@ def _quiet(evidence: Evidence, code: int, unknown: list[str]) -> str:
     return "nothing: a sweep changes nothing"
 
 
-def _wanted(evidence: Evidence) -> list[str]:
+def _selected(evidence: Evidence) -> list[str]:
     if evidence.state is State.CENTRAL:
         return ["no: it is the central cluster, which is never registered"]
     told = []
@@ -142,8 +142,8 @@ def _wanted(evidence: Evidence) -> list[str]:
     told += [f"no: CLUSTER_SELECTOR asks for {requirement(one)}, it has {labels}" for one in evidence.failing]
     if told:
         return told
-    asked = ", ".join(map(requirement, evidence.settings.selector.requirements))
-    return [f"yes: its labels match CLUSTER_SELECTOR ({asked})" if asked else "yes: no CLUSTER_SELECTOR is set"]
+    terms = ", ".join(map(requirement, evidence.settings.selector.requirements))
+    return [f"yes: its labels match CLUSTER_SELECTOR ({terms})" if terms else "yes: no CLUSTER_SELECTOR is set"]
 
 
 def _state(evidence: Evidence) -> list[str]:
@@ -167,8 +167,8 @@ def _fleet(evidence: Evidence) -> list[str]:
             ["REGISTRATION=wait: it waits until others register it"] if evidence.settings.registration == "wait" else []
         )
         return [f"no membership in the fleet of {evidence.settings.fleet_project}", *waits]
-    ours = "ours" if found.cluster_id else "not ours: it is used and never changed"
-    told = [f"{found.name}: {found.state} ({ours})"]
+    owner = "managed" if found.cluster_id else "unmanaged: it is used and never changed"
+    told = [f"{found.name}: {found.state} ({owner})"]
     if isinstance(evidence.cluster, Cluster) and found.is_of_earlier(evidence.cluster):
         told.append("it was made for an earlier cluster of this name: register-membership replaces it")
     if isinstance(evidence.cluster, Cluster) and found.is_stale(evidence.cluster):
@@ -203,7 +203,7 @@ def _argocd(evidence: Evidence) -> list[str]:
 
 
 def _differing(secret: ClusterSecret, evidence: Evidence) -> list[str]:
-    """What of the Secret is not as it should be, for a cluster that is alive and wanted."""
+    """What of the Secret is not as it should be, for a cluster that is running and selected."""
     membership = evidence.present
     cluster = evidence.cluster if isinstance(evidence.cluster, Cluster) else None
     if evidence.state is not State.SELECTED or membership is None:
@@ -232,13 +232,13 @@ def _differing(secret: ClusterSecret, evidence: Evidence) -> list[str]:
 def _conflicts(evidence: Evidence) -> list[str]:
     """What others own and has the name, the server or the id that ours needs."""
     told = [
-        f"Secret {one.name} is for the same cluster, or has the same server or name, and is not ours"
+        f"Secret {one.name} is for the same cluster, or has the same server or name, and is unmanaged"
         for one in evidence.unmanaged_secrets
     ]
     if occupant := evidence.unlisted_occupant:
-        told.append(f"Secret {occupant.name} has the name that ours needs, is no cluster Secret and is not ours")
+        told.append(f"Secret {occupant.name} has the name that ours needs, is no cluster Secret and is unmanaged")
     if (taken := evidence.unmanaged_membership) and evidence.present is None:
-        told.append(f"membership {taken.name} has the id that ours needs, names {_cluster_of(taken)} and is not ours")
+        told.append(f"membership {taken.name} has the id that ours needs, names {_cluster_of(taken)} and is unmanaged")
     return told
 
 
@@ -258,8 +258,8 @@ def _letters(evidence: Evidence) -> list[str]:
 
 def _next(evidence: Evidence) -> list[str]:
     plan = evidence.seen.plan
-    asked = [ask for ask in plan.requests if is_about(ask.next.request, evidence.name)]
-    blocked = [ask for ask in plan.blocked if is_about(ask.next.request, evidence.name)]
-    return [f"the next sweep publishes {ask.next.topic}: {ask.reason}" for ask in asked] + [
-        f"the removal limit stops a sweep's request to {ask.next.topic}: {ask.reason}" for ask in blocked
+    requests = [request for request in plan.requests if is_about(request.next.request, evidence.name)]
+    blocked = [request for request in plan.blocked if is_about(request.next.request, evidence.name)]
+    return [f"the next sweep publishes {request.next.topic}: {request.reason}" for request in requests] + [
+        f"the removal limit stops a sweep's request to {request.next.topic}: {request.reason}" for request in blocked
     ]

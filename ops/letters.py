@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 REPLAYABLE: Final = frozenset({*messages.STEPS, "sweep", messages.AUDIT_LOG_ENTRIES})
 _OURS: Final = frozenset({"topic", "step", "code", "reason", "attempts", "cluster", "membership"})
 # A replay is a person's: it may turn, and when it fails again it must come back here, not wait for a sweep.
-_LEFT_OUT: Final = _OURS | {"turned", "asked-by"}
+_LEFT_OUT: Final = _OURS | {"reversed", "requested-by"}
 _SOURCE: Final = "CloudPubSubDeadLetterSource"
 # What changes what a step may do, or releases a plan: an operator must have seen it.
 CONTROL_KEYS: Final = ("leave", "drop_labels", "granted", "secret_uid", "previous", "release")
@@ -158,8 +158,8 @@ def named(letters: Iterable[DeadLetter], id_: str) -> list[DeadLetter]:
 
 def about(letters: Iterable[DeadLetter], names: Iterable[str]) -> list[DeadLetter]:
     """Return the letters that speak of one of these names."""
-    wanted = set(names)
-    return [letter for letter in letters if wanted & set(letter.names)]
+    selected = set(names)
+    return [letter for letter in letters if selected & set(letter.names)]
 
 
 def replay(letter: DeadLetter, settings: Settings, repaired: bytes | None = None) -> tuple[str, bytes, dict[str, str]]:

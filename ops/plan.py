@@ -75,9 +75,9 @@ def behind(seen: Snapshot, settings: Settings) -> list[str]:
             if one.cluster is None and state_of_attached(one, settings) in (State.SELECTED, State.UNSELECTED)
         },
     }
-    asked = ", ".join(map(requirement, requirements))
-    if asked and candidates and not any(settings.selector.matches(one.labels) for one in candidates.values()):
-        return [f"CLUSTER_SELECTOR ({asked}) matches 0 of {pluralize(len(candidates), 'cluster')}."]
+    terms = ", ".join(map(requirement, requirements))
+    if terms and candidates and not any(settings.selector.matches(one.labels) for one in candidates.values()):
+        return [f"CLUSTER_SELECTOR ({terms}) matches 0 of {pluralize(len(candidates), 'cluster')}."]
     leaving = {
         request.subject
         for request in (*seen.plan.requests, *seen.plan.blocked)
@@ -116,7 +116,7 @@ def filter_plan(seen: Snapshot, settings: Settings, project: str, cluster: str) 
     plan = seen.plan
     if cluster:
         name = find(cluster, seen, dict(settings.numbers))
-        requests = tuple(ask for ask in plan.requests if is_about(ask.next.request, name))
+        requests = tuple(request for request in plan.requests if is_about(request.next.request, name))
         return dataclasses.replace(
             plan, requests=requests, findings=tuple(r for r in plan.findings if r.subject == str(name))
         )
@@ -125,7 +125,7 @@ def filter_plan(seen: Snapshot, settings: Settings, project: str, cluster: str) 
         if project not in known:
             raise MistakeError(f"{project} is none of the projects that a sweep reads: {', '.join(sorted(known))}")
         subject = f"projects/{project}"
-        requests = tuple(ask for ask in plan.requests if ask.subject.startswith(f"{subject}/"))
+        requests = tuple(request for request in plan.requests if request.subject.startswith(f"{subject}/"))
         findings = tuple(r for r in plan.findings if r.subject == subject or r.subject.startswith(f"{subject}/"))
         return dataclasses.replace(plan, requests=requests, findings=findings)
     return plan
@@ -142,7 +142,11 @@ def as_text(
     parts = []
     head = ("KIND", "STEP", "CLUSTER", "WHY")
     if plan.requests:
-        parts.append(table(head, [(ask.kind, ask.next.topic, ask.subject, ask.reason) for ask in plan.requests]))
+        parts.append(
+            table(
+                head, [(request.kind, request.next.topic, request.subject, request.reason) for request in plan.requests]
+            )
+        )
     parts += [limits.as_text(one, settings, len(inventory.secrets) if inventory else None) for one in plan.reached]
     findings = [(report.subject, report.text) for report in plan.findings if report.subject not in (missing or {})]
     if findings:
@@ -157,9 +161,9 @@ def as_text(
 
 
 def _summary(plan: Plan, settings: Settings, missing: Mapping[str, str]) -> str:
-    asked = ", ".join(f"{number} {kind}" for kind, number in sorted(plan.counts.items()))
-    if asked:
-        end = f"A sweep would publish {pluralize(len(plan.requests), 'request')}: {asked}."
+    counts = ", ".join(f"{number} {kind}" for kind, number in sorted(plan.counts.items()))
+    if counts:
+        end = f"A sweep would publish {pluralize(len(plan.requests), 'request')}: {counts}."
         if len(plan.requests) > settings.sweep_requests:
             end += f" It publishes {settings.sweep_requests} at a time (SWEEP_REQUESTS), repairs first."
         return end

@@ -110,8 +110,8 @@ def _to_continue(evidence: Evidence, *, unsettled: bool) -> list[Advice]:
     settings, plan = evidence.settings, evidence.seen.plan
     advice = []
     for reached in plan.reached:
-        if any(is_about(ask.next.request, evidence.name) for ask in reached.requests):
-            clusters = pluralize(len({ask.subject for ask in reached.requests}), "cluster")
+        if any(is_about(request.next.request, evidence.name) for request in reached.requests):
+            clusters = pluralize(len({request.subject for request in reached.requests}), "cluster")
             advice.append(Advice(f"If the whole plan is right, release it ({clusters})", release(reached, settings)))
     if plain := [letter.id for letter in evidence.letters if not letter.control_keys]:
         advice.append(Advice("When the cause is repaired, replay", _replay(*plain)))

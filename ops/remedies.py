@@ -94,7 +94,7 @@ def not_looked_into(name: Name, membership: MembershipName, settings: Settings) 
 
 
 def unmanaged_membership(membership: MembershipName) -> list[Advice]:
-    """The id that we need is taken by a membership that is not ours."""
+    """The id that we need is taken by a membership that is unmanaged."""
     where = (membership.membership, f"--location={membership.location}", f"--project={membership.project}")
     verbs = ("gcloud", "container", "fleet", "memberships")
     return [
@@ -104,7 +104,7 @@ def unmanaged_membership(membership: MembershipName) -> list[Advice]:
 
 
 def unmanaged_secret(secret: str, settings: Settings) -> list[Advice]:
-    """The name that we need is taken by a Secret that is not ours."""
+    """The name that we need is taken by a Secret that is unmanaged."""
     kubectl = ("kubectl", "-n", settings.argocd_namespace)
     return [
         Advice("See whose Secret it is", command(*kubectl, "get", "secret", secret, "--show-labels")),
@@ -113,7 +113,7 @@ def unmanaged_secret(secret: str, settings: Settings) -> list[Advice]:
 
 
 def unmanaged_binding(binding: str, membership: MembershipName) -> list[Advice]:
-    """The name that we need is taken by an RBAC object that is not ours."""
+    """The name that we need is taken by an RBAC object that is unmanaged."""
     return [
         _credentials(membership),
         Advice("See whose binding it is", command("kubectl", "get", "clusterrolebinding", binding, "-o", "wide")),

@@ -24,8 +24,8 @@ def run(options: argparse.Namespace) -> int:
     if not number:
         raise MistakeError("ARGOCD_SHARDS is 0: set it to the number of Argo CD's application controllers")
     everything = services.central.cluster_secrets()
-    ours = [secret for secret in everything if secret.is_of_instance(services.settings)]
-    moves = shards.assignments(ours, everything, number)
+    managed = [secret for secret in everything if secret.is_of_instance(services.settings)]
+    moves = shards.assignments(managed, everything, number)
     print(table(("SHARD", "CLUSTERS", "AFTER THE MOVES"), _rows(everything, moves, number)))
     wrong = [(secret.name, text) for secret in everything if (text := shards.problem(secret, services.settings))]
     for name, text in wrong:

@@ -56,7 +56,7 @@ def _event(options: argparse.Namespace) -> None:
     cloud = running_cloud(options)
     match options.action:
         case "clear":
-            cloud.remove_knobs()
+            cloud.remove_event_rules()
         case "list":
             print(json.dumps(cloud.state()["events"], indent=2))
         case "release":
@@ -64,4 +64,4 @@ def _event(options: argparse.Namespace) -> None:
             print("\n".join(cloud.release(order)))
         case effect:
             given = {key: getattr(options, key) for key in ("event", "copies", "seconds", "skip", "times")}
-            print(cloud.add_knob(effect, **given)["id"])
+            print(cloud.add_event_rule(effect, **given)["id"])

@@ -24,8 +24,8 @@ DAY = 24 * 3600.0
 
 
 @dataclass
-class Knob(Rule):
-    """One thing to happen to events. `event` is a shell pattern, matched with an event's name.
+class EventRule(Rule):
+    """What happens to matching events. `event` is a shell pattern, matched with an event's name.
 
     Names are like `CreateCluster.finished projects/P/locations/L/clusters/C` (or `.started`, `.refused`, `.done` for what
     has no operation) and `membership.created projects/F/locations/L/memberships/M`. `repeat` sends an event `copies` times
@@ -80,7 +80,7 @@ class Events:
     first_wait: float = 1.0
     longest_wait: float = 60.0
     kept: float = DAY
-    knobs: Rules[Knob] = field(default_factory=lambda: Rules("e"))
+    rules: Rules[EventRule] = field(default_factory=lambda: Rules("e"))
     log: deque[Event] = field(default_factory=lambda: deque(maxlen=100_000))
     _held: list[Event] = field(default_factory=list)
     _tasks: Tasks = field(default_factory=Tasks)
@@ -88,27 +88,27 @@ class Events:
     def take(self, event: Event) -> None:
         """Send an event, or do with it what was asked for."""
         self.log.append(event)
-        knob = self.knobs.acting(lambda knob: fnmatchcase(event.name, knob.event))
-        if knob is None:
+        rule = self.rules.acting(lambda rule: fnmatchcase(event.name, rule.event))
+        if rule is None:
             self._tasks.start(self._send(event))
-        elif knob.effect == "lose":
+        elif rule.effect == "lose":
             event.state = "lost"
-        elif knob.effect == "hold":
+        elif rule.effect == "hold":
             event.state = "held"
             self._held.append(event)
-        elif knob.effect == "delay":
-            self._tasks.start(self._send(event, after=knob.seconds))
+        elif rule.effect == "delay":
+            self._tasks.start(self._send(event, after=rule.seconds))
         else:
-            for _ in range(knob.copies):
+            for _ in range(rule.copies):
                 self._tasks.start(self._send(event))
 
-    def add(self, knob: Knob) -> Knob:
-        """Take a knob in and give it an id."""
-        return self.knobs.add(knob)
+    def add(self, rule: EventRule) -> EventRule:
+        """Add a rule and give it an id."""
+        return self.rules.add(rule)
 
     def remove(self, id_: str | None = None) -> None:
-        """Remove one knob, or all of them. What is held stays so until it is released."""
-        self.knobs.remove(id_)
+        """Remove one rule, or all of them. What is held stays so until it is released."""
+        self.rules.remove(id_)
 
     def release(self, order: list[int] | None = None) -> list[str]:
         """Let held events go, one after the other was answered; `order` lists places among those held (default: as they came).
@@ -137,9 +137,9 @@ class Events:
         return sum(event.state == "waiting" for event in self.log)
 
     def as_json(self) -> dict[str, Any]:
-        """The knobs, the held events and the last hundred events."""
+        """The rules, the held events and the last hundred events."""
         return {
-            "knobs": self.knobs.as_json(),
+            "rules": self.rules.as_json(),
             "held": self.held(),
             "waiting": self.waiting(),
             "log": [event.as_json() for event in list(self.log)[-100:]],

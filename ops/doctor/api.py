@@ -75,8 +75,8 @@ class Api:
 
     def policy(self, api: str, path: str, *, post: bool) -> Bindings:
         """Return the bindings of an IAM policy. Raises RefusedError."""
-        asked = {"options": {"requestedPolicyVersion": 3}}
-        answer = self.post(api, f"{path}:getIamPolicy", asked) if post else self.get(api, f"{path}:getIamPolicy")
+        body = {"options": {"requestedPolicyVersion": 3}}
+        answer = self.post(api, f"{path}:getIamPolicy", body) if post else self.get(api, f"{path}:getIamPolicy")
         found = answer.get("bindings") or []
         return tuple(one for one in found if isinstance(one, dict))
 

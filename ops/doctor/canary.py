@@ -108,7 +108,7 @@ def lines_of(entries: Sequence[Json]) -> list[Line]:
 
 def _follow(api: Api, project: str, cause: str) -> list[Line]:
     """Read the entries of a cause until the last one is there, or the time is over."""
-    asked = {
+    query = {
         "resourceNames": [f"projects/{project}"],
         "filter": f'labels.cause="{cause}"',
         "orderBy": "timestamp asc",
@@ -116,7 +116,7 @@ def _follow(api: Api, project: str, cause: str) -> list[Line]:
     }
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
-        lines = lines_of(api.post("logging", "v2/entries:list", asked).get("entries") or [])
+        lines = lines_of(api.post("logging", "v2/entries:list", query).get("entries") or [])
         if any(one.is_last for one in lines) or time.monotonic() > deadline:
             return lines
         time.sleep(POLL_SECONDS)

@@ -179,10 +179,10 @@ def check_access(expected: Expected, seen: Central) -> list[Finding]:
             if identity != name:
                 continue
             may = check.known(allowed, f"{name} {verb}")
-            wanted = verb in granted and where == namespace
-            if may is False and wanted:
+            required = verb in granted and where == namespace
+            if may is False and required:
                 missing.append(verb)
-            if may is True and not wanted:
+            if may is True and not required:
                 extra.append(verb if where else f"{verb} in all namespaces")
         can = commands.line(*("kubectl", "auth", "can-i", "--list", "-n", namespace, f"--as={expected.account(name)}"))
         if missing:
@@ -208,9 +208,9 @@ def check_policy(expected: Expected, seen: Central) -> list[Finding]:
     bindings = check.known(seen.policy_bindings, name)
     if policy is None or bindings is None:
         return check.end(name, "")
-    ours = [one for one in bindings if at(one, "spec", "policyName") == name]
-    if not any("Deny" in (at(one, "spec", "validationActions") or []) for one in ours):
-        text = "no binding denies by it" if ours else "has no binding"
+    matching = [one for one in bindings if at(one, "spec", "policyName") == name]
+    if not any("Deny" in (at(one, "spec", "validationActions") or []) for one in matching):
+        text = "no binding denies by it" if matching else "has no binding"
         check.fail(Code.POLICY_NOT_ENFORCED, name, text, fix)
     elif at(policy, "spec", "failurePolicy") not in (None, "Fail"):
         check.fail(Code.POLICY_NOT_ENFORCED, name, "its failurePolicy is not Fail", fix)

@@ -150,19 +150,19 @@ def check_triggers(expected: Expected, seen: Delivery) -> list[Finding]:
     triggers = check.known(seen.triggers, expected.project)
     if triggers is None:
         return check.end("", "")
-    wanted: list[tuple[str, str]] = [(AUDIT_EVENT, method) for method in AUDIT_METHODS]
+    required: list[tuple[str, str]] = [(AUDIT_EVENT, method) for method in AUDIT_METHODS]
     if expected.settings.fleet_project == expected.project:  # a trigger sees its own project's events
-        wanted += [(event, "") for event in MEMBERSHIP_EVENTS]
-    for event, method in wanted:
+        required += [(event, "") for event in MEMBERSHIP_EVENTS]
+    for event, method in required:
         what = method or event
-        matching = [one for one in triggers if _filters(one).items() >= _wanted_filters(event, method).items()]
+        matching = [one for one in triggers if _filters(one).items() >= _required_filters(event, method).items()]
         if not matching:
             check.fail(Code.TRIGGER_MISSING, what, "has no trigger", commands.TERRAFORM)
             continue
         faults = [_trigger_fault(expected, one, is_audit=bool(method)) for one in matching]
         if all(faults):
             check.fail(Code.TRIGGER_WRONG, short(matching[0].get("name")), faults[0], commands.TERRAFORM)
-    return check.end("", f"{len(wanted)} events reach {ROUTER}")
+    return check.end("", f"{len(required)} events reach {ROUTER}")
 
 
 def check_sinks(expected: Expected, seen: Delivery, google: Google) -> list[Finding]:
@@ -173,16 +173,16 @@ def check_sinks(expected: Expected, seen: Delivery, google: Google) -> list[Find
         sinks = check.known(seen.sinks.get(project, Unread("was not read")), project)
         if sinks is None:
             continue
-        ours = [one for one in sinks if short(one.get("name")) == SINK or one.get("destination") == destination]
-        if not ours and project == expected.project and has_triggers(seen):
+        matching = [one for one in sinks if short(one.get("name")) == SINK or one.get("destination") == destination]
+        if not matching and project == expected.project and has_triggers(seen):
             continue  # triggers carry its entries
-        if not ours:
+        if not matching:
             check.fail(Code.SINK_MISSING, project, f"has no sink {SINK}", commands.TERRAFORM)
             continue
-        faults = [_sink_fault(expected, project, one, seen, google) for one in ours]
+        faults = [_sink_fault(expected, project, one, seen, google) for one in matching]
         if all(faults):
             code, text, fix = next(fault for fault in faults if fault)
-            check.fail(code, f"{short(ours[0].get('name'))} in {project}", text, fix)
+            check.fail(code, f"{short(matching[0].get('name'))} in {project}", text, fix)
     number = len(expected.settings.source_projects)
     return check.end("", f"{pluralize(number, 'source project')} with a sink to {AUDIT_LOG_ENTRIES}")
 
@@ -193,22 +193,22 @@ def check_schedule(expected: Expected, seen: Delivery, now: datetime) -> list[Fi
     jobs = check.known(seen.jobs, expected.project)
     paused = False
     if jobs is not None:
-        ours = [one for one in jobs if at(one, "pubsubTarget", "topicName") == expected.topic(SWEEP)]
+        matching = [one for one in jobs if at(one, "pubsubTarget", "topicName") == expected.topic(SWEEP)]
         named = [one for one in jobs if short(one.get("name")) == SWEEP]
-        if not ours:
+        if not matching:
             text = "publishes to another topic" if named else "no schedule publishes to topic sweep"
             code = Code.JOB_WRONG if named else Code.JOB_MISSING
             check.fail(code, SWEEP, text, commands.TERRAFORM)
-        elif all(one.get("state") != "ENABLED" for one in ours):
+        elif all(one.get("state") != "ENABLED" for one in matching):
             paused = True
-            location = str(ours[0].get("name", "")).split("/")[3:4]
+            location = str(matching[0].get("name", "")).split("/")[3:4]
             resume = commands.line(
-                *("gcloud", "scheduler", "jobs", "resume", short(ours[0].get("name"))),
+                *("gcloud", "scheduler", "jobs", "resume", short(matching[0].get("name"))),
                 *(f"--location={''.join(location)}", f"--project={expected.project}"),
             )
-            text = f"the schedule is {ours[0].get('state')}: look at `python -m ops plan`, then resume it"
+            text = f"the schedule is {matching[0].get('state')}: look at `python -m ops plan`, then resume it"
             check.warn(Code.JOB_PAUSED, SWEEP, text, resume)
-        elif not any(at(one, "pubsubTarget", "data") for one in ours):
+        elif not any(at(one, "pubsubTarget", "data") for one in matching):
             check.fail(Code.JOB_WRONG, SWEEP, "publishes without a body, which is refused", commands.TERRAFORM)
     last = check.known(seen.last_sweep, SWEEP)
     is_late = last is None or now - last > SWEEP_LATE
@@ -239,7 +239,7 @@ def _filters(trigger: Json) -> dict[str, str]:
     return {str(at(one, "attribute")): str(at(one, "value")) for one in trigger.get("eventFilters") or []}
 
 
-def _wanted_filters(event: str, method: str) -> dict[str, str]:
+def _required_filters(event: str, method: str) -> dict[str, str]:
     audit = {"serviceName": "container.googleapis.com", "methodName": method}
     return {"type": event} | (audit if method else {})
 

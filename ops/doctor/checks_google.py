@@ -124,7 +124,7 @@ def check_permissions(expected: Expected, seen: Google) -> list[Finding]:
                     f"lacks {', '.join(sorted(missing))} (custom role {role})",
                     commands.TERRAFORM,
                 )
-            if (extra := held - needed) and not _is_wanted_terminal(name, extra):
+            if (extra := held - needed) and not _is_required_terminal(name, extra):
                 some = sorted(extra)
                 text = ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
                 check.warn(
@@ -163,13 +163,13 @@ def check_agents(expected: Expected, seen: Google) -> list[Finding]:
     """Google's service agents hold their roles: they mint tokens, deliver events and register clusters."""
     check = Check("service-agents")
     settings = expected.settings
-    wanted = [
+    required = [
         (expected.project, f"gcp-sa-{service}", f"roles/{service}.serviceAgent")
         for service in ("pubsub", "eventarc", "cloudscheduler")
     ]
     fleet = sorted({settings.fleet_project, *settings.source_projects})
-    wanted += [(project, "gcp-sa-gkehub", "roles/gkehub.serviceAgent") for project in fleet]
-    for project, agent, role in wanted:
+    required += [(project, "gcp-sa-gkehub", "roles/gkehub.serviceAgent") for project in fleet]
+    for project, agent, role in required:
         owner = settings.fleet_project if agent == "gcp-sa-gkehub" else expected.project
         number = project_number(expected, seen, owner)
         policy = check.known(seen.policies.get(project, Unread("was not read")), project)
@@ -187,7 +187,7 @@ def check_agents(expected: Expected, seen: Google) -> list[Finding]:
                 f"lacks {role}",
                 commands.grant_project(project, member, role),
             )
-    return check.end("", f"{len(wanted)} roles are there")
+    return check.end("", f"{len(required)} roles are there")
 
 
 def check_builder(expected: Expected, seen: Google) -> list[Finding]:
@@ -295,7 +295,7 @@ def _held(
     return frozenset(held)
 
 
-def _is_wanted_terminal(name: str, extra: frozenset[str]) -> bool:
+def _is_required_terminal(name: str, extra: frozenset[str]) -> bool:
     """Argo CD's terminal needs roles/gkehub.gatewayAdmin, which holds nothing but the gateway's verbs and a few reads."""
     return name == ARGOCD and all(one.startswith(("gkehub.", "resourcemanager.", "serviceusage.")) for one in extra)
 

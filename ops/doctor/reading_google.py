@@ -223,7 +223,7 @@ class Reader:
         return tuple(found)
 
     def _last_sweep(self, now: datetime) -> datetime | None:
-        asked = {
+        query = {
             "resourceNames": [f"projects/{self.expected.project}"],
             "filter": (
                 'resource.type="cloud_run_revision"'
@@ -233,7 +233,7 @@ class Reader:
             "orderBy": "timestamp desc",
             "pageSize": 1,
         }
-        entries = self.api.post("logging", "v2/entries:list", asked).get("entries") or []
+        entries = self.api.post("logging", "v2/entries:list", query).get("entries") or []
         return timestamp(entries[0].get("timestamp")) if entries else None
 
 

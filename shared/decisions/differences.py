@@ -79,7 +79,9 @@ class _Comparison:
                 of_memberships[membership].append(secret)
             else:
                 yield Finding(
-                    FindingCode.INVALID_SECRET, secret.name, "carries our mark but names no cluster: mend or delete it"
+                    FindingCode.INVALID_SECRET,
+                    secret.name,
+                    "carries our label but names no cluster: repair or delete it",
                 )
         yield from self._left_out()
         yield from self._clashes()
@@ -114,7 +116,7 @@ class _Comparison:
             return
         state = state_of_cluster(cluster or GONE, self.settings, self.central)
         if state is State.SELECTED and cluster is not None:
-            yield from self._wanted(cluster, secret)
+            yield from self._of_selected(cluster, secret)
             return
         found = list(self._removal(request, Situation.of_cluster(state, secret, cluster)))
         yield from found
@@ -144,10 +146,10 @@ class _Comparison:
             elif secret is not None and secret.is_of(None, membership):
                 yield from self._differing(request, secret, None, membership)
             elif membership.agent_lost(self.now):
-                yield Finding(FindingCode.AGENT_LOST, str(name), "its agent is lost: nothing can be asked for now")
+                yield Finding(FindingCode.AGENT_LOST, str(name), "its agent is lost: nothing can be requested now")
             else:
                 text = "has no Secret of its own"
-                yield _request("mend", FindingCode.NO_SECRET, "register-membership", request, text)
+                yield _request("repair", FindingCode.NO_SECRET, "register-membership", request, text)
             return
         found = list(self._removal(request, Situation.of_attached(state, secret, membership)))
         yield from found
@@ -178,7 +180,7 @@ class _Comparison:
             return
         action, leave = found
         request = replace(request, leave=leave, secret_uid=secret.uid if leave else "")
-        kind: Kind = "remove" if action is Action.DELETE else "hold" if leave == "hold" else "mend"
+        kind: Kind = "remove" if action is Action.DELETE else "hold" if leave == "hold" else "repair"
         text = _STATES.get(state, f"is {state.text}")
         match action:
             case Action.DELETE if leave == "remove":
@@ -199,8 +201,8 @@ class _Comparison:
         limit = Limit.GONE if code is FindingCode.NOT_LISTED else limit
         yield PlannedRequest(kind, code, OutgoingMessage("remove-secret", request), text, limit, secret.uid)
 
-    def _wanted(self, cluster: Cluster, secret: ClusterSecret | None) -> Iterator[PlannedRequest | Finding]:
-        """A GKE cluster that is alive and wanted: is all of it there, and the same?"""
+    def _of_selected(self, cluster: Cluster, secret: ClusterSecret | None) -> Iterator[PlannedRequest | Finding]:
+        """A GKE cluster that is running and selected: is all of it there, and the same?"""
         name = cluster.name
         external = secret is None and self.settings.secrets == "external"
         if secret is None and name in self.others and not external:
@@ -228,20 +230,20 @@ class _Comparison:
             if membership is not None and membership.is_stale(cluster):
                 blocks = f"; {membership.name}, of an earlier cluster of this name, may block it: unregister that one"
             yield _request(
-                "mend",
+                "repair",
                 FindingCode.NOT_REGISTERED,
                 "register-membership",
                 StepRequest(name),
                 f"has no membership of its own in the fleet{blocks}",
             )
         elif not membership.is_usable:
-            text = f"{membership.name} is {membership.state}: nothing can be asked for yet"
+            text = f"{membership.name} is {membership.state}: nothing can be requested yet"
             yield Finding(FindingCode.MEMBERSHIP_NOT_READY, str(name), text)
         elif external:
             self.unchanged.append(OutgoingMessage("grant-rbac", StepRequest(name, membership.name)))
         elif secret is None or not secret.is_of(cluster, membership):
             request = StepRequest(name, membership.name)
-            yield _request("mend", FindingCode.NO_SECRET, "register-membership", request, "has no Secret of its own")
+            yield _request("repair", FindingCode.NO_SECRET, "register-membership", request, "has no Secret of its own")
         else:
             yield from self._differing(StepRequest(name, membership.name), secret, cluster, membership)
 
@@ -249,24 +251,24 @@ class _Comparison:
         self, both: StepRequest, secret: ClusterSecret, cluster: Cluster | None, membership: Membership
     ) -> Iterator[PlannedRequest | Finding]:
         """A Secret of this very cluster: does it say what it should?"""
-        wanted = secret_plan.plan(
+        plan = secret_plan.plan(
             secret, cluster, membership, self.settings, granted=False, drop=frozenset(), now=self.now
         )
         lost = membership.agent_lost(self.now)
-        if wanted.needs_grant and not lost:
+        if plan.needs_grant and not lost:
             text = "its access must be verified again, or its hold released"
-            yield _request("mend", FindingCode.GRANT_DIFFERS, "grant-rbac", both, text)
-        if wanted.patch is not None:
-            yield _request("mend", FindingCode.SECRET_DIFFERS, "write-secret", both, "its Secret differs")
-        if wanted.gone:
-            request = StepRequest(both.cluster, both.membership, drop_labels=wanted.gone, secret_uid=secret.uid)
-            text = f"label keys are gone at the source: {', '.join(sorted(wanted.gone))}"
+            yield _request("repair", FindingCode.GRANT_DIFFERS, "grant-rbac", both, text)
+        if plan.patch is not None:
+            yield _request("repair", FindingCode.SECRET_DIFFERS, "write-secret", both, "its Secret differs")
+        if plan.gone:
+            request = StepRequest(both.cluster, both.membership, drop_labels=plan.gone, secret_uid=secret.uid)
+            text = f"label keys are gone at the source: {', '.join(sorted(plan.gone))}"
             message = OutgoingMessage("write-secret", request)
             yield PlannedRequest("drop", FindingCode.LABELS_GONE, message, text, Limit.LEAVING, secret.uid)
         if lost:
             text = "its agent is lost: not READY, or not heard of for 30 minutes"
             yield Finding(FindingCode.AGENT_LOST, str(membership.name), text)
-        elif not (wanted.needs_grant or wanted.patch or wanted.gone):
+        elif not (plan.needs_grant or plan.patch or plan.gone):
             self.unchanged.append(OutgoingMessage("grant-rbac", both))
 
     def _left_out(self) -> Iterator[Finding]:
@@ -326,20 +328,20 @@ class _Comparison:
             yield Finding(FindingCode.OTHER_FLEET, f"projects/{self.settings.fleet_project}", text)
 
     def _clashes(self) -> Iterator[Finding]:
-        """Unmanaged Secrets that Argo CD takes for ours, or that are for the same cluster as ours."""
+        """Unmanaged Secrets that Argo CD would treat as ours, or that are for the same cluster as ours."""
         same = recognition.beside(self.inventory.secrets, self.others)
         names = {secret.data.get("name", ""): secret.name for secret in self.inventory.secrets}
         servers = {secret.data.get("server", "").rstrip("/"): secret.name for secret in self.inventory.secrets}
         for other in self.inventory.unmanaged:
-            ours = names.get(other.data.get("name", "")) or servers.get(other.data.get("server", "").rstrip("/"))
+            managed = names.get(other.data.get("name", "")) or servers.get(other.data.get("server", "").rstrip("/"))
             if other.name in same:
                 text = f"is unmanaged and for the same cluster as our {same[other.name]}: ApplicationSets deploy to it twice. Delete one"
                 yield Finding(FindingCode.CLASHING_SECRET, other.name, text)
-            elif ours:
+            elif managed:
                 yield Finding(
                     FindingCode.CLASHING_SECRET,
                     other.name,
-                    f"is not ours and has the same name or server as our {ours}: Argo CD takes the two for one",
+                    f"is unmanaged and has the same name or server as our {managed}: Argo CD would treat the two as one cluster",
                 )
 
     def _left_behind(self, with_secrets: set[ClusterName]) -> Iterator[PlannedRequest]:

@@ -64,7 +64,7 @@ def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
         or kind != "gke_cluster"
         or method not in ("CreateCluster", "DeleteCluster", "UpdateCluster", "SetLabels")
     ):
-        return Route(EventCode.UNRELATED, f"not ours: {str(full_method)[:120]} of {str(service)[:120]}")
+        return Route(EventCode.UNRELATED, f"not relevant: {str(full_method)[:120]} of {str(service)[:120]}")
     operation = _object(entry.get("operation"))
     failed = _code(_object(payload.get("status"))) != 0
     whole = not operation or (operation.get("first") and operation.get("last"))
@@ -107,7 +107,7 @@ def route_membership(
             EventCode.GKE_MEMBERSHIP, f"membership {kind}, of a GKE cluster: its audit entries and the sweep carry it"
         )
     if kind not in ("created", "updated", "deleted"):
-        return Route(EventCode.UNRELATED, f"not ours: membership event of kind {kind[:60]!r}")
+        return Route(EventCode.UNRELATED, f"not relevant: membership event of kind {kind[:60]!r}")
     membership = _membership(payload, attributes, numbers)
     code = _CODES.get(kind, EventCode.CHANGED)
     topic = "remove-secret" if code is EventCode.DELETED else "register-membership"

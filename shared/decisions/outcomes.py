@@ -11,7 +11,7 @@ from shared.values.model import Cluster, Membership, State
 from shared.values.settings import Settings
 from shared.values.target import Subject
 
-_TURNS = {Action.TO_REGISTER: "register-membership", Action.TO_REMOVE: "remove-secret"}
+_REVERSALS = {Action.TO_REGISTER: "register-membership", Action.TO_REMOVE: "remove-secret"}
 
 
 # A cluster's own words must not cut off the command behind them: a dead letter's reason has 1,000 bytes.
@@ -25,11 +25,11 @@ def no_op(move: Action, subject: Subject, settings: Settings) -> Outcome:
         raise RetryableError(reason, ErrorCode.NOT_READY)
     if move is Action.PERMANENT:
         raise PermanentError(reason, ErrorCode.OTHER_FLEET)
-    if move in _TURNS:
+    if move in _REVERSALS:
         following = StepRequest(subject.request.cluster, subject.request.membership)
-        topic = _TURNS[move]
+        topic = _REVERSALS[move]
         return Outcome(
-            Decision.REVERSED, subject.state, f"turned to {topic}: {reason}", (OutgoingMessage(topic, following),)
+            Decision.REVERSED, subject.state, f"reversed to {topic}: {reason}", (OutgoingMessage(topic, following),)
         )
     decision = Decision.BLOCKED if move is Action.REPORT else Decision.NO_OP
     severity: Severity = "ERROR" if move is Action.REPORT else "WARNING" if move is Action.WARN else "INFO"
@@ -49,7 +49,7 @@ def why(subject: Subject, settings: Settings) -> str:
         case State.OTHER_FLEET:
             project = subject.cluster.fleet_project if isinstance(subject.cluster, Cluster) else "another project"
             return (
-                f"{name} is wanted, but is in the fleet of {project}, not in {settings.fleet_project}'s:"
+                f"{name} is selected, but is in the fleet of {project}, not in {settings.fleet_project}'s:"
                 " take it out of that fleet, or deselect it"
             )
         case _:
@@ -61,12 +61,9 @@ def why(subject: Subject, settings: Settings) -> str:
             return f"{name} is {subject.state.text} ({status})"
 
 
-def access_denied(membership: Membership, identity: str, error: RefusedError) -> PermanentError:
-    """The one thing that a person must do: let our two identities that reach application clusters in.
-
-    `identity` is the e-mail of one of them; the functions' identities are named like the functions.
-    """
-    users = [identity.replace("revoke-rbac", "grant-rbac"), identity.replace("grant-rbac", "revoke-rbac")]
+def access_denied(membership: Membership, settings: Settings, error: RefusedError) -> PermanentError:
+    """Say what only a person can do: admit the two functions that reach application clusters to an attached one."""
+    users = [settings.function_account(function) for function in ("grant-rbac", "revoke-rbac")]
     command = rbac.admission_command(membership.name.membership, membership.name.project, users)
     return PermanentError(
         f"attached cluster {membership.name} has not admitted our identities ({str(error)[:CAUSE]}). Admit them once, with"

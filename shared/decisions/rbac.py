@@ -40,7 +40,7 @@ class Drift(enum.Enum):
     MISSING = "missing"
     CHANGED = "changed"
     OTHER_ROLE = "bound to another role"
-    NOT_OURS = "unmanaged"
+    UNMANAGED = "an unmanaged object has the name"
 
 
 def objects(settings: Settings, *, attached: bool) -> list[Object]:
@@ -95,33 +95,33 @@ def collection(manifest: Object) -> str:
     return ROLES if manifest["kind"] == "ClusterRole" else BINDINGS
 
 
-def compare(standing: Object | None, wanted: Object) -> Drift:
+def compare(current: Object | None, desired: Object) -> Drift:
     """Compare an object as the API gives it with the one we want. A `roleRef` can never be changed in place."""
-    if standing is None:
+    if current is None:
         return Drift.MISSING
-    if not is_managed(standing, wanted["metadata"]["labels"][INSTANCE]):
-        return Drift.NOT_OURS
-    if standing.get("roleRef", {}).get("name") != wanted.get("roleRef", {}).get("name"):
+    if not is_managed(current, desired["metadata"]["labels"][INSTANCE]):
+        return Drift.UNMANAGED
+    if current.get("roleRef", {}).get("name") != desired.get("roleRef", {}).get("name"):
         return Drift.OTHER_ROLE
-    part = "rules" if wanted["kind"] == "ClusterRole" else "subjects"
-    return Drift.NONE if _plain(standing.get(part)) == _plain(wanted[part]) else Drift.CHANGED
+    part = "rules" if desired["kind"] == "ClusterRole" else "subjects"
+    return Drift.NONE if _plain(current.get(part)) == _plain(desired[part]) else Drift.CHANGED
 
 
-def is_managed(standing: Mapping[str, Any], instance: str) -> bool:
+def is_managed(current: Mapping[str, Any], instance: str) -> bool:
     """Whether this instance made an object; objects that are older than instances belong to the default one."""
-    labels = standing["metadata"].get("labels") or {}
+    labels = current["metadata"].get("labels") or {}
     return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(INSTANCE, DEFAULT_INSTANCE) == instance
 
 
-def patch(standing: Object, wanted: Object) -> Object:
+def patch(current: Object, desired: Object) -> Object:
     """Return the merge patch that repairs subjects or rules, with the version that was read."""
-    part = "rules" if wanted["kind"] == "ClusterRole" else "subjects"
-    return {"metadata": version(standing), part: wanted[part]}
+    part = "rules" if desired["kind"] == "ClusterRole" else "subjects"
+    return {"metadata": version(current), part: desired[part]}
 
 
-def version(standing: Object) -> Object:
+def version(current: Object) -> Object:
     """The precondition of a write: the very object and version that were read."""
-    return {"uid": standing["metadata"]["uid"], "resourceVersion": standing["metadata"]["resourceVersion"]}
+    return {"uid": current["metadata"]["uid"], "resourceVersion": current["metadata"]["resourceVersion"]}
 
 
 def reviews(settings: Settings, role: Object | None, *, attached: bool) -> list[Object]:

@@ -232,14 +232,14 @@ def _gateway_path(server: str, settings: Settings) -> str | None:
     """Return the path of a gateway URL, without the prefix of an endpoint override; None for other servers."""
     override = settings.connectgateway_endpoint
     try:
-        parts, ours = urlsplit(server), urlsplit(override)
+        parts, expected = urlsplit(server), urlsplit(override)
     except ValueError:
         return None
     path = parts.path.rstrip("/")
     if parts.scheme == "https" and _HOST.fullmatch(_address(server)):
         return path
-    if override and (parts.scheme, _address(server)) == (ours.scheme, _address(override)):
-        prefix = ours.path.rstrip("/")
+    if override and (parts.scheme, _address(server)) == (expected.scheme, _address(override)):
+        prefix = expected.path.rstrip("/")
         return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else None
     return None
 

@@ -89,7 +89,7 @@ def plan(
     now: datetime,
     renewed: datetime | None = None,
 ) -> Plan:
-    """Compare our Secret with what it should be, for a cluster that is alive and wanted.
+    """Compare our Secret with what it should be, for a cluster that is running and selected.
 
     `cluster` is None for an attached cluster; `granted` says that Argo CD's access has been proven for this very chain;
     `drop` are label keys that a sweep lets go. Nothing differs: nothing is planned, so nothing wakes Argo CD.
@@ -163,18 +163,18 @@ def hold(existing: ClusterSecret, reason: Reason, now: datetime) -> Object | Non
 
     Another reason restarts the time. A `skip-reconcile` that a person had set is noted as theirs and stays.
     """
-    standing = existing.hold
+    current = existing.hold
     skips = existing.annotations.get(SKIP_RECONCILE) == "true"
-    if standing and standing.reason == reason and skips and existing.labels.get(HELD) == reason:
+    if current and current.reason == reason and skips and existing.labels.get(HELD) == reason:
         return None
     # An annotation that cannot be read tells at least that we had set it aside.
-    ours = standing.skip_is_ours if standing and skips else not skips or HELD in existing.annotations
-    since = standing.since if standing and standing.reason == reason else now
-    annotations: dict[str, str | None] = {HELD: str(Hold(reason, since, ours)), SKIP_RECONCILE: "true"}
+    owns_skip = current.owns_skip if current and skips else not skips or HELD in existing.annotations
+    since = current.since if current and current.reason == reason else now
+    annotations: dict[str, str | None] = {HELD: str(Hold(reason, since, owns_skip)), SKIP_RECONCILE: "true"}
     return _patch(existing, _changes(existing, {HELD: reason}, annotations), {})
 
 
-def lift(existing: ClusterSecret) -> Object | None:
+def release(existing: ClusterSecret) -> Object | None:
     """Return the merge patch that releases a hold, or None without a hold."""
     return _patch(existing, _changes(existing, {HELD: None}, _released(existing)), {})
 
@@ -205,9 +205,9 @@ def _refresh(
 def _released(existing: ClusterSecret) -> dict[str, str | None]:
     if HELD not in existing.annotations:
         return {}
-    standing = existing.hold
-    ours = standing is None or standing.skip_is_ours
-    return {HELD: None, SKIP_RECONCILE: None} if ours else {HELD: None}
+    current = existing.hold
+    owns_skip = current is None or current.owns_skip
+    return {HELD: None, SKIP_RECONCILE: None} if owns_skip else {HELD: None}
 
 
 def _identifying_labels(cluster: Cluster | None, membership: Membership, settings: Settings) -> dict[str, str]:
@@ -253,24 +253,24 @@ def _agent(existing: ClusterSecret | None, membership: Membership, now: datetime
 def _label_changes(
     existing: ClusterSecret, source: label_rules.Translated, dropped: frozenset[str]
 ) -> tuple[dict[str, str | None], frozenset[str]]:
-    """Return the labels to set (None: to remove) and the keys that are ours afterwards.
+    """Return the labels to set (None: to remove) and the keys that we have written afterwards.
 
     Keys that are gone at the source stay until a sweep drops them; an unlisted key with another value is a person's.
     """
-    ours = existing.written_keys
-    wanted: dict[str, str | None] = {
-        key: value for key, value in source.labels.items() if key in ours or existing.labels.get(key, value) == value
+    written = existing.written_keys
+    desired: dict[str, str | None] = {
+        key: value for key, value in source.labels.items() if key in written or existing.labels.get(key, value) == value
     }
-    keys = frozenset(wanted) | (ours - dropped)
-    return {**wanted, **dict.fromkeys(dropped)}, keys
+    keys = frozenset(desired) | (written - dropped)
+    return {**desired, **dict.fromkeys(dropped)}, keys
 
 
 def _present(values: Mapping[str, str | None]) -> dict[str, str]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _differing(standing: Mapping[str, str], wanted: Mapping[str, str | None]) -> dict[str, str | None]:
-    return {key: value for key, value in wanted.items() if standing.get(key) != value}
+def _differing(current: Mapping[str, str], desired: Mapping[str, str | None]) -> dict[str, str | None]:
+    return {key: value for key, value in desired.items() if current.get(key) != value}
 
 
 def _changes(

@@ -43,12 +43,12 @@ def least_used(counts: Mapping[int, int], name: str) -> int:
 
 
 def assignments(
-    ours: Iterable[ClusterSecret], all_secrets: Iterable[ClusterSecret], shards: int
+    managed: Iterable[ClusterSecret], all_secrets: Iterable[ClusterSecret], shards: int
 ) -> list[tuple[ClusterSecret, int]]:
     """Return a shard for each Secret of ours that has none. A number that is there stays, also one out of range."""
     counts = usage(all_secrets, shards)
     found = []
-    for secret in sorted(ours, key=lambda secret: secret.name):
+    for secret in sorted(managed, key=lambda secret: secret.name):
         if not secret.data.get("shard"):
             shard = least_used(counts, secret.name)
             counts[shard] += 1

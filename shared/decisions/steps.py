@@ -28,13 +28,13 @@ class Action(enum.Enum):
     ONBOARD = "onboard"
     WRITE = "write the Secret"
     HOLD = "hold the Secret"
-    RELEASE = "lift the hold"
+    RELEASE = "release the hold"
     DELETE = "delete the Secret"
     REVOKE = "revoke the binding"
     UNREGISTER = "delete our membership"
     CONTINUE = "nothing left to do here"
-    TO_REGISTER = "turn to register-membership"
-    TO_REMOVE = "turn to remove-secret"
+    TO_REGISTER = "reverse to register-membership"
+    TO_REMOVE = "reverse to remove-secret"
 
 
 REGISTER: Final[Mapping[State, Action]] = {
@@ -68,7 +68,7 @@ def write(state: State, secret: ClusterSecret | None) -> Action:
 
 
 def revoke(state: State, *, secret_left: bool) -> Action:
-    """`revoke_rbac`: only when no Secret of ours is left, and only on a cluster that lives and is not wanted."""
+    """`revoke_rbac`: only when no Secret of ours is left, and only on a cluster that is running and not selected."""
     if state is State.SELECTED:
         return Action.TO_REGISTER
     if secret_left:
@@ -77,7 +77,7 @@ def revoke(state: State, *, secret_left: bool) -> Action:
 
 
 def unregister(state: State) -> Action:
-    """`unregister_membership`: a living cluster keeps its membership, the chain ends well all the same."""
+    """`unregister_membership`: a running cluster keeps its membership, and the chain ends without an error."""
     return {
         State.SELECTED: Action.TO_REGISTER,
         State.UNSELECTED: Action.CONTINUE,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GONE_LIMIT: Final = RemovalLimit(25, percent=True, least=10, all_allowed=True)
 CHECK_ONE_IN: Final = 24
 # Shares of SWEEP_REQUESTS: what one kind cannot use goes to the others, in this order.
-SHARES: Final[Mapping[Kind, float]] = {"remove": 0.25, "hold": 0.125, "drop": 0.0, "mend": 0.5, "check": 0.125}
+SHARES: Final[Mapping[Kind, float]] = {"remove": 0.25, "hold": 0.125, "drop": 0.0, "repair": 0.5, "check": 0.125}
 _POOLS: Final[Mapping[Kind, Kind]] = {"drop": "hold"}  # both follow labels and settings
 _GOLDEN: Final = (math.sqrt(5) - 1) / 2
 
@@ -87,8 +87,8 @@ def release(found: Differences, settings: Settings, scope: Scope) -> Plan:
     is not published in one run continues in the next one.
     """
     if scope.seals and hash_of_seals(scope.seals) == scope.release:
-        wanted = frozenset(scope.seals)
-        requests = tuple(request for request in found.requests if request.limit and seal(request) in wanted)
+        released = frozenset(scope.seals)
+        requests = tuple(request for request in found.requests if request.limit and seal(request) in released)
         return Plan(requests, found.findings)
     current = ", ".join(f"{group.limit}: {group.hash}" for group in _groups(found, settings) if group.requests)
     text = (

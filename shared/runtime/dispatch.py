@@ -89,7 +89,7 @@ class Dispatcher:
                 if not (isinstance(error, PermanentError) or _is_last(message, services)):
                     raise
                 dead_letter(name, message, error, services)
-                decision = Decision.DROPPED if message.asked_by_sweep else Decision.DEAD_LETTERED
+                decision = Decision.DROPPED if message.is_from_sweep else Decision.DEAD_LETTERED
                 logs.failure("ERROR", name, error, decision=decision, **line)
         except ReconcileError as error:
             severity = "ERROR" if error.code in _STOP_EVERYTHING else "WARNING"
@@ -145,7 +145,7 @@ def _read_since(request: StepRequest) -> Outcome:
 
 def _check_reversal(name: str, message: Message, outcome: Outcome, topic: str, services: Services) -> None:
     """Raise RetryableError when a chain would turn for the second time within a minute."""
-    again = messages.turns(name, topic) and message.attributes.get("turned")
+    again = messages.reverses(name, topic) and message.attributes.get("reversed")
     if again and message.age(services.now()) < MIN_REVERSAL_AGE:
         raise RetryableError(
             f"{outcome.message}; this chain has reversed before and would reverse again to {topic}: retried later",
@@ -170,7 +170,7 @@ def _check_grant(
 
 def _is_expired(message: Message, services: Services) -> bool:
     """True for a sweep's request that is so old that a later sweep has taken its place."""
-    return message.asked_by_sweep and message.age(services.now()) > messages.SWEEP_REQUEST_TTL
+    return message.is_from_sweep and message.age(services.now()) > messages.SWEEP_REQUEST_TTL
 
 
 def _is_last(message: Message, services: Services) -> bool:
@@ -183,7 +183,7 @@ def dead_letter(name: str, message: Message, error: ReconcileError, services: Se
 
     Pub/Sub's own attributes are left out: they say that a letter is Pub/Sub's, and where it came from.
     """
-    if message.asked_by_sweep:
+    if message.is_from_sweep:
         return
     own = {
         "topic": _topic(name, message),

@@ -107,7 +107,7 @@ class Services:
         """Proofs of grants; Google's certificates live as long as the process."""
         from shared.clients.grant_signer import GrantSigner
 
-        return GrantSigner(self.settings.grant_account, self.settings.oauth2_endpoint)
+        return GrantSigner(self.settings.function_account("grant-rbac"), self.settings.oauth2_endpoint)
 
     @functools.cached_property
     def bus(self) -> Publisher:

@@ -61,10 +61,10 @@ class Hold:
 
     reason: Reason
     since: datetime
-    skip_is_ours: bool
+    owns_skip: bool
 
     def __str__(self) -> str:
-        return f"{self.reason} {timestamp(self.since)} skip-reconcile={'ours' if self.skip_is_ours else 'theirs'}"
+        return f"{self.reason} {timestamp(self.since)} skip-reconcile={'ours' if self.owns_skip else 'theirs'}"
 
     @classmethod
     def parse(cls, text: str) -> Hold | None:

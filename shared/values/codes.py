@@ -15,10 +15,10 @@ class Decision(enum.StrEnum):
     NO_OP = "no_op"
     BLOCKED = "blocked"  # nothing was changed, and a person should look
     UNCHANGED = "unchanged"  # the object is as it should be
-    REVERSED = "reversed"  # the chain turned from onboarding to offboarding or back
+    REVERSED = "reversed"  # the chain reversed, from onboarding to offboarding or back
     RETRY = "retry"
     DEAD_LETTERED = "dead_lettered"
-    DROPPED = "dropped"  # a sweep's request failed: the next sweep asks again
+    DROPPED = "dropped"  # a sweep's request failed: the next sweep requests it again
     # route-event
     ROUTED = "routed"
     IGNORED = "ignored"
@@ -70,7 +70,7 @@ class ErrorCode(enum.StrEnum):
     INVALID_MESSAGE = "invalid_message"
     INVALID_EVENT = "invalid_event"
     UNKNOWN_KEY = "unknown_key"  # the message may come from another version
-    EXPIRED = "expired"  # a sweep's request that is too old: a later sweep asks again
+    EXPIRED = "expired"  # a sweep's request that is too old: a later sweep requests it again
     REVERSED_TWICE = "reversed_twice"  # the chain would turn again within a minute
     # Configuration
     INVALID_SETTINGS = "invalid_settings"

@@ -11,9 +11,9 @@ from typing import Literal
 from shared.values.codes import FindingCode, Limit
 from shared.values.messages import OutgoingMessage
 
-# `mend` and `remove` follow what the APIs say; `hold` and `drop` follow labels and settings. `check` looks at the binding of a
+# `repair` and `remove` follow what the APIs say; `hold` and `drop` follow labels and settings. `check` looks at the binding of a
 # cluster in which nothing differs.
-Kind = Literal["mend", "remove", "hold", "drop", "check"]
+Kind = Literal["repair", "remove", "hold", "drop", "check"]
 
 
 @dataclass(frozen=True, slots=True)

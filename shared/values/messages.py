@@ -41,7 +41,7 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class StepRequest:
-    """What a step is asked for: a cluster, a membership, or both where both are known.
+    """The request to a step: a cluster, a membership, or both where both are known.
 
     `granted` is the proof that `grant_rbac` signed. `membership_uid` and `new` (the cluster was registered just now) save
     reads, and prove nothing. `renewed`: the access had been missing; it counts with the proof only.
@@ -102,24 +102,24 @@ class Message:
         return now - self.published if self.published else timedelta()
 
     @property
-    def asked_by_sweep(self) -> bool:
-        """Whether a sweep asked: then the next sweep asks again."""
-        return self.attributes.get("asked-by") == "sweep"
+    def is_from_sweep(self) -> bool:
+        """Whether a sweep published the first message of the chain: then the next sweep requests it again."""
+        return self.attributes.get("requested-by") == "sweep"
 
     def forwarded_attributes(self, step: str, topic: str) -> dict[str, str]:
         """Return the attributes of the message that `step` publishes to `topic` because of this one."""
         attributes = {
             key: self.attributes[key]
-            for key in ("asked-by", "cause", "traceparent", "turned")
+            for key in ("requested-by", "cause", "traceparent", "reversed")
             if self.attributes.get(key)
         }
-        if turns(step, topic):
-            attributes["turned"] = "true"
+        if reverses(step, topic):
+            attributes["reversed"] = "true"
         return {key: truncate(value) for key, value in attributes.items()}
 
 
-def turns(step: str, topic: str) -> bool:
-    """Whether a chain turns here from onboarding to offboarding or back."""
+def reverses(step: str, topic: str) -> bool:
+    """Whether a chain reverses here, from onboarding to offboarding or back."""
     return (step in ONBOARDING and topic in OFFBOARDING) or (step in OFFBOARDING and topic in ONBOARDING)
 
 

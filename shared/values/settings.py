@@ -90,11 +90,10 @@ class Settings:
         """What the Secret notes as granted: `<role> <e-mail>`."""
         return f"{self.argocd_cluster_role} {self.argocd_service_account}"
 
-    @property
-    def grant_account(self) -> str:
-        """The e-mail address of `grant-rbac`'s identity: Terraform names it so, in the project of the topics."""
+    def function_account(self, function: str) -> str:
+        """Return the e-mail address of a function's identity: Terraform names it so, in the project of the topics."""
         domain = ".".join(reversed(self.pubsub_project.split(":")))
-        return f"grant-rbac@{domain}.iam.gserviceaccount.com"
+        return f"{function}@{domain}.iam.gserviceaccount.com"
 
     @property
     def numbers(self) -> Mapping[str, str]:

@@ -61,7 +61,7 @@ def measured(chain: Chain, home: Path, rounds: int, targets: tuple[str, ...], no
     names = {target: target.replace("_", "-") for target in targets}
     for name in names.values():
         chain.stop_function(name)  # what is measured has the machine, and the message, for itself
-    chain.add_knob("lose", times=0)
+    chain.add_event_rule("lose", times=0)
     starts: dict[str, list[Starts]] = {target: [] for target in targets}
     for round_ in range(-1, rounds):
         fresh = chain.create_cluster(f"cold-{round_ + 1}", project=TEAMS[0], labels={"env": "prod"})

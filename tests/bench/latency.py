@@ -48,12 +48,12 @@ def measured(chain: Chain, home: Path, clusters: int, noise: Noise) -> tuple[lis
                 )
                 chain.wait_quiet()
                 noise.sample()
-            knob = chain.add_knob("lose", times=0)
+            rule = chain.add_event_rule("lose", times=0)
             for number in range(max(2, clusters // 40)):
                 name = chain.create_cluster(f"bare-{batch}-{number}", project=TEAMS[batch], labels={"env": "prod"})
                 bare.append(_onboarded_bare(process, name))
                 noise.sample()
-            chain.remove_knobs(knob["id"])
+            chain.remove_event_rules(rule["id"])
     found = ways(chain, names)
     whole = [way.whole for way in found]
     hops = {step: [way.hops[place] for way in found] for place, step in enumerate(ONBOARDING)}
@@ -118,9 +118,9 @@ def _bare(chain: Chain, home: Path) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        knob = chain.add_knob("lose", times=0)
+        rule = chain.add_event_rule("lose", times=0)
         _onboarded_bare(process, chain.create_cluster("bare-warm", project=TEAMS[0]))
-        chain.remove_knobs(knob["id"])
+        chain.remove_event_rules(rule["id"])
         yield process
         _pipe(process.stdin).close()
 

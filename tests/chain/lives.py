@@ -254,7 +254,7 @@ def made_anew(cloud: Chain, effect: str, **fault: Any) -> None:
     clusters = [cloud.create_cluster(name, labels=WANTED) for name in names]
     cloud.onboarded(*clusters)
     cloud.wait_quiet()
-    cloud.add_knob("lose", event="DeleteCluster.* */clusters/again-*", times=0)
+    cloud.add_event_rule("lose", event="DeleteCluster.* */clusters/again-*", times=0)
     for cluster in clusters:
         cloud.delete_cluster(cluster, seconds=0)
     cloud.gone(*clusters)

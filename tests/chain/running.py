@@ -271,7 +271,7 @@ class Chain(LocalCloud):
     def restore(self) -> None:
         """Undo what a test has made go wrong, so that the next one finds a healthy cloud."""
         self.remove_faults()
-        self.remove_knobs()
+        self.remove_event_rules()
         self.release()
         for name, function in self.state()["functions"].items():
             if function["pid"] is None:

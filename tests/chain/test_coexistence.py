@@ -44,7 +44,7 @@ def register(cloud: Chain, cluster: str, name: str) -> str:
 
 def test_membership_before_the_creation_event_is_used(cloud: Chain) -> None:
     name = fresh("first")
-    cloud.add_knob("hold", event=f"CreateCluster.finished */{name}")
+    cloud.add_event_rule("hold", event=f"CreateCluster.finished */{name}")
     cluster = cloud.create_cluster(name)
     cloud.running(cluster)
     theirs = register(cloud, cluster, f"{name}-theirs")
@@ -80,7 +80,7 @@ def test_membership_after_the_creation_event(cloud: Chain, mode: str) -> None:
 
 def test_stale_membership_of_a_namesake(cloud: Chain, mode: str) -> None:
     name = fresh("again")
-    knob = cloud.add_knob("lose", times=0)
+    rule = cloud.add_event_rule("lose", times=0)
     cluster = cloud.create_cluster(name)
     cloud.running(cluster)
     stale = register(cloud, cluster, f"{name}-theirs")
@@ -88,7 +88,7 @@ def test_stale_membership_of_a_namesake(cloud: Chain, mode: str) -> None:
     cloud.gone(cluster)
     second = datetime.fromisoformat(cloud.do("fleet", "membership", name=stale)["createTime"]) + timedelta(seconds=1)
     cloud.wait_for(lambda: datetime.now(UTC) > second)  # GKE tells the time of a creation in seconds
-    cloud.remove_knobs(knob["id"])
+    cloud.remove_event_rules(rule["id"])
     cluster = cloud.create_cluster(name)
     if mode == "create":
         letter = cloud.dead_letter(cluster, "register-membership")
@@ -109,13 +109,13 @@ def test_stale_membership_of_a_namesake(cloud: Chain, mode: str) -> None:
 
 def test_secret_of_argocd_cluster_add_and_a_sweep_are_one_entry(cloud: Chain, mode: str) -> None:
     name = fresh("added")
-    knob = cloud.add_knob("lose", times=0)
+    rule = cloud.add_event_rule("lose", times=0)
     cluster = cloud.create_cluster(name)
     cloud.running(cluster)
     if mode == "wait":
         register(cloud, cluster, f"{name}-theirs")
     cloud.wait_quiet()
-    cloud.remove_knobs(knob["id"])
+    cloud.remove_event_rules(rule["id"])
     server = f"https://{cloud.do('gke', 'cluster', name=cluster)['endpoint']}"
     data = {"name": f"gke_{FLEET}_{REGION}_{name}", "server": server, "config": '{"bearerToken":"none"}'}
     manifest = {

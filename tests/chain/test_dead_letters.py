@@ -105,7 +105,7 @@ def test_all_errors_of_a_message_are_reported_with_an_example(cloud: Chain) -> N
 @pytest.mark.parametrize("step", ONBOARDING)
 def test_repaired_message_succeeds(cloud: Chain, step: str) -> None:
     name = fresh("blue")
-    cloud.add_knob("lose", event=f"CreateCluster.finished */{name}")
+    cloud.add_event_rule("lose", event=f"CreateCluster.finished */{name}")
     cluster = cloud.create_cluster(name)
     cloud.running(cluster)
     if step != "register-membership":
@@ -172,7 +172,7 @@ def test_odd_attributes_do_not_prevent_a_dead_letter(cloud: Chain) -> None:
 @pytest.mark.parametrize("topic", STEPS)
 def test_request_of_a_sweep_is_not_dead_lettered(cloud: Chain, topic: str) -> None:
     cause = f"swept {topic}"
-    cloud.publish(topic, b"poison", {"cause": cause, "asked-by": "sweep"})
+    cloud.publish(topic, b"poison", {"cause": cause, "requested-by": "sweep"})
     cloud.said(topic, cause, decision="dropped", code="invalid_message", severity="ERROR")
     cloud.wait_quiet()
     assert not cloud.dead_letters(f"'{cause}'")
@@ -263,7 +263,7 @@ def test_unreadable_sink_entry_is_dead_lettered_and_repaired(cloud: Chain) -> No
     cluster = cloud.onboard("blue")
     cloud.publish("audit-log-entries", b"not an entry", {"cause": "a bad sink"})
     assert cloud.dead_letter("'a bad sink'", "route-event").code == "invalid_message"
-    cloud.add_knob("lose", event=f"DeleteCluster.* {cluster}", times=0)
+    cloud.add_event_rule("lose", event=f"DeleteCluster.* {cluster}", times=0)
     cloud.delete_cluster(cluster, seconds=0)
     cloud.gone(cluster)
     cloud.publish("audit-log-entries", entry() | {"trace": cluster})

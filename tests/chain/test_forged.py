@@ -81,7 +81,7 @@ def bodies(world: World) -> dict[str, Json]:
 
 ATTRIBUTES: dict[str, dict[str, str]] = {
     "plain": {},
-    "turned": {"turned": "true"},
+    "reversed": {"reversed": "true"},
     "odd": {
         "cause": "x" * 1024,
         "traceparent": "00-zz",
@@ -93,7 +93,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "step": "other",
         "reason": "none",
     },
-    "as a sweep": {"asked-by": "sweep"},
+    "as a sweep": {"requested-by": "sweep"},
 }
 
 
@@ -211,7 +211,7 @@ def test_forged_events_change_nothing(cloud: Chain, world: World) -> None:
 def test_second_reversal_within_a_minute_is_retried(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     before = cloud.everything()
-    cloud.publish("remove-secret", {"cluster": cluster}, {"turned": "true"})
+    cloud.publish("remove-secret", {"cluster": cluster}, {"reversed": "true"})
     cloud.said("remove-secret", cluster, decision="retry", code="reversed_twice")
     assert cloud.everything() == before
     assert not cloud.quiet()  # it is not lost: it is retried

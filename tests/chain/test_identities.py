@@ -261,12 +261,12 @@ def test_each_permission_of_the_roles_is_needed(cloud: Chain) -> None:
         cloud.redeploy(step, {"ARGOCD_CLUSTER_ROLE": ""})
 
     # It is re-created, and its deletion event is lost.
-    cloud.add_knob("lose", event=f"DeleteCluster.* {cluster}", times=0)
+    cloud.add_event_rule("lose", event=f"DeleteCluster.* {cluster}", times=0)
     cloud.delete_cluster(cluster, seconds=0)
     cloud.gone(cluster)
     cloud.create_cluster(cluster.rpartition("/")[2], project=APPS, labels=lives.WANTED)
     cloud.running(cluster)
-    cloud.remove_knobs()
+    cloud.remove_event_rules()
 
     def anew() -> bool:
         notes = cloud.manifest(cluster)["metadata"]["annotations"]

@@ -25,7 +25,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 
 def ask(cloud: Chain, cluster: str, leave: str) -> None:
     """What a sweep publishes."""
-    cloud.publish("remove-secret", cloud.leave(cluster, leave), {"asked-by": "sweep"})
+    cloud.publish("remove-secret", cloud.leave(cluster, leave), {"requested-by": "sweep"})
 
 
 def deselected(cloud: Chain, cluster: str) -> None:

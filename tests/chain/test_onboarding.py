@@ -48,7 +48,7 @@ def test_a_regional_cluster_appears_with_its_labels(cloud: Chain) -> None:
 
 def test_argocd_identity_is_refused_before_and_accepted_after(cloud: Chain) -> None:
     name = fresh("blue")
-    cloud.add_knob("hold", event=f"CreateCluster.finished */{name}")
+    cloud.add_event_rule("hold", event=f"CreateCluster.finished */{name}")
     cluster = cloud.create_cluster(name, fleet=FLEET)
     cloud.wait_for(lambda: cloud.do("eventarc", "held"))
     membership = cloud.membership(cluster)

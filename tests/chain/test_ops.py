@@ -90,11 +90,11 @@ def as_identity(cloud: Chain, name: str) -> dict[str, str]:
 
 def unseen(cloud: Chain, *names: str) -> list[str]:
     """Clusters whose events were lost."""
-    knob = cloud.add_knob("lose", times=0)
+    rule = cloud.add_event_rule("lose", times=0)
     clusters = [cloud.create_cluster(fresh(name), project="demo-apps", labels={"env": "prod"}) for name in names]
     cloud.running(*clusters)
     cloud.wait_quiet()
-    cloud.remove_knobs(knob["id"])
+    cloud.remove_event_rules(rule["id"])
     return clusters
 
 
@@ -121,7 +121,7 @@ def id_of(listed: str, text: str) -> str:
 def test_plan_and_explain_before_backfill_and_after(cloud: Chain) -> None:
     [blue] = unseen(cloud, "blue")
     plan = succeeds(cloud, "plan", code=2)
-    assert f"mend  register-membership  {blue}" in plan
+    assert f"repair  register-membership  {blue}" in plan
     before = succeeds(cloud, "explain", blue, code=2)
     assert "the next sweep publishes register-membership" in before
     assert (
@@ -140,8 +140,8 @@ def test_plan_and_explain_before_backfill_and_after(cloud: Chain) -> None:
 def test_a_backfill_takes_in_all_clusters_whose_events_were_lost(cloud: Chain) -> None:
     clusters = unseen(cloud, *(f"lost{number}" for number in range(6)))
     answer = ops(cloud, "backfill", "--project", "demo-apps", "--rate", "340")
-    assert answer.stdout.startswith("Asked for 6 clusters.")
-    assert "6 of 6 clusters asked for" in answer.stderr
+    assert answer.stdout.startswith("Published requests for 6 clusters.")
+    assert "6 of 6 clusters requested" in answer.stderr
     cloud.onboarded(*clusters)
     cloud.wait_quiet()
     [line] = [line for line in cloud.lines("register-membership", clusters[0]) if line["decision"] != "retry"]
@@ -175,13 +175,13 @@ def test_adopted_secret_keeps_its_uid_and_has_no_drift(cloud: Chain) -> None:
 
 def _registered(cloud: Chain, cluster: str) -> str:
     """Register a cluster as a person does, unseen by the functions."""
-    knob = cloud.add_knob("lose", times=0)
+    rule = cloud.add_event_rule("lose", times=0)
     name = f"projects/{FLEET}/locations/europe-west1/memberships/{cluster.rpartition('/')[2]}"
     link = f"//container.googleapis.com/{cluster}"
     cloud.do("fleet", "create", name=name, asked={"endpoint": {"gkeCluster": {"resourceLink": link}}})
     cloud.wait_for(lambda: cloud.state()["memberships"].get(name, {}).get("state") == "READY")
     cloud.wait_quiet()
-    cloud.remove_knobs(knob["id"])
+    cloud.remove_event_rules(rule["id"])
     return name
 
 
@@ -197,7 +197,7 @@ def test_what_is_not_ours_to_take_over_is_listed_with_the_reason(cloud: Chain) -
 def test_a_poison_message_is_listed_shown_repaired_and_gone(cloud: Chain) -> None:
     [blue] = unseen(cloud, "poison")
     poison = f'{{"cluster":"{blue}"'.encode()
-    cloud.publish("register-membership", poison, {"cause": "a typo", "turned": "true"})
+    cloud.publish("register-membership", poison, {"cause": "a typo", "reversed": "true"})
     cloud.said("register-membership", code="invalid_message")
     listed = succeeds(cloud, "dead-letters", "list")
     id_ = id_of(listed, "is not JSON")
@@ -264,7 +264,7 @@ def test_looking_and_dry_runs_write_and_publish_nothing(cloud: Chain) -> None:
     succeeds(cloud, "plan", code=2)
     assert json.loads(succeeds(cloud, "plan", "--json", code=2))["differs"]
     succeeds(cloud, "explain", clusters[0], code=2)
-    assert "Would ask register-membership for 1 cluster;" in succeeds(cloud, "backfill", "--dry-run")
+    assert "Would publish to register-membership for 1 cluster;" in succeeds(cloud, "backfill", "--dry-run")
     assert "Would take over 1 Secret;" in succeeds(cloud, "adopt", "--dry-run")
     body = ["--body", f'{{"cluster":"{clusters[0]}"}}']
     assert "Would replay 1 letter;" in succeeds(cloud, "dead-letters", "replay", letter, *body, "--dry-run")
@@ -312,10 +312,10 @@ def test_a_binding_that_was_taken_away_is_seen_in_the_cluster(cloud: Chain) -> N
 def test_a_forged_letter_is_replayed_only_to_its_source_and_with_yes(cloud: Chain) -> None:
     blue = cloud.onboard("forged")
     forged = {"step": "remove-secret", "topic": "remove-secret", "reason": "forged", "code": "denied"}
-    knob = {"CloudPubSubDeadLetterSourceSubscription": "remove-secret"}
+    rule = {"CloudPubSubDeadLetterSourceSubscription": "remove-secret"}
     body = {"cluster": blue, "leave": "remove"}
     # To a topic that the forger may publish to: the step's own letter names the step.
-    cloud.publish("grant-rbac", body, forged | knob)
+    cloud.publish("grant-rbac", body, forged | rule)
     cloud.said("grant-rbac", blue, decision="dead_lettered", code="unknown_key")
     # To the dead letters themselves.
     cloud.publish("dead-letters", body, forged)

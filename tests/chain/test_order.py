@@ -9,7 +9,7 @@ from tests.chain.running import APPS, FLEET, REGION, Chain, fresh
 
 def test_five_copies_of_an_event_create_one_of_each_object(cloud: Chain) -> None:
     name = fresh("blue")
-    cloud.add_knob("repeat", event=f"CreateCluster.finished */{name}", copies=5)
+    cloud.add_event_rule("repeat", event=f"CreateCluster.finished */{name}", copies=5)
     cluster = cloud.create_cluster(name)
     cloud.onboarded(cluster)
     cloud.wait_quiet()
@@ -24,7 +24,7 @@ def test_five_copies_of_an_event_create_one_of_each_object(cloud: Chain) -> None
 
 def test_every_event_of_a_life_five_times_leaves_nothing(cloud: Chain) -> None:
     name = fresh("blue")
-    cloud.add_knob("repeat", event=f"* */clusters/{name}", copies=5, times=0)
+    cloud.add_event_rule("repeat", event=f"* */clusters/{name}", copies=5, times=0)
     cluster = cloud.create_cluster(name)
     cloud.onboarded(cluster)
     cloud.set_labels(cluster, {"env": "prod"})
@@ -38,7 +38,7 @@ def test_every_event_of_a_life_five_times_leaves_nothing(cloud: Chain) -> None:
 
 def test_deletion_event_before_the_creation_leaves_nothing(cloud: Chain) -> None:
     name = fresh("blue")
-    cloud.add_knob("hold", event=f"* */clusters/{name}", times=0)
+    cloud.add_event_rule("hold", event=f"* */clusters/{name}", times=0)
     cluster = cloud.create_cluster(name)
     cloud.running(cluster)
     cloud.delete_cluster(cluster)
@@ -58,12 +58,12 @@ def test_create_delete_create_in_any_order_ends_in_the_last(cloud: Chain) -> Non
     known = {name for place, name in enumerate(names) if place % 2}
     full = {name: f"projects/{FLEET}/locations/{REGION}/clusters/{name}" for name in names}
     for name in set(names) - known:
-        cloud.add_knob("hold", event=f"* */{name}", times=0)
+        cloud.add_event_rule("hold", event=f"* */{name}", times=0)
     for name in names:
         cloud.create_cluster(name)
     cloud.running(*full.values())
     cloud.onboarded(*(full[name] for name in known))
-    cloud.add_knob("hold", times=0)
+    cloud.add_event_rule("hold", times=0)
     for cluster in full.values():
         cloud.delete_cluster(cluster, seconds=0)
     cloud.gone(*full.values())
@@ -71,7 +71,7 @@ def test_create_delete_create_in_any_order_ends_in_the_last(cloud: Chain) -> Non
         cloud.create_cluster(name)
     cloud.running(*full.values())
     held: list[str] = cloud.do("eventarc", "held")
-    cloud.remove_knobs()
+    cloud.remove_event_rules()
     places: list[int] = []
     for name, order in names.items():
         mine = [place for place, one in enumerate(held) if one.endswith(f"/{name}") and ".started" not in one]
@@ -139,7 +139,7 @@ def test_re_creation_during_a_removal_ends_complete(cloud: Chain) -> None:
 
 def test_late_deletion_of_an_earlier_cluster_changes_nothing(cloud: Chain) -> None:
     name = fresh("blue")
-    cloud.add_knob("hold", event=f"DeleteCluster.* */{name}", times=0)
+    cloud.add_event_rule("hold", event=f"DeleteCluster.* */{name}", times=0)
     cluster = cloud.create_cluster(name)
     cloud.onboarded(cluster)
     uid = cloud.manifest(cluster)["metadata"]["uid"]

@@ -79,7 +79,7 @@ def test_unmanaged_membership_of_another_cluster_is_unchanged(cloud: Chain) -> N
 
 def test_existing_membership_is_reused_and_never_changed(cloud: Chain) -> None:
     name = fresh("blue")
-    cloud.add_knob("hold", event=f"CreateCluster.finished */{name}")
+    cloud.add_event_rule("hold", event=f"CreateCluster.finished */{name}")
     cluster = cloud.create_cluster(name)
     cloud.running(cluster)
     theirs = f"projects/{FLEET}/locations/global/memberships/{name}-theirs"
@@ -130,7 +130,7 @@ def test_a_cluster_in_another_fleet_is_reported(cloud: Chain) -> None:
 
 def test_unmanaged_binding_of_our_name_is_unchanged(cloud: Chain) -> None:
     name = fresh("blue")
-    cloud.add_knob("hold", event=f"CreateCluster.finished */{name}")
+    cloud.add_event_rule("hold", event=f"CreateCluster.finished */{name}")
     cluster = cloud.create_cluster(name)
     cloud.running(cluster)
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}

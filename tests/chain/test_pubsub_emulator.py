@@ -43,7 +43,7 @@ def test_clusters_appear_and_disappear(cloud: Chain) -> None:
 
 def test_poison_is_dead_lettered_and_repaired_it_is_done(cloud: Chain) -> None:
     name = fresh("blue")
-    cloud.add_knob("lose", event=f"CreateCluster.finished */{name}")
+    cloud.add_event_rule("lose", event=f"CreateCluster.finished */{name}")
     cluster = cloud.create_cluster(name)
     cloud.running(cluster)
     for step in STEPS:

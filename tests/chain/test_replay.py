@@ -17,7 +17,7 @@ def without_secret(cloud: Chain, cluster: str) -> None:
 
 
 def gone_unheard(cloud: Chain, cluster: str) -> None:
-    cloud.add_knob("lose", event=f"DeleteCluster.* {cluster}", times=0)
+    cloud.add_event_rule("lose", event=f"DeleteCluster.* {cluster}", times=0)
     cloud.delete_cluster(cluster, seconds=0)
     cloud.gone(cluster)
     cloud.wait_quiet()
@@ -25,7 +25,7 @@ def gone_unheard(cloud: Chain, cluster: str) -> None:
 
 def test_register_membership(cloud: Chain) -> None:
     name = fresh("blue")
-    cloud.add_knob("lose", event=f"CreateCluster.finished */{name}")
+    cloud.add_event_rule("lose", event=f"CreateCluster.finished */{name}")
     cluster = cloud.create_cluster(name)
     cloud.running(cluster)
     cloud.wait_quiet()

@@ -15,7 +15,7 @@ from google.events.cloud.gkehub_v1 import MembershipEventData
 from local.functions import Function, offered
 from local.google.audit import AuditedCall, node_pool_entries
 from local.google.eventarc import Eventarc
-from local.google.events import Knob
+from local.google.events import EventRule
 from local.google.iam.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -220,9 +220,9 @@ def test_an_event_that_is_never_taken_is_dropped(tmp_path: Path) -> None:
 
 def test_an_event_can_be_lost_repeated_and_delayed(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
-        stage.eventarc.add(Knob("lose", "CreateCluster.finished *red"))
-        stage.eventarc.add(Knob("repeat", "*green", copies=3))
-        stage.eventarc.add(Knob("delay", "*late", seconds=0.5))
+        stage.eventarc.add(EventRule("lose", "CreateCluster.finished *red"))
+        stage.eventarc.add(EventRule("repeat", "*green", copies=3))
+        stage.eventarc.add(EventRule("delay", "*late", seconds=0.5))
         for name in ("late", "red", "green", "blue"):
             stage.eventarc.audit(_entry(name))
         await until(lambda: len(stage.seen()) == 5)
@@ -235,7 +235,7 @@ def test_an_event_can_be_lost_repeated_and_delayed(tmp_path: Path) -> None:
 
 def test_held_events_are_released_in_any_order(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
-        stage.eventarc.add(Knob("hold", times=0))
+        stage.eventarc.add(EventRule("hold", times=0))
         for name in ("one", "two", "three"):
             stage.eventarc.audit(_entry(name))
         assert stage.seen() == []

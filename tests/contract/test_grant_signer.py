@@ -40,7 +40,7 @@ def certificates() -> Iterator[str]:
 
 @pytest.fixture
 def signer(certificates: str) -> GrantSigner:
-    return GrantSigner(SETTINGS.grant_account, certificates)
+    return GrantSigner(SETTINGS.function_account("grant-rbac"), certificates)
 
 
 def encoded(part: object) -> str:
@@ -139,6 +139,9 @@ def test_unread_certificates_are_retryable_and_prove_nothing(answer: Any, code: 
 
 
 def test_account_is_named_in_the_project_of_the_topics() -> None:
-    assert settings(PUBSUB_PROJECT="my-run-1").grant_account == "grant-rbac@my-run-1.iam.gserviceaccount.com"
+    assert (
+        settings(PUBSUB_PROJECT="my-run-1").function_account("grant-rbac")
+        == "grant-rbac@my-run-1.iam.gserviceaccount.com"
+    )
     old = settings(PUBSUB_PROJECT="example.com:apps-one")
-    assert old.grant_account == "grant-rbac@apps-one.example.com.iam.gserviceaccount.com"
+    assert old.function_account("grant-rbac") == "grant-rbac@apps-one.example.com.iam.gserviceaccount.com"

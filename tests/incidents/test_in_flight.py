@@ -18,11 +18,11 @@ LABELS = {"env": "prod", "tier": "gold"}
 
 def unseen(cloud: Chain, name: str) -> str:
     """Create a cluster whose events are lost."""
-    knob = cloud.add_knob("lose", times=0)
+    rule = cloud.add_event_rule("lose", times=0)
     cluster = cloud.create_cluster(fresh(name), labels=LABELS)
     cloud.running(cluster)
     cloud.wait_quiet()
-    cloud.remove_knobs(knob["id"])
+    cloud.remove_event_rules(rule["id"])
     return cluster
 
 
@@ -115,10 +115,10 @@ def test_06_an_attached_cluster_that_refuses_by_event(cloud: Chain, console: Con
 
 
 def test_07_an_attached_cluster_that_refuses_found_by_the_sweep(cloud: Chain, console: Console) -> None:
-    knob = cloud.add_knob("lose", times=0)
+    rule = cloud.add_event_rule("lose", times=0)
     membership = cloud.attach(fresh("edge"), labels=LABELS)
     cloud.wait_quiet()
-    cloud.remove_knobs(knob["id"])
+    cloud.remove_event_rules(rule["id"])
     cloud.publish("sweep", {})
     cloud.said("grant-rbac", membership, decision="dropped", code="not_admitted")
     told = console.ops("explain", membership)

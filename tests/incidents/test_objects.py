@@ -17,7 +17,7 @@ def test_08_a_foreign_membership_under_our_id(cloud: Chain, console: Console) ->
     cloud.publish("register-membership", {"cluster": cluster})
     cloud.onboarded(cluster)
     own = cloud.membership(cluster)
-    knob = cloud.add_knob("lose", times=0)
+    rule = cloud.add_event_rule("lose", times=0)
     cloud.delete_cluster(cluster, seconds=0)
     cloud.gone(cluster)
     cloud.do("fleet", "delete", name=own)
@@ -26,7 +26,7 @@ def test_08_a_foreign_membership_under_our_id(cloud: Chain, console: Console) ->
     again = cloud.create_cluster(cluster.rpartition("/")[2], labels=LABELS)
     cloud.running(again)
     cloud.wait_quiet()
-    cloud.remove_knobs(knob["id"])
+    cloud.remove_event_rules(rule["id"])
     cloud.publish("register-membership", {"cluster": cluster})
     cloud.said("register-membership", cluster, code="unmanaged_membership")
     told = console.ops("explain", cluster)
@@ -85,13 +85,13 @@ def test_17_a_cluster_in_error(cloud: Chain, console: Console) -> None:
 
 def test_18_a_cluster_re_created_unseen(cloud: Chain, console: Console) -> None:
     cluster = cloud.onboard("again", labels=LABELS)
-    knob = cloud.add_knob("lose", times=0)
+    rule = cloud.add_event_rule("lose", times=0)
     cloud.delete_cluster(cluster, seconds=0)
     cloud.gone(cluster)
     cloud.create_cluster(cluster.rpartition("/")[2], labels=LABELS)
     cloud.running(cluster)
     cloud.wait_quiet()
-    cloud.remove_knobs(knob["id"])
+    cloud.remove_event_rules(rule["id"])
     before = cloud.manifest(cluster)["metadata"]["resourceVersion"]
     told = console.ops("explain", cluster)
     assert told.code == 2
@@ -141,11 +141,11 @@ def test_24_objects_changed_by_hand(cloud: Chain, console: Console) -> None:
     cloud.wait_quiet()
 
     own = cloud.membership(cluster)
-    knob = cloud.add_knob("lose", times=0)  # its event alone would repair it
+    rule = cloud.add_event_rule("lose", times=0)  # its event alone would repair it
     cloud.do("fleet", "delete", name=own)
     cloud.wait_for(lambda: own not in cloud.state()["memberships"])
     cloud.wait_quiet()
-    cloud.remove_knobs(knob["id"])
+    cloud.remove_event_rules(rule["id"])
     told = console.ops("explain", cluster)
     assert told.code == 2
     assert told.has("no membership in the fleet")

@@ -41,7 +41,7 @@ def test_10_the_gateway_is_down(cloud: Chain, console: Console, blue: str, effec
     assert time.monotonic() - started < LONGEST
     assert concludes_nothing(told)
     assert told.has(
-        "Argo CD       unknown: the Secrets could not be read", "Wanted        yes", "Fleet         projects/"
+        "Argo CD       unknown: the Secrets could not be read", "Selected      yes", "Fleet         projects/"
     )
     assert told.command("python -m ops doctor")
     plan = console.ops("plan")
@@ -88,14 +88,14 @@ def test_13_a_label_lost_across_the_fleet(cloud: Chain, console: Console) -> Non
     clusters = [cloud.create_cluster(fresh("lost"), labels=LABELS) for _ in range(5)]
     cloud.onboarded(*clusters)
     cloud.wait_quiet()
-    knob = cloud.add_knob("lose", times=0)
+    rule = cloud.add_event_rule("lose", times=0)
     for cluster in clusters:
         cloud.set_labels(cluster, {"tier": "gold"})
     others = [one for one in cloud.listed() - {*clusters} if one in cloud.state()["clusters"]]
     for cluster in others:  # a small fleet: all but the attached ones lose it
         cloud.set_labels(cluster, {"tier": "gold"})
     cloud.wait_quiet()
-    cloud.remove_knobs(knob["id"])
+    cloud.remove_event_rules(rule["id"])
     plan = console.ops("plan")
     assert plan.code == 2
     number = len(clusters) + len(others)

@@ -161,7 +161,7 @@ def hello(cloud: Chain, cluster: str, namespace: str = "hello") -> str:
 def test_argocd_is_refused_before_the_secret_accepted_after_and_refused_again(cloud: Chain) -> None:
     """With the token that `argocd-k8s-auth gcp` gets, on the real RBAC."""
     name = fresh("blue")
-    cloud.add_knob("hold", event=f"CreateCluster.finished */{name}")
+    cloud.add_event_rule("hold", event=f"CreateCluster.finished */{name}")
     cluster = cloud.create_cluster(name, fleet=FLEET, labels={"baseline": "standard"})
     cloud.wait_for(lambda: cloud.do("eventarc", "held"))
     membership = cloud.membership(cluster)

@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
                 last = time.monotonic()
                 rate = total.lives / max(total.seconds, 0.001)
                 _say(
-                    f"{total.runs} runs from seed {first}: {total.lives} lives, {total.happenings} happenings,"
+                    f"{total.runs} runs from seed {first}: {total.lives} lives, {total.events} events,"
                     f" {total.deliveries} deliveries, {total.faults} faults, {len(total.found)} violations;"
                     f" {rate:.0f} lives per second and core, {last - began:.0f} s"
                 )

@@ -18,13 +18,13 @@ class Sum:
     lives: int = 0
     deliveries: int = 0
     faults: int = 0
-    happenings: int = 0
+    events: int = 0
     seconds: float = 0.0
     found: list[str] = field(default_factory=list)
 
     def add(self, other: Sum) -> None:
         """Take another one in."""
-        for name in ("runs", "lives", "deliveries", "faults", "happenings", "seconds"):
+        for name in ("runs", "lives", "deliveries", "faults", "events", "seconds"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.found += other.found
 
@@ -40,7 +40,7 @@ def chunk(first: int, count: int) -> Sum:
             done.lives += one.lives
             done.deliveries += one.deliveries
             done.faults += len(one.faults)
-            done.happenings += len(one.told)
+            done.events += len(one.story)
             if one.violation:
                 done.found.append(f"python -m tests.simulation --runs 1 --seed {seed}\n{shrink(one)}")
     done.seconds = time.process_time() - began

@@ -266,7 +266,7 @@ class Ledger:
                 and self._state(context, old) is State.UNKNOWN
                 and was.reason == "going"
             )
-            _require(granted or back, context, f"lifted the hold of {name} without a grant")
+            _require(granted or back, context, f"released the hold of {name} without a grant")
 
     def _deleted(self, context: Context, secret: ClusterSecret) -> None:
         name = secret.name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from functions import sweep
 from shared.values.messages import Scope
-from tests.simulation import happenings
+from tests.simulation import stories
 from tests.simulation.ledger import ViolationError, blocked, oracle
 from tests.simulation.scheduler import Key, Noise, RandomServices, Simulation
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shared.decisions.sweep_plan import Plan
-    from tests.simulation.happenings import Happening
+    from tests.simulation.stories import StoryEvent
 
 RATES = (0.0, 0.01, 0.03, 0.08, 0.15)
 ALMOST_A_DAY = 80_000.0
@@ -26,35 +26,35 @@ class Run:
     """What a run came to. `violation` is '' when every promise was kept."""
 
     seed: int
-    told: Sequence[Happening]
+    story: Sequence[StoryEvent]
     violation: str = ""
     lives: int = 0
     deliveries: int = 0
     faults: Mapping[Key, Noise] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        story = "\n".join(map(str, self.told))
+        story = "\n".join(map(str, self.story))
         noise = "\n".join(f"  {noise}: {call} (time {count})" for (call, count), noise in self.faults.items())
         return f"seed {self.seed}: {self.violation}\n{story}\nfaults:\n{noise or '  none'}"
 
 
-def run(seed: int, told: Sequence[Happening] | None = None, script: Mapping[Key, Noise] | None = None) -> Run:
+def run(seed: int, story: Sequence[StoryEvent] | None = None, script: Mapping[Key, Noise] | None = None) -> Run:
     """Run the story of a seed; or a shorter one of it, with the faults that are named."""
-    told = happenings.story(seed) if told is None else told
-    world = Simulation(seed, RATES[seed % len(RATES)], script, events_are_enough=happenings.by_events_alone(seed))
+    story = stories.draw(seed) if story is None else story
+    world = Simulation(seed, RATES[seed % len(RATES)], script, events_are_enough=stories.by_events_alone(seed))
     violation = ""
     try:
-        _tell(world, told)
+        _play(world, story)
         _settle(world)
     except ViolationError as error:
         violation = str(error)
-    return Run(seed, told, violation, world.lives, world.deliveries, world.fired)
+    return Run(seed, story, violation, world.lives, world.deliveries, world.fired)
 
 
-def _tell(world: Simulation, told: Sequence[Happening]) -> None:
-    for happening in told:
-        world.run(until=happening.at)
-        happenings.tell(world, happening)
+def _play(world: Simulation, story: Sequence[StoryEvent]) -> None:
+    for event in story:
+        world.run(until=event.at)
+        stories.apply(world, event)
     world.run(until=world.t + 600)
 
 
@@ -114,16 +114,16 @@ def _planned(world: Simulation) -> Plan:
 
 
 def shrink(found: Run, budget: int = 400) -> Run:
-    """Leave out happenings and faults as long as a promise is still broken in the same way."""
+    """Leave out events and faults as long as a promise is still broken in the same way."""
     kind = _kind(found.violation)
     best = found
     for _ in range(4):
-        before = len(best.told), len(best.faults)
+        before = len(best.story), len(best.faults)
         for size in (8, 4, 2, 1):
             index = 0
-            while index < len(best.told) and budget > 0:
+            while index < len(best.story) and budget > 0:
                 budget -= 1
-                tried = run(best.seed, [*best.told[:index], *best.told[index + size :]], best.faults)
+                tried = run(best.seed, [*best.story[:index], *best.story[index + size :]], best.faults)
                 if _kind(tried.violation) == kind:
                     best = tried
                 else:
@@ -133,13 +133,13 @@ def shrink(found: Run, budget: int = 400) -> Run:
             while index < len(keys) and budget > 0:
                 budget -= 1
                 fewer = {key: best.faults[key] for key in keys[:index] + keys[index + size :]}
-                tried = run(best.seed, best.told, fewer)
+                tried = run(best.seed, best.story, fewer)
                 if _kind(tried.violation) == kind:
                     best = tried
                     keys = [key for key in keys if key in best.faults]
                 else:
                     index += size
-        if (len(best.told), len(best.faults)) == before:
+        if (len(best.story), len(best.faults)) == before:
             break
     return best
 

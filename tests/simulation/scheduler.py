@@ -376,7 +376,7 @@ class Simulation(World):
             kept = {
                 key: value
                 for key, value in message.attributes.items()
-                if key not in ("turned", "topic", "step", "reason")
+                if key not in ("reversed", "topic", "step", "reason")
             }
             self.take_in(topic, message.data, kept)
         return len(letters)

@@ -181,7 +181,7 @@ def test_membership_that_the_cluster_does_not_name_yet_is_found_and_used() -> No
     assert set(world.secrets()) == {"demo-apps.europe-west1.blue"}
     assert not world.dead
     plan = planned(world)
-    assert not [ask for ask in plan.requests if ask.kind == "mend"]
+    assert not [ask for ask in plan.requests if ask.kind == "repair"]
 
 
 def test_stale_membership_of_a_namesake_is_named() -> None:

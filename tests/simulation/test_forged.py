@@ -82,7 +82,7 @@ def test_no_forged_or_stale_message_changes_anything() -> None:
         before = standing(world)
         for topic in STEPS:
             for _ in range(MESSAGES):
-                attributes = random.choice(({}, {}, {"asked-by": "sweep"}, {"turned": "true"}))
+                attributes = random.choice(({}, {}, {"requested-by": "sweep"}, {"reversed": "true"}))
                 world.publish(topic, forged(random, topic, names, members), attributes)
                 for _ in range(12):  # what is raised comes again; once is enough here
                     if not world.queue:

@@ -15,8 +15,8 @@ from shared.runtime import dispatch
 from shared.runtime.delivery import decode
 from shared.values.errors import ReconcileError
 from shared.values.messages import Message, Outcome
-from tests.simulation.happenings import CLUSTERS, audit_entry
 from tests.simulation.scheduler import Event, one_thread_no_logs
+from tests.simulation.stories import CLUSTERS, audit_entry
 from tests.simulation.world import STEPS, Object, World, WorldServices, copied
 
 EVENTS = 5000
@@ -132,7 +132,7 @@ def envelope(random: Random, topic: str) -> Message:
         "data": base64.b64encode(data).decode(),
         "messageId": "1",
         "publishTime": "2026-11-24T09:00:00Z",
-        "attributes": {"asked-by": "sweep", "turned": "true"},
+        "attributes": {"requested-by": "sweep", "reversed": "true"},
     }
     pushed: Any = {"message": mutated(random, inside) if random.random() < 0.3 else inside}
     return decode(Event(pushed if random.random() < 0.95 else mutated(random, pushed), {"id": "1"}))

@@ -10,7 +10,7 @@ from shared.decisions import rbac
 from shared.values.cluster_secret import GRANT, HELD, KEEP, REFRESH
 from shared.values.errors import RetryableError
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.happenings import SECRETS
+from tests.simulation.stories import SECRETS
 from tests.simulation.world import Object, World
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")

@@ -13,7 +13,7 @@ from shared.runtime import dispatch, logs
 from shared.values.errors import PermanentError, RetryableError
 from shared.values.messages import Message
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.happenings import audit_entry
+from tests.simulation.stories import audit_entry
 from tests.simulation.world import World, WorldServices
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def test_a_sweep_logs_each_request_each_finding_and_itself(capsys: Capture) -> N
     assert str(BLUE) in [line["logging.googleapis.com/labels"]["cluster"] for line in requested]
     assert [line["code"] for line in found if line["decision"] == "reported"] == ["unknown_state"]
     assert found[-1]["decision"] == "swept"
-    assert found[-1]["request"]["mend"] == 1
+    assert found[-1]["request"]["repair"] == 1
     assert {line["logging.googleapis.com/trace"] for line in found} == {
         "projects/demo-fleet/traces/0af7651916cd43dd8448eb211c80319c"
     }
@@ -84,7 +84,7 @@ def test_a_sweeps_requests_name_the_sweep() -> None:
     sweep.run(Message(b"{}", {}, "m1", world.now), WorldServices(world), TRACE)
     [(topic, body, attributes)] = world.published
     assert (topic, body["cluster"]) == ("register-membership", str(BLUE))
-    assert attributes == {"asked-by": "sweep", "cause": "sweep m1", "traceparent": TRACE}
+    assert attributes == {"requested-by": "sweep", "cause": "sweep m1", "traceparent": TRACE}
 
 
 @pytest.mark.parametrize("body", [{"project": "a-b-c", "cluster": str(BLUE)}, {"cluster": "blue"}, {"project": 1}])
@@ -157,7 +157,7 @@ def test_a_sweeps_request_expires_and_an_events_does_not() -> None:
     world = World()
     world.create(BLUE)
     with pytest.raises(PermanentError):
-        delivered(world, timedelta(days=2), **{"asked-by": "sweep"})
+        delivered(world, timedelta(days=2), **{"requested-by": "sweep"})
     delivered(world, timedelta(days=2))
     assert [topic for topic, _, _ in world.published] == ["grant-rbac"]
 
@@ -176,11 +176,11 @@ def test_a_step_hands_on_cause_and_trace(capsys: Capture) -> None:
 def test_a_chain_does_not_reverse_twice_within_a_minute() -> None:
     world = World()
     with pytest.raises(RetryableError):
-        delivered(world, turned="true")
+        delivered(world, reversed="true")
     assert world.published == []
-    delivered(world, timedelta(minutes=2), turned="true")
+    delivered(world, timedelta(minutes=2), reversed="true")
     assert [topic for topic, _, _ in world.published] == ["remove-secret"]
-    assert world.published[0][2]["turned"] == "true"
+    assert world.published[0][2]["reversed"] == "true"
 
 
 def test_the_first_reversal_is_published_at_once() -> None:

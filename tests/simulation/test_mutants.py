@@ -24,8 +24,8 @@ def test_a_finding_is_shrunk_to_a_short_story() -> None:
         assert found is not None
         with replaced(*mutant.changes):
             short = shrink(found)
-            again = run(short.seed, short.told, short.faults)
+            again = run(short.seed, short.story, short.faults)
     assert short.violation
     assert again.violation == short.violation
-    assert len(short.told) <= 5
+    assert len(short.story) <= 5
     assert not short.faults

@@ -10,7 +10,7 @@ from requests.exceptions import ConnectionError  # noqa: A004 - what the client 
 
 from ops.adopt import take_over
 from ops.adoption import match_secrets
-from ops.backfill import ask_all, missing
+from ops.backfill import missing, publish_all
 from ops.explain import collect
 from ops.explanation import Explanation, explain
 from ops.survey import Snapshot, find, survey
@@ -165,8 +165,8 @@ def test_a_backfill_takes_in_every_cluster_beyond_what_a_sweep_asks_for_and_no_l
     world = World()
     for index in range(230):
         world.create(ClusterName("demo-apps", "europe-west1", f"c{index:03}"))
-    ask_all(missing(snapshot_of(world).plan), services(world), QUICK, "backfill")
-    assert {attributes.get("asked-by") for _, _, attributes in world.published} == {None}
+    publish_all(missing(snapshot_of(world).plan), services(world), QUICK, "backfill")
+    assert {attributes.get("requested-by") for _, _, attributes in world.published} == {None}
     assert all("backfill by" in attributes["cause"] for _, _, attributes in world.published)
     world.settle(2000)
     assert len(world.secrets()) == 230
@@ -184,8 +184,8 @@ def test_a_backfill_that_breaks_off_says_how_far_it_came() -> None:
             raise RetryableError("503")
 
     world.touch = fail
-    with pytest.raises(RetryableError, match="2 of 3 were asked for"):
-        ask_all(requests, services(world), QUICK, "backfill")
+    with pytest.raises(RetryableError, match="2 of 3 were requested"):
+        publish_all(requests, services(world), QUICK, "backfill")
 
 
 def test_an_explanation_follows_a_cluster_through_its_life() -> None:
@@ -196,7 +196,7 @@ def test_an_explanation_follows_a_cluster_through_its_life() -> None:
     assert explained(world, "blue").settled
     world.select("env=dev")
     leaving = explained(world, "blue")
-    assert leaving.sections["Wanted"] == ["no: CLUSTER_SELECTOR asks for env=dev, it has env=prod"]
+    assert leaving.sections["Selected"] == ["no: CLUSTER_SELECTOR asks for env=dev, it has env=prod"]
     assert "remove-secret" in leaving.sections["Next"][0]
     world.select("")
     world.delete(BLUE)

@@ -40,6 +40,6 @@ def test_random_lives_keep_every_promise() -> None:
 def test_a_seed_tells_the_same_run_again() -> None:
     with one_thread_no_logs():
         once, again = run(4711), run(4711)
-        told = run(4711, once.told, once.faults)
+        told = run(4711, once.story, once.faults)
     assert (once.faults, once.deliveries, once.lives) == (again.faults, again.deliveries, again.lives)
     assert (told.faults, told.deliveries) == (once.faults, once.deliveries)

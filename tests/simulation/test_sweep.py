@@ -69,7 +69,7 @@ def test_one_cluster_that_cannot_be_read_leaves_its_project_readable(monkeypatch
         (finding.code, finding.subject) for finding in plan.findings if finding.code is FindingCode.UNREADABLE_ITEM
     ] == [(FindingCode.UNREADABLE_ITEM, str(odd))]
     asked = {request.subject: request.kind for request in plan.requests if request.kind != "check"}
-    assert asked == {str(gone): "remove", str(BLUE): "mend"}
+    assert asked == {str(gone): "remove", str(BLUE): "repair"}
 
 
 def test_one_membership_that_cannot_be_read_leaves_its_location_readable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ def test_one_membership_that_cannot_be_read_leaves_its_location_readable(monkeyp
         str(EDGE),
     }
     assert {request.subject: request.kind for request in plan.requests if request.kind != "check"} == {
-        str(BLUE): "mend"
+        str(BLUE): "repair"
     }
 
 
@@ -359,7 +359,7 @@ def test_a_secret_without_its_hash_labels_is_seen() -> None:
     labels = world.secrets()["demo-apps.europe-west1.c000"]["metadata"]["labels"]
     for key in ("fleet-registrar/cluster-hash", "fleet-registrar/membership-hash"):
         del labels[key]
-    codes = [request.code for request in planned(world).requests if request.kind == "mend"]
+    codes = [request.code for request in planned(world).requests if request.kind == "repair"]
     assert codes == [FindingCode.SECRET_DIFFERS]
 
 
@@ -462,7 +462,7 @@ def test_no_more_than_the_allowed_requests_are_published_and_every_kind_has_some
     for index in range(10, 14):
         world.change(ClusterName("demo-apps", "europe-west1", f"c{index:03}"), labels={"env": "dev", "tier": "web"})
     plan = planned(world)
-    assert plan.counts == {"mend": 2, "remove": 2, "check": 1}
+    assert plan.counts == {"repair": 2, "remove": 2, "check": 1}
 
 
 def test_what_a_sweep_asked_for_never_fills_the_dead_letters() -> None:

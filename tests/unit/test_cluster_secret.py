@@ -431,7 +431,7 @@ def test_a_hold_sets_the_secret_aside_and_says_why_and_since_when() -> None:
     now = held(secret(), "going")
     assert now.annotations["fleet-registrar/held"] == "going 2026-11-24T12:00:00Z skip-reconcile=ours"
     assert now.annotations[SKIP] == "true"
-    assert now.hold == Hold("going", NOW, skip_is_ours=True)
+    assert now.hold == Hold("going", NOW, owns_skip=True)
 
 
 def test_what_is_held_for_that_reason_is_not_written_again() -> None:
@@ -439,23 +439,23 @@ def test_what_is_held_for_that_reason_is_not_written_again() -> None:
 
 
 def test_another_reason_starts_the_time_anew() -> None:
-    assert held(held(secret(), "going"), "not-wanted", LATER).hold == Hold("not-wanted", LATER, skip_is_ours=True)
+    assert held(held(secret(), "going"), "not-wanted", LATER).hold == Hold("not-wanted", LATER, owns_skip=True)
 
 
 def test_a_hold_whose_skip_reconcile_was_taken_off_is_mended_and_keeps_its_time() -> None:
     standing = held(secret(), "not-wanted")
     off = replace(standing, annotations={key: value for key, value in standing.annotations.items() if key != SKIP})
     again = held(off, "not-wanted", LATER)
-    assert again.hold == Hold("not-wanted", NOW, skip_is_ours=True)
+    assert again.hold == Hold("not-wanted", NOW, owns_skip=True)
     assert again.annotations[SKIP] == "true"
 
 
 def test_lifting_leaves_nothing_behind() -> None:
     standing = held(secret(), "going")
-    patch = secret_plan.lift(standing)
+    patch = secret_plan.release(standing)
     assert patch is not None
     assert patched(standing, patch).annotations == secret().annotations
-    assert secret_plan.lift(secret()) is None
+    assert secret_plan.release(secret()) is None
 
 
 @pytest.mark.parametrize("again", [(), ("not-wanted",), ("not-wanted", "going")])
@@ -464,7 +464,7 @@ def test_a_skip_reconcile_that_a_person_set_stays(again: tuple[str, ...]) -> Non
     standing = held(replace(standing, annotations={**standing.annotations, SKIP: "true"}), "going")
     for reason in again:
         standing = held(standing, reason)
-    patch = secret_plan.lift(standing)
+    patch = secret_plan.release(standing)
     assert patch is not None
     now = patched(standing, patch)
     assert now.annotations[SKIP] == "true"
@@ -498,9 +498,9 @@ def test_a_spoilt_hold_starts_anew_and_is_lifted_whole(text: str) -> None:
     standing = replace(standing, annotations={**standing.annotations, SKIP: "true"})
     assert standing.hold is None
     again = held(standing, "going", LATER)
-    assert again.hold == Hold("going", LATER, skip_is_ours=True)
+    assert again.hold == Hold("going", LATER, owns_skip=True)
     for aside in (standing, again):
-        patch = secret_plan.lift(aside)
+        patch = secret_plan.release(aside)
         assert patch is not None
         assert patched(aside, patch).annotations == secret().annotations
 

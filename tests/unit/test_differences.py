@@ -65,7 +65,7 @@ def test_what_differs_is_not_counted_as_unchanged() -> None:
 
 def test_a_changed_label_is_written_and_a_missing_key_is_dropped_apart() -> None:
     changed = compared({"clusters": {BLUE.name: replace(JOINED, labels={"env": "dev"})}})
-    assert (only(changed).code, only(changed).kind) == (FindingCode.SECRET_DIFFERS, "mend")
+    assert (only(changed).code, only(changed).kind) == (FindingCode.SECRET_DIFFERS, "repair")
     gone = compared({"clusters": {BLUE.name: replace(JOINED, labels={})}})
     assert (only(gone).code, only(gone).kind) == (FindingCode.LABELS_GONE, "drop")
     assert only(gone).next.request.drop_labels == {"env"}
@@ -230,7 +230,7 @@ def test_a_pinned_secret_is_only_reported() -> None:
 def test_a_cluster_in_deletion_is_held_at_once() -> None:
     request = only(compared({"clusters": {BLUE.name: replace(JOINED, status="STOPPING")}}))
     assert (request.code, request.next.request.leave) == (FindingCode.DELETING, "")
-    assert request.kind == "mend"
+    assert request.kind == "repair"
 
 
 def test_a_secret_that_names_no_cluster_is_reported_alone() -> None:

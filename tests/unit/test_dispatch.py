@@ -102,7 +102,7 @@ def test_a_failure_logs_its_attempt_and_their_number(world: World, capsys: pytes
 
 
 def test_a_sweeps_request_is_dropped_at_the_last_attempt(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    asked: dict[str, Any] = {"asked-by": "sweep"}
+    asked: dict[str, Any] = {"requested-by": "sweep"}
     assert deliver(world, DENIED, SETTINGS.delivery_attempts, **asked)
     assert not world.published
     assert logged(capsys)["decision"] == "dropped"

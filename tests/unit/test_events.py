@@ -121,7 +121,7 @@ def test_an_audit_entry_becomes(version: str, method: str, when: str, code: obje
 def test_any_other_service_method_or_resource_is_not_ours(change: Entry, expected: str) -> None:
     found = route_entry({**entry("DeleteCluster", "finished"), **change}, NUMBERS)
     assert topic(found) == expected
-    assert found.reason.startswith("not ours")
+    assert found.reason.startswith("not relevant")
 
 
 @pytest.mark.parametrize(

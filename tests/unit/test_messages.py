@@ -22,8 +22,8 @@ from shared.values.messages import (
     json_object,
     parse,
     parse_scope,
+    reverses,
     truncate,
-    turns,
 )
 from shared.values.names import ClusterName, MembershipName
 from tests.unit.given import NOW, SETTINGS
@@ -39,7 +39,7 @@ junk = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-keys = st.sampled_from(["cluster", "membership", "granted", "drop_labels", "leave", "new", "turned", ""])
+keys = st.sampled_from(["cluster", "membership", "granted", "drop_labels", "leave", "new", "reversed", ""])
 said = st.sampled_from([CLUSTER, MEMBERSHIP, "hold", "remove", "cluster-admin a@b.cc", ["env"]])
 
 
@@ -193,19 +193,19 @@ def test_a_chain_turns_between_onboarding_and_offboarding_only() -> None:
     for step in STEPS:
         for topic in (*STEPS, "cluster-onboarded", "cluster-offboarded", "dead-letters"):
             crossing = (step in ONBOARDING and topic in OFFBOARDING) or (step in OFFBOARDING and topic in ONBOARDING)
-            assert turns(step, topic) is crossing
+            assert reverses(step, topic) is crossing
 
 
 @pytest.mark.parametrize(
     ("before", "topic", "after"),
     [
         ({}, "grant-rbac", {}),
-        ({}, "remove-secret", {"turned": "true"}),
-        ({"turned": "true"}, "grant-rbac", {"turned": "true"}),
+        ({}, "remove-secret", {"reversed": "true"}),
+        ({"reversed": "true"}, "grant-rbac", {"reversed": "true"}),
         (
-            {"cause": "c", "traceparent": "t", "asked-by": "sweep", "else": "x", "googclient_x": "y", "step": "z"},
+            {"cause": "c", "traceparent": "t", "requested-by": "sweep", "else": "x", "googclient_x": "y", "step": "z"},
             "grant-rbac",
-            {"cause": "c", "traceparent": "t", "asked-by": "sweep"},
+            {"cause": "c", "traceparent": "t", "requested-by": "sweep"},
         ),
         ({"cause": "x" * 2000}, "grant-rbac", {"cause": "x" * 1000}),
     ],

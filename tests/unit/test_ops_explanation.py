@@ -64,7 +64,7 @@ def test_a_cluster_without_a_secret_names_the_next_step_and_the_command() -> Non
 
 def test_the_requirement_of_the_selector_that_fails_is_named_with_the_labels_and_the_way_in() -> None:
     told = said(replace(BLUE, labels={"env": "dev", "tier": "gold"}), settings=SELECTING)
-    assert told.sections["Wanted"] == ["no: CLUSTER_SELECTOR asks for env=prod, it has env=dev, tier=gold"]
+    assert told.sections["Selected"] == ["no: CLUSTER_SELECTOR asks for env=prod, it has env=dev, tier=gold"]
     update = "gcloud container clusters update blue --location=europe-west1 --project=demo-apps"
     assert commands(told) == [f"{update} --update-labels=env=prod,tier=gold"]
 
@@ -78,7 +78,7 @@ def test_what_no_label_can_mend_is_said_as_the_requirement() -> None:
 
 def test_a_project_that_is_no_source_is_named_with_those_that_are() -> None:
     told = said(settings=replace(SETTINGS, source_projects=frozenset({"demo-fleet"})))
-    assert told.sections["Wanted"] == ["no: its project is none of SOURCE_PROJECTS (demo-fleet)"]
+    assert told.sections["Selected"] == ["no: its project is none of SOURCE_PROJECTS (demo-fleet)"]
     assert any("SOURCE_PROJECTS" in line for line in told.sections["You can"])
 
 
@@ -152,7 +152,7 @@ def test_nothing_that_deletes_is_advised_when_a_cluster_was_not_read() -> None:
     told = said(None, secrets=(secret(),), membership=None, unread="403 PERMISSION_DENIED")
     assert told.code == UNREAD
     assert told.sections["State"] == ["unknown: it could not be read: 403 PERMISSION_DENIED"]
-    assert told.sections["Wanted"] == ["unknown"]
+    assert told.sections["Selected"] == ["unknown"]
     assert told.sections["Fleet"][0].startswith("unknown")
     assert not any("delete" in one for one in commands(told))
 
@@ -165,7 +165,7 @@ def test_a_list_that_was_not_read_is_unknown_and_the_rest_is_shown(part: str) ->
     told = explain(Evidence(BLUE.name, SETTINGS, survey, cluster=BLUE, membership=membership, access=Access(True)))
     assert told.code == (UNREAD if part == "secrets_unread" else UNSETTLED)
     assert "503 UNAVAILABLE" in str(told)
-    assert told.sections["Wanted"] == ["yes: no CLUSTER_SELECTOR is set"]
+    assert told.sections["Selected"] == ["yes: no CLUSTER_SELECTOR is set"]
     assert not any("delete" in one or "publish" in one for one in commands(told))
 
 
@@ -204,9 +204,7 @@ def test_a_cluster_that_nothing_was_logged_about_lost_its_event() -> None:
 def test_a_refused_attached_cluster_gets_the_admission_command_from_the_log_alone() -> None:
     survey = seen([], [EDGE])
     told = explain(
-        Evidence(
-            EDGE.name, SETTINGS, survey, membership=EDGE, activity=failed(code="not_admitted", asked_by_sweep=True)
-        )
+        Evidence(EDGE.name, SETTINGS, survey, membership=EDGE, activity=failed(code="not_admitted", is_from_sweep=True))
     )
     [admit] = [one for one in commands(told) if "generate-gateway-rbac" in one]
     assert "--membership=edge" in admit

@@ -86,7 +86,12 @@ def test_a_replay_goes_to_where_the_letter_came_from_with_the_original_body_and_
 
 
 def test_a_replay_may_turn_and_is_not_the_sweeps() -> None:
-    attributes = {"turned": "true", "asked-by": "sweep", "googclient_schema": "1", "CloudPubSubDeadLetterSourceX": "1"}
+    attributes = {
+        "reversed": "true",
+        "requested-by": "sweep",
+        "googclient_schema": "1",
+        "CloudPubSubDeadLetterSourceX": "1",
+    }
     assert original({**attributes, "traceparent": "00-1"}) == {"traceparent": "00-1"}
 
 

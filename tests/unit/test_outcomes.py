@@ -88,7 +88,7 @@ def test_without_a_trace_a_new_one_is_begun(given: str | None) -> None:
 
 
 def test_a_clusters_words_never_cut_off_the_command_behind_them() -> None:
-    error = access_denied(EDGE, "grant-rbac@demo-fleet.iam.gserviceaccount.com", RefusedError("x" * 900))
+    error = access_denied(EDGE, SETTINGS, RefusedError("x" * 900))
     reason = truncate(str(error))
     assert reason == str(error)
     assert reason.endswith("--apply")

@@ -52,8 +52,8 @@ def test_on_attached_clusters_the_agent_may_impersonate_argo_cd_and_nobody_else(
         ({}, Drift.NONE),
         ({"subjects": None, "rules": None}, Drift.CHANGED),
         ({"subjects": [{"kind": "User", "name": "x"}], "rules": []}, Drift.CHANGED),
-        ({"metadata": {"name": "n", "uid": "u", "resourceVersion": "5"}}, Drift.NOT_OURS),
-        ({"metadata": {"name": "n", "labels": {"app.kubernetes.io/managed-by": "helm"}}}, Drift.NOT_OURS),
+        ({"metadata": {"name": "n", "uid": "u", "resourceVersion": "5"}}, Drift.UNMANAGED),
+        ({"metadata": {"name": "n", "labels": {"app.kubernetes.io/managed-by": "helm"}}}, Drift.UNMANAGED),
     ],
 )
 def test_an_object_is(wanted: dict[str, Any], changes: dict[str, Any], expected: Drift) -> None:

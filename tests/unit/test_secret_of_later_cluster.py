@@ -118,8 +118,8 @@ def test_hold_shows_as_a_label_and_goes_with_it() -> None:
     assert secret_plan.hold(held, "not-wanted", LATER) is None
     other = patched(held, secret_plan.hold(held, "going", LATER) or {})
     assert other.labels[HELD] == "going"
-    lifted = patched(other, secret_plan.lift(other) or {})
-    assert HELD not in {*lifted.labels, *lifted.annotations}
+    released = patched(other, secret_plan.release(other) or {})
+    assert HELD not in {*released.labels, *released.annotations}
     granted = after(held)
     assert HELD not in {*granted.labels, *granted.annotations}
 

@@ -20,7 +20,7 @@ def name(number: int) -> ClusterName:
     return ClusterName("demo-apps", "europe-west1", f"c{number:05}")
 
 
-def request(number: int, kind: str = "mend", over: Limit | None = None, uid: str = "") -> PlannedRequest:
+def request(number: int, kind: str = "repair", over: Limit | None = None, uid: str = "") -> PlannedRequest:
     message = OutgoingMessage("register-membership", StepRequest(name(number)))
     return PlannedRequest(kind, FindingCode.NO_SECRET, message, "a reason", over, uid)  # type: ignore[arg-type]
 
@@ -56,13 +56,13 @@ def test_checks_visit_every_unchanged_cluster_beyond_five_thousand() -> None:
     ("waiting", "expected"),
     [
         (
-            {"mend": 1000, "remove": 1000, "hold": 1000, "check": 1000},
-            {"mend": 100, "remove": 50, "hold": 25, "check": 25},
+            {"repair": 1000, "remove": 1000, "hold": 1000, "check": 1000},
+            {"repair": 100, "remove": 50, "hold": 25, "check": 25},
         ),
-        ({"mend": 1000}, {"mend": 200}),
+        ({"repair": 1000}, {"repair": 200}),
         ({"check": 1000}, {"check": 200}),
-        ({"mend": 1000, "remove": 3}, {"mend": 197, "remove": 3}),
-        ({"mend": 10, "remove": 10}, {"mend": 10, "remove": 10}),
+        ({"repair": 1000, "remove": 3}, {"repair": 197, "remove": 3}),
+        ({"repair": 10, "remove": 10}, {"repair": 10, "remove": 10}),
         ({}, {}),
     ],
 )
@@ -72,7 +72,7 @@ def test_shares_leave_room_for_every_kind(waiting: dict[str, int], expected: dic
 
 @pytest.mark.parametrize("budget", range(1, 40))
 def test_shares_never_exceed_the_budget(budget: int) -> None:
-    given = shares({"mend": 99, "remove": 99, "hold": 99, "check": 99}, budget)
+    given = shares({"repair": 99, "remove": 99, "hold": 99, "check": 99}, budget)
     assert sum(given.values()) == budget
 
 

@@ -1,6 +1,6 @@
 """What people and Google do to the world in a random run, and the events that the real thing would emit.
 
-A happening says only who and what; when it does not fit the state by then, nothing happens. So any of them can be left
+A event says only who and what; when it does not fit the state by then, nothing happens. So any of them can be left
 out of a story, and the rest can still run.
 """
 
@@ -57,7 +57,7 @@ SECRETS = f"api/v1/namespaces/{'argocd'}/secrets"
 
 
 @dataclass(frozen=True)
-class Happening:
+class StoryEvent:
     """At this second, this happens to that one."""
 
     at: float
@@ -70,10 +70,10 @@ class Happening:
         return f"{self.at:9.1f} s  {self.what.replace('_', ' ')} {self.who} {how}".rstrip()
 
 
-def tell(world: Simulation, happening: Happening) -> None:
-    """Let a happening happen, if it can."""
+def apply(world: Simulation, event: StoryEvent) -> None:
+    """Apply one event of a story, if it fits the state."""
     world.current = None
-    _TOLD[happening.what](world, happening.who, **happening.how)
+    _EFFECTS[event.what](world, event.who, **event.how)
 
 
 def by_events_alone(seed: int) -> bool:
@@ -81,22 +81,22 @@ def by_events_alone(seed: int) -> bool:
     return seed % 4 == 3
 
 
-def story(seed: int) -> list[Happening]:
+def draw(seed: int) -> list[StoryEvent]:
     """Draw a random story."""
     random = Random(f"story {seed}")
     alone = by_events_alone(seed)
     names = random.sample(sorted(CLUSTERS), random.choice((1, 2, 2, 3)))
     members = random.sample(sorted(ATTACHED), random.choice((0, 0, 1, 1, 2)))
     selector = "" if alone else random.choice(SELECTORS)
-    told = [Happening(0.0, "settings", "", {"selector": selector, "brake": random.random() < 0.3})]
-    told += [
+    drawn = [StoryEvent(0.0, "settings", "", {"selector": selector, "brake": random.random() < 0.3})]
+    drawn += [
         _draw(random, random.uniform(1, 400), "create" if who in CLUSTERS else "attach", who, alone=alone)
         for who in names + members
     ]
     # A deletion right after the creation finds a chain on its way.
-    told += [
-        Happening(round(each.at + each.how["takes"] + random.uniform(0, 30), 1), "delete", each.who, {"takes": 2})
-        for each in told[1:]
+    drawn += [
+        StoryEvent(round(each.at + each.how["takes"] + random.uniform(0, 30), 1), "delete", each.who, {"takes": 2})
+        for each in drawn[1:]
         if each.what == "create" and random.random() < 0.3
     ]
     time = 0.0
@@ -108,8 +108,8 @@ def story(seed: int) -> list[Happening]:
         if kind == "attached" and not members:
             continue
         group = {"cluster": names, "attached": members, "any": names + members}.get(kind)
-        told.append(_draw(random, time + 200, what, random.choice(group) if group else "", alone=alone))
-    return sorted(told, key=lambda happening: happening.at)
+        drawn.append(_draw(random, time + 200, what, random.choice(group) if group else "", alone=alone))
+    return sorted(drawn, key=lambda event: event.at)
 
 
 _CARRIED_BY_EVENTS = frozenset({"create", "delete", "relabel", "attach", "reattach", "relabel_attached", "repeat"})
@@ -148,7 +148,7 @@ _WEIGHTS = (
 )
 
 
-def _draw(random: Random, at: float, what: str, who: str, *, alone: bool = False) -> Happening:
+def _draw(random: Random, at: float, what: str, who: str, *, alone: bool = False) -> StoryEvent:
     how: dict[str, Any] = {}
     # Keys that go and failures that no event tells of are the sweep's to find.
     labels = LABELS[0] if random.random() < 0.4 else random.choice(LABELS[:2] if alone else LABELS)
@@ -213,7 +213,7 @@ def _draw(random: Random, at: float, what: str, who: str, *, alone: bool = False
             }
         case "release":
             how = {"after": random.choice((0, 0, 100))}
-    return Happening(round(at, 1), what, who, how)
+    return StoryEvent(round(at, 1), what, who, how)
 
 
 # GKE.
@@ -623,11 +623,11 @@ def _forge(world: Simulation, who: str, topic: str, number: int) -> None:
     }
     allowed = _KEYS.get(topic, frozenset())
     body |= {key: value for key, value in keys.items() if key in allowed and random.random() < 0.7}
-    attributes = random.choice(({}, {"asked-by": "sweep"}, {"turned": "true"}))
+    attributes = random.choice(({}, {"requested-by": "sweep"}, {"reversed": "true"}))
     if topic == "sweep":
         body = {"release": f"{random.getrandbits(64):016x}"}
     world.publish(topic, body, attributes)
 
 
-_TOLD: Mapping[str, Callable[..., None]] = {what: globals()[f"_{what}"] for what, _, _ in _WEIGHTS}
-__all__ = ["ATTACHED", "AUDIT_LOG_ENTRIES", "CLUSTERS", "Happening", "audit_entry", "story", "tell"]
+_EFFECTS: Mapping[str, Callable[..., None]] = {what: globals()[f"_{what}"] for what, _, _ in _WEIGHTS}
+__all__ = ["ATTACHED", "AUDIT_LOG_ENTRIES", "CLUSTERS", "StoryEvent", "apply", "audit_entry", "draw"]
