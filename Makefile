@@ -42,8 +42,8 @@ bench: setup  ## measure the numbers, print the table, draw the plots in docs/ (
 test-real: setup  ## the same suites and more on kube-apiserver and Argo CD themselves, built once into a cache
 	@$(BIN)/python -m local.real build
 	@REAL_PARTS=1 $(BIN)/python -m local.real run $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -rs \
-	  tests/real/test_kubernetes_differential.py tests/contract/test_kubernetes.py tests/contract/test_kubernetes_kubectl.py \
-	  tests/contract/test_pubsub.py tests/chain/test_pubsub_emulator.py
+	  tests/real/test_kubernetes_differential.py tests/contract/kubernetes tests/contract/pubsub \
+	  tests/chain/test_pubsub_emulator.py
 	@REAL_PARTS=1 CHAIN_KUBE=real $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -rs \
 	  tests/chain tests/real --ignore tests/real/test_kubernetes_differential.py
 

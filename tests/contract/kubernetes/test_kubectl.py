@@ -10,23 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.contract.kubernetes_server import Server, kubernetes_server
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.contract.kubernetes_server import Server
 
 pytestmark = pytest.mark.skipif(
     shutil.which("kubectl") is None, reason="kubectl is not installed: its session with the Kubernetes API is left out"
 )
 
 needs_diff = pytest.mark.skipif(shutil.which("diff") is None, reason="no diff program: kubectl diff is left out")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with kubernetes_server() as found:
-        yield found
 
 
 @pytest.fixture
