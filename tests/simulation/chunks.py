@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, field
 
 from tests.simulation.lists import sweeps
+from tests.simulation.one_thread import one_thread_no_logs
 from tests.simulation.runs import run, shrink
-from tests.simulation.scheduler import one_thread_no_logs
 
 
 @dataclass

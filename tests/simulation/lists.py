@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from shared.values.errors import RetryableError
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.world import CENTRAL, World
+from tests.simulation.ports import CENTRAL
+from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from shared.values.model import Cluster, Membership

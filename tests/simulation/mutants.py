@@ -22,8 +22,8 @@ from shared.runtime.dispatch import Dispatcher
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import Decision
 from shared.values.model import GONE, Membership, State
+from tests.simulation.one_thread import replaced
 from tests.simulation.runs import RATES, Run, run
-from tests.simulation.scheduler import replaced
 from tests.simulation.stories import by_events_alone
 
 if TYPE_CHECKING:

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 from functions import sweep
 from shared.values.messages import Scope
-from tests.simulation import stories
-from tests.simulation.ledger import ViolationError, blocked, oracle
-from tests.simulation.scheduler import Key, Noise, RandomServices, Simulation
+from tests.simulation.effects import apply
+from tests.simulation.oracle import blocked, oracle
+from tests.simulation.scheduler import RandomServices, Simulation
+from tests.simulation.stored import ViolationError
+from tests.simulation.stories import by_events_alone, draw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shared.decisions.sweep_plan import Plan
+    from tests.simulation.noise import Key, Noise
     from tests.simulation.stories import StoryEvent
 
 RATES = (0.0, 0.01, 0.03, 0.08, 0.15)
@@ -40,8 +43,8 @@ class Run:
 
 def run(seed: int, story: Sequence[StoryEvent] | None = None, script: Mapping[Key, Noise] | None = None) -> Run:
     """Run the story of a seed; or a shorter one of it, with the faults that are named."""
-    story = stories.draw(seed) if story is None else story
-    world = Simulation(seed, RATES[seed % len(RATES)], script, events_are_enough=stories.by_events_alone(seed))
+    story = draw(seed) if story is None else story
+    world = Simulation(seed, RATES[seed % len(RATES)], script, events_are_enough=by_events_alone(seed))
     violation = ""
     try:
         _play(world, story)
@@ -54,7 +57,7 @@ def run(seed: int, story: Sequence[StoryEvent] | None = None, script: Mapping[Ke
 def _play(world: Simulation, story: Sequence[StoryEvent]) -> None:
     for event in story:
         world.run(until=event.at)
-        stories.apply(world, event)
+        apply(world, event)
     world.run(until=world.t + 600)
 
 

@@ -9,176 +9,41 @@ Left out: what the clients in shared/ make of HTTP answers (the contract suites)
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import heapq
 import json
 import zlib
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit, getcurrent, greenlet  # type: ignore[import-untyped]
 from werkzeug.exceptions import ServiceUnavailable
 
 from functions import route_event, sweep
-from shared.clients import inventory
-from shared.decisions import events
-from shared.runtime import logs
 from shared.runtime.dispatch import Dispatcher
 from shared.values import settings
 from shared.values.errors import RefusedError, RetryableError
 from shared.values.messages import AUDIT_LOG_ENTRIES, DEAD_LETTERS, Message
-from tests.simulation.ledger import Ledger, ViolationError
-from tests.simulation.world import ATTEMPTS, ENVIRONMENT, STEPS, KilledError, Kubernetes, Object, World, WorldServices
+from tests.simulation.deliveries import Context, Event, body_of, push_event
+from tests.simulation.ledger import Ledger
+from tests.simulation.noise import Key, Noise, noise_of_call, noise_of_delivery, noise_of_event, noise_of_publish
+from tests.simulation.past import Past
+from tests.simulation.ports import WorldServices
+from tests.simulation.stored import ViolationError
+from tests.simulation.world import ATTEMPTS, ENVIRONMENT, STEPS, KilledError, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from shared.values.model import Cluster, Membership
     from shared.values.names import ClusterName, MembershipName
-    from shared.values.settings import Settings
+    from tests.simulation.kubernetes import Kubernetes, Object
 
-K = TypeVar("K")
-V = TypeVar("V")
 
 BASE = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 SETTINGS = settings.load(ENVIRONMENT)
 ACK_DEADLINE = 600.0
-# Reads may lag behind by this much. A cluster is PROVISIONING for longer than that: an answer that lags can be wrong about
-# labels and status, but a GET and a list never both deny a cluster that has been RUNNING. Without that no proof is one.
-MOST_STALE = 25.0
-Key = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Noise:
-    """Something that goes wrong at a call, or on the way of a message."""
-
-    kind: str
-    amount: float = 0.0
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.amount:.0f} s" if self.amount else self.kind
-
-
-class Past(dict[K, V], Generic[K, V]):
-    """A dictionary that remembers what it was: answers may lag."""
-
-    def __init__(self, clock: Simulation) -> None:
-        super().__init__()
-        self._clock = clock
-        self._before: dict[K, list[tuple[float, V | None]]] = {}
-
-    def __setitem__(self, key: K, value: V) -> None:
-        self._before.setdefault(key, []).append((self._clock.t, self.get(key)))
-        super().__setitem__(key, value)
-        self._clock.ledger.came(value)
-
-    def __delitem__(self, key: K) -> None:
-        self._before.setdefault(key, []).append((self._clock.t, self.get(key)))
-        super().__delitem__(key)
-
-    def pop(self, key: K, *fallback: Any) -> Any:
-        """Remove and return a value."""
-        found = self.get(key, *fallback)
-        if key in self:
-            del self[key]
-        return found
-
-    def at(self, key: K, time: float) -> V | None:
-        """The object at that time."""
-        for changed, before in self._before.get(key, ()):
-            if changed > time:
-                return before
-        return self.get(key)
-
-    def all_at(self, time: float) -> list[V]:
-        """All objects at that time."""
-        return [value for key in self._before if (value := self.at(key, time)) is not None]
-
-
-@dataclass(slots=True)
-class Context:
-    """One delivery that is being worked on, and the answers that it has had: the ledger judges its writes by that."""
-
-    topic: str
-    message: Message
-    attempt: int
-    started: float
-    settings: Settings
-    body: Mapping[str, Any]
-    clusters: dict[ClusterName, Cluster | None] = field(default_factory=dict)
-    memberships: dict[MembershipName, Membership | None] = field(default_factory=dict)
-    last_call: str = ""
-    noise: Noise | None = None
-    stale: float = 0.0
-    denied: bool = False
-    overdue: bool = False
-    most_secrets: int = 0
-    blocked: set[str] = field(default_factory=set)
-
-
-class Event:
-    """A CloudEvent, as far as the functions look at one."""
-
-    def __init__(self, data: Any, attributes: dict[str, str]) -> None:
-        self.data = data
-        self._attributes = attributes
-
-    def __getitem__(self, key: str) -> str:
-        return self._attributes[key]
-
-    def get_attributes(self) -> dict[str, str]:
-        """The attributes."""
-        return self._attributes
-
-
-class _Inline:
-    """A pool of no threads: greenlets live in one."""
-
-    def __init__(self, _size: int) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Do it here and now."""
-        done: Future[Any] = Future()
-        done.set_result(call(*arguments))
-        return done
-
-
-@contextlib.contextmanager
-def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
-    """Put other values in place of attributes, for a while."""
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
-    try:
-        for owner, name, value in changes:
-            setattr(owner, name, value)
-        yield
-    finally:
-        for owner, name, value in reversed(before):
-            setattr(owner, name, value)
-
-
-@contextlib.contextmanager
-def one_thread_no_logs() -> Iterator[None]:
-    """The product as the simulation runs it: quiet, in one thread, with the world's ports."""
-
-    def quiet(*_: object, **__: object) -> None: ...
-
-    with replaced(
-        (logs, "line", quiet),
-        (logs, "outcome", quiet),
-        (logs, "traceparent", lambda given: given or ""),
-        (inventory, "ThreadPoolExecutor", _Inline),
-    ):
-        yield
 
 
 class Simulation(World):
@@ -264,7 +129,7 @@ class Simulation(World):
         if context is None:  # a person recent_reads
             return
         if phase == "before":
-            noise = context.noise = self.chance(call, _at_publish if call.startswith("pubsub") else _at_call)
+            noise = context.noise = self.chance(call, noise_of_publish if call.startswith("pubsub") else noise_of_call)
             # Any latency will do, as long as it stays the same when a run is repeated with less in it.
             seconds = 0.02 + (zlib.crc32(call.encode()) % 97) / 200
             kind = noise.kind if noise else ""
@@ -309,14 +174,14 @@ class Simulation(World):
     def _queue(self, topic: str, message: Message) -> None:
         if topic not in STEPS and topic not in ("sweep", AUDIT_LOG_ENTRIES):
             return
-        noise = self.chance(f"message to {topic} {message.data.decode(errors='replace')}", _on_the_way)
+        noise = self.chance(f"message to {topic} {message.data.decode(errors='replace')}", noise_of_delivery)
         self.at(noise.amount if noise and noise.kind == "late" else 0.1, lambda: self._start(topic, message, 1))
         if noise and noise.kind == "delivered again":
             self.at(noise.amount, lambda: self._start(topic, message, 1))
 
     def event(self, what: str, event: Event) -> None:
         """Let Eventarc deliver an event, at least once, or lose it."""
-        noise = self.chance(f"event {what}", _of_event)
+        noise = self.chance(f"event {what}", noise_of_event)
         if noise is not None and noise.kind == "lost" and not self.events_are_enough:
             return
         attributes = event.get_attributes()
@@ -327,7 +192,7 @@ class Simulation(World):
 
     def _start(self, topic: str, message: Message, attempt: int, event: Event | None = None) -> None:
         self.deliveries += 1
-        body = {} if event else _body(message.data)
+        body = {} if event else body_of(message.data)
         context = self.current = Context(topic, message, attempt, self.t, self.settings, body)
         greenlet(self._serve).switch(context, event)
 
@@ -340,12 +205,12 @@ class Simulation(World):
             if event is not None:
                 dispatcher.answer("route-event", event, route_event.run)
             elif topic == AUDIT_LOG_ENTRIES:
-                dispatcher.answer("route-event", _push(message), route_event.run)
+                dispatcher.answer("route-event", push_event(message), route_event.run)
             elif topic == "sweep":
                 self.ledger.sweep_starts(context)
-                dispatcher.answer(topic, _push(message), sweep.run)
+                dispatcher.answer(topic, push_event(message), sweep.run)
             else:
-                dispatcher.answer(topic, _push(message), STEPS[topic])
+                dispatcher.answer(topic, push_event(message), STEPS[topic])
             done = True
         except (ServiceUnavailable, KilledError):
             pass
@@ -486,59 +351,3 @@ class Simulation(World):
 
 class RandomServices(WorldServices):
     """The ports on the world."""
-
-
-def _body(data: bytes) -> Mapping[str, Any]:
-    try:
-        body = json.loads(data)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _push(message: Message) -> Event:
-    """What the framework makes of a push."""
-    inside = {
-        "data": base64.b64encode(message.data).decode(),
-        "attributes": dict(message.attributes),
-        "messageId": message.id,
-        "publishTime": message.published.isoformat() if message.published else None,
-    }
-    return Event({"message": inside}, {"type": events.PUBSUB, "id": message.id, "source": "//pubsub.googleapis.com/"})
-
-
-def _at_call(random: Random) -> Noise:
-    kind = random.choice(
-        (
-            "failed",
-            "failed",
-            "answer lost",
-            "killed before",
-            "killed after",
-            "refused",
-            "stale answer",
-            "stale answer",
-            "stalled",
-            "stalled",
-            "denied",
-        )
-    )
-    if kind == "stalled":
-        return Noise(kind, random.choice((2.0, 15.0, 70.0, 300.0, 650.0, 1500.0)) * random.uniform(0.8, 1.2))
-    return Noise(kind, random.uniform(2, MOST_STALE)) if kind == "stale answer" else Noise(kind)
-
-
-def _at_publish(random: Random) -> Noise:
-    return Noise(random.choice(("failed", "answer lost", "killed before", "killed after", "published twice")))
-
-
-def _on_the_way(random: Random) -> Noise:
-    kind = random.choice(("late", "delivered again"))
-    return Noise(kind, random.choice((1.0, 5.0, 30.0, 200.0, 1000.0, 4000.0)) * random.uniform(0.8, 1.2))
-
-
-def _of_event(random: Random) -> Noise:
-    kind = random.choice(("lost", "late", "delivered again"))
-    return Noise(
-        kind, 0.0 if kind == "lost" else random.choice((2.0, 20.0, 100.0, 900.0, 5000.0)) * random.uniform(0.8, 1.2)
-    )

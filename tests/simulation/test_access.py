@@ -13,7 +13,9 @@ from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import PermanentError, RefusedError, RetryableError
 from shared.values.messages import StepRequest
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.world import Kubernetes, Object, World, WorldServices
+from tests.simulation.kubernetes import Kubernetes, Object
+from tests.simulation.ports import WorldServices
+from tests.simulation.world import World
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")
 EDGE = MembershipName("demo-fleet", "global", "edge")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from functions import sweep
-from shared.decisions.sweep_plan import Plan
 from shared.values.cluster_secret import CLUSTER, TYPE
 from shared.values.codes import FindingCode
 from shared.values.messages import Scope
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.world import World, WorldServices
+from tests.simulation.ports import WorldServices
+from tests.simulation.world import World
+
+if TYPE_CHECKING:
+    from shared.decisions.sweep_plan import Plan
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")
 EDGE = MembershipName("demo-fleet", "global", "edge")

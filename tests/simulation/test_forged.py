@@ -7,8 +7,10 @@ import secrets
 from random import Random
 
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.scheduler import one_thread_no_logs
-from tests.simulation.world import CENTRAL, STEPS, Object, World, copied
+from tests.simulation.kubernetes import Object, copied
+from tests.simulation.one_thread import one_thread_no_logs
+from tests.simulation.ports import CENTRAL
+from tests.simulation.world import STEPS, World
 
 MESSAGES = 1000
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")

@@ -9,7 +9,8 @@ from functions import sweep
 from shared.values.cluster_secret import HELD, KEEP
 from shared.values.messages import Scope
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.world import World, WorldServices
+from tests.simulation.ports import WorldServices
+from tests.simulation.world import World
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")
 EDGE = MembershipName("demo-fleet", "global", "edge")

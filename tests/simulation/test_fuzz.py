@@ -15,9 +15,13 @@ from shared.runtime import dispatch
 from shared.runtime.delivery import decode
 from shared.values.errors import ReconcileError
 from shared.values.messages import Message, Outcome
-from tests.simulation.scheduler import Event, one_thread_no_logs
-from tests.simulation.stories import CLUSTERS, audit_entry
-from tests.simulation.world import STEPS, Object, World, WorldServices, copied
+from tests.simulation.cast import CLUSTERS
+from tests.simulation.deliveries import Event
+from tests.simulation.entries import audit_entry
+from tests.simulation.kubernetes import Object, copied
+from tests.simulation.one_thread import one_thread_no_logs
+from tests.simulation.ports import WorldServices
+from tests.simulation.world import STEPS, World
 
 EVENTS = 5000
 MESSAGES = 5000

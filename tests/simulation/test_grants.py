@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from shared.decisions import rbac
 from shared.values.cluster_secret import GRANT, HELD, KEEP, REFRESH
 from shared.values.errors import RetryableError
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.stories import SECRETS
-from tests.simulation.world import Object, World
+from tests.simulation.cast import SECRETS
+from tests.simulation.world import World
+
+if TYPE_CHECKING:
+    from tests.simulation.kubernetes import Object
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")
 NAMESAKE = ClusterName("demo-fleet", "europe-west1", "blue")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from shared.values.cluster_secret import REFRESH
 from shared.values.errors import RetryableError
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.world import KilledError, Object, World
+from tests.simulation.world import KilledError, World
+
+if TYPE_CHECKING:
+    from tests.simulation.kubernetes import Object
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")
 EDGE = MembershipName("demo-fleet", "global", "edge")

@@ -13,8 +13,9 @@ from shared.runtime import dispatch, logs
 from shared.values.errors import PermanentError, RetryableError
 from shared.values.messages import Message
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.stories import audit_entry
-from tests.simulation.world import World, WorldServices
+from tests.simulation.entries import audit_entry
+from tests.simulation.ports import WorldServices
+from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from shared.values.messages import Outcome

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.mutants import MUTANTS, Mutant, kill
+from tests.simulation.one_thread import one_thread_no_logs, replaced
 from tests.simulation.runs import run, shrink
-from tests.simulation.scheduler import one_thread_no_logs, replaced
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

@@ -13,7 +13,8 @@ from shared.values.errors import RetryableError
 from shared.values.messages import StepRequest
 from shared.values.model import GONE, State
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.world import CENTRAL, World, WorldServices
+from tests.simulation.ports import CENTRAL, WorldServices
+from tests.simulation.world import World
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")
 OTHER = ClusterName("demo-apps", "europe-west1", "other")

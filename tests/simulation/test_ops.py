@@ -16,7 +16,8 @@ from ops.explanation import Explanation, explain
 from ops.survey import Snapshot, find, survey
 from shared.values.errors import RetryableError
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.world import World, WorldServices
+from tests.simulation.ports import WorldServices
+from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from shared.runtime.services import Services

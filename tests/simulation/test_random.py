@@ -12,8 +12,8 @@ import time
 
 import pytest
 
+from tests.simulation.one_thread import one_thread_no_logs
 from tests.simulation.runs import run, shrink
-from tests.simulation.scheduler import one_thread_no_logs
 
 RUNS = 400
 SECONDS = 12.0

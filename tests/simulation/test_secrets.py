@@ -14,7 +14,9 @@ from shared.values.codes import Decision, ErrorCode, FindingCode
 from shared.values.errors import PermanentError, RetryableError
 from shared.values.messages import StepRequest
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.world import Kubernetes, World, WorldServices
+from tests.simulation.kubernetes import Kubernetes
+from tests.simulation.ports import WorldServices
+from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable

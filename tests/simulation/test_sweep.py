@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from functions import sweep
 from shared.decisions import rbac
-from shared.decisions.sweep_plan import Plan
 from shared.values.codes import FindingCode, Limit
 from shared.values.errors import RetryableError
 from shared.values.messages import Scope
-from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.world import World, WorldServices
+from tests.simulation.ports import WorldServices
+from tests.simulation.world import World
+
+if TYPE_CHECKING:
+    from shared.decisions.sweep_plan import Plan
+    from shared.values.model import Cluster, Membership
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")
 EDGE = MembershipName("demo-fleet", "global", "edge")

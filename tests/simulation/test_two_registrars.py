@@ -13,8 +13,10 @@ from shared.values import settings
 from shared.values.cluster_secret import INSTANCE
 from shared.values.messages import Scope
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.scheduler import one_thread_no_logs
-from tests.simulation.world import ENVIRONMENT, STEPS, Object, World, WorldServices, copied
+from tests.simulation.kubernetes import Object, copied
+from tests.simulation.one_thread import one_thread_no_logs
+from tests.simulation.ports import WorldServices
+from tests.simulation.world import ENVIRONMENT, STEPS, World
 
 NAMES = [ClusterName(project, "europe-west1", name) for project in ("demo-apps", "demo-fleet") for name in ("a", "b")]
 EDGE = MembershipName("demo-fleet", "global", "edge")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from shared.values.cluster_secret import HELD
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.world import Object, World
+from tests.simulation.world import World
+
+if TYPE_CHECKING:
+    from tests.simulation.kubernetes import Object
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")
 EDGE = MembershipName("demo-fleet", "global", "edge")

@@ -9,7 +9,7 @@ import pytest
 from shared.clients import observe
 from shared.values.model import GONE
 from tests.simulation.lists import sweeps
-from tests.simulation.scheduler import one_thread_no_logs, replaced
+from tests.simulation.one_thread import one_thread_no_logs, replaced
 
 SWEEPS = 400
 

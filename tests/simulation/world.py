@@ -6,14 +6,12 @@ would. Every call passes through `World.touch`, before and after it takes effect
 
 from __future__ import annotations
 
-import functools
-import hmac
 import itertools
 import json
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from functions import (
     grant_rbac,
@@ -24,18 +22,15 @@ from functions import (
     unregister_membership,
     write_secret,
 )
-from shared.clients.argocd_secrets import Central
-from shared.decisions import rbac
 from shared.runtime import dispatch
 from shared.runtime.recent_reads import RecentReads
 from shared.values import settings
-from shared.values.cluster_secret import timestamp
-from shared.values.errors import ConflictError, PermanentError, RefusedError, RetryableError, TakenError
-from shared.values.inventory import Listed
+from shared.values.errors import PermanentError, RetryableError
 from shared.values.messages import DEAD_LETTERS, Message
-from shared.values.model import MANAGED_BY, Cluster, Membership
+from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
-from shared.values.selector import Selector
+from tests.simulation.kubernetes import Kubernetes, Object, parsed_selector
+from tests.simulation.ports import CENTRAL, WorldServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,8 +38,6 @@ if TYPE_CHECKING:
     from shared.values.messages import Outcome
     from shared.values.settings import Settings
 
-Object = dict[str, Any]
-T = TypeVar("T")
 
 ENVIRONMENT = {
     "FLEET_PROJECT": "demo-fleet",
@@ -53,7 +46,7 @@ ENVIRONMENT = {
     "CENTRAL_MEMBERSHIP": "projects/demo-fleet/locations/europe-west1/memberships/central",
     "ARGOCD_SERVICE_ACCOUNT": "argocd@demo-fleet.iam.gserviceaccount.com",
 }
-CENTRAL = ClusterName("demo-fleet", "europe-west1", "central")
+
 STEPS = {
     "register-membership": register_membership.run,
     "grant-rbac": grant_rbac.run,
@@ -65,51 +58,8 @@ STEPS = {
 ATTEMPTS = 20
 
 
-_selector = functools.lru_cache(Selector.parse)
-
-
-def copied(value: T) -> T:
-    """Copy JSON: many times faster than `copy.deepcopy`, and half of a long simulation's time was that."""
-    if isinstance(value, dict):
-        return {key: copied(inner) for key, inner in value.items()}  # type: ignore[return-value]
-    if isinstance(value, list):
-        return [copied(inner) for inner in value]  # type: ignore[return-value]
-    return value
-
-
 class KilledError(BaseException):
     """The process of a step is gone: nothing after this point runs."""
-
-
-@dataclass
-class Kubernetes:
-    """One cluster's objects by (collection, name), with versions as the real API keeps them."""
-
-    objects: dict[tuple[str, str], Object] = field(default_factory=dict)
-    admits_us: bool = True
-    versions: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    writes: int = 0
-
-    def put(self, collection: str, manifest: Object, uid: str = "") -> Object:
-        """Store an object under a new version."""
-        stored = copied(manifest)
-        version = next(self.versions)
-        stored["metadata"] |= {"uid": uid or f"uid-{version}", "resourceVersion": str(version)}
-        self.objects[collection, stored["metadata"]["name"]] = stored
-        self.writes += 1
-        return copied(stored)
-
-    def allows(self, spec: Object) -> bool:
-        """Answer an access review by the bindings in this cluster."""
-        for (collection, _), binding in self.objects.items():
-            if collection != rbac.BINDINGS:
-                continue
-            subjects = [subject["name"] for subject in binding["subjects"]]
-            impersonates = spec["resourceAttributes"].get("verb") == "impersonate"
-            who = rbac.AGENT["name"] if impersonates else spec["user"]
-            if who in subjects:
-                return True
-        return False
 
 
 @dataclass
@@ -197,7 +147,7 @@ class World:
 
     def select(self, selector: str) -> None:
         """Change CLUSTER_SELECTOR."""
-        self.settings = replace(self.settings, selector=_selector(selector))
+        self.settings = replace(self.settings, selector=parsed_selector(selector))
 
     @property
     def central(self) -> Kubernetes:
@@ -352,234 +302,3 @@ class _Call:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             self.world.touch("after", self.call)
-
-
-class WorldServices:
-    """The ports that a step gets, on the world. New for each delivery: nothing is remembered between two."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.settings = world.settings
-        self.gke = SimulatedGke(world)
-        self.fleet = SimulatedFleet(world)
-        self.gateway = SimulatedGateway(world)
-        self.bus = SimulatedBus(world)
-        self.central_cluster = CENTRAL
-        self.central_url = world.settings.central_membership.gateway_url(world.settings.fleet_project_number, gke=True)
-        self.signer = SimulatedSigner(world)
-        self.central = Central(self.gateway, self.central_url, self.settings)
-
-    def now(self) -> datetime:
-        """The world's time."""
-        return self.world.now
-
-    def sleep(self, seconds: float) -> None:
-        """Nobody waits here."""
-
-
-@dataclass
-class SimulatedGke:
-    """The verbs of shared.clients.gke."""
-
-    world: World
-
-    def cluster(self, name: ClusterName) -> Cluster | None:
-        """Read a cluster."""
-        with self.world.called(f"container get {name}"):
-            return self.world.seen_cluster(name)
-
-    def list(self, project: str) -> Listed[Cluster]:
-        """List a project."""
-        with self.world.called(f"container list {project}"):
-            return Listed(*self.world.seen_clusters(project))
-
-    def in_list(self, name: ClusterName) -> bool:
-        """List a location."""
-        with self.world.called(f"container list {name.project}/{name.location}"):
-            return self.world.seen_in_list(name)
-
-
-@dataclass
-class SimulatedFleet:
-    """The verbs of shared.clients.fleet."""
-
-    world: World
-
-    def membership(self, name: MembershipName) -> Membership | None:
-        """Read a membership."""
-        with self.world.called(f"gkehub get {name}"):
-            return self.world.seen_membership(name)
-
-    def in_list(self, name: MembershipName) -> bool:
-        """List a location."""
-        with self.world.called(f"gkehub list {name.project}/{name.location}"):
-            return self.world.seen_in_fleet(name)
-
-    def list(self, _project: str) -> Listed[Membership]:
-        """List the fleet."""
-        with self.world.called("gkehub list"):
-            return Listed(*self.world.seen_memberships())
-
-    def create(self, name: MembershipName, cluster: Cluster) -> Membership:
-        """Register a cluster."""
-        with self.world.called(f"gkehub create {name}"):
-            if name in self.world.memberships:
-                raise TakenError(f"{name} is taken")
-            standing = self.world.clusters.get(cluster.name)
-            if standing is None:
-                raise PermanentError(f"400 INVALID_ARGUMENT {cluster.name} does not exist")
-            named = any(membership.cluster == cluster.name for membership in self.world.memberships.values())
-            if named and (standing.membership or self.world.refuses_by_link):
-                raise ConflictError(f"6: {cluster.name} is already registered", status=409)
-            labels = {"managed-by": MANAGED_BY, "fleet-registrar-cluster-id": cluster.id_label}
-            return self.world.registered(self.world.join(cluster.name, name, labels))
-
-    def delete(self, name: MembershipName) -> bool:
-        """Unregister a cluster."""
-        with self.world.called(f"gkehub delete {name}"):
-            if name in self.world.bound:
-                raise PermanentError(f"400 FAILED_PRECONDITION {name} has sub-resources")
-            found = self.world.memberships.pop(name, None)
-            if found:
-                self.world.unregistered(found)
-            if found and found.cluster in self.world.clusters and self.world.clusters[found.cluster].membership == name:
-                self.world.change(found.cluster, fleet_project="", membership=None)
-            return found is not None
-
-
-@dataclass
-class SimulatedGateway:
-    """The verbs of shared.clients.gateway, on the clusters behind the memberships."""
-
-    world: World
-    identity: str = "grant-rbac@demo-fleet.iam.gserviceaccount.com"
-
-    def _cluster(self, url: str) -> Kubernetes:
-        parts = url.split("/")
-        name = MembershipName(self.world.settings.fleet_project, parts[-3], parts[-1])
-        found = self.world.memberships.get(name)
-        gke = parts[-2] == "gkeMemberships"
-        if found is None or name in self.world.lost_agents or gke != (found.cluster is not None):
-            raise RetryableError(f"the gateway does not reach {name} (404)")
-        if found.cluster is not None and found.cluster not in self.world.clusters:
-            raise RetryableError(f"the gateway does not reach {found.cluster} (404)")
-        inside = self.world.kubernetes[self.world.clusters[found.cluster].id if found.cluster else found.unique_id]
-        if not inside.admits_us:
-            raise RefusedError(f"the cluster refuses {self.identity}")
-        return inside
-
-    def get(self, url: str, collection: str, name: str) -> Object | None:
-        """Read an object."""
-        with self.world.called(f"gateway get {url} {name}"):
-            return copied(self._cluster(url).objects.get((collection, name)))
-
-    def list(self, url: str, collection: str, selector: str) -> list[Object]:
-        """List objects."""
-        with self.world.called(f"gateway list {url}"):
-            wanted = _selector(selector)
-            return [
-                copied(stored)
-                for (where, _), stored in self._cluster(url).objects.items()
-                if where == collection and wanted.matches(stored["metadata"].get("labels") or {})
-            ]
-
-    def create(self, url: str, collection: str, manifest: Object) -> Object:
-        """Create an object, or answer an access review."""
-        with self.world.called(f"gateway create {url} {manifest.get('metadata', {}).get('name', manifest['kind'])}"):
-            cluster = self._cluster(url)
-            if collection == rbac.REVIEWS:
-                return {"status": {"allowed": cluster.allows(manifest["spec"])}}
-            if (collection, manifest["metadata"]["name"]) in cluster.objects:
-                raise ConflictError("409 AlreadyExists")
-            created = {"creationTimestamp": timestamp(self.world.now)}
-            made = cluster.put(collection, {**manifest, "metadata": {**manifest["metadata"], **created}})
-            self.world.wrote(cluster, collection, None, made)
-            return made
-
-    def patch(self, url: str, collection: str, name: str, patch: Object) -> Object:
-        """Change an object by a merge patch with its preconditions."""
-        with self.world.called(f"gateway patch {url} {name}"):
-            cluster = self._cluster(url)
-            self.world.preconditioned(patch["metadata"])
-            standing = _checked(cluster.objects.get((collection, name)), patch["metadata"])
-            merged = _merged(standing, patch)
-            if merged == standing:
-                return standing
-            changed = cluster.put(collection, merged, standing["metadata"]["uid"])
-            self.world.wrote(cluster, collection, standing, changed)
-            return changed
-
-    def delete(self, url: str, collection: str, name: str, version: Object) -> bool:
-        """Delete an object with its preconditions."""
-        with self.world.called(f"gateway delete {url} {name}"):
-            cluster = self._cluster(url)
-            if (collection, name) not in cluster.objects:
-                return False
-            self.world.preconditioned(version)
-            standing = _checked(cluster.objects[collection, name], version)
-            del cluster.objects[collection, name]
-            cluster.writes += 1
-            self.world.wrote(cluster, collection, standing, None)
-            return True
-
-
-@dataclass
-class SimulatedSigner:
-    """The verbs of shared.clients.grant_signer: only a step signs, with a key that no forger has. Costs no call."""
-
-    world: World
-
-    def sign_grant(self, audience: str) -> str:
-        """Sign an audience and the time."""
-        time = self.world.now.isoformat()
-        return f"{time} {self._signature(audience, time)}"
-
-    def verify_grant(self, token: str, audience: str) -> datetime | None:
-        """Return the time of a proof of this audience that is younger than an hour."""
-        time, _, signature = token.partition(" ")
-        if not hmac.compare_digest(signature.encode(errors="replace"), self._signature(audience, time).encode()):
-            return None
-        signed = datetime.fromisoformat(time)
-        return signed if self.world.now - signed < timedelta(hours=1) else None
-
-    def _signature(self, audience: str, time: str) -> str:
-        return hmac.new(self.world.key, f"{audience} {time}".encode(errors="replace"), "sha256").hexdigest()
-
-
-@dataclass
-class SimulatedBus:
-    """The verbs of shared.clients.publisher."""
-
-    world: World
-
-    def publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> None:
-        """Publish a message."""
-        with self.world.called(f"pubsub publish {topic}"):
-            self.world.take_in(topic, data, dict(attributes))
-
-    def publish_object(self, topic: str, body: Mapping[str, Any], attributes: Mapping[str, str]) -> None:
-        """Publish a JSON object."""
-        self.publish(topic, json.dumps(body).encode(), attributes)
-
-
-def _checked(standing: Object | None, version: Object) -> Object:
-    if standing is None:
-        raise RetryableError("404 on a write")
-    for key in ("uid", "resourceVersion"):
-        if key in version and version[key] != standing["metadata"][key]:
-            raise ConflictError(f"409 Conflict: {key}")
-    return standing
-
-
-def _merged(standing: Object, patch: Object) -> Object:
-    """RFC 7396."""
-    result = dict(standing)
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, dict):
-            inner = result.get(key)
-            result[key] = _merged(inner if isinstance(inner, dict) else {}, value)
-        else:
-            result[key] = value
-    return result
