@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -12,11 +12,9 @@ from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import PermanentError, RetryableError
 from shared.values.messages import StepRequest
 from shared.values.names import ClusterName, MembershipName
+from tests.simulation.given import when
 from tests.simulation.ports import WorldServices
 from tests.simulation.world import World
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")
 OWN = BLUE.membership("demo-fleet")
@@ -45,18 +43,6 @@ def recreated() -> World:
     world.delete(BLUE)
     world.create(BLUE)
     return world
-
-
-def when(world: World, phase: str, call: str, act: Callable[[], Any]) -> None:
-    """Act once, at the first call that begins like this."""
-    done: list[str] = []
-
-    def touch(now: str, name: str) -> None:
-        if now == phase and name.startswith(call) and not done:
-            done.append(name)
-            act()
-
-    world.touch = touch
 
 
 def test_a_selected_cluster_is_registered_once() -> None:
