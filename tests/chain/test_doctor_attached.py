@@ -8,8 +8,8 @@ import pytest
 
 from local.names import CENTRAL_ATTACHED
 from ops.doctor.codes import Code
-from tests.chain import breakages as b
-from tests.chain.breakages import Operator, doctor, red
+from tests.chain.breakages import central
+from tests.chain.breakages.operator import Operator, doctor, red, sourced
 from tests.chain.running import running
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     with (
         running(tmp_path_factory.mktemp("attached"), "--central", "attached") as cloud,
-        b.sourced(cloud) as environment,
+        sourced(cloud) as environment,
     ):
         cloud.publish("sweep", {})
         cloud.wait_quiet()
@@ -33,6 +33,6 @@ def test_attached_central_cluster_passes(operator: Operator) -> None:
 
 def test_agent_that_may_not_impersonate_is_named(operator: Operator) -> None:
     name = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/fleet-registrar.default.impersonate"
-    with b.removed(name)(operator):
+    with central.removed(name)(operator):
         found = doctor(operator.environment)
     assert red(found) == {(Code.IMPERSONATION_MISSING, "secrets-access")}

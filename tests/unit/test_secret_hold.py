@@ -1,0 +1,108 @@
+"""The cluster Secret: holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.decisions import secret_plan
+from shared.values.cluster_secret import ClusterSecret, Hold
+from tests.unit.given import (
+    NOW,
+    patched,
+    secret,
+)
+from tests.unit.secret_plans import LATER, SKIP, plan
+
+
+def held(standing: ClusterSecret, reason: Any, now: Any = NOW) -> ClusterSecret:
+    patch = secret_plan.hold(standing, reason, now)
+    assert patch is not None
+    return patched(standing, patch)
+
+
+def test_a_hold_sets_the_secret_aside_and_says_why_and_since_when() -> None:
+    now = held(secret(), "going")
+    assert now.annotations["fleet-registrar/held"] == "going 2026-11-24T12:00:00Z skip-reconcile=ours"
+    assert now.annotations[SKIP] == "true"
+    assert now.hold == Hold("going", NOW, owns_skip=True)
+
+
+def test_what_is_held_for_that_reason_is_not_written_again() -> None:
+    assert secret_plan.hold(held(secret(), "going"), "going", LATER) is None
+
+
+def test_another_reason_starts_the_time_anew() -> None:
+    assert held(held(secret(), "going"), "not-wanted", LATER).hold == Hold("not-wanted", LATER, owns_skip=True)
+
+
+def test_a_hold_whose_skip_reconcile_was_taken_off_is_mended_and_keeps_its_time() -> None:
+    standing = held(secret(), "not-wanted")
+    off = replace(standing, annotations={key: value for key, value in standing.annotations.items() if key != SKIP})
+    again = held(off, "not-wanted", LATER)
+    assert again.hold == Hold("not-wanted", NOW, owns_skip=True)
+    assert again.annotations[SKIP] == "true"
+
+
+def test_lifting_leaves_nothing_behind() -> None:
+    standing = held(secret(), "going")
+    patch = secret_plan.release(standing)
+    assert patch is not None
+    assert patched(standing, patch).annotations == secret().annotations
+    assert secret_plan.release(secret()) is None
+
+
+@pytest.mark.parametrize("again", [(), ("not-wanted",), ("not-wanted", "going")])
+def test_a_skip_reconcile_that_a_person_set_stays(again: tuple[str, ...]) -> None:
+    standing = secret()
+    standing = held(replace(standing, annotations={**standing.annotations, SKIP: "true"}), "going")
+    for reason in again:
+        standing = held(standing, reason)
+    patch = secret_plan.release(standing)
+    assert patch is not None
+    now = patched(standing, patch)
+    assert now.annotations[SKIP] == "true"
+    assert now.hold is None
+
+
+def test_the_grant_lifts_a_hold_and_nothing_less_does() -> None:
+    standing = held(secret(), "not-wanted")
+    without = plan(standing)
+    assert (without.patch, without.needs_grant) == (None, True)
+    found = plan(standing, granted=True)
+    assert found.patch is not None
+    assert patched(standing, found.patch).annotations == secret().annotations
+
+
+SPOILT_HOLDS = [
+    "",
+    "going",
+    "someday 2026-11-24T12:00:00Z skip-reconcile=ours",
+    "going yesterday skip-reconcile=ours",
+    "going 2026-11-24 skip-reconcile=ours",
+    "going 2026-11-24T12:00:00 skip-reconcile=ours",
+    "going 2026-11-24T12:00:00Z",
+    "going 2026-11-24T12:00:00Z skip-reconcile=mine",
+]
+
+
+@pytest.mark.parametrize("text", SPOILT_HOLDS)
+def test_a_spoilt_hold_starts_anew_and_is_lifted_whole(text: str) -> None:
+    standing = secret(held=text)
+    standing = replace(standing, annotations={**standing.annotations, SKIP: "true"})
+    assert standing.hold is None
+    again = held(standing, "going", LATER)
+    assert again.hold == Hold("going", LATER, owns_skip=True)
+    for aside in (standing, again):
+        patch = secret_plan.release(aside)
+        assert patch is not None
+        assert patched(aside, patch).annotations == secret().annotations
+
+
+@given(st.builds(Hold, st.sampled_from(["going", "not-wanted", "left-fleet"]), st.just(NOW), st.booleans()))
+def test_a_hold_is_read_as_it_is_written(hold: Hold) -> None:
+    assert Hold.parse(str(hold)) == hold
