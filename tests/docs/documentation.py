@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import yaml
 
 from tests.docs import paths, shell
+from tests.docs.faults import Code, Fault
 from tests.docs.reading import LANGUAGES, SHELL, Document
-from tests.docs.tools import CHECKS, Code, Fault
+from tests.docs.tools import CHECKS
 
 if TYPE_CHECKING:
     from tests.docs.reading import Block

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.docs import paths, shell
+from tests.docs.faults import Code, Fault
 from tests.docs.reading import ROOT
-from tests.docs.tools import Code, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

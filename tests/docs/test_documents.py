@@ -13,12 +13,14 @@ from tests.docs.reading import Document, documents, read
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.docs.faults import Fault
+
 PATHS = documents()
 document = pytest.mark.parametrize("path", PATHS, ids=[path.as_posix() for path in PATHS])
 reading = functools.cache(read)
 
 
-def show(faults: list[tools.Fault]) -> str:
+def show(faults: list[Fault]) -> str:
     return "\n" + "\n".join(str(fault) for fault in faults)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs import documentation, paths, reading, shell, sources, tools
-from tests.docs.tools import Code
+from tests.docs.faults import Code, Fault
 
 PAGE = Path("docs/page.md")
 WRONG_COMMANDS = {
@@ -73,7 +73,7 @@ def page(text: str) -> reading.Document:
     return reading.read(PAGE, text)
 
 
-def codes(faults: list[tools.Fault]) -> list[Code]:
+def codes(faults: list[Fault]) -> list[Code]:
     return [fault.code for fault in faults]
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from shared.decisions.differences import differences
 from shared.values.cluster_secret import CLUSTER, MEMBERSHIP, TYPE
 from shared.values.codes import FindingCode
-from shared.values.findings import Differences, PlannedRequest
 from shared.values.inventory import Inventory
 from shared.values.names import ClusterName, MembershipName
 from shared.values.selector import Selector
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SETTINGS, secret
 
 if TYPE_CHECKING:
+    from shared.values.findings import Differences, PlannedRequest
     from shared.values.settings import Settings
 
 JOINED = replace(BLUE, fleet_project="demo-fleet", membership=BLUE_MEMBER.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,12 +23,14 @@ from shared.decisions.recognition import (
     writer,
 )
 from shared.values import cluster_secret
-from shared.values.cluster_secret import ClusterSecret
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName, Name
-from shared.values.settings import Settings
 from tests.unit.given import BLUE, EDGE, SETTINGS, settings
 from tests.unit.surveys import theirs
+
+if TYPE_CHECKING:
+    from shared.values.cluster_secret import ClusterSecret
+    from shared.values.settings import Settings
 
 NUMBER = SETTINGS.fleet_project_number
 GATEWAY = "https://connectgateway.googleapis.com"

@@ -11,7 +11,6 @@ from shared.decisions.differences import differences
 from shared.decisions.removal import LEAVES, Situation, acts, decide, next_removal
 from shared.decisions.steps import Action
 from shared.values.cluster_secret import CLUSTER_ID, MEMBERSHIP_UID
-from shared.values.findings import PlannedRequest
 from shared.values.inventory import Inventory
 from shared.values.model import State
 from shared.values.selector import Selector
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from shared.values.cluster_secret import ClusterSecret
+    from shared.values.findings import PlannedRequest
     from shared.values.model import Cluster, Membership
     from shared.values.settings import Settings
 

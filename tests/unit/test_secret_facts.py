@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from shared.decisions import secret_plan
 from shared.decisions.secret_facts import fact_annotations, fact_labels
-from shared.values.cluster_secret import ClusterSecret
-from shared.values.model import Cluster
 from shared.values.names import ClusterName, MembershipName
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SETTINGS, patched, secret
+
+if TYPE_CHECKING:
+    from shared.values.cluster_secret import ClusterSecret
+    from shared.values.model import Cluster
 
 KNOWN = replace(
     BLUE,

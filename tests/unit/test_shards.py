@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 
 from shared.decisions import shards
 from shared.decisions.differences import differences
-from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import FindingCode
 from shared.values.inventory import Inventory
 from tests.unit.given import BLUE, BLUE_MEMBER, CENTRAL, NOW, created, secret, settings
+
+if TYPE_CHECKING:
+    from shared.values.cluster_secret import ClusterSecret
 
 THREE = settings(ARGOCD_SHARDS="3")
 

@@ -1,0 +1,18 @@
+"""Run a tool without the person's own configuration."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from tests.docs.reading import ROOT
+
+
+def run_tool(*words: str, home: str = "", more: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a tool in the root without input, with nothing of the person's own configuration."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLOUDSDK_", "TF_", "MAKE"))}
+    own = {"HOME": home, "CLOUDSDK_CONFIG": home, "KUBECONFIG": os.devnull} if home else {"KUBECONFIG": os.devnull}
+    still = {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1"}
+    return subprocess.run(
+        words, cwd=ROOT, env=kept | own | still | (more or {}), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+    )  # fmt: skip
