@@ -17,7 +17,8 @@ from shared.decisions.outcomes import no_op, why
 from shared.decisions.removal import Situation
 from shared.decisions.steps import Action
 from shared.values import cluster_secret
-from shared.values.cluster_secret import MEMBERSHIP_UID
+from shared.values.cluster_event import ClusterEvent, EventType
+from shared.values.cluster_secret import MEMBERSHIP_UID, ClusterSecret, Reason
 from shared.values.codes import Decision, FindingCode
 from shared.values.messages import Outcome, OutgoingMessage, StepRequest
 from shared.values.model import GONE, Cluster, Membership, State, state_of_attached, state_of_cluster
@@ -110,7 +111,10 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
         message = f"{subject.name}: its Secret {secret.name} is pinned ({cluster_secret.KEEP})"
         return Outcome(Decision.BLOCKED, FindingCode.PINNED, message, severity="ERROR")
     if move not in _DOING:
-        return no_op(move, subject, services.settings)
+        earlier = _held_earlier(secret, reason)
+        if secret is None and request.leave == "remove":
+            earlier = _event(EventType.OFFBOARDED, None, earlier=True)
+        return replace(no_op(move, subject, services.settings), event=earlier)
     said = why(subject, services.settings)
     decision, did = _DOING[move]
     if secret is not None and move is Action.DELETE:
@@ -118,7 +122,8 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
     elif secret is not None and move in (Action.HOLD, Action.RELEASE):
         patch = secret_plan.hold(secret, reason, services.now()) if move is Action.HOLD else secret_plan.release(secret)
         if patch is None:
-            return Outcome(Decision.UNCHANGED, subject.state, f"the Secret is held already: {said}")
+            text = f"the Secret is held already: {said}"
+            return Outcome(Decision.UNCHANGED, subject.state, text, event=_held_earlier(secret, reason))
         if reason == "left-fleet" and not request.leave and services.central.count_held(reason) >= EVENT_HOLDS:
             message = (
                 f"nothing to do: {said}, and so are {EVENT_HOLDS} or more attached clusters whose Secrets are held."
@@ -127,10 +132,25 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
             return Outcome(Decision.NO_OP, FindingCode.LEFT_FLEET, message, severity="WARNING")
         services.central.patch(secret, patch)
         why_held = f" ({reason})" if move is Action.HOLD else ""
-        return Outcome(decision, subject.state, f"{did}{why_held}: {said}")
+        event = _event(EventType.HELD, secret, reason) if why_held else _event(EventType.RELEASED, secret)
+        return Outcome(decision, subject.state, f"{did}{why_held}: {said}", event=event)
     membership = subject.request.membership or (secret.membership if secret else None)
     # A cluster that is gone has no binding to revoke.
     topic = "unregister-membership" if subject.state is State.DELETED else "revoke-rbac"
     previous = secret.previous_identity(services.settings) if secret is not None and topic == "revoke-rbac" else ""
     following = (OutgoingMessage(topic, StepRequest(subject.request.cluster, membership, previous=previous)),)
-    return Outcome(decision, subject.state, f"{did}: {said}", following)
+    event = _event(EventType.OFFBOARDED, secret, earlier=secret is None)
+    return Outcome(decision, subject.state, f"{did}: {said}", following, event=event)
+
+
+def _held_earlier(secret: ClusterSecret | None, reason: Reason) -> ClusterEvent | None:
+    """Return what subscribers hear if an earlier attempt held the Secret, and may not have published it."""
+    if secret is None or secret.hold is None or secret.hold.reason != reason:
+        return None
+    event = _event(EventType.HELD, secret, reason, earlier=True)
+    return replace(event, at=cluster_secret.timestamp(secret.hold.since))
+
+
+def _event(kind: EventType, secret: ClusterSecret | None, code: str = "", *, earlier: bool = False) -> ClusterEvent:
+    labels = {} if secret is None else {key: secret.labels[key] for key in secret.written_keys if key in secret.labels}
+    return ClusterEvent(kind, labels, code, earlier=earlier)

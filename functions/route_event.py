@@ -21,7 +21,8 @@ def run(message: Message, services: Services, trace: str) -> Route:
     labels = {"cause": route.cause}
     if route.next is not None:
         labels |= logs.names(route.next.request)
-        services.bus.publish_object(route.next.topic, route.next.body(), {"cause": route.cause, "traceparent": trace})
+        attributes = {"cause": route.cause, "traceparent": trace} | ({"since": route.since} if route.since else {})
+        services.bus.publish_object(route.next.topic, route.next.body(), attributes)
     logs.line(
         "INFO",
         "route-event",

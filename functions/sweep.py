@@ -9,14 +9,17 @@ from __future__ import annotations
 import functools
 import json
 from collections import defaultdict
+from dataclasses import replace
+from typing import Any
 
 from shared.clients.inventory import read_inventory
 from shared.clients.ports import Services
-from shared.decisions import sweep_plan
+from shared.decisions import cluster_events, sweep_plan
 from shared.decisions.differences import differences
 from shared.decisions.sweep_plan import Plan, Reached
 from shared.runtime import logs
 from shared.values import messages
+from shared.values.cluster_event import CLUSTER_EVENTS, EventType
 from shared.values.codes import Decision, FindingCode, Limit
 from shared.values.findings import Differences, Finding
 from shared.values.messages import Message, Scope
@@ -52,7 +55,22 @@ def run(message: Message, services: Services, trace: str) -> Plan:
     _log(plan, services.settings, trace)
     for request in plan.requests:
         services.bus.publish_object(request.next.topic, request.next.body(), {"requested-by": STEP, **attributes})
+    _publish_events(plan, scope, replace(message, attributes=attributes), services)
     return plan
+
+
+def _publish_events(plan: Plan, scope: Scope, message: Message, services: Services) -> None:
+    """Publish an event for each limit that is reached, and one for the whole sweep. A plan's hash stays in the log."""
+    events: list[tuple[EventType, dict[str, Any]]] = [
+        (EventType.LIMITED, {"limit": reached.limit, "clusters": reached.clusters, "allowed": reached.allowed})
+        for reached in plan.reached
+    ]
+    swept = {"requests": dict(plan.counts), "findings": len(plan.findings), "stopped": len(plan.blocked)}
+    narrowed = {"project": scope.project, "cluster": str(scope.cluster or ""), "release": bool(scope.release)}
+    events.append((EventType.SWEPT, {**swept, **{key: value for key, value in narrowed.items() if value}}))
+    for kind, data in events:
+        event = cluster_events.of_sweep(kind, data, message, services.settings, services.now())
+        services.bus.publish(CLUSTER_EVENTS, event.data, event.attributes)
 
 
 def planned(scope: Scope, services: Services) -> Plan:

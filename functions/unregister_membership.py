@@ -14,7 +14,7 @@ from shared.decisions.outcomes import no_op, why
 from shared.decisions.steps import Action
 from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import RetryableError
-from shared.values.messages import Outcome, OutgoingMessage, StepRequest
+from shared.values.messages import Outcome, StepRequest
 from shared.values.model import Cluster, Gone, Membership, State, state_of_cluster
 from shared.values.names import MembershipName
 from shared.values.target import Subject
@@ -43,10 +43,9 @@ def run(request: StepRequest, services: Services) -> Outcome:
         did = "REGISTRATION=wait leaves the membership to others"
     if not deleted and move is Action.CONTINUE:
         did = "a running cluster keeps its membership"
-    following = StepRequest(subject.request.cluster, subject.request.membership)
     decision = Decision.UNREGISTERED if deleted else Decision.NO_MEMBERSHIP
     message = f"{did}: {why(subject, services.settings)}"
-    return Outcome(decision, subject.state, message, (OutgoingMessage("cluster-offboarded", following, bool(deleted)),))
+    return Outcome(decision, subject.state, message)
 
 
 def _read(request: StepRequest, services: Services) -> list[Membership]:

@@ -17,7 +17,16 @@ from shared.decisions import rbac, recognition, secret_plan, shards, steps
 from shared.decisions.outcomes import no_op
 from shared.decisions.secret_plan import Plan
 from shared.decisions.steps import Action
-from shared.values.cluster_secret import CLUSTER, CLUSTER_HASH, KEEP, MANAGED_BY_LABEL, MEMBERSHIP_HASH, ClusterSecret
+from shared.values.cluster_event import ClusterEvent, EventType
+from shared.values.cluster_secret import (
+    CLUSTER,
+    CLUSTER_HASH,
+    HELD,
+    KEEP,
+    MANAGED_BY_LABEL,
+    MEMBERSHIP_HASH,
+    ClusterSecret,
+)
 from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import ConflictError, PermanentError, RetryableError
 from shared.values.messages import Outcome, OutgoingMessage, Severity, StepRequest
@@ -88,7 +97,7 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
         return Outcome(Decision.NEEDS_GRANT, subject.state, message, (grant,))
     if plan.create is not None and services.settings.secrets == "external":
         message = f"{subject.name} is {subject.state.text} and granted; SECRETS=external leaves its Secret to others"
-        return Outcome(Decision.EXTERNAL, subject.state, message, (OutgoingMessage("cluster-onboarded", both, False),))
+        return Outcome(Decision.EXTERNAL, subject.state, message, event=ClusterEvent(EventType.ONBOARDED, plan.source))
     if plan.create is not None:
         created = _create(plan, cluster, membership, services)
         again = _look_again(subject, services)
@@ -101,20 +110,30 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
         )
         if completing.patch is not None:
             services.central.patch(created, completing.patch)
+        plan = replace(plan, source=completing.source)
     elif plan.patch is not None and secret is not None:
         if secret.data.get("server", "").rstrip("/") != plan.server:
             _require_free(plan, secret.name, cluster, membership, services)
         services.central.patch(secret, plan.patch)
     changed = plan.create is not None or plan.patch is not None
     decision = Decision.CREATED if plan.create else Decision.UPDATED if plan.patch else Decision.UNCHANGED
+    event = _event(plan, secret)
     did = "the Secret is up to date" if decision is Decision.UNCHANGED else f"{decision} the Secret"
     reason = "; ".join((f"{subject.name} is {subject.state.text}", *plan.warnings))
     severity: Severity = "WARNING" if plan.warnings else "INFO"
     if plan.needs_grant:
         message = f"{did}; the rest needs the grant: {reason}"
-        return Outcome(Decision.NEEDS_GRANT, subject.state, message, (grant,), severity)
-    following = (OutgoingMessage("cluster-onboarded", both, changed),)
-    return Outcome(decision, subject.state, f"{did}: {reason}", following, severity)
+        return Outcome(Decision.NEEDS_GRANT, subject.state, message, (grant,), severity, event if changed else None)
+    return Outcome(decision, subject.state, f"{did}: {reason}", (), severity, event)
+
+
+def _event(plan: Plan, secret: ClusterSecret | None) -> ClusterEvent:
+    """Return what subscribers hear: also of an unchanged Secret, which an earlier attempt may have written."""
+    if secret is None:
+        return ClusterEvent(EventType.ONBOARDED, plan.source)
+    released = plan.patch is not None and HELD in (plan.patch["metadata"].get("annotations") or {})
+    kind = EventType.RELEASED if released else EventType.CHANGED
+    return ClusterEvent(kind, plan.source, at=secret.created, earlier=plan.patch is None)
 
 
 def _read_grant(

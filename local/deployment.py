@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from local.processes import Child
 
 STEPS = tuple(target.replace("_", "-") for target in TARGETS if target != "route_event")
-ENDS = ("cluster-onboarded", "cluster-offboarded", "dead-letters")
+ENDS = ("cluster-events", "dead-letters")
 ENTRIES, DEAD_LETTERS, ROUTER, SWEEP = "audit-log-entries", "dead-letters", "route-event", "sweep"
 SINK = "fleet-registrar-clusters"
 SINK_FILTER = r"""log_id("cloudaudit.googleapis.com/activity")

@@ -34,7 +34,7 @@ FIRST: Final = "register-membership"
 WAIT_SECONDS: Final = 180.0
 POLL_SECONDS: Final = 1.0
 FAILED: Final = frozenset({Decision.DEAD_LETTERED, Decision.DROPPED, Decision.BLOCKED})
-ENDS: Final = frozenset({"cluster-events", "cluster-onboarded", "cluster-offboarded", "dead-letters"})
+ENDS: Final = frozenset({"cluster-events", "dead-letters"})
 
 
 @dataclass(frozen=True, slots=True)

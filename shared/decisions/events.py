@@ -41,12 +41,16 @@ _MEMBERSHIP_NAME = re.compile(r"projects/[^/\s]+/locations/[^/\s]+/memberships/[
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where an event leads: to one request, or to nothing, and why. `cause` is for logs only."""
+    """Where an event leads: to one request, or to nothing, and why. `cause` is for logs only.
+
+    `since` is when the cluster was created, or changed: '' where the event does not say it. It is for metrics only.
+    """
 
     code: EventCode
     reason: str
     cause: str = ""
     next: OutgoingMessage | None = None
+    since: str = ""
 
 
 def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
@@ -87,7 +91,8 @@ def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
             str(part) for part in (said, who and f"by {who}", operation.get("id") or entry.get("insertId")) if part
         )
     )
-    return Route(code, said, cause, OutgoingMessage(topic, StepRequest(cluster=cluster)))
+    since = _since(code, entry.get("timestamp"))
+    return Route(code, said, cause, OutgoingMessage(topic, StepRequest(cluster=cluster)), since)
 
 
 def route_membership(
@@ -113,7 +118,8 @@ def route_membership(
     topic = "remove-secret" if code is EventCode.DELETED else "register-membership"
     said = f"membership {kind}" + ("" if payload or kind == "deleted" else ", without a readable body")
     cause = truncate(f"{said} {attributes.get('id', '')}".strip())
-    return Route(code, said, cause, OutgoingMessage(topic, StepRequest(membership=membership)))
+    since = _since(code, attributes.get("time"))
+    return Route(code, said, cause, OutgoingMessage(topic, StepRequest(membership=membership)), since)
 
 
 def payload(data: bytes) -> Any:
@@ -165,6 +171,11 @@ def _membership(
             faults.append(str(error))
     tried = "; ".join(faults) or f"source {source[:120]!r}, subject {subject[:120]!r}"
     raise PermanentError(f"a membership event does not say which membership: {tried}", ErrorCode.INVALID_EVENT)
+
+
+def _since(code: EventCode, time: object) -> str:
+    """Return when an onboarding may have started, for an event that may start one."""
+    return truncate(str(time)) if code in (EventCode.CREATED, EventCode.CHANGED) and isinstance(time, str) else ""
 
 
 def _code(status: Mapping[str, Any]) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.decisions.secret_facts import fact_annotations, fact_labels
@@ -67,7 +67,8 @@ class Plan:
     """What to write, for the cluster at `server`: `create` a whole manifest, or `patch` with a merge patch, or neither.
 
     `needs_grant` means that something else differs too, which may only be written once the access is proven. `gone` are
-    the label keys that we took over and that are gone at the source: a sweep may let them go.
+    the label keys that we took over and that are gone at the source: a sweep may let them go. `source` are the labels that
+    the Secret takes over.
     """
 
     server: str
@@ -76,6 +77,7 @@ class Plan:
     needs_grant: bool = False
     warnings: tuple[str, ...] = ()
     gone: frozenset[str] = frozenset()
+    source: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan(
@@ -104,7 +106,7 @@ def plan(
     facts = _annotations(cluster, membership, settings)
     if existing is None:
         if not granted:
-            return Plan(server, needs_grant=True)
+            return Plan(server, needs_grant=True, source=source.labels)
         name = cluster.name.secret_name if cluster else membership.name.secret_name
         manifest = {
             "apiVersion": "v1",
@@ -118,7 +120,7 @@ def plan(
             },
             "data": {key: _encoded(value) for key, value in {"name": name, "server": server, "config": CONFIG}.items()},
         }
-        return Plan(server, create=manifest, warnings=source.warnings)
+        return Plan(server, create=manifest, warnings=source.warnings, source=source.labels)
 
     earlier = cluster is not None and existing.was_written_for_another(CLUSTER_ID, cluster.id)
     gone = frozenset() if earlier else existing.written_keys - set(source.labels) - source.kept
@@ -129,7 +131,7 @@ def plan(
     )
     if needs_grant and not granted and not existing.is_of(cluster, membership):
         # Everything we could write speaks of a later cluster than the Secret does: all of it waits for the proof.
-        return Plan(server, needs_grant=True, warnings=source.warnings, gone=gone)
+        return Plan(server, needs_grant=True, warnings=source.warnings, gone=gone, source=source.labels)
     labels, keys_now = _label_changes(existing, source, gone & drop)
     if earlier:
         labels, keys_now = {**dict.fromkeys(existing.labels), **source.labels}, frozenset(source.labels)
@@ -155,7 +157,8 @@ def plan(
     if "name" not in existing.data:
         data["name"] = _encoded(cluster.name.secret_name if cluster else membership.name.secret_name)
     patch = _patch(existing, body, data)
-    return Plan(server, patch=patch, needs_grant=needs_grant and not granted, warnings=warnings, gone=gone)
+    missing = needs_grant and not granted
+    return Plan(server, patch=patch, needs_grant=missing, warnings=warnings, gone=gone, source=source.labels)
 
 
 def hold(existing: ClusterSecret, reason: Reason, now: datetime) -> Object | None:

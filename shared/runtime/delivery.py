@@ -38,7 +38,7 @@ def decode(event: Event) -> Message:
         return _pushed(event)
     # A membership event without a readable body is an event all the same.
     data = event.data if isinstance(event.data, bytes) else json.dumps(event.data).encode()
-    names = ("id", "source", "subject", "type", "membership", "location")
+    names = ("id", "source", "subject", "type", "membership", "location", "time")
     kept = {name: str(attributes[name])[:200] for name in names if attributes.get(name)}
     kept["traceparent"] = str(attributes.get("traceparent", ""))
     return Message(data, kept, str(event["id"]), kind=kind)

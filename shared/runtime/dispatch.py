@@ -18,11 +18,12 @@ import functions_framework
 
 from shared.clients import deadline
 from shared.clients.ports import Services
-from shared.decisions import events
+from shared.decisions import cluster_events, events
 from shared.runtime import logs
 from shared.runtime.delivery import Event, decode
 from shared.runtime.recent_reads import RecentReads
 from shared.values import messages
+from shared.values.cluster_event import CLUSTER_EVENTS
 from shared.values.codes import Decision, ErrorCode, FindingCode
 from shared.values.errors import PermanentError, ReconcileError, RetryableError
 from shared.values.messages import (
@@ -89,6 +90,8 @@ class Dispatcher:
                 if not (isinstance(error, PermanentError) or _is_last(message, services)):
                     raise
                 dead_letter(name, message, error, services)
+                if (seconds := cluster_events.seconds_lost(name, message, services.now())) is not None:
+                    line["seconds"] = seconds
                 decision = Decision.DROPPED if message.is_from_sweep else Decision.DEAD_LETTERED
                 logs.failure("ERROR", name, error, decision=decision, **line)
         except ReconcileError as error:
@@ -124,15 +127,19 @@ def step(name: str, run: Step, recent_reads: RecentReads | None = None) -> Calla
         outcome = _read_since(request) if is_covered else run(request, services)
         attributes = {**message.attributes, "traceparent": trace}
         attributes.setdefault("cause", f"message {message.id} to {name}")
-        carried = Message(message.data, attributes, message.id, message.published)
+        carried = dataclasses.replace(message, attributes=attributes)
         for following in outcome.next:
             _check_reversal(name, message, outcome, following.topic, services)
             _check_grant(request, message, outcome, following, services)
             forwarded = carried.forwarded_attributes(name, following.topic)
             services.bus.publish_object(following.topic, following.body(), forwarded)
+        event = cluster_events.of_outcome(name, request, outcome, carried, settings, now=services.now())
+        if event is not None:
+            services.bus.publish(CLUSTER_EVENTS, event.data, event.attributes)
         if not is_covered:
             remembered.finished(request, began)
-        logs.outcome(outcome, name, request, project=settings.pubsub_project, trace=trace, cause=attributes["cause"])
+        line = {"project": settings.pubsub_project, "trace": trace, "cause": attributes["cause"]}
+        logs.outcome(outcome, name, request, event=event, **line)
         return outcome
 
     return work
@@ -181,6 +188,7 @@ def _is_last(message: Message, services: Services) -> bool:
 def dead_letter(name: str, message: Message, error: ReconcileError, services: Services) -> None:
     """Publish the original bytes to `dead-letters`, unless a sweep requested them: it requests them again.
 
+    Subscribers of `cluster-events` get the event `failed`, if the message is a step's and names a cluster.
     Pub/Sub's own attributes are left out: they say that a letter is Pub/Sub's, and where it came from.
     """
     if message.is_from_sweep:
@@ -198,6 +206,10 @@ def dead_letter(name: str, message: Message, error: ReconcileError, services: Se
     foreign = ("goog", "CloudPubSub")
     original = sorted(key for key in message.attributes if key not in own and not key.startswith(foreign))
     carried = {key: message.attributes[key] for key in original[: 100 - len(own)]}
+    event = cluster_events.of_failure(name, error, message, services.settings, now=services.now())
+    if event is not None:
+        services.bus.publish(CLUSTER_EVENTS, event.data, event.attributes)
+    # Last: a second event has the ID of the first one, a second letter is a second letter.
     services.bus.publish(DEAD_LETTERS, message.data, {**carried, **own})
 
 

@@ -12,6 +12,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from shared.decisions.cluster_events import CloudEvent
 from shared.values.codes import Decision
 from shared.values.errors import ReconcileError
 from shared.values.messages import Outcome, StepRequest
@@ -67,8 +68,18 @@ def names(request: StepRequest | None) -> dict[str, str]:
     return {key: str(name) for key, name in said.items() if name}
 
 
-def outcome(outcome: Outcome, step: str, request: StepRequest, *, project: str, trace: str, cause: str) -> None:
-    """Write the line of a step's decision."""
+def outcome(
+    outcome: Outcome,
+    step: str,
+    request: StepRequest,
+    *,
+    project: str,
+    trace: str,
+    cause: str,
+    event: CloudEvent | None = None,
+) -> None:
+    """Write the line of a step's decision, with the event that subscribers got."""
+    fields: dict[str, Any] = {} if event is None else event.log_fields
     line(
         outcome.severity,
         step,
@@ -79,4 +90,5 @@ def outcome(outcome: Outcome, step: str, request: StepRequest, *, project: str, 
         decision=outcome.decision,
         code=outcome.code,
         next=[message.topic for message in outcome.next],
+        **fields,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from shared.values.cluster_event import ClusterEvent
 from shared.values.codes import Decision, ErrorCode, FindingCode
 from shared.values.errors import PermanentError, RetryableError
 from shared.values.model import State
@@ -110,7 +111,7 @@ class Message:
         """Return the attributes of the message that `step` publishes to `topic` because of this one."""
         attributes = {
             key: self.attributes[key]
-            for key in ("requested-by", "cause", "traceparent", "reversed")
+            for key in ("requested-by", "cause", "since", "traceparent", "reversed")
             if self.attributes.get(key)
         }
         if reverses(step, topic):
@@ -213,23 +214,25 @@ class OutgoingMessage:
 
     topic: str
     request: StepRequest
-    changed: bool | None = None
 
     def body(self) -> dict[str, Any]:
-        """The body as a JSON object; the two end topics also say whether anything was changed."""
-        body = self.request.body()
-        return body if self.changed is None else {**body, "changed": self.changed}
+        """The body as a JSON object."""
+        return self.request.body()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step decided and did, why (`code` for programs, `message` for people), and what is published because of it."""
+    """What a step decided and did, why (`code` for programs, `message` for people), and what is published because of it.
+
+    `next` goes to the steps that follow, `event` to subscribers.
+    """
 
     decision: Decision
     code: State | FindingCode | ErrorCode
     message: str
     next: tuple[OutgoingMessage, ...] = ()
     severity: Severity = "INFO"
+    event: ClusterEvent | None = None
 
 
 @dataclass(frozen=True, slots=True)

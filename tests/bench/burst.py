@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 GATEWAY_PER_MINUTE = 2400  # a fleet's project, for everybody (https://cloud.google.com/kubernetes-engine/enterprise/multicluster-management/gateway/quotas)
 MOST_DELIVERIES = 3
-ENDS = ("cluster-onboarded", "cluster-offboarded", "dead-letters")
+ENDS = ("cluster-events", "dead-letters")
 WITHIN = 300
 
 

@@ -115,13 +115,13 @@ TABLE: Table = [
         projects.policy("run", f"{functions.SERVICES}/sweep", projects.give("roles/run.invoker", "allUsers")),
     ),
     # Pub/Sub
-    (Code.TOPIC_MISSING, "topics", pubsub.deleted_topic("cluster-offboarded")),
+    (Code.TOPIC_MISSING, "topics", pubsub.deleted_topic("cluster-events")),
     (Code.SUBSCRIPTION_MISSING, "subscriptions", pubsub.replaced_subscription("unregister-membership")),
     (Code.SUBSCRIPTION_DETACHED, "subscriptions", pubsub.deleted_topic("unregister-membership", created_again=True)),
     (
         Code.WRONG_TOPIC,
         "subscriptions",
-        pubsub.replaced_subscription("unregister-membership", topic=f"projects/{FLEET}/topics/cluster-offboarded"),
+        pubsub.replaced_subscription("unregister-membership", topic=f"projects/{FLEET}/topics/cluster-events"),
     ),
     (Code.PAUSED, "subscriptions", pubsub.push_config("revoke-rbac", lambda _: {})),
     (
@@ -152,9 +152,7 @@ TABLE: Table = [
     (
         Code.WRONG_DEAD_LETTER_TOPIC,
         "subscriptions",
-        pubsub.subscription(
-            "sweep", deadLetterPolicy={"deadLetterTopic": f"projects/{FLEET}/topics/cluster-offboarded"}
-        ),
+        pubsub.subscription("sweep", deadLetterPolicy={"deadLetterTopic": f"projects/{FLEET}/topics/cluster-events"}),
     ),
     (
         Code.ATTEMPTS_TOO_FEW,
@@ -176,7 +174,7 @@ TABLE: Table = [
         "dead-letters",
         pubsub.subscription(
             "dead-letters",
-            deadLetterPolicy={"deadLetterTopic": f"projects/{FLEET}/topics/cluster-offboarded"},
+            deadLetterPolicy={"deadLetterTopic": f"projects/{FLEET}/topics/cluster-events"},
         ),
     ),
     (Code.EXPIRES, "dead-letters", pubsub.subscription("dead-letters", expirationPolicy={"ttl": "86400s"})),
@@ -205,7 +203,7 @@ TABLE: Table = [
     (
         Code.SINK_DESTINATION,
         "sinks",
-        projects.sink(APPS, destination=f"pubsub.googleapis.com/projects/{FLEET}/topics/cluster-offboarded"),
+        projects.sink(APPS, destination=f"pubsub.googleapis.com/projects/{FLEET}/topics/cluster-events"),
     ),
     (Code.SINK_CANNOT_PUBLISH, "sinks", projects.topic_policy("audit-log-entries", projects.take("serviceAccount:"))),
     (Code.JOB_MISSING, "sweep", functions.job()),
@@ -213,7 +211,7 @@ TABLE: Table = [
     (
         Code.JOB_WRONG,
         "sweep",
-        functions.job(pubsubTarget={"topicName": f"projects/{FLEET}/topics/cluster-offboarded", "data": "e30="}),
+        functions.job(pubsubTarget={"topicName": f"projects/{FLEET}/topics/cluster-events", "data": "e30="}),
     ),
     # The central cluster
     (Code.GATEWAY_UNREACHABLE, "central-cluster", central.lost_agent("READY")),

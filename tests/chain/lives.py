@@ -40,18 +40,18 @@ CALLS: dict[str, dict[str, tuple[str, ...]]] = {
             "POST */{membership}/*/subjectaccessreviews",
         ),
         "write-secret": (LIST, CLUSTER, f"{CLUSTER}#1", f"{LIST}#9", "POST */secrets"),
-        PUBLISHING: _publish("register-membership", "grant-rbac", "write-secret", "cluster-onboarded"),
+        PUBLISHING: _publish("register-membership", "grant-rbac", "write-secret", "cluster-events"),
     },
     "changes": {
         "write-secret": (LIST, CLUSTER, MEMBERSHIP, f"PATCH {SECRET}"),
-        PUBLISHING: _publish("write-secret", "cluster-onboarded"),
+        PUBLISHING: _publish("write-secret", "cluster-events"),
     },
-    "is set aside": {"remove-secret": (LIST, CLUSTER, f"PATCH {SECRET}")},
+    "is set aside": {"remove-secret": (LIST, CLUSTER, f"PATCH {SECRET}"), PUBLISHING: _publish("cluster-events")},
     "leaves": {
         "remove-secret": (LIST, CLUSTER, f"DELETE {SECRET}"),
         "revoke-rbac": (LIST, CLUSTER, MEMBERSHIP, f"GET {BINDING}/*", f"DELETE {BINDING}/*"),
         "unregister-membership": (MEMBERSHIP, CLUSTER),
-        PUBLISHING: _publish("revoke-rbac", "unregister-membership", "cluster-offboarded"),
+        PUBLISHING: _publish("cluster-events", "revoke-rbac", "unregister-membership"),
     },
     "comes back": {
         "grant-rbac": (
@@ -62,7 +62,7 @@ CALLS: dict[str, dict[str, tuple[str, ...]]] = {
             "POST */{membership}/*/subjectaccessreviews",
         ),
         "write-secret": (LIST, CLUSTER, MEMBERSHIP, "POST */secrets"),
-        PUBLISHING: _publish("grant-rbac", "write-secret", "cluster-onboarded"),
+        PUBLISHING: _publish("grant-rbac", "write-secret", "cluster-events"),
     },
     "is going": {"remove-secret": (LIST, CLUSTER, f"PATCH {SECRET}")},
     "is deleted": {
@@ -76,7 +76,7 @@ CALLS: dict[str, dict[str, tuple[str, ...]]] = {
             OPERATION,
             f"{CLUSTER}#1",
         ),
-        PUBLISHING: _publish("remove-secret", "unregister-membership", "cluster-offboarded"),
+        PUBLISHING: _publish("remove-secret", "cluster-events", "unregister-membership"),
     },
 }
 ROLE = "*/{membership}/apis/*/clusterroles"

@@ -101,6 +101,7 @@ class Chain(LocalCloud):
     def __init__(self, control: str, token: str, directory: Path) -> None:
         super().__init__(control, token, directory)
         self.letters: list[Letter] = []
+        self.heard: list[Json] = []
 
     # Onboarding and offboarding as a whole
 
@@ -211,6 +212,15 @@ class Chain(LocalCloud):
         }
 
     # What was given up, and what was said
+
+    def events(self, cluster: str) -> list[Json]:
+        """The CloudEvents of a cluster, in order of publication: attributes without `ce-`, short `type`, and `data`."""
+        for message in self.pull("cluster-events"):
+            fields = {key.removeprefix("ce-"): value for key, value in message["attributes"].items()}
+            fields["type"] = fields["type"].split(".")[-2]
+            self.heard.append({**fields, "data": json.loads(message["data"])})
+        found = [event for event in self.heard if event.get("subject") == cluster]
+        return sorted(found, key=lambda event: str(event["time"]))
 
     def dead_letters(self, text: str) -> list[Letter]:
         """The dead letters so far whose body or attributes hold `text`."""

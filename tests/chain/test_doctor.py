@@ -186,7 +186,7 @@ def test_pause_prints_a_push_configuration_that_resume_would_not_restore(operato
 
 
 def test_step_that_does_not_exist_is_a_mistake(operator: Operator) -> None:
-    answer = ops(operator.environment, "pause", "cluster-onboarded")
+    answer = ops(operator.environment, "pause", "cluster-events")
     assert answer.returncode == 1
     assert "write-secret" in answer.stderr
 

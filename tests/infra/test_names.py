@@ -27,8 +27,7 @@ TOPICS = {
     "sweep",
     messages.AUDIT_LOG_ENTRIES,
     messages.DEAD_LETTERS,
-    "cluster-onboarded",
-    "cluster-offboarded",
+    "cluster-events",
 }
 # For laptops: nowhere else are other endpoints meant.
 ENDPOINTS = re.compile(r"CLOUDSDK_API_ENDPOINT_OVERRIDES_\w+|PUBSUB_EMULATOR_HOST")

@@ -113,7 +113,9 @@ def test_an_interruption_at_any_call_changes_nothing_in_the_end(life: str, kind:
         world = start(before)
         world.touch = once(world, index, phase, RetryableError("asked for") if kind == "fault" else KilledError())
         act(world)
-        assert what_stands(world) == what_stands(calm), f"interrupted {phase} call {index}: {calm.calls[index]}"
+        interrupted = f"interrupted {phase} call {index}: {calm.calls[index]}"
+        assert what_stands(world) == what_stands(calm), interrupted
+        assert set(calm.heard) <= set(world.heard), interrupted
 
 
 def once(world: World, index: int, phase: str, error: BaseException) -> Callable[[str, str], None]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from shared.values.cluster_event import EventType
 from shared.values.codes import Decision, ErrorCode
 from shared.values.messages import StepRequest
 from shared.values.names import ClusterName
@@ -29,11 +30,14 @@ def test_a_changed_label_is_written_without_a_grant() -> None:
     world.change(BLUE, labels={"env": "dev"})
     outcome = written(world)
     assert outcome.decision is Decision.UPDATED
-    assert outcome.next[0].changed is True
+    assert outcome.event is not None
+    assert (outcome.event.type, outcome.event.labels) == (EventType.CHANGED, {"env": "dev"})
+    assert not outcome.event.earlier
     assert world.secrets()[SECRET]["metadata"]["labels"]["env"] == "dev"
     again = written(world)
     assert again.decision is Decision.UNCHANGED
-    assert again.next[0].changed is False
+    assert again.event is not None
+    assert again.event.earlier
 
 
 def test_a_cluster_without_membership_is_registered_first() -> None:

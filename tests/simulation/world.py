@@ -25,6 +25,7 @@ from functions import (
 from shared.runtime import dispatch
 from shared.runtime.recent_reads import RecentReads
 from shared.values import settings
+from shared.values.cluster_event import CLUSTER_EVENTS
 from shared.values.errors import PermanentError, RetryableError
 from shared.values.messages import DEAD_LETTERS, Message
 from shared.values.model import Cluster, Membership
@@ -82,6 +83,7 @@ class World:
     kubernetes: dict[str, Kubernetes] = field(default_factory=dict)
     queue: list[Delivery] = field(default_factory=list)
     published: list[tuple[str, Object, dict[str, str]]] = field(default_factory=list)
+    events: list[Message] = field(default_factory=list)  # what subscribers of `cluster-events` get
     dead: list[Message] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     refuses_by_link: bool = False  # the fleet refuses a cluster that any membership names, also an earlier namesake's
@@ -178,6 +180,11 @@ class World:
 
     # Pub/Sub.
 
+    @property
+    def heard(self) -> list[str]:
+        """What subscribers of `cluster-events` heard: `onboarded`, `held`, …"""
+        return [event.attributes["ce-type"].split(".")[-2] for event in self.events]
+
     def publish(self, topic: str, body: Object, attributes: Mapping[str, str] | None = None) -> None:
         """Publish a message as a person or an event does."""
         self.take_in(topic, json.dumps(body).encode(), dict(attributes or {}))
@@ -187,6 +194,9 @@ class World:
         message = Message(data, attributes, f"m{next(self.ids)}", self.now)
         if topic == DEAD_LETTERS:
             self.dead.append(message)
+            return
+        if topic == CLUSTER_EVENTS:
+            self.events.append(message)
             return
         self.published.append((topic, json.loads(data), attributes))
         if topic in STEPS or topic == "sweep":
@@ -200,7 +210,7 @@ class World:
                 sweep.run(delivery.message, services, "")
                 return None
             run = dispatch.step(delivery.topic, STEPS[delivery.topic], self.recent_reads)
-            return run(delivery.message, services, "")
+            return run(replace(delivery.message, attempt=delivery.attempt), services, "")
         except PermanentError as error:
             try:
                 dispatch.dead_letter(delivery.topic, delivery.message, error, services)

@@ -81,7 +81,8 @@ def test_an_earlier_attempt_is_redelivered(world: World, attempt: int) -> None:
 @pytest.mark.parametrize("error", [DENIED, ValueError("surprise")])
 def test_the_last_attempt_writes_a_letter_with_the_reason(world: World, error: Exception) -> None:
     assert deliver(world, error, SETTINGS.delivery_attempts)
-    [(topic, data, attributes)] = world.published
+    (heard, _, event), (topic, data, attributes) = world.published
+    assert (heard, event["ce-type"]) == ("cluster-events", "dev.fleet-registrar.cluster.failed.v1")
     assert (topic, data) == ("dead-letters", BODY)
     assert str(error) in attributes["reason"]
     assert attributes["code"] == (DENIED.code if error is DENIED else ErrorCode.UNEXPECTED)
@@ -115,7 +116,7 @@ def test_a_letter_of_ours_never_carries_pubsubs_source(world: World) -> None:
         "mine": "kept",
     }
     assert deliver(world, PermanentError("poison"), **forged)
-    [(_, _, attributes)] = world.published
+    _, _, attributes = world.published[-1]
     assert not [key for key in attributes if key.startswith("CloudPubSub")]
     assert (attributes["topic"], attributes["mine"]) == ("grant-rbac", "kept")
 

@@ -181,17 +181,9 @@ def test_names_are_canonical() -> None:
     }
 
 
-def test_the_end_topics_say_whether_anything_changed() -> None:
-    assert OutgoingMessage("cluster-onboarded", StepRequest(BLUE, EDGE), changed=False).body() == {
-        "cluster": CLUSTER,
-        "membership": MEMBERSHIP,
-        "changed": False,
-    }
-
-
 def test_a_chain_turns_between_onboarding_and_offboarding_only() -> None:
     for step in STEPS:
-        for topic in (*STEPS, "cluster-onboarded", "cluster-offboarded", "dead-letters"):
+        for topic in (*STEPS, "cluster-events", "dead-letters"):
             crossing = (step in ONBOARDING and topic in OFFBOARDING) or (step in OFFBOARDING and topic in ONBOARDING)
             assert reverses(step, topic) is crossing
 

@@ -105,7 +105,7 @@ def test_an_audit_entry_goes_back_to_the_topic_of_audit_entries() -> None:
 @pytest.mark.parametrize(
     "letter",
     [
-        ours(step="cluster-onboarded"),
+        ours(step="cluster-events"),
         ours(step="somebody-elses"),
         ours(step="route-event", topic="remove-secret"),
         ours(step="route-event", topic=""),
