@@ -1,8 +1,8 @@
 """`remove_secret`: holds the Secret of a cluster in deletion, and deletes that of a deleted one.
 
-A running cluster is removed only by a sweep's `leave`, in two passes. Needs: gateway get, patch, delete and
-memberships get, list in the fleet project; clusters get and list in the source projects; list, patch and delete on
-Secrets in Argo CD's namespace (a Role in the central cluster).
+A running cluster is removed only by a sweep's `leave`, in two passes. Needs: memberships get, list
+in the fleet project; gateway get, patch, delete and memberships get in the central cluster's; clusters get and list in the
+source projects; list, patch and delete on Secrets in Argo CD's namespace (a Role in the central cluster).
 """
 
 from __future__ import annotations

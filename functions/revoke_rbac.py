@@ -1,7 +1,8 @@
 """`revoke_rbac`: removes our binding from a cluster that is running and not selected, once no Secret of ours is left for it.
 
-Needs: gateway get, delete and memberships get, list in the fleet project; clusters get, list and ClusterRoleBindings
-get, delete in the source projects; list on Secrets in Argo CD's namespace. On attached clusters a person grants that.
+Needs: gateway get, delete and memberships get, list in the fleet project; gateway get in the central cluster's; clusters
+get, list and ClusterRoleBindings get, delete in the source projects; list on Secrets in Argo CD's namespace. On attached
+clusters a person grants that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`sweep`: compares clusters, memberships and cluster Secrets, and publishes requests to the steps. It changes nothing itself.
 
-Woken by its topic: `{}` for everything, or one of `project`, `cluster`, `release`. Needs: memberships get and list and
-gateway get in the fleet project; clusters list in the source projects; list on Secrets in Argo CD's namespace.
+Woken by its topic: `{}` for everything, or one of `project`, `cluster`, `release`. Needs: memberships get and list
+in the fleet project; gateway get in the central cluster's; clusters list in the source projects; list on Secrets in Argo CD's namespace.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """`write_secret`: writes the cluster Secret in the central cluster, only when something differs.
 
 Only with `granted`, the proof that `grant_rbac` signed, does it create, release a hold, note the grant, or speak of a later
-cluster. Needs: gateway get, post, patch and memberships get, list in the fleet project; clusters get and list in the source
-projects; get, list, create and patch on Secrets in Argo CD's namespace (a Role in the central cluster).
+cluster. Needs: memberships get, list in the fleet project; gateway get, post, patch and memberships get in the central
+cluster's; clusters get and list in the source projects; get, list, create and patch on Secrets in Argo CD's namespace (a
+Role in the central cluster).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def service_account(name: str, project: str) -> str:
 
 
 def shipped_roles() -> dict[str, dict[str, list[str]]]:
-    """Read `infra/roles.json`: identity → {`publish`, `fleet`, `source`, `secrets`} → names."""
+    """Read `infra/roles.json`: identity → {`publish`, `fleet`, `central`, `source`, `secrets`} → names."""
     roles: dict[str, dict[str, list[str]]] = json.loads(ROLES.read_text())
     return roles
 
@@ -41,12 +41,12 @@ def with_shipped_roles(fleet_project: str, source_projects: Collection[str]) -> 
         iam.create_account(email, f"Fleet Registrar: {name}")
         id_ = f"fleet_registrar.{name.replace('-', '_')}"
         scopes = [
-            (fleet_project, "fleet", id_),
-            *((project, "source", f"{id_}.source") for project in source_projects),
+            (fleet_project, "fleet", id_, {*role["fleet"], *role["central"]}),
+            *((project, "source", f"{id_}.source", set(role["source"])) for project in source_projects),
         ]
-        for project, scope, role_id in scopes:
-            if role[scope]:
+        for project, scope, role_id, permissions in scopes:
+            if permissions:
                 full = f"projects/{project}/roles/{role_id}"
-                iam.define_role(full, set(role[scope]), f"Fleet Registrar: {name}, {scope}")
+                iam.define_role(full, permissions, f"Fleet Registrar: {name}, {scope}")
                 iam.bind(f"projects/{project}", full, member(email))
     return iam

@@ -3,7 +3,7 @@
 
 locals {
   stages   = var.delivery == null ? toset([]) : toset(["plan", "apply"])
-  projects = setunion([var.project, local.fleet_project], local.listed)
+  projects = setunion([var.project, local.fleet_project, local.central_project], local.listed)
 
   # What Terraform reads everywhere, and what it changes where. `projectIamAdmin` can give itself everything: that is why a person
   # approves. The providers name the functions' project as quota project, which takes serviceusage.services.use there.

@@ -23,6 +23,7 @@ locals {
     CLUSTER_SELECTOR       = var.settings.cluster_selector
     LABEL_KEYS             = join(",", sort(var.settings.label_keys))
     CENTRAL_MEMBERSHIP     = var.central_membership
+    CENTRAL_PROJECT_NUMBER = local.central_number
     ARGOCD_NAMESPACE       = var.argocd.namespace
     ARGOCD_SERVICE_ACCOUNT = local.emails[local.argocd]
     ARGOCD_CLUSTER_ROLE    = var.argocd.cluster_role

@@ -11,13 +11,27 @@ resource "google_service_account" "identity" {
 }
 
 locals {
-  members = { for name, account in google_service_account.identity : name => "serviceAccount:${account.email}" }
+  # Argo CD's identity, where another instance has created it.
+  given_identity = var.argocd.identity == null ? {} : { (local.argocd) = var.argocd.identity }
+  members = merge(
+    { for name, account in google_service_account.identity : name => "serviceAccount:${account.email}" },
+    { for name, email in local.given_identity : name => "serviceAccount:${email}" },
+  )
   # Known before anything is made, for what compares it: settings, log filters.
-  emails     = { for name, id in local.account_ids : name => "${id}@${var.project}.iam.gserviceaccount.com" }
+  emails     = merge({ for name, id in local.account_ids : name => "${id}@${var.project}.iam.gserviceaccount.com" }, local.given_identity)
   publishers = merge([for name, role in local.roles : { for topic in role.publish : "${name}/${topic}" => { name = name, topic = topic } }]...)
 
-  in_fleet  = { for name, role in local.roles : name => role.fleet if length(role.fleet) > 0 }
-  in_source = { for name, role in local.roles : name => role.source if length(role.source) > 0 }
+  # Nobody needs these where others register the clusters.
+  registering = ["gkehub.memberships.create", "gkehub.memberships.delete", "gkehub.operations.get"]
+  fleet = {
+    for name, role in local.roles : name => sort(distinct([
+      for permission in concat(role.fleet, local.central_is_in_fleet ? role.central : []) : permission
+      if var.settings.registration == "create" || !contains(local.registering, permission)
+    ]))
+  }
+  in_fleet   = { for name, permissions in local.fleet : name => permissions if length(permissions) > 0 }
+  in_central = { for name, role in local.roles : name => role.central if length(role.central) > 0 && !local.central_is_in_fleet }
+  in_source  = { for name, role in local.roles : name => role.source if length(role.source) > 0 }
 }
 
 resource "google_pubsub_topic_iam_member" "publisher" {
@@ -35,8 +49,8 @@ resource "google_project_iam_custom_role" "fleet" {
   for_each = local.in_fleet
 
   project     = local.fleet_project
-  role_id     = "fleet_registrar.${replace(each.key, "-", "_")}"
-  title       = "Fleet Registrar: ${each.key}, fleet"
+  role_id     = "${local.role_prefix}.${replace(each.key, "-", "_")}"
+  title       = "${local.title}: ${each.key}, fleet"
   permissions = each.value
   depends_on  = [google_project_service.enabled]
 }
@@ -46,6 +60,26 @@ resource "google_project_iam_member" "fleet" {
 
   project = local.fleet_project
   role    = google_project_iam_custom_role.fleet[each.key].id
+  member  = local.members[each.key]
+}
+
+# In the central cluster's fleet, if that is another one: its membership, and the gateway to it.
+
+resource "google_project_iam_custom_role" "central" {
+  for_each = local.in_central
+
+  project     = local.central_project
+  role_id     = "${local.role_prefix}.${replace(each.key, "-", "_")}.central"
+  title       = "${local.title}: ${each.key}, central cluster"
+  permissions = each.value
+  depends_on  = [google_project_service.enabled]
+}
+
+resource "google_project_iam_member" "central" {
+  for_each = local.in_central
+
+  project = local.central_project
+  role    = google_project_iam_custom_role.central[each.key].id
   member  = local.members[each.key]
 }
 
@@ -66,8 +100,8 @@ resource "google_project_iam_custom_role" "source" {
   for_each = { for pair in setproduct(local.listed, keys(local.in_source)) : "${pair[0]}/${pair[1]}" => pair }
 
   project     = each.value[0]
-  role_id     = "fleet_registrar.${replace(each.value[1], "-", "_")}.source"
-  title       = "Fleet Registrar: ${each.value[1]}, source"
+  role_id     = "${local.role_prefix}.${replace(each.value[1], "-", "_")}.source"
+  title       = "${local.title}: ${each.value[1]}, source"
   permissions = local.in_source[each.value[1]]
   depends_on  = [google_project_service.enabled]
 }
@@ -84,8 +118,8 @@ resource "google_organization_iam_custom_role" "source" {
   for_each = local.kind == "projects" ? {} : local.in_source
 
   org_id      = var.sources.organization
-  role_id     = "fleet_registrar.${replace(each.key, "-", "_")}.source"
-  title       = "Fleet Registrar: ${each.key}, source"
+  role_id     = "${local.role_prefix}.${replace(each.key, "-", "_")}.source"
+  title       = "${local.title}: ${each.key}, source"
   permissions = each.value
 }
 
@@ -105,9 +139,10 @@ resource "google_organization_iam_member" "source" {
   member = local.members[each.key]
 }
 
-# Argo CD's pods act as its Google identity: the two workloads that talk to clusters, and no other.
+# Argo CD's pods act as its Google identity: the two workloads that talk to clusters, and no other. The instance that creates the
+# identity grants this.
 resource "google_service_account_iam_member" "argocd" {
-  for_each = toset(var.argocd.service_accounts)
+  for_each = var.argocd.identity == null ? toset(var.argocd.service_accounts) : toset([])
 
   service_account_id = google_service_account.identity[local.argocd].name
   role               = "roles/iam.workloadIdentityUser"

@@ -8,6 +8,13 @@ data "google_project" "fleet" {
   project_id = local.fleet_project
 }
 
+# Only where the central cluster is a member of another fleet.
+data "google_project" "central" {
+  count = local.central_is_in_fleet ? 0 : 1
+
+  project_id = local.central_project
+}
+
 # All projects below a folder or organisation, at any depth. `name` ends with the project's id; `project` is its number.
 data "google_cloud_asset_search_all_resources" "source_projects" {
   count = local.kind == "projects" ? 0 : 1
@@ -30,6 +37,18 @@ locals {
   fleet_project = coalesce(var.fleet_project, var.project)
   run_number    = data.google_project.run.number
   fleet_number  = data.google_project.fleet.number
+
+  # The fleet that the central cluster is a member of.
+  central_project     = split("/", var.central_membership)[1]
+  central_is_in_fleet = local.central_project == local.fleet_project
+  central_number      = local.central_is_in_fleet ? local.fleet_number : data.google_project.central[0].number
+
+  # Several instances share fleet projects and organisations. What lies there carries the instance; what lies in the functions' project
+  # does not, because each instance has a project of its own. A role's id has at most 64 characters, an instance's name 30.
+  is_default  = var.settings.instance == "default"
+  role_prefix = local.is_default ? "fleet_registrar" : "fr.${replace(var.settings.instance, "-", "_")}"
+  sink_prefix = local.is_default ? "fleet-registrar" : "fleet-registrar-${var.settings.instance}"
+  title       = local.is_default ? "Fleet Registrar" : "Fleet Registrar ${var.settings.instance}"
 
   # Where clusters come from.
   kind   = var.sources.folder != null ? "folder" : var.sources.organization != null ? "organization" : "projects"
@@ -63,5 +82,8 @@ locals {
   topics = setunion(values(local.wakes), flatten([for role in values(local.roles) : role.publish]))
 
   # Google's rule: a service account's id has 6 to 30 characters.
-  account_ids = { for name in keys(local.roles) : name => length(name) < 6 ? "fleet-${name}" : name }
+  account_ids = {
+    for name in keys(local.roles) : name => length(name) < 6 ? "fleet-${name}" : name
+    if name != local.argocd || var.argocd.identity == null
+  }
 }

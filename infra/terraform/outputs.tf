@@ -1,6 +1,6 @@
 output "identities" {
   description = "E-mail of each function's identity and of Argo CD's, for infra/argocd and for the attached clusters."
-  value       = { for name, account in google_service_account.identity : name => account.email }
+  value       = merge({ for name, account in google_service_account.identity : name => account.email }, local.given_identity)
 }
 
 output "argocd_values" {
@@ -9,9 +9,10 @@ output "argocd_values" {
     "namespace"            = var.argocd.namespace
     "fleet-project"        = local.fleet_project
     "fleet-project-number" = local.given["FLEET_PROJECT_NUMBER"]
-    "functions-domain"     = split("@", google_service_account.identity[local.argocd].email)[1]
+    "functions-domain"     = split("@", google_service_account.identity[local.sweep].email)[1]
     "functions-ids"        = join(",", [for name in local.functions : google_service_account.identity[name].unique_id])
-    "argocd-identity"      = google_service_account.identity[local.argocd].email
+    "argocd-identity"      = trimprefix(local.members[local.argocd], "serviceAccount:")
+    "instance"             = var.settings.instance
     "central-membership"   = var.central_membership
     "shards"               = tostring(var.argocd.shards)
   }

@@ -10,12 +10,15 @@ locals {
   ]
   # Argo CD's pods exchange their token in the fleet project: sts and iamcredentials.
   fleet_services = ["cloudresourcemanager", "connectgateway", "container", "gkeconnect", "gkehub", "iamcredentials", "sts"]
+  # Another fleet, which the central cluster is a member of.
+  central_services = local.central_is_in_fleet ? [] : ["connectgateway", "gkehub"]
   # A folder's or organisation's projects enable these themselves: `container` is there where clusters are.
   source_services = ["container", "gkehub"]
 
   enabled = merge(
     { for service in local.run_services : "${var.project}/${service}" => [var.project, service] },
     { for service in local.fleet_services : "${local.fleet_project}/${service}" => [local.fleet_project, service] },
+    { for service in local.central_services : "${local.central_project}/${service}" => [local.central_project, service] },
     { for pair in setproduct(local.listed, local.source_services) : "${pair[0]}/${pair[1]}" => pair },
   )
 }

@@ -4,7 +4,7 @@
 module "cluster_entries" {
   source = "./modules/sink"
 
-  name         = "fleet-registrar-clusters"
+  name         = "${local.sink_prefix}-clusters"
   projects     = local.listed
   folder       = local.kind == "folder" ? var.sources.folder : null
   organization = local.kind == "organization" ? var.sources.organization : null
@@ -49,7 +49,7 @@ resource "google_logging_project_bucket_config" "bindings" {
 module "binding_entries" {
   source = "./modules/sink"
 
-  name         = "fleet-registrar-bindings"
+  name         = "${local.sink_prefix}-bindings"
   projects     = local.listed
   folder       = local.kind == "folder" ? var.sources.folder : null
   organization = local.kind == "organization" ? var.sources.organization : null

@@ -1,6 +1,7 @@
 variable "argocd" {
   description = <<-EOT
-    Argo CD on the central cluster: its namespace; the ClusterRole that its identity is bound to in every cluster; the project whose
+    Argo CD on the central cluster: its namespace; the e-mail of its Google identity, if another instance has created it; the ClusterRole
+    that its identity is bound to in every cluster; the project whose
     Workload Identity pool its pods have (the central cluster's project, or the fleet project with fleet Workload Identity; the fleet
     project where nothing is said); whether its web terminal may open sessions through the gateway; the Kubernetes service accounts of
     its server and application controller, which have its identity (the Argo CD operator puts the ArgoCD's name before them); how many
@@ -8,6 +9,7 @@ variable "argocd" {
   EOT
   type = object({
     namespace                 = optional(string, "argocd")
+    identity                  = optional(string)
     cluster_role              = optional(string, "cluster-admin")
     workload_identity_project = optional(string)
     terminal                  = optional(bool, false)
@@ -22,6 +24,10 @@ variable "argocd" {
     error_message = "argocd.namespace is not a namespace; example: argocd."
   }
   validation {
+    condition     = var.argocd.identity == null ? true : can(regex("^[a-z0-9-]+@[a-z0-9.-]+\\.iam\\.gserviceaccount\\.com$", var.argocd.identity))
+    error_message = "argocd.identity is the e-mail address of a service account; example: argocd@my-fleet.iam.gserviceaccount.com."
+  }
+  validation {
     condition     = can(regex("^[A-Za-z0-9]([-A-Za-z0-9_.:]*[A-Za-z0-9])?$", var.argocd.cluster_role))
     error_message = "argocd.cluster_role is not a ClusterRole's name; example: cluster-admin."
   }
@@ -32,7 +38,7 @@ variable "argocd" {
 }
 
 variable "central_membership" {
-  description = "Full name of the central cluster's membership. Its cluster is never registered as an application cluster."
+  description = "Full name of the central cluster's membership, in the fleet or in another one. Its cluster is never registered as an application cluster."
   type        = string
 
   validation {
@@ -40,8 +46,8 @@ variable "central_membership" {
     error_message = "central_membership is a full name; example: projects/my-fleet/locations/europe-west1/memberships/central."
   }
   validation {
-    condition     = startswith(var.central_membership, "projects/${coalesce(var.fleet_project, var.project)}/")
-    error_message = "central_membership must be in the fleet project, by its id, not its number."
+    condition     = !can(regex("^projects/[0-9]+/", var.central_membership))
+    error_message = "central_membership names its project by the id, not the number."
   }
 }
 

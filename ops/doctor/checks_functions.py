@@ -16,7 +16,6 @@ from ops.doctor.expected import (
     AUDIT_METHODS,
     MEMBERSHIP_EVENTS,
     ROUTER,
-    SINK,
     SINK_FILTER,
     SWEEP,
     Expected,
@@ -173,11 +172,13 @@ def check_sinks(expected: Expected, seen: Delivery, google: Google) -> list[Find
         sinks = check.known(seen.sinks.get(project, Unread("was not read")), project)
         if sinks is None:
             continue
-        matching = [one for one in sinks if short(one.get("name")) == SINK or one.get("destination") == destination]
+        matching = [
+            one for one in sinks if short(one.get("name")) == expected.sink or one.get("destination") == destination
+        ]
         if not matching and project == expected.project and has_triggers(seen):
             continue  # triggers carry its entries
         if not matching:
-            check.fail(Code.SINK_MISSING, project, f"has no sink {SINK}", commands.TERRAFORM)
+            check.fail(Code.SINK_MISSING, project, f"has no sink {expected.sink}", commands.TERRAFORM)
             continue
         faults = [_sink_fault(expected, project, one, seen, google) for one in matching]
         if all(faults):

@@ -66,6 +66,13 @@ def check_projects(expected: Expected, seen: Google) -> list[Finding]:
                 f"its number is {number}, FLEET_PROJECT_NUMBER is {settings.fleet_project_number}",
                 commands.TERRAFORM,
             )
+        elif project == settings.central_membership.project and number != settings.central_project_number:
+            check.fail(
+                Code.PROJECT_NUMBER_WRONG,
+                project,
+                f"its number is {number}, CENTRAL_PROJECT_NUMBER is {settings.central_project_number}",
+                commands.TERRAFORM,
+            )
     return check.end("", f"{pluralize(len(expected.projects), 'project')} active, the fleet's number is right")
 
 
@@ -103,7 +110,7 @@ def check_accounts(expected: Expected, seen: Google) -> list[Finding]:
 
 
 def check_permissions(expected: Expected, seen: Google) -> list[Finding]:
-    """Each identity has exactly its permissions of `infra/roles.json` on the fleet and source projects."""
+    """Each identity has exactly its permissions of `infra/roles.json` on the fleets' and source projects."""
     check = Check("permissions")
     number = 0
     for name in sorted(expected.roles):
@@ -117,7 +124,7 @@ def check_permissions(expected: Expected, seen: Google) -> list[Finding]:
             if held is None:
                 continue
             if missing := needed - held:
-                role = f"fleet_registrar.{name.replace('-', '_')}"
+                role = f"{expected.custom_roles}.{name.replace('-', '_')}"
                 check.fail(
                     Code.PERMISSION_MISSING,
                     f"{expected.account(name)} on {project}",

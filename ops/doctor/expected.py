@@ -24,7 +24,8 @@ SWEEP: Final = "sweep"
 AUDIT_LOG_ENTRIES: Final = "audit-log-entries"
 DEAD_LETTERS: Final = "dead-letters"
 ARGOCD_WORKLOADS: Final = ("argocd-application-controller", "argocd-server")
-SINK: Final = "fleet-registrar-clusters"
+# Nobody needs these where others register the clusters (REGISTRATION=wait).
+REGISTERING: Final = frozenset({"gkehub.memberships.create", "gkehub.memberships.delete", "gkehub.operations.get"})
 # Google takes 5 to 100 attempts; 20 with 10 s to 600 s are about two hours (infra/terraform/pubsub.tf).
 FEWEST_ATTEMPTS: Final = 10
 
@@ -48,6 +49,7 @@ RUN_APIS: Final = (
     "storage",
 )
 FLEET_APIS: Final = ("cloudresourcemanager", "connectgateway", "container", "gkeconnect", "gkehub")
+CENTRAL_APIS: Final = ("connectgateway", "gkehub")
 SOURCE_APIS: Final = ("container", "gkehub")
 
 # GKE's audit page lists v1 and v1beta1 alone; a trigger for v1alpha1 is allowed and not needed.
@@ -76,6 +78,7 @@ class Role(TypedDict):
 
     publish: list[str]
     fleet: list[str]
+    central: list[str]
     source: list[str]
     secrets: list[str]
 
@@ -107,13 +110,29 @@ class Expected:
     @property
     def projects(self) -> tuple[str, ...]:
         """Every project that is read."""
-        return tuple(sorted({self.project, self.settings.fleet_project, *self.settings.source_projects}))
+        settings = self.settings
+        central = settings.central_membership.project
+        return tuple(sorted({self.project, settings.fleet_project, central, *settings.source_projects}))
 
     def account(self, name: str) -> str:
         """Return the e-mail of an identity; Google wants ids of at least 6 characters (terraform: locals.tf)."""
         if name == ARGOCD:
             return self.settings.argocd_service_account
         return self._account(name if len(name) >= 6 else f"fleet-{name}")
+
+    @property
+    def sink(self) -> str:
+        """The name of the log sinks; several instances may share an organisation (terraform: locals.tf)."""
+        return f"{self._prefix}-clusters"
+
+    @property
+    def custom_roles(self) -> str:
+        """What the ids of the custom roles begin with."""
+        return "fleet_registrar" if self.instance == "default" else f"fr.{self.instance.replace('-', '_')}"
+
+    @property
+    def _prefix(self) -> str:
+        return "fleet-registrar" if self.instance == "default" else f"fleet-registrar-{self.instance}"
 
     @property
     def policy(self) -> str:
@@ -143,6 +162,7 @@ class Expected:
         short: set[str] = set()
         short |= set(RUN_APIS) if project == self.project else set()
         short |= set(FLEET_APIS) if project == self.settings.fleet_project else set()
+        short |= set(CENTRAL_APIS) if project == self.settings.central_membership.project else set()
         short |= set(SOURCE_APIS) if project in self.settings.source_projects else set()
         return frozenset(f"{name}.googleapis.com" for name in short)
 
@@ -151,6 +171,8 @@ class Expected:
         role = self.roles[name]
         needed: set[str] = set()
         needed |= set(role["fleet"]) if project == self.settings.fleet_project else set()
+        needed -= REGISTERING if self.settings.registration == "wait" else set()
+        needed |= set(role["central"]) if project == self.settings.central_membership.project else set()
         needed |= set(role["source"]) if project in self.settings.source_projects else set()
         return frozenset(needed)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ops.doctor.api import Api, RefusedError, attempt
 from ops.doctor.checks_functions import region_of
 from ops.doctor.checks_google import roles_of
-from ops.doctor.expected import ARGOCD, SINK, SWEEP, Expected, subscription_of
+from ops.doctor.expected import ARGOCD, SWEEP, Expected, subscription_of
 from ops.doctor.findings import Read, Unread
 from ops.doctor.observed import Bindings, Delivery, Google, Json, Operator, at, short
 
@@ -214,7 +214,7 @@ class Reader:
     def _sinks(self, project: str) -> tuple[Json, ...]:
         """Return a project's sinks; with those of its folders and organisation where it has none of ours."""
         found = self.api.pages("logging", f"v2/projects/{project}/sinks", "sinks")
-        if any(short(one.get("name")) == SINK for one in found):
+        if any(short(one.get("name")) == self.expected.sink for one in found):
             return tuple(found)
         if at(self._project(project), "parent"):
             for kind, number in self._ancestors(project):

@@ -70,6 +70,7 @@ class Settings:
     registration: Literal["create", "wait"]
     secrets: Literal["write", "external"]
     central_membership: MembershipName
+    central_project_number: str
     argocd_namespace: str
     argocd_service_account: str
     argocd_cluster_role: str
@@ -98,11 +99,16 @@ class Settings:
     @property
     def numbers(self) -> Mapping[str, str]:
         """Project number → id, as far as the numbers are known."""
-        return {self.fleet_project_number: self.fleet_project}
+        return {
+            self.fleet_project_number: self.fleet_project,
+            self.central_project_number: self.central_membership.project,
+        }
 
     def gateway_url(self, membership: MembershipName, *, gke: bool) -> str:
-        """Return the address of a member of our fleet; `gke`: its endpoint is a GKE cluster."""
-        return membership.gateway_url(self.fleet_project_number, gke=gke, override=self.connectgateway_endpoint)
+        """Return the address of a member of our fleet, or of the central cluster; `gke`: its endpoint is a GKE cluster."""
+        is_central = membership.project == self.central_membership.project
+        number = self.central_project_number if is_central else self.fleet_project_number
+        return membership.gateway_url(number, gke=gke, override=self.connectgateway_endpoint)
 
 
 class _Reader:
@@ -208,21 +214,27 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     reader = _Reader(os.environ if environment is None else environment)
     project = _matching(_PROJECT_ID, "a project id")
     fleet = reader.read("FLEET_PROJECT", project, "", "my-fleet", required=True)
-    number = reader.read(
-        "FLEET_PROJECT_NUMBER", _matching(re.compile(r"[0-9]+"), "a project number"), "", "123456789012", required=True
-    )
+    project_number = _matching(re.compile(r"[0-9]+"), "a project number")
+    number = reader.read("FLEET_PROJECT_NUMBER", project_number, "", "123456789012", required=True)
 
-    def central(text: str) -> MembershipName:
+    def membership(text: str) -> MembershipName:
         try:
-            name = MembershipName.parse(text, {number: fleet})
+            return MembershipName.parse(text, {number: fleet})
         except InvalidNameError as error:
             raise ValueError(str(error)) from error
-        if fleet and name.project != fleet:
-            raise ValueError(f"this membership is not in the fleet project {fleet}")
-        return name
+
+    example = f"projects/{fleet or 'my-fleet'}/locations/europe-west1/memberships/central"
+    central = reader.read("CENTRAL_MEMBERSHIP", membership, MembershipName("", "", ""), example, required=True)
+    in_fleet = central.project in ("", fleet)
+
+    def central_number(text: str) -> str:
+        found = project_number(text)
+        if number and in_fleet != (found == number):
+            where = f"in the fleet project {fleet}, whose number is {number}" if in_fleet else f"in {central.project}"
+            raise ValueError(f"CENTRAL_MEMBERSHIP is {where}; this is the number of another project")
+        return found
 
     endpoint = _matching(_ENDPOINT, "an address")
-    example = f"projects/{fleet or 'my-fleet'}/locations/europe-west1/memberships/central"
     prefix = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
     settings = Settings(
         instance=reader.read(
@@ -235,8 +247,9 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         label_keys=reader.read("LABEL_KEYS", LabelKeys.parse, LabelKeys(), "env,cost-*,team:example.com/team"),
         registration=reader.read("REGISTRATION", _registration, "create", "wait"),
         secrets=reader.read("SECRETS", _secrets, "write", "external"),
-        central_membership=reader.read(
-            "CENTRAL_MEMBERSHIP", central, MembershipName("", "", ""), example, required=True
+        central_membership=central,
+        central_project_number=reader.read(
+            "CENTRAL_PROJECT_NUMBER", central_number, number, "123456789013", required=not in_fleet
         ),
         argocd_namespace=reader.read("ARGOCD_NAMESPACE", _matching(_NAMESPACE, "a namespace"), "argocd", "argocd"),
         argocd_service_account=reader.read(

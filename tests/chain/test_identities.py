@@ -90,7 +90,7 @@ def asked(cloud: Chain, who: str, api: str, method: str, path: str) -> int:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_identity_is_denied_google_apis_that_it_does_not_need(cloud: Chain, function: str) -> None:
-    mine = {*ROLES[function]["fleet"], *ROLES[function]["source"]}
+    mine = {*ROLES[function]["fleet"], *ROLES[function]["central"], *ROLES[function]["source"]}
     refused = {p for p, call in CALLS.items() if asked(cloud, email(function), *call) == 403}
     assert refused == set(CALLS) - mine
 
@@ -100,7 +100,8 @@ def test_identity_is_denied_gateway_methods_it_does_not_need(cloud: Chain, funct
     for verb, method in GATEWAY.items():
         status, answer = cloud.through_gateway(email(function), CENTRAL_MEMBERSHIP, method, f"{SECRETS}/none", {})
         by_gateway = (status, "error" in answer) == (403, True)
-        assert by_gateway == (f"gkehub.gateway.{verb}" not in ROLES[function]["fleet"]), (verb, answer)
+        mine = {*ROLES[function]["fleet"], *ROLES[function]["central"]}
+        assert by_gateway == (f"gkehub.gateway.{verb}" not in mine), (verb, answer)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -184,7 +185,7 @@ class Grown:
         self._read = {step: len(cloud.log(step)) for step in GROWN}
         for step in GROWN:
             for project in (FLEET, APPS):
-                every = {*ROLES[step]["fleet"], *ROLES[step]["source"]}
+                every = {*ROLES[step]["fleet"], *ROLES[step]["central"], *ROLES[step]["source"]}
                 cloud.do("iam", "revoke", email(step), project, *every)
             self._secrets(step)
 

@@ -182,8 +182,9 @@ def members(name: str) -> set[str]:
 @pytest.mark.parametrize("name", sorted(ROLES))
 def test_a_functions_permissions_are_documented(name: str) -> None:
     row = next(row for row in rows(PERMISSIONS, "# Permissions")[1:] if row[0].startswith(f"`{name}`"))
-    _, fleet, source, secrets = row
+    _, fleet, central, source, secrets = row
     assert _verbs(fleet) == _granted(ROLES[name]["fleet"], {"gateway": "gateway", "memberships": "memberships"})
+    assert _verbs(central) == _granted(ROLES[name]["central"], {"gateway": "gateway", "memberships": "memberships"})
     assert _verbs(source) == _granted(
         ROLES[name]["source"],
         {

@@ -13,11 +13,11 @@ SOURCES: dict[str, dict[str, Any]] = {
     "a folder": FOLDER,
     "an organisation": {"organization": "678"},
 }
-# Every input given, with the functions in another project than the fleet.
+# Every input given, with the functions in another project than the fleet, and the central cluster in a third one.
 FULL: dict[str, Any] = {
     "project": "my-run",
     "fleet_project": "my-fleet",
-    "central_membership": CENTRAL,
+    "central_membership": CENTRAL.replace("my-fleet", "my-central"),
     "region": "europe-west3",
     "sources": {"projects": ["team-a-prod"]},
     "membership_locations": ["global", "europe-west1"],

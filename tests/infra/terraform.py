@@ -40,6 +40,8 @@ PROJECTS = {"team-a-prod": "345678901234", "team-b": "456789012345", "sys-123456
 ANSWERS: dict[str, Any] = {
     "google_project:my-fleet": {"number": "123456789012"},
     "google_project:my-run": {"number": "210987654321"},
+    "google_project:my-central": {"number": "345678901234"},
+    "google_project:other-run": {"number": "456789012345"},
     # Computed names that follow from what is said; the forms are those of each resource's page in the provider's documentation.
     "planned google_service_account": {
         "email": "{account_id}@{project}.iam.gserviceaccount.com",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -24,10 +25,14 @@ def test_apis_are_those_that_terraform_enables() -> None:
     assert set(expected.RUN_APIS) <= listed("run_services")
     assert set(expected.FLEET_APIS) <= listed("fleet_services")
     assert set(expected.SOURCE_APIS) <= listed("source_services")
+    assert set(expected.CENTRAL_APIS) <= listed("fleet_services")
+    assert f"central_is_in_fleet ? [] : {json.dumps(expected.CENTRAL_APIS)}" in TEXT["services.tf"]
+    assert f"registering = {json.dumps(sorted(expected.REGISTERING))}" in TEXT["identities.tf"]
 
 
 def test_sink_and_filter_are_terraforms() -> None:
-    assert f'"{expected.SINK}"' in TEXT["sinks.tf"]
+    assert '"${local.sink_prefix}-clusters"' in TEXT["sinks.tf"]
+    assert EXPECTED.sink == "fleet-registrar-clusters"
     for line in expected.SINK_FILTER:
         assert line in TEXT["sinks.tf"]
 

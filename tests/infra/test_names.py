@@ -87,6 +87,7 @@ def test_the_settings_mean_what_was_asked_for(full: Plan) -> None:
     assert read.max_removals == settings.RemovalLimit(7, percent=False)
     assert (read.sweep_requests, read.hold.total_seconds(), read.registration) == (50, 60, "wait")
     assert read.secrets == "external"
+    assert (read.central_membership.project, read.central_project_number) == ("my-central", "345678901234")
     assert read.selector.matches({"argocd": "yes"})
     assert not read.selector.matches({})
 

@@ -98,7 +98,7 @@ def test_an_identity_holds_its_row_of_the_roles_and_nothing_else(
     for name, role in ROLES.items():
         for topic in role["publish"]:
             expected[name, f"projects/my-fleet/topics/{topic}"] = {"roles/pubsub.publisher"}
-        expected[name, "my-fleet"] |= set(role["fleet"])
+        expected[name, "my-fleet"] |= {*role["fleet"], *role["central"]}
         for source in sources:
             expected[name, source] |= set(role["source"])
     assert held(plans[kind]) == {key: permissions for key, permissions in expected.items() if permissions}
@@ -356,10 +356,21 @@ def test_the_planning_identity_changes_nothing_but_plans(full: Plan) -> None:
 
 
 def test_what_the_fleet_needs_is_granted_in_the_fleet_project(full: Plan) -> None:
+    """Registration is left to others there, so nobody may create or delete a membership."""
+    registering = {"gkehub.memberships.create", "gkehub.memberships.delete", "gkehub.operations.get"}
     for name, role in ROLES.items():
-        if role["fleet"]:
-            assert set(role["fleet"]) <= held(full)[name, "my-fleet"]
+        terminal = {"roles/gkehub.gatewayAdmin"} if name == "argocd" else set()
+        assert held(full)[name, "my-fleet"] == {*role["fleet"], *terminal} - registering
     assert not any(where == "my-run" for _, where in held(full))
+
+
+def test_what_the_central_cluster_needs_is_granted_in_its_fleet(full: Plan) -> None:
+    for name, role in ROLES.items():
+        assert held(full)[name, "my-central"] == set(role["central"])
+    enabled = {
+        service["service"] for service in full.of("google_project_service") if service["project"] == "my-central"
+    }
+    assert enabled == {"connectgateway.googleapis.com", "gkehub.googleapis.com"}
 
 
 def test_the_documents_count_is_the_plans(plans: dict[str, Plan]) -> None:

@@ -37,7 +37,8 @@ def test_the_local_cloud_deploys_terraforms_sink() -> None:
     terraform = (ROOT / "infra" / "terraform" / "sinks.tf").read_text()
     lines = [line.strip() for line in terraform.splitlines()]
     assert [line for line in SINK_FILTER.splitlines() if line not in lines] == []
-    assert f'name         = "{SINK}"' in terraform
+    assert SINK == "fleet-registrar-clusters"
+    assert 'name         = "${local.sink_prefix}-clusters"' in terraform
 
 
 def test_the_local_cloud_deploys_terraforms_triggers() -> None:

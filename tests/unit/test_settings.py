@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from shared.values.errors import RetryableError
 from shared.values.labels import LabelKeys
+from shared.values.names import MembershipName
 from shared.values.settings import RemovalLimit, SettingsError, load
 from tests.unit.given import ENVIRONMENT, settings
 
 REQUIRED = ("FLEET_PROJECT", "FLEET_PROJECT_NUMBER", "CENTRAL_MEMBERSHIP", "ARGOCD_SERVICE_ACCOUNT")
 OPTIONAL = (
     "SOURCE_PROJECTS",
+    "CENTRAL_PROJECT_NUMBER",
     "CLUSTER_SELECTOR",
     "LABEL_KEYS",
     "ARGOCD_NAMESPACE",
@@ -28,6 +30,7 @@ OPTIONAL = (
     "HOLD",
     "REGISTRATION",
     "SECRETS",
+    "INSTANCE",
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER",
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_GKEHUB",
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONNECTGATEWAY",
@@ -76,6 +79,37 @@ def test_the_central_membership_may_be_named_by_the_fleets_number() -> None:
     assert str(found.central_membership) == "projects/demo-fleet/locations/global/memberships/c"
 
 
+ELSEWHERE = "projects/demo-central/locations/europe-west1/memberships/central"
+
+
+def test_the_central_cluster_may_be_in_another_fleet() -> None:
+    found = settings(CENTRAL_MEMBERSHIP=ELSEWHERE, CENTRAL_PROJECT_NUMBER="100000000009")
+    assert found.gateway_url(found.central_membership, gke=True) == (
+        "https://europe-west1-connectgateway.googleapis.com/v1/projects/100000000009/locations/europe-west1"
+        "/gkeMemberships/central"
+    )
+    own = MembershipName("demo-fleet", "global", "edge")
+    assert "/projects/100000000001/" in found.gateway_url(own, gke=False)
+    assert found.numbers == {"100000000001": "demo-fleet", "100000000009": "demo-central"}
+
+
+def test_the_number_of_the_central_project_is_the_fleets_unless_given() -> None:
+    assert settings().central_project_number == "100000000001"
+    assert settings(CENTRAL_PROJECT_NUMBER="100000000001") == settings()
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        ("", "CENTRAL_PROJECT_NUMBER is not set; example: CENTRAL_PROJECT_NUMBER="),
+        ("100000000001", "CENTRAL_PROJECT_NUMBER='100000000001': CENTRAL_MEMBERSHIP is in demo-central"),
+    ],
+)
+def test_a_central_cluster_in_another_fleet_needs_that_fleets_number(number: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        settings(CENTRAL_MEMBERSHIP=ELSEWHERE, CENTRAL_PROJECT_NUMBER=number)
+
+
 def test_all_faults_are_told_at_once_each_with_an_example() -> None:
     wrong = dict.fromkeys((*REQUIRED, *OPTIONAL), "!?,()")
     with pytest.raises(SettingsError) as caught:
@@ -107,8 +141,9 @@ def test_what_is_required_is_said_and_can_be_mended() -> None:
         ("LABEL_KEYS", ","),
         ("CLUSTER_SELECTOR", "env=prod,"),
         ("CENTRAL_MEMBERSHIP", "central"),
-        ("CENTRAL_MEMBERSHIP", "projects/demo-apps/locations/global/memberships/central"),
         ("CENTRAL_MEMBERSHIP", "projects/100000000002/locations/global/memberships/central"),
+        ("CENTRAL_PROJECT_NUMBER", "demo-central"),
+        ("CENTRAL_PROJECT_NUMBER", "100000000009"),
         ("ARGOCD_SERVICE_ACCOUNT", "argocd"),
         ("ARGOCD_SERVICE_ACCOUNT", "serviceAccount:argocd@demo-fleet.iam.gserviceaccount.com"),
         ("ARGOCD_NAMESPACE", "Argo CD"),

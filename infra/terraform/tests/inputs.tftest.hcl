@@ -48,12 +48,27 @@ run "the_central_membership_is_a_full_name" {
   expect_failures = [var.central_membership]
 }
 
-run "the_central_membership_is_in_the_fleet" {
+run "the_central_membership_may_be_in_another_fleet" {
   command = plan
   variables {
     central_membership = "projects/another/locations/europe-west1/memberships/central"
   }
+}
+
+run "the_central_membership_names_its_project_by_id" {
+  command = plan
+  variables {
+    central_membership = "projects/123456789012/locations/europe-west1/memberships/central"
+  }
   expect_failures = [var.central_membership]
+}
+
+run "the_identity_of_argocd_is_an_e_mail" {
+  command = plan
+  variables {
+    argocd = { identity = "argocd" }
+  }
+  expect_failures = [var.argocd]
 }
 
 run "sources_are_projects_or_an_organisation" {
