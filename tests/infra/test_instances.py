@@ -40,10 +40,10 @@ def identified(resource: Resource) -> tuple[str, ...]:
     if resource.type.endswith("_iam_member"):
         where = ("project", "folder", "org_id", "topic", "subscription", "bucket", "service", "service_account_id")
         return (resource.type, *(str(resource[key]) for key in (*where, "role", "member")))
-    where = ("project", "folder", "org_id", "location", "region", "bucket")
+    places = ("project", "folder", "org_id", "location", "region", "bucket")
     names = ("role_id", "bucket_id", "account_id", "name", "display_name", "service")
     name = next(str(resource[key]) for key in names if resource[key])
-    return (resource.type, *(str(resource[key]) for key in where), name)
+    return (resource.type, *(str(resource[key]) for key in places), name)
 
 
 def of(plan: Plan) -> set[tuple[str, ...]]:
