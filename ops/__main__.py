@@ -72,6 +72,21 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    from ops.terminal import seconds
+
+    try:
+        return seconds(text)
+    except MistakeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def command_line() -> argparse.ArgumentParser:
     """Return the parser of `python -m ops`; building it has no side effect."""
     parser = _Parser(
@@ -107,7 +122,43 @@ def command_line() -> argparse.ArgumentParser:
         " is wrong, 3: something could not be read, 1: error",
         "python -m ops status",
     )
-    status.add_argument("--json", action="store_true", help="as JSON")
+    form = status.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as JSON (docs/status.schema.json)")
+    form.add_argument("--html", metavar="FILE", default="", help="write the status page into one file")
+
+    serve = command(
+        commands,
+        "serve",
+        _serve,
+        "show the status page in a browser; it answers on loopback alone, with your identity, and writes nothing",
+        "python -m ops serve",
+    )
+    serve.add_argument("--port", type=_port, default=8070, help="where it listens (default: 8070; 0: a free one)")
+
+    listed = command(
+        commands,
+        "list",
+        _list_clusters,
+        "list every cluster in one line, problems first; exit code 0: no problem, 2: some, 3: something could not be read,"
+        " 1: error",
+        "python -m ops list --problems",
+    )
+    listed.add_argument("--json", action="store_true", help="as JSON")
+    listed.add_argument("--problems", action="store_true", help="only clusters with a problem")
+    listed.add_argument("--project", default="", help="only this project's clusters")
+    listed.add_argument("--search", metavar="TEXT", default="", help="only clusters whose line has these words")
+
+    wait = command(
+        commands,
+        "wait",
+        _wait,
+        "wait until a cluster is in Argo CD, or is out of it; exit code 0: it is so, 2: the time is over, 1: error",
+        "python -m ops wait blue --for=onboarded --timeout=10m",
+    )
+    wait.add_argument("cluster", metavar="CLUSTER", help=_SHORT)
+    wait.add_argument("--for", dest="goal", choices=("onboarded", "offboarded"), required=True, help="what to wait for")
+    wait.add_argument("--timeout", type=_seconds, default=600.0, help="such as 90s, 10m, 1h (default: 10m)")
+    wait.add_argument("--json", action="store_true", help="as JSON")
 
     explain = command(
         commands,
@@ -118,6 +169,7 @@ def command_line() -> argparse.ArgumentParser:
         "python -m ops explain projects/team-a/locations/europe-west1/clusters/blue",
     )
     explain.add_argument("cluster", metavar="CLUSTER", help=_SHORT)
+    explain.add_argument("--json", action="store_true", help="as JSON")
 
     backfill = command(
         commands,
@@ -248,6 +300,24 @@ def _status(options: argparse.Namespace) -> int:
     from ops import status
 
     return status.run(options)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from ops import serve
+
+    return serve.run(options)
+
+
+def _list_clusters(options: argparse.Namespace) -> int:
+    from ops import listing
+
+    return listing.run(options)
+
+
+def _wait(options: argparse.Namespace) -> int:
+    from ops import wait
+
+    return wait.run(options)
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -31,6 +31,13 @@ class Entry:
     attempts: int = 0
     next: tuple[str, ...] = ()
     is_from_sweep: bool = False
+    cluster: str = ""
+    membership: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The cluster, or the attached cluster's membership; '' where the message named none."""
+        return self.cluster or self.membership
 
     @property
     def failed(self) -> bool:
@@ -132,6 +139,8 @@ def _entry(found: Mapping[str, Any]) -> Entry | None:
         _number(payload.get("attempts")),
         tuple(map(str, following)) if isinstance(following, list) else (),
         str(labels.get("cause", "")).startswith("sweep "),
+        str(labels.get("cluster", "")),
+        str(labels.get("membership", "")),
     )
 
 
@@ -144,11 +153,26 @@ def query(project: str, names: Iterable[str], since: datetime) -> dict[str, Any]
     about = " OR ".join(
         f"labels.{'membership' if '/memberships/' in name else 'cluster'}={_quoted(name)}" for name in sorted(names)
     )
+    return _list(project, f"({about})", since, 200)
+
+
+def recent_query(project: str, since: datetime, most: int) -> dict[str, Any]:
+    """Return the body of `entries:list` for the decisions of all functions, but for the requests of sweeps."""
+    return _list(project, 'jsonPayload.decision:* NOT jsonPayload.decision="requested"', since, most)
+
+
+def decided_query(project: str, decisions: Iterable[Decision], since: datetime, most: int) -> dict[str, Any]:
+    """Return the body of `entries:list` for some decisions."""
+    wanted = " OR ".join(f"jsonPayload.decision={_quoted(decision)}" for decision in decisions)
+    return _list(project, f"({wanted})", since, most)
+
+
+def _list(project: str, wanted: str, since: datetime, most: int) -> dict[str, Any]:
     return {
         "resourceNames": [f"projects/{project}"],
-        "filter": f'resource.type="cloud_run_revision" ({about}) timestamp>="{since.isoformat()}"',
+        "filter": f'resource.type="cloud_run_revision" {wanted} timestamp>="{since.isoformat()}"',
         "orderBy": "timestamp desc",
-        "pageSize": 200,
+        "pageSize": most,
     }
 
 

@@ -5,6 +5,7 @@ What this identity may not read, or what does not answer within some seconds, is
 
 from __future__ import annotations
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         name = find(options.cluster, seen, dict(services.settings.numbers))
         found, letters_unread = task.result()
     told = explain(collect(name, seen, services, found, letters_unread))
-    print(told)
+    print(json.dumps(told.as_json(), indent=2) if options.json else told)
     return told.code
 
 

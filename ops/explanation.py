@@ -7,9 +7,9 @@ is concluded from it, and no deletion is suggested because of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ops.advice import lines
+from ops.advice import Advice, lines
 from ops.evidence import Evidence
 from ops.plan import requirement
 from ops.recommendations import recommend
@@ -52,11 +52,18 @@ class Explanation:
     subject: str
     sections: Mapping[str, list[str]]
     code: int
+    advice: tuple[Advice, ...] = ()
 
     @property
     def settled(self) -> bool:
         """Whether the cluster is in Argo CD as it should be."""
         return self.code == SETTLED
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the lines for programs; `advice` pairs each sentence with its command ('' where there is none)."""
+        said = {heading: [*self.sections.get(heading, [])] for heading in HEADINGS if heading != "You can"}
+        advice = [{"text": one.text, "command": one.command} for one in self.advice]
+        return {"exitCode": self.code, "cluster": self.subject, "sections": said, "advice": advice}
 
     def __str__(self) -> str:
         width = max(map(len, HEADINGS)) + 2
@@ -77,6 +84,7 @@ def explain(evidence: Evidence) -> Explanation:
     findings = [report.text for report in evidence.seen.plan.findings if report.subject == str(evidence.name)]
     following, conflicts, unknown = _next(evidence), _conflicts(evidence), unread(evidence)
     code = _code(evidence, differs=bool(following or findings or conflicts))
+    advice = recommend(evidence, unsettled=code == UNSETTLED)
     sections = {
         "Selected": _selected(evidence),
         "State": _state(evidence),
@@ -87,9 +95,9 @@ def explain(evidence: Evidence) -> Explanation:
         "Activity": evidence.activity.lines(evidence.seen.now),
         "Dead letters": _letters(evidence),
         "Next": [*(following or [_quiet(evidence, code, unknown)]), *findings],
-        "You can": lines(recommend(evidence, unsettled=code == UNSETTLED)),
+        "You can": lines(advice),
     }
-    return Explanation(str(evidence.name), sections, code)
+    return Explanation(str(evidence.name), sections, code, tuple(advice))
 
 
 def _code(evidence: Evidence, *, differs: bool) -> int:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from ops.letters import DeadLetter
     from ops.survey import Snapshot
 
 # Longer than Pub/Sub's longest wait between two attempts.
@@ -44,12 +43,12 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that was read. `backlogs` by subscription: one that is missing is unknown."""
+    """All that was read. `backlogs` by subscription: one that is missing is unknown. `letters` counts the dead letters."""
 
     expected: Expected
     delivery: Delivery
     backlogs: Read[Mapping[str, Backlog]]
-    letters: Read[tuple[DeadLetter, ...]]
+    letters: Read[int]
     survey: Snapshot
     now: datetime
 
@@ -102,7 +101,7 @@ def judge(seen: Seen) -> Health:
     return Health(
         steps=tuple(_step(name, seen) for name in expected.functions),
         last_sweep=last,
-        letters=None if isinstance(seen.letters, Unread) else len(seen.letters),
+        letters=None if isinstance(seen.letters, Unread) else seen.letters,
         secrets=None if survey.secrets_unread else len(survey.inventory.secrets),
         requests=len(plan.requests),
         blocked=len({request.subject for request in plan.blocked}),
@@ -145,8 +144,8 @@ def _problems(seen: Seen) -> Iterator[Problem]:
         yield Problem(f"{what} could not be read: {why}", "python -m ops doctor", unknown=True)
     for reached in survey.plan.reached:
         clusters = pluralize(len({request.subject for request in reached.requests}), "cluster")
-        yield Problem(f"the removal limit stops a sweep's requests for {clusters}; see the plan", "python -m ops plan")
-        yield Problem("if that plan is right, release it", release(reached, expected.settings))
+        text = f"the removal limit stops a sweep's requests for {clusters}. See `python -m ops plan`; if it is right, release it"
+        yield Problem(text, release(reached, expected.settings))
 
 
 def _old_messages(seen: Seen) -> Iterator[Problem]:
@@ -166,7 +165,7 @@ def _letters(seen: Seen) -> Iterator[Problem]:
     if isinstance(seen.letters, Unread):
         yield Problem(f"the dead letters could not be read: {seen.letters.why}", unknown=True)
     elif seen.letters:
-        yield Problem(f"{pluralize(len(seen.letters), 'dead letter')}", "python -m ops dead-letters list")
+        yield Problem(f"{pluralize(seen.letters, 'dead letter')}", "python -m ops dead-letters list")
 
 
 def _log(step: str, project: str) -> str:

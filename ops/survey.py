@@ -88,10 +88,11 @@ def is_about(request: StepRequest, name: Name) -> bool:
 
 def secrets_of(name: Name, inventory: Inventory) -> list[ClusterSecret]:
     """Return our Secrets that speak of it."""
-    return [secret for secret in inventory.secrets if name == _spoken_of(secret)]
+    return [secret for secret in inventory.secrets if name == spoken_of(secret)]
 
 
-def _spoken_of(secret: ClusterSecret) -> Name | None:
+def spoken_of(secret: ClusterSecret) -> Name | None:
+    """Return the cluster that a Secret of ours names; None where its annotations are spoilt."""
     try:
         return secret.cluster or secret.membership
     except PermanentError:
@@ -111,7 +112,7 @@ def find(text: str, seen: Snapshot, numbers: dict[str, str]) -> Name:
         if "/" in text:
             raise MistakeError(f"{fault if '/memberships/' in text else wrong}") from fault
     known: set[Name] = {*inventory.clusters, *(_led_to(name, inventory) for name in inventory.memberships)}
-    known |= {name for secret in inventory.secrets if (name := _spoken_of(secret)) is not None}
+    known |= {name for secret in inventory.secrets if (name := spoken_of(secret)) is not None}
     found: set[Name] = {name for name in known if text in (_short(name), name.secret_name)}
     found |= {_led_to(name, inventory) for name in inventory.memberships if name.membership == text}
     if len(found) > 1:

@@ -5,6 +5,9 @@ Labels, messages and errors of clusters may be anybody's. `Guarded` keeps what a
 
 from __future__ import annotations
 
+import itertools
+import re
+import shutil
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -13,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-MAX_WIDTH: Final = 100
+MAX_WIDTH: Final = 100  # of a reason that is cut
+NARROW: Final = 8  # no column is folded below this
+_COMMAND: Final = re.compile(r" {2,}(gcloud|kubectl|python|eval|make|terraform) ")
 UNREAD: Final = 3  # exit code of plan, explain and status: something that the answer depends on could not be read
 
 
@@ -36,8 +41,10 @@ class Guarded:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        """Write the text without its controls."""
+        """Write the text without its controls; long lines are folded on a terminal."""
         safe = printable(text)
+        if columns := width(self.stream):
+            safe = "\n".join(fold(line, columns) for line in safe.split("\n"))
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
         self.stream.write(safe.encode(encoding, "backslashreplace").decode(encoding))
         return len(text)
@@ -64,13 +71,48 @@ def printable(text: str) -> str:
     )
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return the rows in columns, the last one as wide as it needs to be."""
+def width(stream: Any = None) -> int:
+    """Return the columns of the terminal that a stream (standard output) writes to; 0 where it is none."""
+    out = _unguarded(sys.stdout if stream is None else stream)
+    return shutil.get_terminal_size().columns if out.isatty() else 0
+
+
+def fold(line: str, columns: int) -> str:
+    """Return a line in lines of at most so many columns, the further ones indented. A command stays whole, to be pasted."""
+    if len(line) <= columns or _COMMAND.match(line):
+        return line
+    indent = " " * min(len(line) - len(line.lstrip()) + 2, columns // 2)
+    kept = wrap(line.strip(), columns - len(indent))
+    return "\n".join((indent[2:] if index == 0 else indent) + part for index, part in enumerate(kept))
+
+
+def wrap(text: str, columns: int) -> list[str]:
+    """Return the text in lines of at most so many columns, broken at spaces and behind the slashes of names."""
+    lines = [""]
+    for part in re.findall(r"\s+|[^\s/]*/|[^\s/]+", text):
+        while len(lines[-1]) + len(part.rstrip()) > columns and (lines[-1].strip() or len(part) > columns):
+            fits = columns - len(lines[-1]) if not lines[-1].strip() else 0
+            lines[-1] += part[:fits]
+            part = part[fits:]  # noqa: PLW2901 - what does not fit goes on
+            lines.append("")
+        lines[-1] += part if lines[-1] or part.strip() else ""
+    return [line.rstrip() for line in lines if line.strip()] or [""]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], columns: int | None = None) -> str:
+    """Return the rows in columns. On a terminal (or in `columns`) the widest cells are folded until a row fits."""
     lines = [list(head), *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    most = (width() if columns is None else columns) - 2 * (len(head) - 1)
+    while 0 < most < sum(widths) and max(widths) > NARROW:
+        widths[widths.index(max(widths))] -= 1
+    return "\n".join(text for line in lines for text in _folded(line, widths))
+
+
+def _folded(line: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    cells = [wrap(cell, most) if len(cell) > most else [cell] for cell, most in zip(line, widths, strict=True)]
+    for parts in itertools.zip_longest(*cells, fillvalue=""):
+        yield "  ".join(part.ljust(most) for part, most in zip(parts, widths, strict=True)).rstrip()
 
 
 def one_line(text: str, most: int = 0) -> str:
@@ -92,6 +134,15 @@ def ago(then: datetime, now: datetime) -> str:
         if seconds >= 2 * length:
             return f"{seconds // length} {unit} ago"
     return f"{seconds} s ago"
+
+
+def seconds(text: str) -> float:
+    """Parse a duration such as `90s`, `10m`, `1h`; a bare number is seconds. Raises MistakeError."""
+    units = {"s": 1, "m": 60, "h": 3600}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1)
+    if not number.isascii() or not number.isdigit():
+        raise MistakeError(f"{text!r} is not a duration such as 90s, 10m or 1h")
+    return float(int(number) * unit)
 
 
 class Progress:

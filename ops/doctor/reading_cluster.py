@@ -199,8 +199,8 @@ class FleetReader:
             memberships=self._memberships,
             membership_limits=self._membership_limits,
             survey=self._survey,
-            gateway_peak=lambda: self._gateway_peak(now),
-            gateway_limit=self._gateway_limit,
+            gateway_peak=lambda: gateway_peak(self.reader.api, self.settings.fleet_project, now),
+            gateway_limit=lambda: gateway_limit(self.reader.api, self.settings.fleet_project),
         )
         seen: Read[Snapshot] = found.pop("survey")
         if isinstance(seen, Unread):
@@ -265,44 +265,51 @@ class FleetReader:
                         limits[where] = number
         return limits
 
-    def _gateway_limit(self) -> int:
-        found = [
-            number
-            for metric in self._quotas("connectgateway")
-            for limit in metric.get("consumerQuotaLimits") or []
-            if str(limit.get("unit")).startswith("1/min")
-            for bucket in limit.get("quotaBuckets") or []
-            if (number := _whole(bucket.get("effectiveLimit"))) is not None and number > 0
-        ]
-        return max(found, default=GATEWAY_REQUESTS)
-
     def _quotas(self, service: str) -> list[Json]:
-        path = f"v1beta1/projects/{self.settings.fleet_project}/services/{service}.googleapis.com/consumerQuotaMetrics"
-        return self.reader.api.pages("serviceusage", path, "metrics")
+        return _quotas(self.reader.api, self.settings.fleet_project, service)
 
-    def _gateway_peak(self, now: datetime) -> int:
-        """Return the most requests in one minute of the last hour, as Cloud Monitoring counts them."""
-        series = self.reader.api.get(
-            "monitoring",
-            f"v3/projects/{self.settings.fleet_project}/timeSeries",
-            **{
-                "filter": (
-                    'metric.type="serviceruntime.googleapis.com/api/request_count" AND resource.type="consumed_api"'
-                    ' AND resource.labels.service="connectgateway.googleapis.com"'
-                ),
-                "interval.startTime": (now - timedelta(hours=1)).isoformat(),
-                "interval.endTime": now.isoformat(),
-                "aggregation.alignmentPeriod": "60s",
-                "aggregation.perSeriesAligner": "ALIGN_SUM",
-                "aggregation.crossSeriesReducer": "REDUCE_SUM",
-            },
-        )
-        points = [
-            _whole(at(point, "value", "int64Value")) or 0
-            for one in series.get("timeSeries") or []
-            for point in one.get("points") or []
-        ]
-        return max(points, default=0)
+
+def gateway_limit(api: Api, project: str) -> int:
+    """Return the requests a minute that Connect Gateway takes."""
+    found = [
+        number
+        for metric in _quotas(api, project, "connectgateway")
+        for limit in metric.get("consumerQuotaLimits") or []
+        if str(limit.get("unit")).startswith("1/min")
+        for bucket in limit.get("quotaBuckets") or []
+        if (number := _whole(bucket.get("effectiveLimit"))) is not None and number > 0
+    ]
+    return max(found, default=GATEWAY_REQUESTS)
+
+
+def gateway_peak(api: Api, project: str, now: datetime) -> int:
+    """Return the most requests in one minute of the last hour, as Cloud Monitoring counts them."""
+    series = api.get(
+        "monitoring",
+        f"v3/projects/{project}/timeSeries",
+        **{
+            "filter": (
+                'metric.type="serviceruntime.googleapis.com/api/request_count" AND resource.type="consumed_api"'
+                ' AND resource.labels.service="connectgateway.googleapis.com"'
+            ),
+            "interval.startTime": (now - timedelta(hours=1)).isoformat(),
+            "interval.endTime": now.isoformat(),
+            "aggregation.alignmentPeriod": "60s",
+            "aggregation.perSeriesAligner": "ALIGN_SUM",
+            "aggregation.crossSeriesReducer": "REDUCE_SUM",
+        },
+    )
+    points = [
+        _whole(at(point, "value", "int64Value")) or 0
+        for one in series.get("timeSeries") or []
+        for point in one.get("points") or []
+    ]
+    return max(points, default=0)
+
+
+def _quotas(api: Api, project: str, service: str) -> list[Json]:
+    path = f"v1beta1/projects/{project}/services/{service}.googleapis.com/consumerQuotaMetrics"
+    return api.pages("serviceusage", path, "metrics")
 
 
 def read_membership(api: Api, expected: Expected) -> Json | None:

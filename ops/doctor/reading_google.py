@@ -181,17 +181,40 @@ class Reader:
             last_sweep=lambda: self._last_sweep(now),
         )
         functions: Read[Mapping[str, Json]] = found["functions"]
-        regions: list[str] = []
         invokers: dict[str, Read[Bindings]] = {}
-        jobs: Read[tuple[Json, ...]]
-        if isinstance(functions, Unread):
-            jobs = functions
-        else:
-            regions = sorted({region_of(one) for one in functions.values()})
+        if not isinstance(functions, Unread):
             known = functions
             invokers = self.each(lambda one: self._invokers(known[one]), known)
-            jobs = attempt(lambda: self._jobs(regions), self.member)
-        return Delivery(**found, invokers=invokers, jobs=jobs)
+        return Delivery(**found, invokers=invokers, jobs=self._jobs_beside(functions))
+
+    def chain(self, now: datetime) -> Delivery:
+        """Read what moves messages: functions, subscriptions, the schedule and the last sweep. The rest is unread."""
+        parent = f"v1/projects/{self.expected.project}"
+        unread = Unread("was not read")
+        found = self.together(
+            subscriptions=lambda: _by_name(self.api.pages("pubsub", f"{parent}/subscriptions", "subscriptions")),
+            functions=self._functions,
+            last_sweep=lambda: self._last_sweep(now),
+        )
+        return Delivery(
+            topics=unread,
+            topic_policies={},
+            subscriptions=found["subscriptions"],
+            subscription_policies={},
+            functions=found["functions"],
+            invokers={},
+            triggers=unread,
+            sinks={},
+            jobs=self._jobs_beside(found["functions"]),
+            last_sweep=found["last_sweep"],
+        )
+
+    def _jobs_beside(self, functions: Read[Mapping[str, Json]]) -> Read[tuple[Json, ...]]:
+        """Return the schedules in the functions' regions."""
+        if isinstance(functions, Unread):
+            return functions
+        regions = sorted({region_of(one) for one in functions.values()})
+        return attempt(lambda: self._jobs(regions), self.member)
 
     def _functions(self) -> Mapping[str, Json]:
         path = f"v2/projects/{self.expected.project}/locations/-/functions"

@@ -1,0 +1,220 @@
+"""Everything that the status page shows, as one value, and as JSON (docs/status.schema.json). Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from ops import health, remedies
+from ops.activity import Entry
+from ops.advice import Advice
+from ops.doctor.checks_fleet import BURST_MINUTES, BURST_REQUESTS
+from ops.health import Health, Problem, Seen
+from ops.limits import release
+from ops.overview import Overview, Row, Stage
+from ops.pace import GATEWAY_REQUESTS
+from ops.plan import behind
+from ops.recommendations import recommend
+from shared.decisions.sweep_plan import Reached
+from shared.values.cluster_secret import timestamp
+from shared.values.codes import Decision
+from shared.values.names import Name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SETTLED: Final = (Stage.IN_ARGOCD, Stage.EXTERNAL, Stage.DIFFERS)
+MOVING: Final = (Stage.ON_ITS_WAY, Stage.WAITING, Stage.PROVISIONING)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What the functions logged in the last day, the newest first. `unread` says why the log could not be read.
+
+    `entries` are the last decisions of all functions, `failures` the last errors, `sweeps` the last sweeps.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    failures: tuple[Entry, ...] = ()
+    sweeps: tuple[Entry, ...] = ()
+    unread: str = ""
+
+    @property
+    def known(self) -> tuple[Entry, ...]:
+        """All entries once, the newest first."""
+        return tuple(sorted({*self.entries, *self.failures}, key=lambda entry: entry.time, reverse=True))
+
+    def last_success(self, step: str) -> Entry | None:
+        """Return the newest entry of a step that is no failure."""
+        return next((one for one in (*self.entries, *self.sweeps) if one.step == step and not one.failed), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Requests a minute through Connect Gateway: the busiest minute of the last hour, and what is allowed. None: unknown."""
+
+    peak: int | None = None
+    limit: int = GATEWAY_REQUESTS
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Clusters by what matters to a person. `wanted` counts those that should be in Argo CD."""
+
+    wanted: int
+    in_argocd: int
+    held: int
+    moving: int
+    problems: int
+    all: int
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """All of it. `rows` are all clusters, problems first; `identity` is who reads."""
+
+    seen: Seen
+    health: Health
+    overview: Overview
+    rows: tuple[Row, ...]
+    log: Log
+    budget: Budget
+    identity: str = ""
+    causes: tuple[Problem, ...] = field(default_factory=tuple)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the registrar as a whole; single clusters are in `rows`."""
+        return (*self.causes, *self.health.problems)
+
+    @property
+    def limits(self) -> list[tuple[Reached, str]]:
+        """The removal limits that are reached, each with the command that releases its plan."""
+        settings = self.seen.expected.settings
+        return [(reached, release(reached, settings)) for reached in self.seen.survey.plan.reached]
+
+    @property
+    def unmanaged(self) -> list[tuple[Name, str]]:
+        """The clusters for which others have a Secret, and that Secret's name."""
+        found = sorted(self.overview.others.items(), key=lambda each: str(each[0]))
+        return [(name, secret.name) for name, several in found for secret in several]
+
+    @property
+    def counts(self) -> Counts:
+        """The counts of the whole fleet."""
+        return count(self.rows)
+
+    @property
+    def by_project(self) -> list[tuple[str, Counts]]:
+        """The counts of each project."""
+        return [
+            (project, count([row for row in self.rows if row.name.project == project]))
+            for project in sorted({row.name.project for row in self.rows})
+        ]
+
+    @property
+    def argocd_estimate(self) -> int:
+        """The requests a minute that Argo CD makes for all clusters, estimated (docs/scale.md)."""
+        return (self.health.secrets or 0) * BURST_REQUESTS // BURST_MINUTES
+
+    def advice(self, row: Row) -> list[Advice]:
+        """Return what helps one cluster, as far as the lists and the log say."""
+        return recommend(self.overview.evidence(row.name), unsettled=row.stage.is_problem)
+
+
+def build(seen: Seen, log: Log, budget: Budget, identity: str = "") -> Board:
+    """Judge what was read."""
+    survey, settings = seen.survey, seen.expected.settings
+    overview = Overview(survey, settings, log.known)
+    common = behind(survey, settings) if survey.is_planned else []
+    shown = [one for one in remedies.own_settings() if "gcloud functions list" in one.command]
+    causes = [Problem(text, shown[0].command if shown else "") for text in common]
+    causes += _letters(log)
+    if log.unread:
+        causes.append(Problem(f"the log could not be read: {log.unread}", remedies.DOCTOR, unknown=True))
+    return Board(seen, health.judge(seen), overview, overview.rows(), log, budget, identity, tuple(causes))
+
+
+def _letters(log: Log) -> list[Problem]:
+    """Messages that were given up and name no cluster: no row shows them."""
+    lost = [one for one in log.failures if one.decision == Decision.DEAD_LETTERED and not one.subject]
+    folded = dict.fromkeys((one.step, one.message) for one in lost)
+    return [
+        Problem(f"{step} gave up a message: {message}", "python -m ops dead-letters list")
+        for step, message in [*folded][:5]
+    ]
+
+
+def count(rows: Sequence[Row]) -> Counts:
+    """Count clusters by stage."""
+    return Counts(
+        wanted=sum(row.is_wanted for row in rows),
+        in_argocd=sum(row.stage in SETTLED for row in rows),
+        held=sum(row.stage is Stage.HELD for row in rows),
+        moving=sum(row.stage in MOVING for row in rows),
+        problems=sum(row.stage.is_problem for row in rows),
+        all=len(rows),
+    )
+
+
+def row_json(row: Row) -> dict[str, Any]:
+    """Return one cluster for programs; what is unknown or does not apply is left out."""
+    found: dict[str, Any] = {
+        "name": str(row.name),
+        "project": row.name.project,
+        "location": row.name.location,
+        "short": row.name.short,
+        "kind": row.kind,
+        "stage": row.stage.value,
+        "problem": row.stage.is_problem,
+        "reason": row.reason,
+        "labels": dict(row.labels),
+        "membership": row.membership,
+        "registered": timestamp(row.registered) if row.registered else "",
+        "granted": row.granted,
+        "secret": row.secret,
+        "written": row.written,
+        "heldSince": timestamp(row.held_since) if row.held_since else "",
+        "heldFor": row.held_for,
+        "shard": row.shard,
+        "version": row.version,
+    }
+    return {key: value for key, value in found.items() if value != ""}
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """Return one log entry for programs."""
+    found: dict[str, Any] = {
+        "time": timestamp(entry.time),
+        "step": entry.step,
+        "decision": entry.decision,
+        "code": entry.code,
+        "message": entry.message,
+        "cluster": entry.subject,
+        "attempt": entry.attempt,
+        "attempts": entry.attempts,
+    }
+    return {key: value for key, value in found.items() if value not in ("", 0)}
+
+
+def as_json(board: Board) -> dict[str, Any]:
+    """Return everything for programs: what `ops status --json` and `GET /status.json` say."""
+    counts = board.counts
+    return {
+        **health.as_json(board.health),
+        "problems": [{"text": one.text, "command": one.command, "unknown": one.unknown} for one in board.problems],
+        "readAt": timestamp(board.seen.now),
+        "instance": board.seen.expected.settings.instance,
+        "counts": {
+            "wanted": counts.wanted,
+            "inArgocd": counts.in_argocd,
+            "held": counts.held,
+            "moving": counts.moving,
+            "problems": counts.problems,
+            "all": counts.all,
+        },
+        "clusters": [row_json(row) for row in board.rows],
+        "activity": [entry_json(entry) for entry in board.log.entries],
+        "sweeps": [entry_json(entry) for entry in board.log.sweeps],
+        "gateway": {"peak": board.budget.peak, "limit": board.budget.limit, "argocdEstimate": board.argocd_estimate},
+    }
