@@ -60,7 +60,7 @@ class Explanation:
         return self.code == SETTLED
 
     def as_json(self) -> dict[str, Any]:
-        """Return the lines for programs; `advice` pairs each sentence with its command ('' where there is none)."""
+        """Return the lines for programs; `advice` pairs each sentence with its command ('' for no command)."""
         said = {heading: [*self.sections.get(heading, [])] for heading in HEADINGS if heading != "You can"}
         advice = [{"text": one.text, "command": one.command} for one in self.advice]
         return {"exitCode": self.code, "cluster": self.subject, "sections": said, "advice": advice}

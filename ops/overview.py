@@ -1,6 +1,6 @@
-"""Every cluster in one line: where it stands on its way into Argo CD, and why. Pure.
+"""Every cluster in one line: its stage between "missing" and "in Argo CD", and why. Pure.
 
-The stage follows from what the sweep's plan says, from the Secret, and from the log. Nothing is decided here anew.
+The stage follows from what the sweep's plan says, from the Secret, and from the log. Nothing new is decided here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ YOUNG: Final = timedelta(minutes=5)
 
 
 class Stage(StrEnum):
-    """Where a cluster stands. The values are codes; `text` is for people."""
+    """How far a cluster is. The values are codes; `text` is for people."""
 
     FAILED = "failed"
     MISSING = "missing"
@@ -281,7 +281,7 @@ class Overview:
         return cluster is not None and cluster.created is not None and now - cluster.created < YOUNG
 
     def _reason(self, facts: _Facts, stage: Stage) -> str:
-        """The one sentence that says why it stands there; '' where the stage says all."""
+        """The one sentence that says why the cluster is in this stage; '' where the stage says all."""
         name, state, secret = facts.name, facts.state, facts.secret
         match stage:
             case Stage.UNKNOWN:

@@ -72,7 +72,7 @@ def printable(text: str) -> str:
 
 
 def width(stream: Any = None) -> int:
-    """Return the columns of the terminal that a stream (standard output) writes to; 0 where it is none."""
+    """Return the columns of the terminal that a stream (standard output) writes to; 0 for other streams."""
     out = _unguarded(sys.stdout if stream is None else stream)
     return shutil.get_terminal_size().columns if out.isatty() else 0
 

@@ -71,7 +71,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """All of it. `rows` are all clusters, problems first; `identity` is who reads."""
+    """All of it. `rows` are all clusters, problems first; `identity` reads."""
 
     seen: Seen
     health: Health
