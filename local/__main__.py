@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
+import io
+import os
 import sys
 from typing import TYPE_CHECKING
 
 from local import environment
 from local.commands import failures, members, parts, show, up
-from local.control import ControlError
+from local.commands.options import Parser, UsageError
+from local.control import ControlError, WrongCallError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,22 +18,32 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 gets escapes
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = command_line().parse_args(arguments)
     try:
-        return int(options.run(options) or 0)
+        code = int(options.run(options) or 0)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader closed the pipe; Python would report that once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (UsageError, WrongCallError) as error:
+        print(f"local: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     except (environment.NotRunningError, ControlError, OSError) as error:
         print(f"local: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    return code
 
 
-def command_line() -> argparse.ArgumentParser:
+def command_line() -> Parser:
     """Return the parser of `python -m local`; building it has no side effect."""
-    parser = argparse.ArgumentParser(
-        prog="python -m local", description="Google Cloud on a laptop, with the functions."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser = Parser(prog="python -m local", description="Google Cloud on a laptop, with the functions.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     for group in (up, show, failures, members, parts):
         group.add(commands)
     return parser

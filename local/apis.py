@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ from local.grants import agent, create_accounts
 from local.identities import service_account, shipped_roles, with_shipped_roles
 from local.listener import Listener
 from local.names import FLEET, NUMBERS, PERSON, REGION, SOURCES
+from local.ports import PortInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,8 +184,8 @@ class Apis:
         self._listen("connectgateway", way, secure=True)
         self._listen("kubernetes", clusters, secure=True)
         # Google's certificates are no API with a quota, so the log of calls leaves them out.
-        self.listeners["oauth2"] = Listener(certificates_app(self.iam.tokens), port=self.config.ports.get("oauth2", 0))
-        self.listeners["control"] = Listener(control, port=self.config.ports.get("control", 0))
+        self._open("oauth2", certificates_app(self.iam.tokens))
+        self._open("control", control)
         for name in shipped_roles():
             self._listen_for_metadata(name, service_account(name, FLEET))
         self._listen_for_metadata("you", PERSON)
@@ -201,21 +203,30 @@ class Apis:
         certificate, key = (
             (self.directory / "server.pem", self.directory / "server-key.pem") if secure else (None, None)
         )
-        listener = Listener(watched, port=self.config.ports.get(api, 0), certificate=certificate, key=key)
-        self.listeners[api] = listener
+        return self._open(api, watched, certificate=certificate, key=key)
+
+    def _open(self, name: str, app: ASGIApp, *, certificate: Path | None = None, key: Path | None = None) -> Listener:
+        """Take a port: the configured one, or a free one."""
+        port = self.config.ports.get(name, 0)
+        try:
+            listener = self.listeners[name] = Listener(app, port=port, certificate=certificate, key=key)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise PortInUseError(name, port) from error
         return listener
 
     async def serve(self, name: str, app: ASGIApp) -> Listener:
         """Serve something that is made while the rest runs already; its calls stay out of the log."""
         watched = observed(app, name, self.iam, self.faults, Calls())
-        listener = self.listeners[name] = Listener(watched, port=self.config.ports.get(name, 0))
+        listener = self._open(name, watched)
         await listener.start()
         return listener
 
     def _listen_for_metadata(self, name: str, email: str) -> None:
         app = metadata_app(self.iam, email, FLEET, NUMBERS[FLEET], region=REGION, lifetime=self.config.token_seconds)
         # Its calls stay out of the log: they are no part of what an onboarding costs.
-        self.listeners[f"metadata {name}"] = Listener(observed(app, f"metadata {name}", self.iam, self.faults, Calls()))
+        self._open(f"metadata {name}", observed(app, f"metadata {name}", self.iam, self.faults, Calls()))
 
     async def start(self) -> None:
         """Return once all ports answer, but Pub/Sub's gRPC."""
@@ -232,7 +243,10 @@ class Apis:
         port = self.config.ports.get("pubsub-grpc", 0)
         if self.broker is not None:
             self.pubsub = self.broker
-            server, port = await serve_grpc(self.broker, port, [ObservedPublish(self.faults, self.calls)])
+            try:
+                server, port = await serve_grpc(self.broker, port, [ObservedPublish(self.faults, self.calls)])
+            except RuntimeError as error:  # grpc names no reason; on loopback the port is taken
+                raise PortInUseError("pubsub-grpc", port) from error
             running.push_async_callback(server.stop, 0)
         else:
             log = self.directory / "log" / "pubsub.log"

@@ -22,6 +22,7 @@ from local.google.events import EventRule
 from local.google.faults import Fault
 from local.identities import service_account, shipped_roles
 from local.installation import argocd_objects
+from local.kubeconfig import Kubeconfig
 from local.kubernetes.cluster import Cluster
 from local.names import (
     APPS,
@@ -29,11 +30,9 @@ from local.names import (
     CENTRAL_CLUSTER,
     CENTRAL_MEMBERSHIP,
     FLEET,
-    NUMBERS,
     PERSON,
     REGION,
     ROOT,
-    SOURCES,
 )
 from local.processes import StartError
 
@@ -62,11 +61,13 @@ class Cloud:
         self.token = secrets.token_urlsafe(32)  # of the control API
         self.started = False
         self.apis = Apis(config, self.directory)
-        attached = config.central == "attached"
-        self.central = CENTRAL_ATTACHED if attached else CENTRAL_CLUSTER  # a key of `members`
-        self.central_membership = CENTRAL_ATTACHED if attached else CENTRAL_MEMBERSHIP
-        self.kubeconfig = people.Kubeconfig(
-            self.directory, self.central, lambda: {name: self.direct(name) for name in self.members}
+        self.central = CENTRAL_ATTACHED if config.central == "attached" else CENTRAL_CLUSTER  # a key of `members`
+        self.central_membership = config.central_membership
+        self.kubeconfig = Kubeconfig(
+            self.directory / "kubeconfig",
+            self.directory / "ca.pem",
+            self.central,
+            lambda: {name: self.direct(name) for name in self.members},
         )
         self.clusters = Clusters(self.apis.iam, self.kubeconfig.write_soon)
         self.members = self.clusters.members
@@ -91,17 +92,18 @@ class Cloud:
 
     async def stop(self) -> None:
         """Stop all parts, the last first; nothing is left running, and the directory is free."""
-        self.kubeconfig.cancel()
+        await self.kubeconfig.stop()
         await self._running.aclose()
 
     async def _start(self) -> None:
         then = self._running.push_async_callback
         self._take_directory()
+        people.set_logs_aside(self.directory)
         for needed in ("log", "gcloud"):
             (self.directory / needed).mkdir(exist_ok=True)
         people.write_certificates(self.directory, self.apis.authority)
-        self.apis.listen(self.clusters, self._control(self))
         then(self.apis.stop)
+        self.apis.listen(self.clusters, self._control(self))
         self._running.callback(self.clusters.close)
         pubsub = self.apis.start_pubsub(self._running, self._tell_death)
         await asyncio.gather(pubsub, self.apis.start(), self._start_planes())
@@ -124,7 +126,7 @@ class Cloud:
             token=self.iam.token_for(PERSON),
             metadata=metadata["you"],
         )
-        self.kubeconfig.write()
+        self.kubeconfig.start()
         await self.deployment.start(lambda child, code: self._tell_death(f"the function {child.name}", code, child.log))
         environment.write_instance(self.directory, listeners["control"].url, self.token)
         self.started = True
@@ -214,15 +216,7 @@ class Cloud:
         """The functions' settings, and the endpoints they use instead of Google's."""
         listeners = self.apis.listeners
         return {
-            "FLEET_PROJECT": FLEET,
-            "FLEET_PROJECT_NUMBER": str(NUMBERS[FLEET]),
-            "SOURCE_PROJECTS": ",".join(SOURCES),
-            "CLUSTER_SELECTOR": self.config.selector,
-            "LABEL_KEYS": self.config.label_keys,
-            "CENTRAL_MEMBERSHIP": self.central_membership,
-            "ARGOCD_SERVICE_ACCOUNT": service_account("argocd", FLEET),
-            "HOLD": str(self.config.hold),
-            "DELIVERY_ATTEMPTS": str(self.config.attempts),
+            **self.config.base_settings(),
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER": f"{listeners['container'].url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_GKEHUB": f"{listeners['gkehub'].url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONNECTGATEWAY": f"{listeners['connectgateway'].url}/",

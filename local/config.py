@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from local.names import ROOT
+from local.identities import service_account
+from local.names import CENTRAL_ATTACHED, CENTRAL_MEMBERSHIP, FLEET, NUMBERS, ROOT, SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,3 +60,22 @@ class Config:
     label_keys: str = ""
     hold: int = 600
     settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def central_membership(self) -> str:
+        """The full name of the central cluster's membership."""
+        return CENTRAL_ATTACHED if self.central == "attached" else CENTRAL_MEMBERSHIP
+
+    def base_settings(self) -> dict[str, str]:
+        """The functions' settings, without `settings` and without the endpoints of this cloud."""
+        return {
+            "FLEET_PROJECT": FLEET,
+            "FLEET_PROJECT_NUMBER": str(NUMBERS[FLEET]),
+            "SOURCE_PROJECTS": ",".join(SOURCES),
+            "CLUSTER_SELECTOR": self.selector,
+            "LABEL_KEYS": self.label_keys,
+            "CENTRAL_MEMBERSHIP": self.central_membership,
+            "ARGOCD_SERVICE_ACCOUNT": service_account("argocd", FLEET),
+            "HOLD": str(self.hold),
+            "DELIVERY_ATTEMPTS": str(self.attempts),
+        }

@@ -26,6 +26,10 @@ class ControlError(RuntimeError):
     """The cloud could not do what it was asked for."""
 
 
+class WrongCallError(ControlError):
+    """A part, method or argument that the cloud does not have; the message says which there are."""
+
+
 class LocalCloud:
     """A running cloud, seen from another process. Every method returns when it is done; clusters take their time.
 
@@ -48,6 +52,11 @@ class LocalCloud:
     def do(self, part: str, method: str, *more: Any, **arguments: Any) -> Any:
         """Call a method of a part: `gke`, `fleet`, `projects`, `iam`, `faults`, `eventarc`, `logging`, `run`, `scheduler` or `cloud`."""
         return self._post("do", {"part": part, "method": method, "more": more, "arguments": arguments})
+
+    def parts(self) -> dict[str, dict[str, str]]:
+        """What every part offers: part → method → its arguments."""
+        found: dict[str, dict[str, str]] = self._call(f"{self._control}/parts", "GET", None, self._token)[1]
+        return found
 
     def set(self, part: str, name: str, value: Any) -> None:
         """Change an attribute of a part; lists become sets where it holds sets."""
@@ -260,7 +269,8 @@ class LocalCloud:
     def _post(self, path: str, body: Json) -> Any:
         status, answer = self._call(f"{self._control}/{path}", "POST", body, self._token)
         if status != 200:
-            raise ControlError(answer["error"] if isinstance(answer, dict) and "error" in answer else str(answer))
+            message = answer["error"] if isinstance(answer, dict) and "error" in answer else str(answer)
+            raise WrongCallError(message) if status == 422 else ControlError(message)
         return answer
 
     def _pubsub(self, path: str, body: Json) -> Json:

@@ -34,16 +34,30 @@ PARTS = ("gke", "fleet", "projects", "iam", "faults", "quotas", "eventarc", "log
 def control_app(cloud: Cloud) -> Starlette:
     """Return the control API of a cloud."""
 
+    parts = {"cloud": cloud} | {part: getattr(cloud, part) for part in PARTS}
+
     def part(name: str, attribute: str) -> Any:
-        parts = {"cloud": cloud} | {part: getattr(cloud, part) for part in PARTS}
-        if name not in parts or attribute.startswith("_") or not hasattr(parts[name], attribute):
-            raise ValueError(f"{name} has no {attribute}")
+        if name not in parts:
+            raise _WrongCallError(f"there is no part {name}: {', '.join(parts)}")
+        if attribute.startswith("_") or not hasattr(parts[name], attribute):
+            raise _WrongCallError(f"{name} has no {attribute}: {', '.join(_methods(parts[name]))}")
         return parts[name]
 
     async def do(body: Json) -> Any:
         method = getattr(part(body["part"], body["method"]), body["method"])
-        result = method(*body.get("more", []), **body.get("arguments", {}))
+        more, arguments = body.get("more", []), body.get("arguments", {})
+        try:
+            inspect.signature(method).bind(*more, **arguments)
+        except TypeError as error:
+            wanted = _arguments(method)
+            raise _WrongCallError(f"{body['part']} {body['method']}: {error}; arguments: {wanted}") from error
+        result = method(*more, **arguments)
         return await result if inspect.isawaitable(result) else result
+
+    async def offered(_body: Json) -> Json:
+        return {
+            name: {method: _arguments(call) for method, call in _methods(one).items()} for name, one in parts.items()
+        }
 
     async def set_(body: Json) -> None:
         on, name, value = part(body["part"], body["name"]), body["name"], body["value"]
@@ -54,23 +68,51 @@ def control_app(cloud: Cloud) -> Starlette:
             value = {key: set(one) if isinstance(one, list) else one for key, one in value.items()}
         setattr(on, name, value)
 
-    def route(path: str, work: Callable[[Json], Awaitable[Any]]) -> Route:
+    def route(path: str, work: Callable[[Json], Awaitable[Any]], method: str = "POST") -> Route:
         async def answer(request: Request) -> JSONResponse:
             given = request.headers.get("authorization", "").removeprefix("Bearer ")
             if not secrets.compare_digest(given.encode(), cloud.token.encode()):
                 return JSONResponse({"error": "the token of instance.json is missing or wrong"}, status_code=401)
             try:
-                return JSONResponse(_plain(await work(await request.json())))
+                return JSONResponse(_plain(await work(await request.json() if method == "POST" else {})))
+            except _WrongCallError as error:
+                return JSONResponse({"error": str(error)}, status_code=422)
+            except (TypeError, ValueError) as error:  # a value that the method refuses
+                return JSONResponse({"error": f"{error}"}, status_code=422)
             except Exception as error:  # the caller reads it
                 return JSONResponse({"error": f"{type(error).__name__}: {error}"}, status_code=400)
 
-        return Route(path, answer, methods=["POST"])
+        return Route(path, answer, methods=[method])
 
     async def health(_request: Request) -> JSONResponse:
         return JSONResponse({"status": "running" if cloud.started else "starting"}, 200 if cloud.started else 503)
 
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"], www_redirect=False)
-    return Starlette(routes=[route("/do", do), route("/set", set_), Route("/health", health)], middleware=[hosts])
+    routes = [route("/do", do), route("/set", set_), route("/parts", offered, "GET"), Route("/health", health)]
+    return Starlette(routes=routes, middleware=[hosts])
+
+
+class _WrongCallError(Exception):
+    """There is no such part, method or argument."""
+
+
+def _methods(part: Any) -> dict[str, Callable[..., Any]]:
+    """The public methods of a part, by name."""
+    names = (name for name in dir(type(part)) if not name.startswith("_"))
+    return {name: getattr(part, name) for name in names if inspect.isroutine(getattr(type(part), name))}
+
+
+def _arguments(method: Callable[..., Any]) -> str:
+    """What a method takes, like `name, status, [message=]`."""
+    shown = []
+    for name, one in inspect.signature(method).parameters.items():
+        if one.kind is one.VAR_KEYWORD:
+            shown.append("NAME=VALUE …")
+        elif one.default is one.empty:
+            shown.append(name)
+        else:
+            shown.append(f"[{name}={'' if one.default is None else one.default}]")
+    return ", ".join(shown)
 
 
 def _plain(value: Any) -> Any:

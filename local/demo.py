@@ -294,6 +294,7 @@ def main(options: argparse.Namespace) -> int:
             "-m",
             "local",
             "up",
+            "--free-ports",
             "--directory",
             directory,
             "--selector",

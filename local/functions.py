@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,31 @@ def offered(source: Path) -> list[str]:
             case _:
                 pass
     return [target for target in TARGETS if target in names]
+
+
+# Prints the errors of the settings. Another main.py than this project's may have no such package: nothing is checked then.
+_CHECK = """
+try:
+    from shared.values.errors import ReconcileError
+    from shared.values.settings import load
+except ImportError:
+    raise SystemExit
+try:
+    load()
+except ReconcileError as error:
+    print(error)
+"""
+
+
+def settings_errors(source: Path, settings: Mapping[str, str]) -> str:
+    """Return why the functions of `source` would refuse these settings; '' if they accept them.
+
+    Another process reads them, because the local cloud imports nothing of the product.
+    """
+    environment = {**settings, "PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", _CHECK]
+    done = subprocess.run(command, cwd=source.parent, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 class Function(Child):

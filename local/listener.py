@@ -30,7 +30,11 @@ class Listener:
         # answer on a kept connection waits 40 ms for an acknowledgement.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind((HOST, port))
+        try:
+            self._socket.bind((HOST, port))
+        except OSError:
+            self._socket.close()
+            raise
         self._socket.listen(512)
         self.port: int = self._socket.getsockname()[1]
         self.address = f"{HOST}:{self.port}"

@@ -1,20 +1,35 @@
-"""What a running cloud leaves for people: certificates, the file to source, and a kubeconfig that is kept up to date."""
+"""What a running cloud leaves for people: certificates, the file to source, and logs."""
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field
+import shutil
 from typing import TYPE_CHECKING
 
 from local import environment
+from local.config import SETTINGS
 from local.listener import HOST
-from local.names import FLEET, PERSON, key
+from local.names import FLEET, PERSON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from local.certificates import Authority
+
+# Variables that change whom gcloud and the client libraries call, or as whom.
+OTHERS = (
+    "CLOUDSDK_ACTIVE_CONFIG_NAME",
+    "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE",
+    "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE",
+    "CLOUDSDK_AUTH_DISABLE_CREDENTIALS",
+    "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT",
+    "CLOUDSDK_BILLING_QUOTA_PROJECT",
+    "CLOUDSDK_COMPUTE_REGION",
+    "CLOUDSDK_COMPUTE_ZONE",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_CLOUD_PROJECT",
+    "GOOGLE_CLOUD_QUOTA_PROJECT",
+)
 
 
 def write_certificates(directory: Path, authority: Authority) -> None:
@@ -26,6 +41,14 @@ def write_certificates(directory: Path, authority: Authority) -> None:
     private = directory / "server-key.pem"
     private.touch(mode=0o600)
     private.write_bytes(key_)
+
+
+def set_logs_aside(directory: Path) -> None:
+    """Move the logs of the run before to `log.previous`; those of earlier runs are deleted."""
+    logs, previous = directory / "log", directory / "log.previous"
+    if logs.is_dir():
+        shutil.rmtree(previous, ignore_errors=True)
+        logs.rename(previous)
 
 
 def write_env(
@@ -60,42 +83,5 @@ def write_env(
             "no_proxy": f"{HOST},localhost",
             "LOCAL_CLOUD": str(directory),
         },
+        others=(*SETTINGS, *OTHERS),
     )
-
-
-@dataclass
-class Kubeconfig:
-    """The kubeconfig of all clusters. `clusters` returns (server, administrator's token) by full name.
-
-    The context of the cluster `central` is always named `central`.
-    """
-
-    directory: Path
-    central: str
-    clusters: Callable[[], Mapping[str, tuple[str, str]]]
-    _written: set[str] = field(default_factory=set)
-    _due: asyncio.TimerHandle | None = None
-
-    def write_soon(self) -> None:
-        """Write it in a moment: when hundreds of clusters come at once, once is enough."""
-        self.cancel()
-        self._due = asyncio.get_running_loop().call_later(0.05, self.write)
-
-    def cancel(self) -> None:
-        """Write nothing more."""
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
-
-    def write(self) -> None:
-        """One context per cluster, by its short name; clusters of one name go by their full keys."""
-        clusters = self.clusters()
-        short = [name.rpartition("/")[2] for name in clusters]
-        contexts = []
-        for name, (server, token) in clusters.items():
-            last = name.rpartition("/")[2]
-            unique = name == self.central or (last != "central" and short.count(last) == 1)
-            contexts.append(environment.Context(last if unique else key(name), server, token))
-        self._written = environment.write_kubeconfig(
-            self.directory / "kubeconfig", self.directory / "ca.pem", contexts, self._written
-        )

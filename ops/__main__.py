@@ -11,6 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from ops import local_cloud
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS
 from ops.terminal import UNREAD, MistakeError, UnreadError, guarded, one_line
 from shared.values.codes import ErrorCode
@@ -32,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    stopped = local_cloud.stopped(os.environ)
+    if stopped:
+        print(f"ops: {stopped}", file=sys.stderr)
+        return 1
     try:
         code = int(options.run(options))
         sys.stdout.flush()

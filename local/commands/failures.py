@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from local.commands.options import add_command, running_cloud
+from local.commands.options import add_command, api, call, number, running_cloud, seconds
+from local.commands.tables import print_table
 from local.google.events import EFFECTS as EVENT_EFFECTS
 from local.google.faults import EFFECTS as FAULT_EFFECTS
 
 if TYPE_CHECKING:
-    import argparse
-
     from local.commands.options import Commands
 
 
@@ -19,23 +19,27 @@ def add(commands: Commands) -> None:
     """Add the commands."""
     fault = add_command(commands, "fault", _fault, "let calls of the emulated APIs fail")
     fault.add_argument("action", choices=["add", "list", "clear"])
+    fault.add_argument("--json", action="store_true", help="for `list`: as JSON")
     fault.add_argument("--effect", choices=FAULT_EFFECTS, default="status")
-    fault.add_argument("--api", default="*", help="container, gkehub, connectgateway, kubernetes, pubsub, platform")
-    fault.add_argument("--call", default="*", help="pattern, like 'PATCH */secrets/*'")
+    fault.add_argument("--api", type=api, default="*", help="like gkehub, connectgateway, pubsub, or 'function sweep'")
+    fault.add_argument("--call", type=call, default="*", help="pattern, like 'PATCH */secrets/*'")
     fault.add_argument("--caller", default="*", help="pattern on the e-mail, like 'write-secret@*'")
-    fault.add_argument("--status", type=int, default=503, help="the HTTP status of the effect `status`")
-    fault.add_argument("--seconds", type=float, default=300.0, help="how long `slow` and `timeout` take")
-    fault.add_argument("--skip", type=int, default=0, help="let so many calls pass first")
-    fault.add_argument("--times", type=int, default=1, help="how many calls to hit (0: until cleared)")
+    fault.add_argument("--status", type=number(400, 599), default=503, help="the HTTP status of the effect `status`")
+    fault.add_argument("--seconds", type=seconds, default=300.0, help="how long `slow` and `timeout` take")
+    fault.add_argument("--skip", type=number(0), default=0, help="let so many calls pass first")
+    fault.add_argument("--times", type=number(0), default=1, help="how many calls to hit (0: until cleared)")
 
     event = add_command(commands, "event", _event, "let events be lost, repeated, delayed or held")
     event.add_argument("action", choices=[*EVENT_EFFECTS, "release", "list", "clear"])
+    event.add_argument("--json", action="store_true", help="for `list`: as JSON")
     event.add_argument("--event", default="*", help="pattern, like 'DeleteCluster.*blue' or 'membership.updated *'")
-    event.add_argument("--copies", type=int, default=5, help="how often `repeat` sends it in all")
-    event.add_argument("--seconds", type=float, default=5.0, help="how long `delay` waits")
-    event.add_argument("--skip", type=int, default=0, help="let so many events pass first")
-    event.add_argument("--times", type=int, default=1, help="how many events to hit (0: until cleared)")
-    event.add_argument("--order", help="for `release`: places among the held, like 2,0,1 (default: as they came)")
+    event.add_argument("--copies", type=number(1, 1000), default=5, help="how often `repeat` sends it in all")
+    event.add_argument("--seconds", type=seconds, default=5.0, help="how long `delay` waits")
+    event.add_argument("--skip", type=number(0), default=0, help="let so many events pass first")
+    event.add_argument("--times", type=number(0), default=1, help="how many events to hit (0: until cleared)")
+    event.add_argument(
+        "--order", type=places, help="for `release`: places among the held, like 2,0,1 (default: as they came)"
+    )
 
 
 def _fault(options: argparse.Namespace) -> None:
@@ -43,7 +47,7 @@ def _fault(options: argparse.Namespace) -> None:
     if options.action == "clear":
         cloud.remove_faults()
     elif options.action == "list":
-        print(json.dumps(cloud.state()["faults"], indent=2))
+        _print_faults(cloud.state()["faults"], as_json=options.json)
     else:
         given = {
             key: getattr(options, key)
@@ -58,10 +62,40 @@ def _event(options: argparse.Namespace) -> None:
         case "clear":
             cloud.remove_event_rules()
         case "list":
-            print(json.dumps(cloud.state()["events"], indent=2))
+            _print_events(cloud.state()["events"], as_json=options.json)
         case "release":
-            order = [int(place) for place in options.order.split(",")] if options.order else None
-            print("\n".join(cloud.release(order)))
+            print("\n".join(cloud.release(options.order)))
         case effect:
             given = {key: getattr(options, key) for key in ("event", "copies", "seconds", "skip", "times")}
             print(cloud.add_event_rule(effect, **given)["id"])
+
+
+def places(text: str) -> list[int]:
+    """Read places among the held events, like 2,0,1."""
+    if not all(part.isdigit() for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of places like 2,0,1")
+    return [int(part) for part in text.split(",")]
+
+
+def _print_faults(faults: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(faults, indent=2))
+        return
+    heads = ("id", "effect", "api", "call", "caller", "status", "seconds", "skip", "times", "hits")
+    rows = []
+    for fault in faults:
+        shown = fault | {"status": fault["status"] if fault["effect"] == "status" else ""}
+        shown["seconds"] = fault["seconds"] if fault["effect"] in ("slow", "timeout") else ""
+        rows.append([shown[head] for head in heads])
+    print_table("faults", heads, rows)
+
+
+def _print_events(events: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(events, indent=2))
+        return
+    rules = ("id", "effect", "event", "copies", "seconds", "skip", "times", "hits")
+    print_table("rules", rules, [[rule[head] for head in rules] for rule in events["rules"]])
+    print_table("held", ("place", "event"), list(enumerate(events["held"])))
+    seen = ("name", "state", "attempts", "answer")
+    print_table("events", seen, [[event[head] for head in seen] for event in events["log"]])

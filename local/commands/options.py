@@ -1,20 +1,39 @@
-"""What the groups of commands share: how a command is added, its option values, and which cloud it calls."""
+"""What the groups of commands share: how a command is added, its option values, and which cloud it calls.
+
+A wrong option is one line and exit code 2.
+"""
 
 from __future__ import annotations
 
 import argparse
+import re
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from local import ports
+from local.config import SETTINGS
 from local.control import LocalCloud
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Run = Callable[[argparse.Namespace], int | None]
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
+    Commands = argparse._SubParsersAction["Parser"]  # noqa: SLF001 - it has no public name
 
 CLUSTERS_SHORT = "the full name, or its last part where only one has it"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+class UsageError(RuntimeError):
+    """What was typed cannot be right; the message says why. Exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"local: {' '.join(message.split())}. See: {self.prog} --help\n")
 
 
 def add_command(commands: Commands, name: str, run: Run, text: str) -> argparse.ArgumentParser:
@@ -34,7 +53,64 @@ def running_cloud(options: argparse.Namespace) -> LocalCloud:
 
 def pairs(text: str) -> dict[str, str]:
     """Read `k=v,k=v`."""
-    found = dict(part.split("=", 1) for part in text.split(",") if "=" in part)
-    if not found:
+    parts = text.split(",")
+    if not all(part.partition("=")[0] and "=" in part for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form k=v,k=v")
-    return found
+    return dict(part.split("=", 1) for part in parts)
+
+
+def number(lowest: int, highest: int | None = None) -> Callable[[str], int]:
+    """Return a reader of whole numbers in a range."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,9}", text) or not lowest <= int(text) <= (highest or 10**9):
+            span = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {span}")
+        return int(text)
+
+    return read
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds."""
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0")
+    return float(text)
+
+
+def port(text: str) -> dict[str, int]:
+    """Read `NAME=N`: the port of one API, metadata server or function."""
+    name, _, value = text.partition("=")
+    if name not in ports.defaults():
+        raise argparse.ArgumentTypeError(f"{text!r}: no port has the name {name!r}; names: {', '.join(ports.APIS)}")
+    return {name: number(1, 65535)(value)}
+
+
+def setting(text: str) -> dict[str, str]:
+    """Read `NAME=VALUE`: a setting of the functions."""
+    name, given, value = text.partition("=")
+    if not given or name not in SETTINGS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE with a name of {', '.join(SETTINGS)}")
+    return {name: value}
+
+
+def function(text: str) -> str:
+    """Read the name of a function."""
+    if text not in ports.functions():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a function: {', '.join(ports.functions())}")
+    return text
+
+
+def api(text: str) -> str:
+    """Read a pattern that an API's name matches, or `function NAME`."""
+    names = [*ports.APIS, *ports.defaults()]
+    if not any(fnmatchcase(name, text) for name in names):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an API: {', '.join(ports.APIS)}, or 'function NAME'")
+    return text
+
+
+def call(text: str) -> str:
+    """Read a pattern on a call: a method, a space and a path."""
+    if not any(fnmatchcase(method, text.partition(" ")[0]) for method in METHODS):
+        raise argparse.ArgumentTypeError(f"{text!r} does not begin with one of {', '.join(METHODS)} or with *")
+    return text

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local.commands.options import add_command, running_cloud
+from local.commands.options import add_command, number, running_cloud
 from local.commands.tables import print_table
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def add(commands: Commands) -> None:
     status.add_argument("--json", action="store_true", help="all of it, as JSON")
 
     calls = add_command(commands, "calls", _calls, "show the calls that the APIs have answered")
-    calls.add_argument("--last", type=int, default=40, help="how many (default: 40)")
+    calls.add_argument("--last", type=number(1), default=40, help="how many (default: 40)")
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -32,38 +33,38 @@ def _status(options: argparse.Namespace) -> None:
     print_table(
         "clusters",
         ["name", "status", "labels"],
-        [[n, c["status"], _labels(c["resourceLabels"])] for n, c in state["clusters"].items()],
+        [[_short(n), c["status"], _labels(c["resourceLabels"])] for n, c in state["clusters"].items()],
     )
     print_table(
         "memberships",
         ["name", "state", "cluster"],
         [
             [
-                name,
+                _short(name),
                 m["state"] if m["connected"] else f"{m['state']}, agent lost",
-                (m["cluster"] or "attached").removeprefix("//container.googleapis.com/"),
+                _short((m["cluster"] or "attached").removeprefix("//container.googleapis.com/")),
             ]
             for name, m in state["memberships"].items()
         ],
     )
     print_table(
         "Secrets",
-        ["name", "held", "server"],
+        ["cluster", "held", "member"],
         [
-            [s["data.name"], (s["annotations"] or {}).get("fleet-registrar/held", ""), s["data.server"]]
+            [s["data.name"], (s["annotations"] or {}).get("fleet-registrar/held", ""), _member(s["data.server"])]
             for s in state["secrets"]
             if "data.server" in s
         ],
     )
     print_table(
         "queues",
-        ["subscription", "waiting", "in flight", "delivered", "dead-lettered"],
+        ["subscription", "waiting", "in flight", "delivered", "dead letters"],
         [[n, q["backlog"], q["in_flight"], q["deliveries"], q["dead_lettered"]] for n, q in state["queues"].items()],
     )
     print_table(
         "functions",
         ["name", "pid", "log"],
-        [[n, f["pid"] or "not running", f["log"]] for n, f in state["functions"].items()],
+        [[n, f["pid"] or "not running", f"log/{Path(f['log']).name}"] for n, f in state["functions"].items()],
     )
     print_table(
         "faults",
@@ -79,6 +80,17 @@ def _status(options: argparse.Namespace) -> None:
             if e["state"] in ("waiting", "held", "dropped")
         ],
     )
+
+
+def _short(name: str) -> str:
+    """`projects/P/locations/L/clusters/C` as `P/L/C`; other names as they are."""
+    parts = name.split("/")
+    return "/".join(parts[1::2]) if len(parts) == 6 else name
+
+
+def _member(server: str) -> str:
+    """`https://HOST/v1/projects/N/locations/L/gkeMemberships/M` as `L/gkeMemberships/M`; other URLs as they are."""
+    return server.partition("/locations/")[2] or server
 
 
 def _labels(labels: dict[str, str] | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import signal
@@ -10,11 +11,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local.commands.options import add_command, pairs
+from local import ports
+from local.commands.options import UsageError, add_command, number, port, seconds, setting
 
 if TYPE_CHECKING:
-    import argparse
-
     from local.commands.options import Commands
 
 
@@ -45,35 +45,38 @@ def _up_options(up: argparse.ArgumentParser) -> None:
     up.add_argument("--pubsub", choices=["embedded", "emulator"], default="embedded", help="emulator: the Cloud SDK's")
     _parts(up)
     up.add_argument("--central", choices=["gke", "attached"], default="gke", help="attached: it is not a GKE cluster")
-    up.add_argument("--spare", type=int, default=1, help="real servers that wait for the next cluster")
+    up.add_argument("--spare", type=number(0, 20), default=1, help="real servers that wait for the next cluster")
     up.add_argument("--selector", default="", help="label selector of the clusters to take in (CLUSTER_SELECTOR)")
     up.add_argument("--label-keys", default="", help="labels to take over (LABEL_KEYS)")
     up.add_argument(
-        "--hold", type=int, default=600, help="seconds until a cluster that is not wanted is removed (HOLD)"
+        "--hold", type=number(0), default=600, help="seconds until a cluster that is not wanted is removed (HOLD)"
     )
     for what in ("create", "delete", "update", "membership"):
         default = 1.0 if what in ("create", "delete") else 0.2
         up.add_argument(
-            f"--{what}-seconds", type=float, default=default, help=f"how long it takes (default: {default})"
+            f"--{what}-seconds", type=seconds, default=default, help=f"how long it takes (default: {default})"
         )
-    up.add_argument("--retry-min", type=float, default=1.0, help="shortest wait of a redelivery (deployed: 10)")
-    up.add_argument("--retry-max", type=float, default=10.0, help="longest wait of a redelivery (deployed: 600)")
-    up.add_argument("--attempts", type=int, default=20, help="deliveries before a message is dead-lettered (5 to 100)")
-    up.add_argument("--token-seconds", type=int, default=3600, help="lifetime of the identities' tokens")
+    up.add_argument("--retry-min", type=_back_off, default=1.0, help="shortest wait of a redelivery (deployed: 10)")
+    up.add_argument("--retry-max", type=_back_off, default=10.0, help="longest wait of a redelivery (deployed: 600)")
+    up.add_argument(
+        "--attempts", type=number(5, 100), default=20, help="deliveries before a message is dead-lettered (5 to 100)"
+    )
+    up.add_argument("--token-seconds", type=number(1), default=3600, help="lifetime of the identities' tokens")
     up.add_argument("--source", type=Path, help="another main.py")
     up.add_argument(
         "--port",
         dest="ports",
-        type=pairs,
+        type=port,
         action="append",
         default=[],
         metavar="NAME=N",
-        help="a fixed port: container, gkehub, connectgateway, kubernetes, platform, pubsub, pubsub-grpc, control (default: free ones)",
+        help=f"another port than the fixed one: {', '.join(ports.APIS)}, 'metadata sweep', 'function sweep' …",
     )
+    up.add_argument("--free-ports", action="store_true", help="free ports: for several clouds side by side")
     up.add_argument(
         "--setting",
         dest="settings",
-        type=lambda text: dict([text.split("=", 1)]),
+        type=setting,
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -81,19 +84,36 @@ def _up_options(up: argparse.ArgumentParser) -> None:
     )
 
 
+def _back_off(text: str) -> float:
+    """Read a wait of a retry policy, which Pub/Sub limits to 600 seconds."""
+    wait = seconds(text)
+    if wait > 600:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than 600 seconds")
+    return wait
+
+
 def _up(options: argparse.Namespace) -> int:
     # Only this command needs the whole cloud: the others stay quick.
     from local.cloud import Cloud
     from local.config import Config
     from local.control_api import control_app
+    from local.functions import settings_errors
     from local.google.pubsub.sdk import UnavailableError
     from local.processes import StartError
     from local.real.build import MissingError
 
     given = {f.name: getattr(options, f.name) for f in fields(Config) if getattr(options, f.name, None) is not None}
-    given["ports"] = {name: int(port) for pair in options.ports for name, port in pair.items()}
+    fixed = {} if options.free_ports else ports.defaults()
+    given["ports"] = fixed | {name: port for pair in options.ports for name, port in pair.items()}
     given["settings"] = {name: value for pair in options.settings for name, value in pair.items()}
-    cloud = Cloud(Config(**given), control_app)
+    if options.retry_min > options.retry_max:
+        raise UsageError("--retry-min is longer than --retry-max")
+    config = Config(**given)
+    if options.settings or options.selector or options.label_keys:
+        errors = settings_errors(config.source, {**config.base_settings(), **config.settings})
+        if errors:
+            raise UsageError(errors)
+    cloud = Cloud(config, control_app)
 
     async def run() -> int:
         stop = asyncio.Event()
@@ -121,6 +141,8 @@ def _up(options: argparse.Namespace) -> int:
 
     try:
         return asyncio.run(run())
+    except ports.PortInUseError as error:
+        raise UsageError(str(error)) from error
     except (MissingError, StartError, UnavailableError) as error:
         print(f"local: {error}", file=sys.stderr)
         return 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
 
 class Tasks:
@@ -39,3 +41,10 @@ class Tasks:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def call_hook(hook: Callable[[Any], Awaitable[None] | None] | None, value: Any) -> None:
+    """Call a hook, if there is one, with a copy of a value. It may be a plain function or a coroutine."""
+    result = hook(deepcopy(value)) if hook is not None else None
+    if inspect.isawaitable(result):
+        await result

@@ -297,8 +297,8 @@ def _named(secrets: list[Json]) -> set[str]:
 def running(directory: Path, *options: str) -> Iterator[Chain]:
     """Run `python -m local up` until the block ends; then SIGTERM must end it well. Later options win."""
     output = directory / "up.log"
-    command = [sys.executable, "-m", "local", "up", "--directory", str(directory / "cloud"), *QUICK, *RETRIES]
-    command += ["--kube", KUBE, *options]
+    command = [sys.executable, "-m", "local", "up", "--free-ports", "--directory", str(directory / "cloud")]
+    command += [*QUICK, *RETRIES, "--kube", KUBE, *options]
     with (
         output.open("wb") as log,
         subprocess.Popen(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import re
 import socket
 import threading
@@ -101,7 +102,8 @@ class Cloud:
         """Call something in the loop of the servers."""
 
         async def run() -> Any:
-            return work(*arguments, **more)
+            result = work(*arguments, **more)
+            return await result if inspect.isawaitable(result) else result
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(20)
 

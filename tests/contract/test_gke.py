@@ -118,8 +118,9 @@ def test_labels_are_replaced_as_a_whole_and_only_with_the_current_fingerprint(cl
     request: dict[str, Any] = {"name": BLUE, "resource_labels": {"env": "prod"}, "label_fingerprint": fingerprint}
     done(cloud, client.set_labels(request))
     assert dict(client.get_cluster(name=BLUE).resource_labels) == {"env": "prod"}
-    with pytest.raises(exceptions.PreconditionFailed):
+    with pytest.raises(exceptions.BadRequest) as refused:
         client.set_labels(request)
+    assert refused.value.response.json()["error"]["status"] == "FAILED_PRECONDITION"
 
 
 @pytest.mark.parametrize("labels", [{"Env": "x"}, {"1a": "x"}, {"a": "X"}, {"a": "x" * 64}, {"a": "b.c"}, {"": "x"}])

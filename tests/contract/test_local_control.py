@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
+from local.__main__ import main
 from local.cloud import Cloud
 from local.config import SETTINGS, Config
 from local.control import ControlError, LocalCloud
-from local.control_api import control_app
+from local.control_api import PARTS, control_app
 from tests.contract.background import BackgroundLoop
 
 if TYPE_CHECKING:
@@ -95,3 +100,124 @@ def test_the_settings_of_a_deployment_are_the_documented_ones() -> None:
     documented = re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE)
     ours = [name for name in documented if not name.startswith("CLOUDSDK_") and name != "PUBSUB_EMULATOR_HOST"]
     assert sorted(ours) == list(SETTINGS)
+
+
+def _run(directory: Path, line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    command, *options = shlex.split(line)
+    try:
+        code = main([command, "--directory", str(directory), *options])
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+WRONG = [
+    "do bogus state",
+    "do gke bogus",
+    "do gke set_status status=RUNNING",
+    "do gke set_status name=x status=BOGUS",
+    "do gke fail_next what=bogus",
+    "do cloud add_fault effect=bogus",
+    "do --list bogus",
+    "do gke _changeable name=x",
+]
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_wrong_call_is_one_line_and_exit_code_2(
+    line: str, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, error = _run(directory, line, capsys)
+    assert (code, out, error.count("\n")) == (2, "", 1)
+
+
+def test_do_lists_what_every_part_offers(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(directory, "do --list", capsys)
+    assert code == 0
+    assert re.search(r"fail_next +what, \[cluster=\*\]", out)
+    assert {f"{part}:" for part in ("cloud", *PARTS)} <= set(out.split("\n"))
+
+
+def test_faults_are_a_table_or_json(directory: Path, cloud: LocalCloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.add_fault("status", api="gkehub", status=429, caller="nobody@*")
+    try:
+        _, table, _ = _run(directory, "fault list", capsys)
+        _, found, _ = _run(directory, "fault list --json", capsys)
+    finally:
+        cloud.remove_faults()
+    assert table.splitlines()[2].split()[:2] == ["id", "effect"]
+    assert json.loads(found)[0]["status"] == 429
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_events_are_a_table_or_json(directory: Path, cloud: LocalCloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.add_event_rule("hold", event="nothing*")
+    try:
+        _, table, _ = _run(directory, "event list", capsys)
+        _, found, _ = _run(directory, "event list --json", capsys)
+    finally:
+        cloud.remove_event_rules()
+    assert "rules:" in table.splitlines()
+    assert json.loads(found)["rules"][0]["effect"] == "hold"
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_status_fits_80_columns(directory: Path, cloud: LocalCloud, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = {f"label-{number}": "value" * 5 for number in range(8)}
+    cluster = cloud.create_cluster("wide-as-a-name-may-be-with-forty-letters", "northamerica-northeast1", labels=labels)
+    cloud.wait_for(lambda: cloud.state()["clusters"][cluster]["status"] == "RUNNING", 60)
+    _, out, _ = _run(directory, "status", capsys)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", ["status", "status --json", "do --list"])
+def test_a_closed_pipe_is_no_error(directory: Path, command: str) -> None:
+    line = f"{sys.executable} -m local {command} --directory {directory} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
+    assert done.returncode in (0, 1)
+
+
+def test_a_terminal_without_utf_8_gets_escapes(directory: Path, cloud: LocalCloud) -> None:
+    cloud.create_cluster("umlaut", labels={"name": "größe"})
+    done = subprocess.run(
+        [sys.executable, "-m", "local", "status", "--directory", str(directory)],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "gr\\xf6\\xdfe" in done.stdout
+
+
+def test_a_port_in_use_is_named(directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taken = json.loads((directory / "instance.json").read_text())["control"].rpartition(":")[2]
+    code, _, error = _run(tmp_path / "d", f"up --free-ports --port container={taken}", capsys)
+    assert (code, error.count("\n")) == (2, 1)
+    assert f"{taken} (container)" in error
+
+
+def test_a_cluster_that_runs_after_an_error_has_a_kubernetes_api(cloud: LocalCloud) -> None:
+    cloud.do("gke", "fail_next", what="create", cluster="*/late")
+    late = cloud.create_cluster("late")
+    cloud.wait_for(lambda: cloud.state()["clusters"][late]["status"] == "ERROR", 60)
+    cloud.set_status(late, "RUNNING")
+    assert cloud.kubernetes(late, "GET", "/api/v1/namespaces")[0] == 200
+
+
+def test_the_file_to_source_unsets_what_it_does_not_set(directory: Path) -> None:
+    other = {"CLUSTER_SELECTOR": "env=other", "INSTANCE": "other", "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": "a@b"}
+    found = subprocess.run(
+        ["bash", "-c", f"source {directory / 'env'} && env -0"],
+        env={"PATH": os.environ["PATH"], **other},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
+    names = {line.partition("=")[0] for line in found}
+    assert names & other.keys() == set()
+    assert "FLEET_PROJECT" in names

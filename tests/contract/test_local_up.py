@@ -44,7 +44,18 @@ def _command(directory: Path, *more: str) -> list[str]:
     source = directory.parent / "main.py"
     if not source.exists():
         source.write_text(MAIN)
-    return [sys.executable, "-m", "local", "up", "--directory", str(directory), "--source", str(source), *more]
+    return [
+        sys.executable,
+        "-m",
+        "local",
+        "up",
+        "--free-ports",
+        "--directory",
+        str(directory),
+        "--source",
+        str(source),
+        *more,
+    ]
 
 
 class Up:
@@ -225,7 +236,7 @@ def test_people_ask_and_tell_it_by_commands(tmp_path: Path) -> None:
         _local(up, "reconnect", "edge")
         assert "agent lost" not in _local(up, "status")
         _local(up, "fault", "add", "--api", "gkehub", "--status", "429")
-        assert '"status": 429' in _local(up, "fault", "list")
+        assert '"status": 429' in _local(up, "fault", "list", "--json")
         _local(up, "fault", "clear")
         assert up.cloud.state()["faults"] == []
         _local(up, "event", "hold", "--event", "CreateCluster*", "--times", "0")

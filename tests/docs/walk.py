@@ -100,7 +100,7 @@ class Reader:
 
     def _start(self, statement: str) -> None:
         self._up = subprocess.Popen(
-            ["bash", "-c", f"exec {statement}"],
+            ["bash", "-c", f"exec {statement} --free-ports"],  # others of this machine may have the fixed ones
             cwd=self.home / "fleet-registrar",
             env=self._environment(),
             stdout=subprocess.PIPE,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from copy import deepcopy
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from local.google import labels
 from local.google.audit import AuditedCall
 from local.google.failures import Failure, Failures
-from local.google.gke.clusters import OUTPUT_ONLY, STATUSES, check_new, new_cluster, now, set_labels, touch
-from local.google.gke.names import NAME, cluster_name
+from local.google.gke.clusters import ALIVE, OUTPUT_ONLY, STATUSES, check_new, new_cluster, now, set_labels, touch
+from local.google.gke.names import NAME, cluster_name, full_name
 from local.google.gke.operations import Operations
+from local.google.tasks import call_hook
 from local.google.wire import CODES, GoogleError
 
 if TYPE_CHECKING:
@@ -109,13 +109,17 @@ class Gke:
 
         The cluster is then in `status`: ERROR after a create; after a delete it may also be RUNNING or DEGRADED again.
         """
+        if what not in METHODS:
+            raise ValueError(f"{what!r} is none of {', '.join(METHODS)}")
         self.failures.add(Failure(METHODS[what], cluster, message, CODES["INTERNAL"], status))
 
-    def set_status(self, name: str, status: str, message: str = "") -> None:
-        """Say of a cluster that it is in another status. No event tells of it."""
+    async def set_status(self, name: str, status: str, message: str = "") -> None:
+        """Set a cluster's status, without an event. A cluster that runs for the first time gets its Kubernetes API."""
         if status not in STATUSES:
             raise ValueError(f"status {status!r} is none of {', '.join(STATUSES)}")
         cluster = self.cluster(name)
+        if status in ALIVE and "endpoint" not in cluster:
+            await self._serve(cluster)
         cluster["status"] = status
         cluster.pop("statusMessage", None)
         if message:
@@ -170,10 +174,7 @@ class Gke:
             message = self._failed(call)
             if message is None:
                 try:
-                    await _settled(self.on_cluster_running, made)
-                    if self.kubernetes_endpoint is not None:
-                        made["endpoint"], authority = self.kubernetes_endpoint(name)
-                        made["masterAuth"] = {"clusterCaCertificate": base64.b64encode(authority.encode()).decode()}
+                    await self._serve(made)
                 except Exception as error:  # whatever keeps its Kubernetes API from starting is the cluster's failure
                     message = f"{type(error).__name__}: {error}"
             made["status"] = "RUNNING" if message is None else "ERROR"
@@ -218,7 +219,7 @@ class Gke:
             del self.clusters[name]
             if self.fleet is not None:
                 self.fleet.cluster_gone(cluster)
-            await _settled(self.on_cluster_gone, cluster)
+            await call_hook(self.on_cluster_gone, cluster)
             return None
 
         self._operations.finish_later(
@@ -246,7 +247,7 @@ class Gke:
             cluster = self._changeable(name)
             new = labels.checked(resource_labels)
             if fingerprint is not None and fingerprint != cluster["labelFingerprint"]:
-                raise GoogleError(412, "Labels could not be set due to fingerprint mismatch.")
+                raise GoogleError(400, "Labels could not be set due to fingerprint mismatch.", "FAILED_PRECONDITION")
             if self.labels_without_operation:
                 set_labels(cluster, new)
                 self.emit_audit(call.at_once())
@@ -322,6 +323,13 @@ class Gke:
                 self.emit_audit(call.refused(error))
             raise
 
+    async def _serve(self, cluster: Json) -> None:
+        """Let a cluster's Kubernetes API start, and name its endpoint."""
+        await call_hook(self.on_cluster_running, cluster)
+        if self.kubernetes_endpoint is not None:
+            cluster["endpoint"], authority = self.kubernetes_endpoint(full_name(cluster))
+            cluster["masterAuth"] = {"clusterCaCertificate": base64.b64encode(authority.encode()).decode()}
+
     def _changeable(self, name: str) -> Json:
         """Return a cluster that nothing else is happening to: GKE runs one operation on a cluster at a time."""
         cluster = self.cluster(name)
@@ -390,10 +398,3 @@ class Gke:
         ]
         answer: Json = {"clusters": found} if found else {}
         return answer | ({"missingZones": missing} if missing else {})
-
-
-async def _settled(hook: Callable[[Json], Awaitable[None] | None] | None, cluster: Json) -> None:
-    """Call a hook, which may be a plain function or a coroutine."""
-    result = hook(deepcopy(cluster)) if hook is not None else None
-    if inspect.isawaitable(result):
-        await result

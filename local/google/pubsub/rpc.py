@@ -25,7 +25,11 @@ async def serve_grpc(broker: Broker, port: int = 0, interceptors: Sequence[Any] 
     """Start a server on loopback; return it (stop it with `await server.stop(grace)`) and its port."""
     server = grpc.aio.server(
         interceptors=list(interceptors),
-        options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
+        options=[
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),  # else two servers share a port, and each gets some of the calls
+        ],
     )
     services: dict[str, dict[str, Any]] = {"Publisher": {}, "Subscriber": {}}
     for method in METHODS:

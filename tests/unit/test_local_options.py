@@ -1,0 +1,102 @@
+"""Every wrong option of `python -m local` is one line and exit code 2; tables fit a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local import ports
+from local.__main__ import main
+from local.commands.tables import table
+from local.functions import TARGETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WRONG = [
+    "up --port container=abc",
+    "up --port container=99999",
+    "up --port container=0",
+    "up --port bogus=1",
+    "up --port container",
+    "up --attempts 3",
+    "up --attempts many",
+    "up --setting FOO",
+    "up --setting FOO=1",
+    "up --setting HOLD",
+    "up --create-seconds -1",
+    "up --update-seconds soon",
+    "up --retry-min 601",
+    "up --retry-min 5 --retry-max 2",
+    "up --hold -1",
+    "up --token-seconds 0",
+    "up --spare -1",
+    "up --kube other",
+    "up --selector env==in=(",
+    "up --setting MAX_REMOVALS=many",
+    "up --label-keys a:b:c",
+    "up --bogus",
+    "function kill bogus",
+    "function explode sweep",
+    "fault add --api bogus",
+    "fault add --call bogus",
+    "fault add --status 200",
+    "fault add --status 600",
+    "fault add --times -1",
+    "fault add --skip -1",
+    "fault add --seconds -1",
+    "fault add --effect bogus",
+    "event repeat --copies 0",
+    "event release --order 1,x",
+    "event bogus",
+    "calls --last 0",
+    "attach edge --labels env",
+    "do",
+    "do gke",
+    "bogus",
+]
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_wrong_option_is_one_line_and_exit_code_2(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *options = line.split()
+    arguments = [command, *([] if command == "bogus" else ["--directory", str(tmp_path)]), *options]
+    try:
+        code = main(arguments)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    said = capsys.readouterr()
+    assert code == 2
+    assert said.out == ""
+    assert said.err.startswith("local: ")
+    assert said.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stopped_cloud_is_named_with_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--directory", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"local: no cloud runs in {tmp_path}: start one with `python -m local up`\n"
+    (tmp_path / "env").touch()
+    assert main(["status", "--directory", str(tmp_path)]) == 1
+    assert "is stopped" in capsys.readouterr().err
+
+
+def test_fixed_ports_differ_and_are_no_ephemeral_ones() -> None:
+    found = ports.defaults()
+    assert len(set(found.values())) == len(found)
+    assert max(found.values()) < 32768
+    assert {f"function {target.replace('_', '-')}" for target in TARGETS} < found.keys()
+
+
+def test_a_wide_table_fits_and_loses_nothing() -> None:
+    name, server = "demo-fleet/europe-west1/blue", "https://127.0.0.1:28103/v1/projects/100000000001/locations/x/y"
+    lines = table(["name", "labels", "server"], [[name, "a=b,c=d", server], ["b", "", "c"]], 60)
+    assert max(map(len, lines)) <= 60
+    assert server in "".join(line[line.rindex(" ") + 1 :] for line in lines[1:])
+
+
+def test_a_table_shows_what_a_terminal_would_obey() -> None:
+    assert table(["name"], [["a\x1b[2Jb\nc"]], 80)[1] == "  a\\x1b[2Jb\\nc"
