@@ -96,7 +96,7 @@ class Apis:
             longest_wait=config.retry_max,
         )
         self.logging = Logging(self.projects, self._sink)
-        self.scheduler = Scheduler(self.publish)
+        self.scheduler = Scheduler(self.publish, config.sweep_every)
         self.gke = Gke(
             self.projects,
             emit_audit=self.emit_audit,

@@ -128,6 +128,8 @@ class Cloud:
         )
         self.kubeconfig.start()
         await self.deployment.start(lambda child, code: self._tell_death(f"the function {child.name}", code, child.log))
+        self.scheduler.start()
+        then(self.scheduler.close)
         environment.write_instance(self.directory, listeners["control"].url, self.token)
         self.started = True
 
@@ -353,6 +355,7 @@ class Cloud:
             },
             "faults": self.faults.as_json(),
             "events": self.eventarc.as_json(),
+            "schedules": self.scheduler.as_json(),
         }
 
     async def _secrets(self) -> list[Json]:

@@ -60,6 +60,7 @@ class Config:
     selector: str = ""
     label_keys: str = ""
     hold: int = 600
+    sweep_every: float = 0.0  # seconds; 0: only when somebody asks
     settings: Mapping[str, str] = field(default_factory=dict)
 
     @property

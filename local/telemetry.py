@@ -28,17 +28,20 @@ def entries(service: Service, log: Path) -> Iterator[Json]:
     if not log.exists():
         return
     with log.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - MOST_BYTES))
-        lines = file.read().decode(errors="replace").splitlines()
+        place = file.seek(max(0, file.seek(0, 2) - MOST_BYTES))
+        lines = file.read().splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
+        lines.pop()  # it is being written
     changed = datetime.fromtimestamp(log.stat().st_mtime, UTC).isoformat()
-    for number, line in enumerate(lines):
+    for raw in lines:
+        line, insert_id = raw.decode(errors="replace").rstrip("\r\n"), f"{service.short}-{place:012}"
+        place += len(raw)
         try:
             payload = json.loads(line)
         except ValueError:
             payload = line
         entry: Json = {
-            "insertId": f"{service.short}-{size}-{number}",
+            "insertId": insert_id,
             "resource": {
                 "type": "cloud_run_revision",
                 "labels": {

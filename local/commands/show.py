@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    everything = "show clusters, memberships, Secrets, queues, functions, faults and events"
+    everything = "show clusters, memberships, Secrets, queues, functions, schedules, faults and events"
     status = add_command(commands, "status", _status, everything)
     status.add_argument("--json", action="store_true", help="all of it, as JSON")
 
@@ -65,6 +65,20 @@ def _status(options: argparse.Namespace) -> None:
         "functions",
         ["name", "pid", "log"],
         [[n, f["pid"] or "not running", f"log/{Path(f['log']).name}"] for n, f in state["functions"].items()],
+    )
+    print_table(
+        "schedules",
+        ["job", "state", "runs here", "last", "next"],
+        [
+            [
+                s["name"].rpartition("/")[2],
+                s["state"],
+                f"every {s['every']:g} s" if s["every"] else "when asked",
+                (s["lastAttemptTime"] or "never")[:19],
+                s["scheduleTime"][:19] if s["every"] and s["state"] == "ENABLED" else "",
+            ]
+            for s in state["schedules"]
+        ],
     )
     print_table(
         "faults",

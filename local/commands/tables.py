@@ -22,7 +22,7 @@ def print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]])
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Any]], width: int) -> list[str]:
     """Return the lines of a table of at most `width` characters, as far as columns of a few characters allow."""
-    cells = [[_one_line(cell) for cell in row] for row in (heads, *rows)]
+    cells = [[one_line(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     room = max(width - 2 * len(widths), LEAST * len(widths))
     while sum(widths) > room:
@@ -42,7 +42,7 @@ def _broken(cell: str, width: int) -> list[str]:
     return textwrap.wrap(cell, width, break_on_hyphens=False) or [""]
 
 
-def _one_line(cell: Any) -> str:
+def one_line(cell: Any) -> str:
     """What a terminal would obey is shown as an escape: labels may be anybody's."""
     text = "" if cell is None else str(cell)
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

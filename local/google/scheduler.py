@@ -1,15 +1,16 @@
 """Cloud Scheduler (v1): jobs that publish to a topic.
 
-A job runs when somebody asks for it (`gcloud scheduler jobs run`); its schedule is kept and shown, and nothing fires by
-itself. Left out: HTTP and App Engine targets.
+A job that is enabled runs every `every` seconds, and when somebody asks for it (`gcloud scheduler jobs run`). Time is short
+here, so its own schedule is kept and shown, and not followed. Left out: HTTP and App Engine targets, retries of a job.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
@@ -32,11 +33,42 @@ _JOB = re.compile(r"projects/[^/]+/locations/[^/]+/jobs/[A-Za-z0-9_-]{1,500}")
 
 
 class Scheduler:
-    """All jobs by full name. `publish(topic, data, attributes)` is what a job does."""
+    """All jobs by full name. `publish(topic, data, attributes)` is what a job does. `every` 0: none runs by itself."""
 
-    def __init__(self, publish: Callable[[str, bytes, dict[str, str]], Awaitable[None]]) -> None:
+    def __init__(self, publish: Callable[[str, bytes, dict[str, str]], Awaitable[None]], every: float = 0.0) -> None:
         self.jobs: dict[str, Json] = {}
+        self.every = every
         self._publish = publish
+        self._clock: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Run the enabled jobs from now on, the first time after `every` seconds."""
+        if self.every:
+            self._clock = asyncio.create_task(self._run_on_time())
+
+    async def close(self) -> None:
+        """Run no job by itself any more."""
+        if self._clock is not None:
+            self._clock.cancel()
+            await asyncio.wait([self._clock])
+
+    async def _run_on_time(self) -> None:
+        while True:
+            due = datetime.now(UTC) + timedelta(seconds=self.every)
+            for job in self.jobs.values():
+                job["scheduleTime"] = _text(due)
+            await asyncio.sleep(self.every)
+            for name in [name for name, job in self.jobs.items() if job["state"] == "ENABLED"]:
+                try:
+                    await self.run(name)
+                except Exception as error:  # the topic may be deleted; the other jobs go on
+                    if name in self.jobs:
+                        self.jobs[name].update(lastAttemptTime=_now(), status={"code": 5, "message": str(error)})
+
+    def as_json(self) -> list[Json]:
+        """All jobs, and how often they run here."""
+        shown = ("name", "state", "schedule", "lastAttemptTime", "scheduleTime", "status")
+        return [{"every": self.every} | {key: job.get(key) for key in shown} for _, job in sorted(self.jobs.items())]
 
     def create(self, job: Json) -> Json:
         """Create a job."""
@@ -135,4 +167,8 @@ def scheduler_app(scheduler: Scheduler, iam: Iam, projects: Projects) -> Starlet
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return _text(datetime.now(UTC))
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")

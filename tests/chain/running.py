@@ -57,6 +57,8 @@ QUICK = (
     "0.05",
     "--membership-seconds",
     "0.05",
+    "--sweep-every",
+    "0",
 )
 RETRIES = ("--retry-min", "0.2", "--retry-max", "1")
 # What must never be in a log or a Secret: the local identities' tokens, signed tokens, keys.

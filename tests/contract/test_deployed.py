@@ -266,6 +266,37 @@ def test_entries_of_the_fleets_own_project_come_by_triggers_alone(tmp_path: Path
         assert names.count((f"CreateCluster.finished {blue}", False)) == 1
 
 
+def test_the_logging_client_reads_all_pages_of_entries(here: Deployed) -> None:
+    for number in range(5):
+        here.cloud.publish("sweep", {"number": number})
+    here.cloud.wait_for(lambda: here.swept() >= 5)
+    client = LoggingClient(project=FLEET, _use_grpc=False, **options(here, "logging"))
+    wanted = 'resource.labels.service_name="sweep" jsonPayload.decision="noted"'
+    pages = client.list_entries(filter_=wanted, order_by="timestamp desc", page_size=2)
+    found = [entry.insert_id for entry in pages]
+    assert len(found) == len(set(found)) >= 5
+    again = [entry.insert_id for entry in client.list_entries(filter_=wanted, page_size=1000)]
+    assert sorted(again) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"resourceNames": []},
+        {"resourceNames": [f"projects/{FLEET}/locations/global/buckets/x/views/y"]},
+        {"filter": 'SEARCH("x")'},
+        {"filter": "a=("},
+        {"orderBy": "severity"},
+        {"pageSize": 0.5},
+        {"pageSize": 1001},
+        {"pageToken": "x"},
+    ],
+)
+def test_a_read_that_is_wrong_or_left_out_is_refused(reading: Deployed, body: dict[str, Any]) -> None:
+    status, answer = reading.call("logging", "POST", "v2/entries:list", {"resourceNames": [f"projects/{FLEET}"]} | body)
+    assert (status, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")
+
+
 def test_what_a_function_logs_is_read_by_the_logging_client(here: Deployed) -> None:
     here.cloud.publish("sweep", {})
     here.cloud.wait_for(lambda: here.swept() == 1)

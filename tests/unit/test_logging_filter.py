@@ -59,6 +59,10 @@ def test_the_deployed_sink_takes_finished_entries_and_started_deletions() -> Non
         'jsonPayload.decision="other" OR jsonPayload.decision="swept" AND severity=ERROR',
         '(jsonPayload.decision="other" OR severity=ERROR) -- a comment',
         "swept",
+        'jsonPayload.decision=("other" OR "swept")',
+        "severity=(ERROR OR CRITICAL) AND jsonPayload.requests>=(1 AND 12)",
+        'jsonPayload.decision=(NOT "other" AND NOT "third")',
+        'timestamp<"2026-11-27T22:00:00.250+00:30" timestamp>="2026-11-27T21:00:00.500000000Z"',
     ],
 )
 def test_a_filter_matches(text: str) -> None:
@@ -77,14 +81,26 @@ def test_a_filter_matches(text: str) -> None:
         'NOT (jsonPayload.decision="swept")',
         'jsonPayload.decision!="swept"',
         "nothing-like-it",
+        'jsonPayload.decision=("other" OR "third")',
+        'jsonPayload.decision=("swept" AND "third")',
     ],
 )
 def test_a_filter_does_not_match(text: str) -> None:
     assert not parse(text)(ENTRY)
 
 
-@pytest.mark.parametrize("text", ['a="', "(a=1", 'a=~"("', "a=", "OR", 'log_id("x"', "a=1 )"])
+@pytest.mark.parametrize(
+    "text",
+    ['a="', "(a=1", 'a=~"("', "a=", "OR", 'log_id("x"', "a=1 )", "a=()", "a=(1 OR", "a=(1 2)", "a=(1 OR 2 AND 3)"],
+)
 def test_a_filter_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(GoogleError) as refused:
+        parse(text)
+    assert refused.value.code == 400
+
+
+@pytest.mark.parametrize("text", ['SEARCH("x")', "sample(insertId, 0.1)", 'severity=ERROR ip_in_net(a, "10.0.0.0/8")'])
+def test_a_function_that_is_left_out_is_named(text: str) -> None:
+    with pytest.raises(GoogleError, match="is left out here") as refused:
         parse(text)
     assert refused.value.code == 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
@@ -52,16 +53,26 @@ def logging_app(logging: Logging, iam: Iam) -> Starlette:
     async def read(request: Request) -> JSONResponse:
         body = await json_body(request)
         names = [str(name) for name in body.get("resourceNames", [])]
-        if not names or any(not name.startswith("projects/") for name in names):
-            raise GoogleError(400, "resource_names must name projects (projects/[PROJECT_ID]).")
-        size, text = int(body.get("pageSize") or 50), str(body.get("filter", ""))
-        newest = body.get("orderBy", "timestamp asc") == "timestamp desc"
-        found: list[Json] = []
-        for name in names:
-            project = logging.projects.id(name.split("/")[1])
+        if not names or any(not re.fullmatch(r"projects/[^/]+", name) for name in names):
+            raise GoogleError(
+                400, "resource_names must name projects (projects/[PROJECT_ID]); views are left out here."
+            )
+        projects = [logging.projects.id(name.removeprefix("projects/")) for name in names]
+        for project in projects:
             require(request, iam, "logging.logEntries.list", project)
-            found += logging.read(project, text, newest_first=newest, most=size)
-        return JSONResponse({"entries": found[:size]} if found else {})
+        order = str(body.get("orderBy") or "timestamp asc")
+        if order not in ("timestamp asc", "timestamp desc"):
+            raise GoogleError(400, f"Invalid order_by {order!r}: it is 'timestamp asc' or 'timestamp desc'.")
+        try:
+            size, start = int(body.get("pageSize") or 50), int(body.get("pageToken") or 0)
+        except (TypeError, ValueError):
+            raise GoogleError(400, "page_size is no number, or page_token is not one of an answer.") from None
+        if not 0 < size <= 1000 or start < 0:
+            raise GoogleError(400, "page_size must be from 1 to 1000.")
+        found = logging.read(projects, str(body.get("filter", "")), newest_first=order.endswith("desc"))
+        page = found[start : start + size]
+        more = {"nextPageToken": str(start + size)} if start + size < len(found) else {}
+        return JSONResponse(({"entries": page} if page else {}) | more)
 
     sinks = "/v2/projects/{project}/sinks"
     return google_api(

@@ -1,7 +1,7 @@
 """The logging query language, as far as sinks and readers use it.
 
-Comparisons (`= != > >= < <= : =~ !~`), `field:*`, `log_id("…")`, AND, OR, NOT, `-`, parentheses; two terms side by side are
-joined by AND. Left out: `SEARCH`, `sample`, `ip_in_net`, and lists of values in parentheses after an operator.
+Comparisons (`= != > >= < <= : =~ !~`), `field:*`, `field=(A OR B)`, `log_id("…")`, AND, OR, NOT, `-`, parentheses; two terms
+side by side are joined by AND. Left out, with a 400: `SEARCH`, `sample`, `ip_in_net`, `source`, `cast`, `regexp`.
 https://cloud.google.com/logging/docs/view/logging-query-language
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,6 +22,7 @@ _TOKEN = re.compile(
     r'\s*(?:(--[^\n]*)|("(?:[^"\\]|\\.)*")|(=~|!~|!=|>=|<=|[=<>:()])|((?:[^\s=<>:()!"]|(?<=\.)"[^"]*")+))'
 )
 _SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY")
+_LEFT_OUT = {"SEARCH", "sample", "ip_in_net", "source", "cast", "regexp"}
 _OPERATORS = {"=", "!=", ">", ">=", "<", "<=", ":", "=~", "!~"}
 
 
@@ -96,6 +98,8 @@ class _Parser:
         left = self._take()
         if left in {"AND", "OR", ")", *_OPERATORS}:
             raise GoogleError(400, f"Unparseable filter: syntax error at {left!r}: {self.text!r}")
+        if left in _LEFT_OUT and self._next() == "(":
+            raise GoogleError(400, f"{left}() of the query language is left out here: {self.text!r}")
         if left == "log_id" and self._next() == "(":
             self._take()
             wanted = _text(self._take())
@@ -106,10 +110,31 @@ class _Parser:
             words = _text(left).casefold()
             return lambda entry: words in str(entry).casefold()
         operator, path = self._take(), _path(left)
+        if self._next() == "(":
+            self._take()
+            return self._values(path, operator)
         right = self._take()
         if operator == ":" and right == "*":
             return lambda entry: bool(_values(entry, path))
         return _compare(path, operator, _text(right), self.text)
+
+    def _values(self, path: list[str], operator: str) -> Matches:
+        """Read `A OR B)` or `A AND B)`: the comparison with each value."""
+        parts, joins = [], set()
+        while True:
+            negated = self._next() == "NOT" and bool(self._take())
+            value = self._take()
+            if value in {"(", ")", "AND", "OR"}:
+                raise GoogleError(400, f"Unparseable filter: syntax error at {value!r}: {self.text!r}")
+            part = _compare(path, operator, _text(value), self.text)
+            parts.append((lambda entry, part=part: not part(entry)) if negated else part)
+            if (join := self._take()) == ")":
+                break
+            joins.add(join)
+        if len(joins) > 1 or not joins <= {"AND", "OR"}:
+            raise GoogleError(400, f"Unparseable filter: values are joined by AND or by OR: {self.text!r}")
+        some = any if joins == {"OR"} else all
+        return lambda entry: some(part(entry) for part in parts)
 
 
 def _compare(path: list[str], operator: str, wanted: str, text: str) -> Matches:
@@ -137,10 +162,12 @@ def _compare(path: list[str], operator: str, wanted: str, text: str) -> Matches:
 def _order(path: list[str], value: str) -> Any:
     if path == ["severity"] and value in _SEVERITIES:
         return _SEVERITIES.index(value)
-    try:
-        return float(value)
-    except ValueError:
-        return value.replace("+00:00", "Z").rstrip("Z")  # times of one zone sort as they are written
+    for read in (float, lambda text: datetime.fromisoformat(text).astimezone(UTC)):
+        try:
+            return read(value)
+        except (ValueError, OverflowError):
+            continue
+    return value
 
 
 def _text(token: str) -> str:

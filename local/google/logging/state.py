@@ -15,7 +15,7 @@ from local.google.logging import filters
 from local.google.wire import GoogleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from local.google.platform import Projects
 
@@ -48,17 +48,17 @@ class Logging:
             if filters.parse(sink.get("filter", ""))(entry):
                 self._publish(sink["destination"].removeprefix(TOPIC), entry, sink["writerIdentity"])
 
-    def read(self, project: str, text: str, *, newest_first: bool, most: int) -> list[Json]:
-        """Return the entries of a project that match a filter."""
+    def read(self, projects: Sequence[str], text: str = "", *, newest_first: bool = False) -> list[Json]:
+        """Return the entries of some projects that match a filter."""
         matches = filters.parse(text)
         found = [
             entry
             for source in (self.entries, *(source() for source in self.sources))
             for entry in source
-            if str(entry["logName"]).split("/")[1] == project and matches(entry)
+            if str(entry["logName"]).split("/")[1] in projects and matches(entry)
         ]
         found.sort(key=lambda entry: str(entry["timestamp"]).replace("+00:00", "Z"), reverse=newest_first)
-        return found[:most]
+        return found
 
     def create_sink(self, project: str, sink: Json, *, unique: bool = True) -> Json:
         """Create a sink, with a writer identity of its own (`unique`)."""
