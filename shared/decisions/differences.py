@@ -180,7 +180,9 @@ class _Comparison:
             return
         action, leave = found
         request = replace(request, leave=leave, secret_uid=secret.uid if leave else "")
-        kind: Kind = "remove" if action is Action.DELETE else "hold" if leave == "hold" else "repair"
+        is_held = secret.hold is not None and secret.hold.reason == situation.reason
+        newly = leave == "hold" and not is_held  # what is held already is not counted a second time
+        kind: Kind = "remove" if action is Action.DELETE else "hold" if newly else "repair"
         text = _STATES.get(state, f"is {state.text}")
         match action:
             case Action.DELETE if leave == "remove":
@@ -189,6 +191,8 @@ class _Comparison:
                 code = FindingCode.NOT_LISTED
             case Action.DELETE:
                 code, text = FindingCode.EARLIER_CLUSTER, "its Secret is of an earlier cluster of this name"
+            case Action.HOLD if leave == "hold" and is_held:
+                code, text = FindingCode.HOLD_DIFFERS, f"{text}, and its held Secret lacks a mark of the hold"
             case Action.HOLD if leave == "hold":
                 code = FindingCode.LEFT_FLEET if left else FindingCode.UNSELECTED
             case Action.HOLD if state is State.DELETING:

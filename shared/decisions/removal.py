@@ -128,6 +128,8 @@ def _without_secret(situation: Situation) -> Action:
 def _leaving(secret: ClusterSecret, reason: Reason, leave: Leave, hold: timedelta, now: datetime) -> Action:
     """Two passes: `hold` holds, `remove` deletes only what has been held for this reason for the time `hold`."""
     current = secret.hold
-    if current is None or current.reason != reason:
-        return Action.HOLD if leave == "hold" else Action.NOTHING
-    return Action.DELETE if leave == "remove" and now - current.since >= hold else Action.NOTHING
+    if leave == "remove" and current is not None and current.reason == reason and now - current.since >= hold:
+        return Action.DELETE
+    # A hold that lacks its label or annotation is completed, and keeps its time.
+    lacks = secret_plan.hold(secret, reason, now) is not None
+    return Action.HOLD if leave == "hold" and lacks else Action.NOTHING

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.decisions import secret_plan
 from shared.values import settings as settings_module
-from shared.values.cluster_secret import ClusterSecret
+from shared.values.cluster_secret import HELD_LABEL, SKIP_RECONCILE, ClusterSecret
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
 
@@ -91,7 +91,12 @@ def created(cluster: Cluster | None = BLUE, membership: Membership = BLUE_MEMBER
 def secret(cluster: Cluster | None = BLUE, membership: Membership = BLUE_MEMBER, **annotations: str) -> ClusterSecret:
     """Our Secret in its steady state; annotations of ours are named by their last part (`held`, `keep`, …)."""
     named = {f"fleet-registrar/{key.replace('_', '-')}": value for key, value in annotations.items()}
-    return as_secret(created(cluster, membership), **named)
+    found = as_secret(created(cluster, membership), **named)
+    if found.hold is None:
+        return found
+    # A hold is complete: with its label, and with Argo CD's annotation.
+    labels, notes = {**found.labels, HELD_LABEL: found.hold.reason}, {SKIP_RECONCILE: "true", **found.annotations}
+    return dataclasses.replace(found, labels=labels, annotations=notes)
 
 
 def patched(standing: ClusterSecret, patch: Mapping[str, Any]) -> ClusterSecret:

@@ -6,13 +6,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from shared.decisions import secret_plan
 from shared.decisions.differences import differences
-from shared.values.cluster_secret import CLUSTER, MEMBERSHIP, TYPE
+from shared.values.cluster_secret import CLUSTER, HELD_LABEL, MEMBERSHIP, TYPE
 from shared.values.codes import FindingCode
 from shared.values.inventory import Inventory
 from shared.values.names import ClusterName, MembershipName
 from shared.values.selector import Selector
-from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SETTINGS, secret
+from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SETTINGS, patched, secret
 
 if TYPE_CHECKING:
     from shared.values.findings import Differences, PlannedRequest
@@ -217,6 +218,18 @@ def test_a_hold_shorter_than_the_setting_asks_for_nothing() -> None:
         "remove",
         "remove",
     )
+
+
+def test_a_hold_without_its_label_is_completed_without_a_limit() -> None:
+    since = (NOW - SETTINGS.hold * 2).strftime("%Y-%m-%dT%H:%M:%SZ")
+    complete = secret(held=f"not-wanted {since} skip-reconcile=ours")
+    labels = {key: value for key, value in complete.labels.items() if key != HELD_LABEL}
+    lacking = replace(complete, labels=labels)
+    request = only(compared({"secrets": (lacking,)}, NONE_SELECTED))
+    assert (request.code, request.kind, request.limit) == (FindingCode.HOLD_DIFFERS, "repair", None)
+    patch = secret_plan.hold(lacking, "not-wanted", NOW)
+    assert patch is not None
+    assert patched(lacking, patch).hold == complete.hold
 
 
 def test_a_pinned_secret_is_only_reported() -> None:
