@@ -42,6 +42,8 @@ def run(request: StepRequest, services: Services) -> Outcome:
     secret = services.central.secret_of(request.cluster, None)
     if secret is not None:
         request = request.from_reader_of(secret.uid)
+    if request.leave == "other-cluster":
+        return _hold_of_another(request, secret, services)
     subject = read_subject(request, services, has_secret=secret is not None)
     registered = (
         subject.state is State.UNSELECTED
@@ -94,6 +96,23 @@ def _for_membership_of(cluster: ClusterName, request: StepRequest, services: Ser
             return no_op(Action.TO_REGISTER, subject, services.settings)
     message = f"nothing to do: {cluster}, which {request.membership} was for, is not running and selected"
     return Outcome(Decision.NO_OP, FindingCode.GKE_MEMBERSHIP, message)
+
+
+def _hold_of_another(request: StepRequest, secret: ClusterSecret | None, services: Services) -> Outcome:
+    """Hold the Secret at once if its membership belongs to another cluster now. Its own cluster may be unreadable."""
+    membership = services.fleet.membership(secret.membership) if secret is not None and secret.membership else None
+    code = FindingCode.OTHER_CLUSTER
+    if secret is None or secret.is_pinned or not removal.is_of_another(secret, membership):
+        message = f"nothing to do: {request.cluster} has no Secret that another cluster's membership names"
+        return Outcome(Decision.NO_OP, code, message)
+    assert isinstance(membership, Membership)  # noqa: S101 - for the type checker
+    if secret.hold is not None:
+        return Outcome(Decision.UNCHANGED, code, f"Secret {secret.name} is held already ({secret.hold.reason})")
+    patch = secret_plan.hold(secret, "other-cluster", services.now())
+    assert patch is not None  # noqa: S101 - without a hold there is something to patch
+    services.central.patch(secret, patch)
+    message = f"held the Secret (other-cluster): {membership.name} is the membership of {membership.cluster} now"
+    return Outcome(Decision.HELD, code, message)
 
 
 def _hand_to_cluster(request: StepRequest, reason: str) -> Outcome:

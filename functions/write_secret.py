@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.clients.observe import membership_of, read_subject
 from shared.clients.ports import Services
-from shared.decisions import rbac, recognition, secret_plan, shards, steps
+from shared.decisions import rbac, recognition, removal, secret_plan, shards, steps
 from shared.decisions.outcomes import no_op
 from shared.decisions.secret_plan import Plan
 from shared.decisions.steps import Action
@@ -198,8 +198,12 @@ def _require_free(plan: Plan, name: str, cluster: Cluster | None, membership: Me
             if other.is_pinned:
                 pinned = f"{text} It is pinned ({KEEP}): delete it, then replay the message"
                 raise PermanentError(pinned, ErrorCode.SERVER_TAKEN)
+            if removal.is_of_another(other, membership) and other.hold is None:
+                patch = secret_plan.hold(other, "other-cluster", services.now())
+                assert patch is not None  # noqa: S101 - without a hold there is something to patch
+                services.central.patch(other, patch)
             raise RetryableError(
-                f"{text} It goes when its cluster is gone; otherwise delete it", ErrorCode.SERVER_TAKEN
+                f"{text} It is held, and goes when its cluster is gone; otherwise delete it", ErrorCode.SERVER_TAKEN
             )
 
 

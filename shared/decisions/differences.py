@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from shared.decisions import recognition, removal, secret_plan, shards, steps
+from shared.decisions import recognition, removal, reports, secret_plan, shards, steps
 from shared.decisions.recognition import Recognition
 from shared.decisions.removal import Situation
 from shared.decisions.steps import Action
@@ -71,18 +71,15 @@ class _Comparison:
             try:
                 cluster, membership = secret.cluster, secret.membership
             except PermanentError as error:
-                yield Finding(FindingCode.INVALID_SECRET, secret.name, str(error))
+                yield Finding(FindingCode.INVALID_SECRET, secret.name, str(error), self._delete(secret))
                 continue
             if cluster is not None:
                 of_clusters[cluster].append(secret)
             elif membership is not None:
                 of_memberships[membership].append(secret)
             else:
-                yield Finding(
-                    FindingCode.INVALID_SECRET,
-                    secret.name,
-                    "carries our label but names no cluster: repair or delete it",
-                )
+                text = "carries our label but names no cluster: repair or delete it"
+                yield Finding(FindingCode.INVALID_SECRET, secret.name, text, self._delete(secret))
         yield from self._left_out()
         yield from self._clashes()
         yield from self._other_fleets()
@@ -96,13 +93,13 @@ class _Comparison:
     def _one(
         self, name: ClusterName | MembershipName, secrets: list[ClusterSecret]
     ) -> Iterator[PlannedRequest | Finding]:
+        if isinstance(name, ClusterName):
+            for each in secrets:
+                membership = self.inventory.memberships.get(each.membership) if each.membership else None
+                if found := reports.of_another_cluster(name, each, membership, self.settings):
+                    yield found
         if len(secrets) > 1:
-            names = ", ".join(sorted(secret.name for secret in secrets))
-            yield Finding(
-                FindingCode.DUPLICATE_SECRETS,
-                str(name),
-                f"has {len(secrets)} Secrets of ours ({names}): delete the wrong one",
-            )
+            yield reports.duplicates(name, secrets, self.settings)
             return
         secret = secrets[0] if secrets else None
         yield from self._of_cluster(name, secret) if isinstance(name, ClusterName) else self._of_attached(name, secret)
@@ -124,7 +121,7 @@ class _Comparison:
             self._check_binding_left(cluster)
         if state is State.OTHER_FLEET and cluster is not None:
             text = f"is selected, but in the fleet of {cluster.fleet_project}"
-            yield Finding(FindingCode.OTHER_FLEET, str(name), text)
+            yield Finding(FindingCode.OTHER_FLEET, str(name), text, reports.leave_fleet_command(name))
         elif state is State.UNKNOWN and cluster is not None and not found:
             yield Finding(FindingCode.UNKNOWN_STATE, str(name), f"is {cluster.status}: in no state to act on")
 
@@ -171,7 +168,8 @@ class _Comparison:
             return
         if secret.is_pinned:
             if state in (State.UNSELECTED, State.DELETING, State.DELETED):
-                yield Finding(FindingCode.PINNED, _name(request), f"{_STATES[state]}, and its Secret is pinned")
+                text = f"{_STATES[state]}, and its Secret is pinned"
+                yield Finding(FindingCode.PINNED, _name(request), text, reports.unpin_command(secret, self.settings))
             return
         left = situation.reason == "left-fleet"
         self.left += left
@@ -329,7 +327,8 @@ class _Comparison:
                 f" left as they are ({names}). Set FLEET_PROJECT back, give each fleet an INSTANCE of its own, or move the"
                 " clusters: unregister them there, delete these Secrets, and the sweep registers them here"
             )
-            yield Finding(FindingCode.OTHER_FLEET, f"projects/{self.settings.fleet_project}", text)
+            subject = f"projects/{self.settings.fleet_project}"
+            yield Finding(FindingCode.OTHER_FLEET, subject, text, reports.list_command(self.settings))
 
     def _clashes(self) -> Iterator[Finding]:
         """Unmanaged Secrets that Argo CD would treat as ours, or that are for the same cluster as ours."""
@@ -340,13 +339,16 @@ class _Comparison:
             managed = names.get(other.data.get("name", "")) or servers.get(other.data.get("server", "").rstrip("/"))
             if other.name in same:
                 text = f"is unmanaged and for the same cluster as our {same[other.name]}: ApplicationSets deploy to it twice. Delete one"
-                yield Finding(FindingCode.CLASHING_SECRET, other.name, text)
+                yield Finding(FindingCode.CLASHING_SECRET, other.name, text, self._delete(other))
             elif managed:
-                yield Finding(
-                    FindingCode.CLASHING_SECRET,
-                    other.name,
-                    f"is unmanaged and has the same name or server as our {managed}: Argo CD would treat the two as one cluster",
+                text = (
+                    f"is unmanaged and has the same name or server as our {managed}: Argo CD would treat the two as one"
+                    " cluster. Delete one"
                 )
+                yield Finding(FindingCode.CLASHING_SECRET, other.name, text, self._delete(other))
+
+    def _delete(self, secret: ClusterSecret) -> str:
+        return reports.delete_command([secret.name], self.settings)
 
     def _left_behind(self, with_secrets: set[ClusterName]) -> Iterator[PlannedRequest]:
         """Memberships that we made for clusters that are not listed any more, and for which no Secret is left."""

@@ -7,17 +7,17 @@ now, by asking `decide`. The sweep publishes exactly that request, so the two ca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from shared.decisions import secret_plan
 from shared.decisions.steps import Action
 from shared.values.cluster_secret import CLUSTER_ID, MEMBERSHIP_UID, ClusterSecret, Reason
+from shared.values.messages import Leave
 from shared.values.model import Cluster, Gone, Membership, State
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-Leave = Literal["", "hold", "remove"]
 LEAVES: Final[tuple[Leave, ...]] = ("", "hold", "remove")
 
 
@@ -92,6 +92,17 @@ def decide(situation: Situation, leave: Leave, hold: timedelta, now: datetime) -
             return Action.REPORT
         case _:
             return Action.NOTHING
+
+
+def is_of_another(secret: ClusterSecret, membership: Membership | Gone | None) -> bool:
+    """Return whether the membership, and so the server, of a GKE cluster's Secret belongs to another GKE cluster now.
+
+    Argo CD would deploy the applications of the Secret's cluster to the other one. A membership that GKE or a person named
+    can be reused while the Secret stays, because its cluster cannot be read, is in another fleet, or is pinned.
+    """
+    if not isinstance(membership, Membership) or secret.cluster is None or secret.membership != membership.name:
+        return False
+    return membership.cluster not in (None, secret.cluster)
 
 
 def next_removal(situation: Situation, hold: timedelta, now: datetime) -> tuple[Action, Leave] | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-Reason = Literal["going", "not-wanted", "left-fleet"]
+Reason = Literal["going", "not-wanted", "left-fleet", "other-cluster"]
 Object = dict[str, Any]
 N = TypeVar("N")
 
@@ -71,7 +71,7 @@ class Hold:
         """Parse the annotation; None if it is not one of ours (a hold then restarts)."""
         match text.split():
             case [
-                "going" | "not-wanted" | "left-fleet" as reason,
+                "going" | "not-wanted" | "left-fleet" | "other-cluster" as reason,
                 since,
                 "skip-reconcile=ours" | "skip-reconcile=theirs" as skip,
             ]:

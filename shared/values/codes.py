@@ -157,6 +157,7 @@ class FindingCode(enum.StrEnum):
     UNREADABLE_ITEM = "unreadable_item"  # one cluster or membership in a list, which leaves the others as they are
     INVALID_SECRET = "invalid_secret"  # noqa: S105
     DUPLICATE_SECRETS = "duplicate_secrets"
+    OTHER_CLUSTER = "other_cluster"  # the membership of a Secret of ours belongs to another cluster now
     CLASHING_SECRET = "clashing_secret"  # noqa: S105
     OTHER_REGISTRAR = "other_registrar"  # a Secret of another instance or fleet
     INVALID_SHARD = "invalid_shard"

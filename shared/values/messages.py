@@ -31,6 +31,7 @@ AUDIT_LOG_ENTRIES: Final = "audit-log-entries"
 ATTRIBUTE_BYTES: Final = 1000  # Pub/Sub's limit is 1,024 bytes for a value
 MIN_REVERSAL_AGE: Final = timedelta(seconds=60)
 SWEEP_REQUEST_TTL: Final = timedelta(hours=1)
+Leave = Literal["", "hold", "remove", "other-cluster"]
 
 _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "grant-rbac": frozenset({"new", "previous"}),
@@ -52,7 +53,7 @@ class StepRequest:
     membership: MembershipName | None = None
     granted: str = field(default="", repr=False)
     drop_labels: frozenset[str] = frozenset()
-    leave: Literal["", "hold", "remove"] = ""
+    leave: Leave = ""
     secret_uid: str = field(default="", repr=False)  # proves that the sender has read the Secret; never logged
     membership_uid: str = ""
     new: bool = False
@@ -179,14 +180,14 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
     drop = body.get("drop_labels", []) if "drop_labels" in allowed else []
     if not isinstance(drop, list) or not all(isinstance(key, str) for key in drop):
         faults.append("drop_labels is not a list of label keys")
-    leave: Literal["", "hold", "remove"] = ""
+    leave: Leave = ""
     match body.get("leave"):
-        case "hold" | "remove" as said:
+        case "hold" | "remove" | "other-cluster" as said:
             leave = said
         case None:
             pass
         case _:
-            faults.append("leave is neither hold nor remove")
+            faults.append("leave is neither hold, remove nor other-cluster")
     wrong = f"the message to {step} is wrong: "
     unknown_keys = f"unknown keys {', '.join(map(repr, unknown))[:200]}: {step} takes {', '.join(sorted(allowed))}"
     if faults:

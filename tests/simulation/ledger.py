@@ -243,6 +243,12 @@ class Ledger:
                         context,
                         f"held {name} as not wanted; {state}, {dict(context.body)}",
                     )
+                case "other-cluster":
+                    taken = {m.cluster for m in self.memberships.values() if m.name == old.membership} - {
+                        None,
+                        old.cluster,
+                    }
+                    _require(bool(taken and old.cluster), context, f"held {name} as another cluster's")
                 case "going":
                     require(state in (State.DELETING, State.DELETED), context, f"held {name} as going; {state}")
                 case "left-fleet":

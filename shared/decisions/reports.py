@@ -1,0 +1,73 @@
+"""Secrets that a sweep reports and a person corrects, with the commands for it.
+
+Pure. The names in a command were parsed, or are names of Kubernetes objects: none needs quotes in a shell.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.decisions import removal
+from shared.values.cluster_secret import INSTANCE, KEEP, MANAGED_BY_LABEL, ClusterSecret
+from shared.values.codes import FindingCode
+from shared.values.findings import Finding, PlannedRequest
+from shared.values.messages import OutgoingMessage, StepRequest
+from shared.values.model import MANAGED_BY, Membership
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shared.values.names import ClusterName, Name
+    from shared.values.settings import Settings
+
+
+def of_another_cluster(
+    name: ClusterName, secret: ClusterSecret, membership: Membership | None, settings: Settings
+) -> PlannedRequest | Finding | None:
+    """Return the hold of a Secret whose membership is another cluster's now; a finding where it is held or pinned already."""
+    if membership is None or not removal.is_of_another(secret, membership):
+        return None
+    text = (
+        f"has Secret {secret.name}, whose membership {membership.name} is that of {membership.cluster} now: Argo CD would"
+        " deploy this cluster's applications to that one"
+    )
+    if secret.hold is None and not secret.is_pinned:
+        request = StepRequest(name, membership.name, leave="other-cluster", secret_uid=secret.uid)
+        message = OutgoingMessage("remove-secret", request)
+        return PlannedRequest("hold", FindingCode.OTHER_CLUSTER, message, text, uid=secret.uid)
+    held = f"It is held ({secret.hold.reason})" if secret.hold else "It is pinned, so it is not held"
+    text = f"{text}. {held}. Delete the Secret if the cluster is gone or has left the fleet"
+    return Finding(FindingCode.OTHER_CLUSTER, str(name), text, delete_command([secret.name], settings))
+
+
+def duplicates(name: Name, secrets: list[ClusterSecret], settings: Settings) -> Finding:
+    """Report several Secrets of ours for one cluster; the command keeps the one with our name, or else the oldest."""
+    ordered = sorted(secrets, key=lambda secret: (secret.name != name.secret_name, secret.created, secret.name))
+    names = ", ".join(sorted(secret.name for secret in secrets))
+    text = f"has {len(secrets)} Secrets of ours ({names}): delete the wrong one"
+    command = delete_command([secret.name for secret in ordered[1:]], settings)
+    return Finding(FindingCode.DUPLICATE_SECRETS, str(name), text, command)
+
+
+def delete_command(secrets: Iterable[str], settings: Settings) -> str:
+    """Return the command that deletes Secrets."""
+    return f"kubectl -n {settings.argocd_namespace} delete secret {' '.join(secrets)}"
+
+
+def unpin_command(secret: ClusterSecret, settings: Settings) -> str:
+    """Return the command that takes a person's pin off a Secret: it may be an annotation or a label."""
+    verb = "annotate" if KEEP in secret.annotations else "label"
+    return f"kubectl -n {settings.argocd_namespace} {verb} secret {secret.name} {KEEP}-"
+
+
+def list_command(settings: Settings) -> str:
+    """Return the command that lists the Secrets of this instance with their memberships."""
+    selector = f"{MANAGED_BY_LABEL}={MANAGED_BY},{INSTANCE}={settings.instance}"
+    columns = r"NAME:.metadata.name,MEMBERSHIP:.metadata.annotations.fleet-registrar/membership"
+    return f"kubectl -n {settings.argocd_namespace} get secrets -l {selector} -o custom-columns={columns}"
+
+
+def leave_fleet_command(name: ClusterName) -> str:
+    """Return the command that takes a cluster out of another project's fleet."""
+    where = f"--location={name.location} --project={name.project}"
+    return f"gcloud container clusters update {name.cluster} {where} --clear-fleet-project"
