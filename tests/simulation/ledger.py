@@ -248,7 +248,7 @@ class Ledger:
                         None,
                         old.cluster,
                     }
-                    _require(bool(taken and old.cluster), context, f"held {name} as another cluster's")
+                    require(bool(taken and old.cluster), context, f"held {name} as another cluster's")
                 case "going":
                     require(state in (State.DELETING, State.DELETED), context, f"held {name} as going; {state}")
                 case "left-fleet":

@@ -12,10 +12,12 @@ from shared.decisions.differences import differences
 from shared.decisions.removal import is_of_another
 from shared.values.cluster_secret import KEEP, SKIP_RECONCILE, ClusterSecret
 from shared.values.codes import FindingCode
+from shared.values.findings import Finding
 from shared.values.inventory import Inventory
 from shared.values.model import GONE
 from shared.values.names import ClusterName, MembershipName
-from tests.simulation.world import CENTRAL, World, WorldServices
+from tests.simulation.ports import CENTRAL, WorldServices
+from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +135,7 @@ def test_a_held_secret_is_reported_at_every_sweep() -> None:
     assert world.central.writes == before
 
 
-def findings(world: World) -> list[object]:
+def findings(world: World) -> list[Finding]:
     secrets = tuple(ClusterSecret.read(manifest) for manifest in world.secrets().values())
     inventory = Inventory(
         secrets=secrets, clusters=world.clusters, memberships=world.memberships, listed=world.settings.source_projects
