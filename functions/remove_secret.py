@@ -107,12 +107,13 @@ def _hold_of_another(request: StepRequest, secret: ClusterSecret | None, service
         return Outcome(Decision.NO_OP, code, message)
     assert isinstance(membership, Membership)  # noqa: S101 - for the type checker
     if secret.hold is not None:
-        return Outcome(Decision.UNCHANGED, code, f"Secret {secret.name} is held already ({secret.hold.reason})")
+        text = f"Secret {secret.name} is held already ({secret.hold.reason})"
+        return Outcome(Decision.UNCHANGED, code, text, event=_held_earlier(secret, "other-cluster"))
     patch = secret_plan.hold(secret, "other-cluster", services.now())
     assert patch is not None  # noqa: S101 - without a hold there is something to patch
     services.central.patch(secret, patch)
     message = f"held the Secret (other-cluster): {membership.name} is the membership of {membership.cluster} now"
-    return Outcome(Decision.HELD, code, message)
+    return Outcome(Decision.HELD, code, message, event=_event(EventType.HELD, secret, "other-cluster"))
 
 
 def _hand_to_cluster(request: StepRequest, reason: str) -> Outcome:

@@ -32,6 +32,7 @@ class Context:
     clusters: dict[ClusterName, Cluster | None] = field(default_factory=dict)
     memberships: dict[MembershipName, Membership | None] = field(default_factory=dict)
     last_call: str = ""
+    last_read: float = 0.0
     noise: Noise | None = None
     stale: float = 0.0
     denied: bool = False

@@ -21,7 +21,15 @@ from shared.values.cluster_secret import (
 )
 from shared.values.model import MANAGED_BY, Membership, State, state_of_attached, state_of_cluster
 from tests.simulation.ports import CENTRAL
-from tests.simulation.stored import PERSON, as_text, has_keep_annotation, has_our_label, has_our_labels, require
+from tests.simulation.stored import (
+    PERSON,
+    as_text,
+    has_keep_annotation,
+    has_our_label,
+    has_our_labels,
+    is_of_fleet,
+    require,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     from tests.simulation.scheduler import Simulation
 
 
+MAX_READ_AGE = 10.0
 OURS = {"fleet-registrar", MANAGED_BY}
 
 
@@ -78,8 +87,10 @@ class Ledger:
         return now is not None and now.id == secret.annotations.get(CLUSTER_ID)
 
     def ours(self) -> list[ClusterSecret]:
-        """Our Secrets."""
-        return [secret for secret in map(ClusterSecret.read, self.world.secrets().values()) if has_our_labels(secret)]
+        """Our Secrets: with our labels, and of our fleet."""
+        fleet = self.world.settings.fleet_project
+        secrets = map(ClusterSecret.read, self.world.secrets().values())
+        return [secret for secret in secrets if has_our_labels(secret) and is_of_fleet(secret, fleet)]
 
     def foreign_object(self, cluster: Kubernetes, collection: str, name: str) -> None:
         """An unmanaged object: it must stay as it is."""
@@ -92,6 +103,8 @@ class Ledger:
         self, context: Context, cluster: Kubernetes, collection: str, before: Object | None, after: Object | None
     ) -> None:
         """Judge a write of a step, through the gateway."""
+        if after is None:
+            self.destroyed(context, f"{collection} {before and before['metadata']['name']}")
         if collection.endswith("/secrets"):
             require(cluster is self.world.central, context, "wrote a Secret outside of the central cluster")
             old = ClusterSecret.read(before) if before else None
@@ -175,6 +188,7 @@ class Ledger:
     def _patched(self, context: Context, old: ClusterSecret, new: ClusterSecret) -> None:
         name = old.name
         require(has_our_labels(old), context, f"changed the foreign Secret {name}")
+        require(is_of_fleet(old, context.settings.fleet_project), context, f"changed {name} of another fleet")
         require(
             (old.labels, old.annotations, old.data) != (new.labels, new.annotations, new.data),
             context,
@@ -270,6 +284,7 @@ class Ledger:
     def _deleted(self, context: Context, secret: ClusterSecret) -> None:
         name = secret.name
         require(has_our_labels(secret), context, f"deleted the foreign Secret {name}")
+        require(is_of_fleet(secret, context.settings.fleet_project), context, f"deleted {name} of another fleet")
         require(not has_keep_annotation(secret), context, f"deleted {name}, which is pinned")
         require(context.topic == "remove-secret", context, f"deleted {name}")
         if not self.lives(secret):
@@ -309,9 +324,16 @@ class Ledger:
         wanted = read is not None and state_of_cluster(read, context.settings, CENTRAL) is State.SELECTED
         require(wanted, context, f"registered {made.cluster}, which is not wanted")
 
+    def destroyed(self, context: Context, what: str) -> None:
+        """Judge that a deletion follows its last read within 10 s: a process may have been frozen since."""
+        age = self.world.t - context.last_read
+        require(age <= MAX_READ_AGE, context, f"deleted {what} by a read that is {age:.0f} s old")
+
     def unregistered(self, context: Context, found: Membership) -> None:
         """Judge a deletion: ours, of a cluster that is gone. The API has no precondition, so the call directly before counts."""
         require(bool(found.cluster_id), context, f"deleted {found.name}, which is not ours")
+        require(found.name.project == context.settings.fleet_project, context, f"deleted {found.name} of another fleet")
+        self.destroyed(context, str(found.name))
         read = context.memberships.get(found.name)
         require(
             context.last_call == f"gkehub get {found.name}",

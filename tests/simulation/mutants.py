@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import ServiceUnavailable
 
-from functions import remove_secret, unregister_membership, write_secret
-from shared.clients import observe
+from functions import grant_rbac, remove_secret, unregister_membership, write_secret
+from shared.clients import deadline, observe
 from shared.clients.argocd_secrets import Central
-from shared.decisions import rbac, removal, secret_plan, steps, sweep_plan
+from shared.decisions import differences, rbac, removal, secret_plan, steps, sweep_plan
 from shared.decisions.steps import Action, MembershipAction
 from shared.decisions.sweep_plan import Plan
 from shared.runtime import dispatch
 from shared.runtime.dispatch import Dispatcher
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import Decision
+from shared.values.messages import StepRequest
 from shared.values.model import GONE, Membership, State
 from tests.simulation.one_thread import replaced
 from tests.simulation.runs import RATES, Run, run
@@ -29,7 +30,7 @@ from tests.simulation.stories import by_events_alone
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shared.values.messages import Outcome, StepRequest
+    from shared.values.messages import Outcome
 
 Change = tuple[Any, str, Any]
 ROUGH = 0.08
@@ -156,7 +157,35 @@ def _deleted_unread(membership: Membership, services: Any) -> bool:
     return bool(services.fleet.delete(membership.name))
 
 
+def _of_any_fleet(secret: ClusterSecret, settings: Any) -> bool:
+    return secret.is_managed and secret.instance == settings.instance
+
+
+def _found_by_our_name(central: Central, cluster: Any, membership: Any, *, claim: bool = False) -> Any:
+    found = _secret_of(central, cluster, membership, claim=claim)
+    return found if found is None or found.name == (cluster or membership).secret_name else None
+
+
+_secret_of = Central.secret_of
+
+
+def _any_word_is_a_proof(request: StepRequest, _cluster: Any, _membership: Any, services: Any) -> Any:
+    return services.now() if request.granted else None
+
+
 MUTANTS = (
+    Mutant("a deletion follows an old read", 400, ((deadline, "require_fresh_read", lambda _: None),)),
+    Mutant("Secrets of another fleet are ours", 2000, ((ClusterSecret, "is_of_instance", _of_any_fleet),)),
+    Mutant("an adopted Secret is not found by its labels", 2000, ((Central, "secret_of", _found_by_our_name),)),
+    Mutant("a forged word proves a grant", 400, ((write_secret, "_signed", _any_word_is_a_proof),)),
+    Mutant("a forged leave counts", 2000, ((StepRequest, "from_reader_of", lambda request, _: request),)),
+    Mutant("an earlier identity keeps its access", 800, ((grant_rbac, "_delete_previous", lambda *_, **__: None),)),
+    Mutant(
+        "nobody looks for a binding that stayed",
+        2000,
+        ((differences._Comparison, "_check_binding_left", lambda *_: None),),
+    ),
+    Mutant("a reused membership is not seen", 2000, ((removal, "is_of_another", lambda *_: False),)),
     Mutant("a 404 alone is the proof that a cluster is gone", 800, ((observe, "read_cluster", _no_proof),)),
     Mutant(
         "a 404 alone is the proof that a membership is gone",

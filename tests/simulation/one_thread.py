@@ -6,7 +6,7 @@ import contextlib
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self
 
-from shared.clients import inventory
+from shared.clients import deadline, inventory
 from shared.runtime import logs
 
 if TYPE_CHECKING:
@@ -28,6 +28,23 @@ class _Inline:
         done: Future[Any] = Future()
         done.set_result(call(*arguments))
         return done
+
+
+class Clock:
+    """The wall clock of the product: a simulation sets it to its own time."""
+
+    t = 0.0
+
+    def time(self) -> float:
+        """The simulated time."""
+        return self.t
+
+    def monotonic(self) -> float:
+        """The same time: a frozen process counts, too."""
+        return self.t
+
+
+CLOCK = Clock()
 
 
 @contextlib.contextmanager
@@ -54,5 +71,6 @@ def one_thread_no_logs() -> Iterator[None]:
         (logs, "outcome", quiet),
         (logs, "traceparent", lambda given: given or ""),
         (inventory, "ThreadPoolExecutor", _Inline),
+        (deadline, "time", CLOCK),
     ):
         yield

@@ -15,27 +15,32 @@ from shared.values.cluster_secret import (
 )
 from shared.values.labels import translate
 from shared.values.model import Cluster, Membership, State, state_of_attached, state_of_cluster
+from tests.simulation.cast import FLEET
 from tests.simulation.ports import CENTRAL
-from tests.simulation.stored import PERSON, has_keep_annotation, has_our_label, has_our_labels
+from tests.simulation.stored import PERSON, has_keep_annotation, has_our_label, has_our_labels, is_of_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from shared.values.names import MembershipName
+    from tests.simulation.kubernetes import Kubernetes
     from tests.simulation.scheduler import Simulation
 
 
 def oracle(world: Simulation) -> Iterator[str]:
     """Compare the whole state with the state that the truth alone requires, all being quiet."""
     yield from world.ledger.foreign_changes()
-    left = {secret.name: secret for secret in world.ledger.ours()}
+    left = {secret.cluster or secret.membership: secret for secret in world.ledger.ours()}
+    yield from _servers(world)
     pinned = {secret.cluster for secret in left.values() if has_keep_annotation(secret)}
     for name, cluster in world.clusters.items():
-        secret = left.pop(name.secret_name, None)
+        secret = left.pop(name, None)
         yield from (f"{name}: {text}" for text in _of_cluster(world, cluster, secret))
     for member_name, membership in world.memberships.items():
+        if member_name.project != world.settings.fleet_project:
+            continue
         if membership.cluster is None:
-            secret = left.pop(member_name.secret_name, None)
+            secret = left.pop(member_name, None)
             yield from (f"{member_name}: {text}" for text in _of_attached(world, membership, secret))
         elif membership.cluster_id and membership.cluster.project in world.settings.source_projects:
             alive = world.clusters.get(membership.cluster)
@@ -50,6 +55,15 @@ def oracle(world: Simulation) -> Iterator[str]:
     for secret in left.values():
         if not has_keep_annotation(secret):
             yield f"{secret.name} is left of a cluster that is gone"
+
+
+def _servers(world: Simulation) -> Iterator[str]:
+    """No Secret of ours leads Argo CD into another cluster than its own, unless a person pinned it."""
+    for secret in world.ledger.ours():
+        membership = world.memberships.get(secret.membership) if secret.membership else None
+        taken = membership is not None and membership.cluster not in (None, secret.cluster)
+        if taken and secret.cluster is not None and secret.hold is None and not has_keep_annotation(secret):
+            yield f"{secret.name} leads to {membership and membership.cluster} and is not held"
 
 
 def blocked(world: Simulation, cluster: Cluster) -> bool:
@@ -70,8 +84,11 @@ def blocked(world: Simulation, cluster: Cluster) -> bool:
 def _foreign_twin(world: Simulation, name: str, membership: MembershipName, *, gke: bool) -> bool:
     server = membership.gateway_url(world.settings.fleet_project_number, gke=gke)
     others = (ClusterSecret.read(manifest) for manifest in world.secrets().values())
+    fleet = world.settings.fleet_project
     return any(
-        not has_our_labels(other) and (other.name == name or other.clashes_with(name, server)) for other in others
+        not (has_our_labels(other) and is_of_fleet(other, fleet))
+        and (other.name == name or other.clashes_with(name, server))
+        for other in others
     )
 
 
@@ -87,15 +104,9 @@ def _of_cluster(world: Simulation, cluster: Cluster, secret: ClusterSecret | Non
     if state is State.UNSELECTED:
         if secret is not None and not has_keep_annotation(secret):
             yield "is not wanted and has a Secret"
-        # Bindings are seen by their Secrets. So a binding stays where the project is no source any more, where a person
-        # has deleted the Secret, where no way leads to the cluster, and where there never was a Secret.
-        kept = (
-            cluster.name.project not in world.settings.source_projects
-            or cluster.id in world.ledger.left_behind
-            or cluster.id not in world.ledger.had_secret
-        )
-        if secret is None and ours and not kept:
+        if secret is None and ours and _is_reachable(world, cluster):
             yield "is not wanted and has our binding"
+    yield from _earlier_bindings(world, cluster, inside, secret)
     if state is State.UNKNOWN and secret is not None and not has_keep_annotation(secret):
         held = secret.hold is not None and secret.hold.reason == "going"
         if held == world.ledger.lives(secret):
@@ -113,6 +124,29 @@ def _of_cluster(world: Simulation, cluster: Cluster, secret: ClusterSecret | Non
         if not ours:
             yield "is wanted and has no binding of ours"
         yield from _content(world, secret, membership, cluster.labels)
+
+
+def _is_reachable(world: Simulation, cluster: Cluster) -> bool:
+    """Whether a sweep finds a binding that stayed: the cluster is in a source project and in the fleet."""
+    names = {cluster.membership, cluster.name.membership(FLEET)} - {None}
+    ways = [world.memberships.get(name) for name in names if name is not None and name.project == FLEET]
+    registered = any(way is not None and way.cluster == cluster.name for way in ways)
+    return registered and cluster.name.project in world.settings.source_projects
+
+
+def _earlier_bindings(
+    world: Simulation, cluster: Cluster, inside: Kubernetes, secret: ClusterSecret | None
+) -> Iterator[str]:
+    """The earlier identity has no access where a Secret notes the grant of the present one.
+
+    Where a person deleted the Secret, nothing noted the earlier identity.
+    """
+    noted = secret is not None and secret.annotations.get(GRANT) == world.settings.grant
+    if not noted or cluster.id in world.ledger.left_behind:
+        return
+    for (collection, name), stored in inside.objects.items():
+        if collection == rbac.BINDINGS and has_our_label(stored) and name != _binding(world):
+            yield f"has {name}, the binding of an earlier identity"
 
 
 def _of_attached(world: Simulation, membership: Membership, secret: ClusterSecret | None) -> Iterator[str]:

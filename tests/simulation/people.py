@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from functions import sweep
+from ops.adoption import match_secrets
+from ops.survey import survey
 from shared.decisions import rbac
 from shared.decisions.secret_plan import CONFIG
 from shared.values.cluster_secret import KEEP, SKIP_RECONCILE
+from shared.values.errors import ReconcileError
 from shared.values.labels import LabelKeys
-from shared.values.messages import _KEYS, Scope
+from shared.values.messages import _KEYS, AUDIT_LOG_ENTRIES, DEAD_LETTERS, Message, Scope
 from shared.values.model import Membership
 from shared.values.names import ClusterName
 from shared.values.settings import RemovalLimit
 from tests.simulation.cast import ATTACHED, CLUSTERS, FLEET, SECRETS, SHARED, secret_name_of
+from tests.simulation.entries import audit_entry
+from tests.simulation.ports import NUMBERS
 from tests.simulation.scheduler import RandomServices, Simulation
+from tests.simulation.world import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,7 +88,7 @@ def do_foreign_secret(world: Simulation, who: str, same: str) -> None:
     if (SECRETS, name) in world.central.objects:
         return
     member = CLUSTERS[who].membership(FLEET) if who in CLUSTERS else ATTACHED[who]
-    url = member.gateway_url(world.settings.fleet_project_number, gke=who in CLUSTERS)
+    url = member.gateway_url(NUMBERS[FLEET], gke=who in CLUSTERS)
     data = {"name": f"by-hand-{who}", "server": url if same == "server" else "https://10.0.0.1"}
     made = world.central.put(
         SECRETS,
@@ -133,6 +140,25 @@ def do_foreign_goes(world: Simulation, _who: str) -> None:
         world.memberships.pop(name, None)
     world.ledger.unmanaged.clear()
     world.ledger.registrations.clear()
+
+
+def do_adopt(world: Simulation, _who: str) -> None:
+    """A person runs `ops adopt`: Secrets of others for our clusters become ours in place."""
+    calm, world.calm = world.calm, True
+    services: Any = RandomServices(world)
+    with suppress(ReconcileError):
+        adoptions, _ = match_secrets(survey(services), services.settings)
+        for one in adoptions:
+            services.central.patch(one.secret, one.patch)
+            world.ledger.unmanaged.pop((str(id(world.central)), one.secret.name), None)
+            world.ledger.noted(world.central.objects[SECRETS, one.secret.name])
+            world.publish(one.next.topic, one.next.body())
+    world.calm = calm
+
+
+def do_fleet(world: Simulation, _who: str, project: str) -> None:
+    """A person changes FLEET_PROJECT under the Secrets that exist."""
+    world.settings = replace(world.settings, fleet_project=project, fleet_project_number=NUMBERS[project])
 
 
 def do_settings(world: Simulation, _who: str, selector: str, brake: bool = False) -> None:
@@ -187,14 +213,24 @@ def do_forge(world: Simulation, who: str, topic: str, number: int) -> None:
         "granted": random.choice((world.settings.grant, "x.y.z", "")),
         "drop_labels": ["env", "tier", "person-team"],
         "secret_uid": random.choice(("guessed", "")),
-        "leave": random.choice(("hold", "remove")),
+        "leave": random.choice(("hold", "remove", "other-cluster")),
         "membership_uid": f"uid-{random.randrange(20)}",
         "renewed": True,
         "new": True,
+        "previous": f"argocd{random.choice(('', 1, 2))}@demo-fleet.iam.gserviceaccount.com",
     }
     allowed = _KEYS.get(topic, frozenset())
     body |= {key: value for key, value in keys.items() if key in allowed and random.random() < 0.7}
     attributes = random.choice(({}, {"requested-by": "sweep"}, {"reversed": "true"}))
     if topic == "sweep":
         body = {"release": f"{random.getrandbits(64):016x}"}
+    if topic == AUDIT_LOG_ENTRIES:
+        method = random.choice(("CreateCluster", "UpdateCluster", "SetLabels", "DeleteCluster"))
+        name = CLUSTERS.get(who, CLUSTERS["blue"])
+        body = audit_entry(name, method, random.choice(("started", "finished", "done")), failed=random.random() < 0.3)
+    if topic == DEAD_LETTERS:
+        # An operator replays the letter, control keys included.
+        message = Message(json.dumps(body).encode(), attributes, f"forged-{number}", world.now)
+        world.letters.append((random.choice(sorted(STEPS)), message))
+        return
     world.publish(topic, body, attributes)

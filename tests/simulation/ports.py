@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from shared.clients import deadline
 from shared.clients.argocd_secrets import Central
 from shared.decisions import rbac
 from shared.values.cluster_secret import timestamp
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 CENTRAL = ClusterName("demo-fleet", "europe-west1", "central")
+NUMBERS = {"demo-fleet": "100000000001", "demo-next": "200000000002"}
 
 
 class WorldServices:
@@ -37,7 +39,8 @@ class WorldServices:
         self.gateway = SimulatedGateway(world)
         self.bus = SimulatedBus(world)
         self.central_cluster = CENTRAL
-        self.central_url = world.settings.central_membership.gateway_url(world.settings.fleet_project_number, gke=True)
+        central = world.settings.central_membership
+        self.central_url = central.gateway_url(NUMBERS[central.project], gke=True)
         self.signer = SimulatedSigner(world)
         self.central = Central(self.gateway, self.central_url, self.settings)
 
@@ -87,10 +90,11 @@ class SimulatedFleet:
         with self.world.called(f"gkehub list {name.project}/{name.location}"):
             return self.world.seen_in_fleet(name)
 
-    def list(self, _project: str) -> Listed[Membership]:
+    def list(self, project: str) -> Listed[Membership]:
         """List the fleet."""
         with self.world.called("gkehub list"):
-            return Listed(*self.world.seen_memberships())
+            found, unreachable = self.world.seen_memberships()
+            return Listed([each for each in found if each.name.project == project], unreachable)
 
     def create(self, name: MembershipName, cluster: Cluster) -> Membership:
         """Register a cluster."""
@@ -109,6 +113,7 @@ class SimulatedFleet:
     def delete(self, name: MembershipName) -> bool:
         """Unregister a cluster."""
         with self.world.called(f"gkehub delete {name}"):
+            deadline.require_fresh_read(f"deleting {name}")
             if name in self.world.bound:
                 raise PermanentError(f"400 FAILED_PRECONDITION {name} has sub-resources")
             found = self.world.memberships.pop(name, None)
@@ -128,7 +133,8 @@ class SimulatedGateway:
 
     def _cluster(self, url: str) -> Kubernetes:
         parts = url.split("/")
-        name = MembershipName(self.world.settings.fleet_project, parts[-3], parts[-1])
+        project = next((each for each, number in NUMBERS.items() if number in parts), self.world.settings.fleet_project)
+        name = MembershipName(project, parts[-3], parts[-1])
         found = self.world.memberships.get(name)
         gke = parts[-2] == "gkeMemberships"
         if found is None or name in self.world.lost_agents or gke != (found.cluster is not None):
@@ -184,6 +190,7 @@ class SimulatedGateway:
     def delete(self, url: str, collection: str, name: str, version: Object) -> bool:
         """Delete an object with its preconditions."""
         with self.world.called(f"gateway delete {url} {name}"):
+            deadline.require_fresh_read(f"deleting {name}")
             cluster = self._cluster(url)
             if (collection, name) not in cluster.objects:
                 return False

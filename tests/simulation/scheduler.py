@@ -28,10 +28,11 @@ from shared.values.messages import AUDIT_LOG_ENTRIES, DEAD_LETTERS, Message
 from tests.simulation.deliveries import Context, Event, body_of, push_event
 from tests.simulation.ledger import Ledger
 from tests.simulation.noise import Key, Noise, noise_of_call, noise_of_delivery, noise_of_event, noise_of_publish
+from tests.simulation.one_thread import CLOCK
 from tests.simulation.past import Past
 from tests.simulation.ports import WorldServices
 from tests.simulation.stored import ViolationError
-from tests.simulation.world import ATTEMPTS, ENVIRONMENT, STEPS, KilledError, World
+from tests.simulation.world import ATTEMPTS, ENVIRONMENT, STEPS, KilledError, World, is_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,6 +88,7 @@ class Simulation(World):
         self.hub = getcurrent()
         while self.heap and self.heap[0][0] <= until:
             self.t, _, action = heapq.heappop(self.heap)
+            CLOCK.t = self.t + 1  # 0 means that nothing was read
             self.now = BASE + timedelta(seconds=self.t)
             action()
             self.current = None
@@ -149,6 +151,8 @@ class Simulation(World):
                 raise KilledError(call)
             return
         context.last_call = call
+        if is_read(call):
+            context.last_read = self.t
         if context.noise is not None:
             if context.noise.kind == "answer lost":
                 raise RetryableError(f"no answer {call}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from shared.values.cluster_secret import (
     KEEP,
     MANAGED_BY_LABEL,
+    MEMBERSHIP,
     MEMBERSHIP_HASH,
     ClusterSecret,
 )
@@ -27,6 +28,11 @@ class ViolationError(BaseException):
 
 def has_our_labels(secret: ClusterSecret) -> bool:
     return secret.labels.get(MANAGED_BY_LABEL) == MANAGED_BY and MEMBERSHIP_HASH in secret.labels
+
+
+def is_of_fleet(secret: ClusterSecret, fleet: str) -> bool:
+    """Whether the Secret names a membership of this fleet."""
+    return secret.annotations.get(MEMBERSHIP, "").startswith(f"projects/{fleet}/")
 
 
 def has_our_label(stored: Object) -> bool:

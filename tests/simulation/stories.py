@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from shared.values.messages import AUDIT_LOG_ENTRIES, DEAD_LETTERS
 from tests.simulation.cast import ATTACHED, CLUSTERS, LABELS
 from tests.simulation.world import STEPS
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-_STEPS = (*sorted(STEPS), "sweep")
+_TOPICS = (*sorted(STEPS), "sweep", AUDIT_LOG_ENTRIES, DEAD_LETTERS)
 SELECTORS = ("", "env", "env=prod", "env", "tier")
 
 
@@ -98,6 +99,8 @@ WEIGHTS = (
     ("settings", "", 3),
     ("sources", "", 1),
     ("identity", "", 1),
+    ("fleet", "", 1),
+    ("adopt", "", 2),
     ("label_keys", "", 1),
     ("sweep", "", 12),
     ("release", "", 2),
@@ -131,11 +134,13 @@ def _draw(random: Random, at: float, what: str, who: str, *, alone: bool = False
         case "attach":
             how = {"labels": labels} | ({"admits": False} if random.random() < 0.1 else {})
         case "forge":
-            how = {"topic": random.choice(_STEPS), "number": random.getrandbits(16)}
+            how = {"topic": random.choice(_TOPICS), "number": random.getrandbits(16)}
         case "register":
             how = {"shared": random.random() < 0.5}
         case "identity":
             how = {"number": random.randint(0, 2)}
+        case "fleet":
+            how = {"project": random.choice(("demo-fleet", "demo-next"))}
         case "label_keys":
             how = {"keys": random.choice(("", "env", "tier", "env,tier"))}
         case "status":

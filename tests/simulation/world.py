@@ -22,6 +22,7 @@ from functions import (
     unregister_membership,
     write_secret,
 )
+from shared.clients import deadline
 from shared.runtime import dispatch
 from shared.runtime.recent_reads import RecentReads
 from shared.values import settings
@@ -31,7 +32,7 @@ from shared.values.messages import DEAD_LETTERS, Message
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.kubernetes import Kubernetes, Object, parsed_selector
-from tests.simulation.ports import CENTRAL, WorldServices
+from tests.simulation.ports import CENTRAL, NUMBERS, WorldServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -125,7 +126,8 @@ class World:
         made = Membership(membership, f"uid-{next(self.ids)}", "READY", dict(labels or {}), name, created=self.now)
         self.memberships[membership] = made
         if name in self.clusters:
-            self.change(name, fleet_project=self.settings.fleet_project_number, membership=membership)
+            number = NUMBERS.get(membership.project, self.settings.fleet_project_number)
+            self.change(name, fleet_project=number, membership=membership)
         return made
 
     def unregister(self, name: ClusterName) -> None:
@@ -301,6 +303,11 @@ class World:
         return _Call(self, call)
 
 
+def is_read(call: str) -> bool:
+    """Return whether a call changes nothing."""
+    return call.split()[1] in ("get", "list")
+
+
 @dataclass
 class _Call:
     world: World
@@ -311,4 +318,6 @@ class _Call:
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
+            if is_read(self.call):
+                deadline.note_read()
             self.world.touch("after", self.call)

@@ -48,7 +48,9 @@ def test_checks_visit_every_unchanged_cluster() -> None:
     seen = Counter(
         each.subject
         for index in range(6 * 50)
-        for each in select(everything, settings(SWEEP_REQUESTS="20"), Scope(), NOW + timedelta(minutes=15 * index)).requests
+        for each in select(
+            everything, settings(SWEEP_REQUESTS="20"), Scope(), NOW + timedelta(minutes=15 * index)
+        ).requests
     )
     assert len(seen) == 1_000
 
