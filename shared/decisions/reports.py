@@ -56,8 +56,9 @@ def delete_command(secrets: Iterable[str], settings: Settings) -> str:
 
 def unpin_command(secret: ClusterSecret, settings: Settings) -> str:
     """Return the command that takes a person's pin off a Secret: it may be an annotation or a label."""
-    verb = "annotate" if KEEP in secret.annotations else "label"
-    return f"kubectl -n {settings.argocd_namespace} {verb} secret {secret.name} {KEEP}-"
+    if KEEP in secret.annotations:
+        return f"kubectl -n {settings.argocd_namespace} annotate secret {secret.name} {KEEP}-"
+    return f"kubectl -n {settings.argocd_namespace} label secret {secret.name} {KEEP}-"
 
 
 def list_command(settings: Settings) -> str:
