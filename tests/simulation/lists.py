@@ -1,7 +1,7 @@
 """Sweeps on lists that lie: empty, refused, broken, partial, late. Nothing may be removed or held because of them.
 
-A list may say anything here; the GET of one cluster says what is true, or nothing. That both deny a cluster that lives
-is no answer that the APIs give.
+A list may say anything here; the GET of one cluster says what is true, or nothing. `test_lies_together.py` has the
+answers in which both deny a cluster that lives.
 """
 
 from __future__ import annotations
