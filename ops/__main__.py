@@ -180,7 +180,8 @@ def command_line() -> argparse.ArgumentParser:
         commands,
         "backfill",
         _backfill,
-        "request every selected cluster that has no Secret of its own",
+        "request every selected cluster that has no Secret of its own; exit code 0: done, 3: something could not be read, 1:"
+        " error",
         "python -m ops backfill --project team-a --dry-run",
     )
     backfill.add_argument("--project", default="", help="only this project's clusters")
@@ -192,7 +193,7 @@ def command_line() -> argparse.ArgumentParser:
         "adopt",
         _adopt,
         "take over cluster Secrets that others have written for our clusters, in place: uid, names, shard, project and"
-        " people's labels stay",
+        " people's labels stay; exit code 0: done, 3: something could not be read, 1: error, or some failed",
         "python -m ops adopt --dry-run",
     )
     adopt.add_argument("--dry-run", action="store_true", help="show them, write nothing")

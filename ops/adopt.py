@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from ops.adoption import Adoption, match_secrets
 from ops.pace import paced
-from ops.survey import connected, operator, survey
-from ops.terminal import Progress, pluralize, table
+from ops.partial import planned_survey
+from ops.plan import unread
+from ops.survey import connected, operator
+from ops.terminal import UNREAD, Progress, pluralize, table
 from shared.runtime.services import Services
 from shared.values.errors import ReconcileError
 from shared.values.messages import truncate
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Take over what matches; 1 when some of it failed."""
+    """Take over what matches; 0 all was read, 3 something could not be read, 1 some of it failed."""
     services = connected()
-    adoptions, left = match_secrets(survey(services), services.settings, change_server=options.change_server)
+    seen = planned_survey(services)
+    code = UNREAD if unread(seen, services.settings) else 0
+    adoptions, left = match_secrets(seen, services.settings, change_server=options.change_server)
     if adoptions:
         rows = [
             (one.secret.name, str(one.request.cluster or one.request.membership), one.known_by, "; ".join(one.notes))
@@ -36,16 +40,16 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(["What helps:", *(f"  {command}" for command in commands)]) + "\n")
     if not adoptions:
         print("Nothing to take over.")
-        return 0
+        return code
     if options.dry_run:
         print(f"Would take over {pluralize(len(adoptions), 'Secret')}; nothing was written or published.")
-        return 0
+        return code
     failed = take_over(adoptions, services, options.rate)
     for secret, why in failed:
         print(f"not taken over: {secret}: {why}")
     taken = pluralize(len(adoptions) - len(failed), "Secret")
     print(f"Took over {taken}; the chain completes them. See what still differs:\n  python -m ops plan")
-    return 1 if failed else 0
+    return 1 if failed else code
 
 
 def take_over(adoptions: list[Adoption], services: Services, a_minute: int) -> list[tuple[str, str]]:

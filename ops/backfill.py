@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ops.pace import CALLS_PER_CLUSTER, GATEWAY_REQUESTS, paced
-from ops.plan import filter_plan
-from ops.survey import connected, operator, survey
-from ops.terminal import MistakeError, Progress, pluralize, table
+from ops.partial import planned_survey
+from ops.plan import filter_plan, unread
+from ops.survey import connected, operator
+from ops.terminal import UNREAD, MistakeError, Progress, pluralize, table
 from shared.decisions.sweep_plan import Plan
 from shared.runtime.services import Services
 from shared.values.errors import ReconcileError
@@ -26,7 +27,7 @@ TOPIC = "register-membership"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Ask, and show how far it is."""
+    """Ask, and show how far it is; 0 all was read, 3 something could not be read, so nothing is requested there."""
     if options.rate * CALLS_PER_CLUSTER > GATEWAY_REQUESTS:
         most = GATEWAY_REQUESTS // CALLS_PER_CLUSTER
         raise MistakeError(
@@ -34,22 +35,24 @@ def run(options: argparse.Namespace) -> int:
             f" about {CALLS_PER_CLUSTER} for each cluster, Argo CD's own not counted; at most {most}"
         )
     services = connected()
-    plan = filter_plan(survey(services), services.settings, options.project, "")
+    seen = planned_survey(services)
+    plan = filter_plan(seen, services.settings, options.project, "")
+    code = UNREAD if unread(seen, services.settings, options.project) else 0
     requests = missing(plan)
     for report in plan.findings:
         print(f"skipped: {report.subject}: {report.text}" + (f"\n  {report.command}" if report.command else ""))
     if not requests:
         print("Every selected cluster that can be requested has its Secret.")
-        return 0
+        return code
     if options.dry_run:
         print(table(("CLUSTER", "WHY"), [(request.subject, request.reason) for request in requests]))
         print(f"\nWould publish to {TOPIC} for {pluralize(len(requests), 'cluster')}; nothing was published.")
-        return 0
+        return code
     publish_all(requests, services, options.rate, "backfill")
     print(
         f"Published requests for {pluralize(len(requests), 'cluster')}. See what is still missing:\n  python -m ops plan"
     )
-    return 0
+    return code
 
 
 def missing(plan: Plan) -> list[PlannedRequest]:

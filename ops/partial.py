@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ops.survey import Snapshot, snapshot_of
+from ops.terminal import UnreadError
 from shared.clients import deadline
 from shared.clients.inventory import read_inventory
 from shared.decisions.sweep_plan import Plan
@@ -45,6 +46,15 @@ def survey_in_parts(services: Services) -> Snapshot:
     if not failed:
         return seen
     return replace(seen, plan=Plan(), secrets_unread=failed.get("secrets", ""), fleet_unread=failed.get("fleet", ""))
+
+
+def planned_survey(services: Services) -> Snapshot:
+    """Read what answers, each list within `SECONDS`. Raises UnreadError without the Secrets or the fleet."""
+    seen = survey_in_parts(services)
+    if not seen.is_planned:
+        what = "the Secrets" if seen.secrets_unread else "the fleet"
+        raise UnreadError(f"{what} could not be read: {seen.secrets_unread or seen.fleet_unread}. Run it again")
+    return seen
 
 
 class _Parts:

@@ -18,6 +18,7 @@ from ops.doctor.codes import Code
 from ops.doctor.findings import Finding, Status
 from ops.doctor.observed import Json, at
 from ops.doctor.reading_google import timestamp
+from ops.partial import SECONDS, survey_in_parts
 from ops.terminal import MistakeError
 from shared.runtime.services import Services
 from shared.values.codes import Decision
@@ -57,11 +58,11 @@ class Line:
 def run(services: Services, environment: Mapping[str, str], cluster: str) -> list[Finding]:
     """Publish one request for a cluster and follow it. Writes nothing else."""
     try:
-        name = survey.find(cluster, survey.survey(services), dict(services.settings.numbers))
+        name = survey.find(cluster, survey_in_parts(services), dict(services.settings.numbers))
         request = StepRequest(cluster=name) if isinstance(name, ClusterName) else StepRequest(membership=name)
         cause = f"doctor canary {secrets.token_hex(6)}"
         services.bus.publish_object(FIRST, OutgoingMessage(FIRST, request).body(), {"cause": cause})
-        lines = _follow(Api(services.session, environment), services.settings.pubsub_project, cause)
+        lines = _follow(Api(services.session, environment, SECONDS), services.settings.pubsub_project, cause)
     except (ReconcileError, RefusedError, MistakeError) as error:
         return [Finding("canary", Status.UNKNOWN, cluster, str(error), "", Code.UNREAD)]
     return verdict(str(name), lines, services.settings.pubsub_project, cause)

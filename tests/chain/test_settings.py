@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chain.running import ARGOCD, CENTRAL_MEMBERSHIP, FLEET, NUMBER, STEPS, Chain, fresh, running
+from tests.chain.running import ARGOCD, BINDING, CENTRAL_MEMBERSHIP, FLEET, NUMBER, STEPS, Chain, fresh, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +115,24 @@ def test_changed_role_re_creates_the_binding(cloud: Chain) -> None:
         assert binding["roleRef"]["name"] == "view"
         assert binding["metadata"]["uid"] != uid
         assert not cloud.admits(cloud.membership(cluster))  # `view` shows no Secrets
+
+
+def test_earlier_identity_of_argo_cd_loses_its_access(cloud: Chain) -> None:
+    """A sweep after the change is enough: the new identity has access first, and then the earlier one has none."""
+    cluster = cloud.onboard("blue")
+    membership = cloud.membership(cluster)
+    later = ARGOCD.replace("argocd@", "argocd-new@")
+    steps = tuple(step for step in FUNCTIONS if step != "route-event")
+    with deployed(cloud, (*steps, "sweep"), {"ARGOCD_SERVICE_ACCOUNT": later}, {"ARGOCD_SERVICE_ACCOUNT": ARGOCD}):
+        cloud.publish("sweep", {})
+        cloud.wait_for(lambda: cloud.binding(cluster) is None, 90, f"the binding of {ARGOCD} gone")
+        assert cloud.kubernetes(cluster, "GET", BINDING.replace(ARGOCD, later))[0] == 200
+        assert not cloud.admits(membership)
+        noted = f"cluster-admin {later}"
+        cloud.wait_for(lambda: cloud.manifest(cluster)["metadata"]["annotations"]["fleet-registrar/grant"] == noted, 90)
+    cloud.publish("sweep", {})
+    cloud.wait_for(lambda: cloud.kubernetes(cluster, "GET", BINDING.replace(ARGOCD, later))[0] == 404, 90)
+    assert cloud.admits(membership)
 
 
 def test_missing_role_is_retried(cloud: Chain) -> None:

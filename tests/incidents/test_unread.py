@@ -53,6 +53,22 @@ def test_10_the_gateway_is_down(cloud: Chain, console: Console, blue: str, effec
     assert secrets["unknown"]
 
 
+@pytest.mark.parametrize("command", ["adopt", "backfill"])
+def test_adopt_and_backfill_say_that_something_is_unread(
+    cloud: Chain, console: Console, blue: str, command: str
+) -> None:
+    assert console.ops(command, "--dry-run").code == 0
+    cloud.add_fault("status", api="container", status=503, times=0)
+    assert console.ops(command, "--dry-run").code == 3
+    cloud.remove_faults()
+    cloud.add_fault("timeout", api="connectgateway", times=0)
+    started = time.monotonic()
+    told = console.ops(command)
+    assert (told.code, time.monotonic() - started < LONGEST) == (3, True)
+    assert told.has("the Secrets could not be read", "Run it again")
+    assert cloud.secret(blue)
+
+
 def test_11_the_gateway_is_down_for_one_cluster(cloud: Chain, console: Console, blue: str) -> None:
     member = cloud.membership(blue).rpartition("/")[2]
     cloud.add_fault("status", api="connectgateway", call=f"* */{member}/*", status=503, times=0)
