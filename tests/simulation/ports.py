@@ -93,8 +93,8 @@ class SimulatedFleet:
     def list(self, project: str) -> Listed[Membership]:
         """List the fleet."""
         with self.world.called("gkehub list"):
-            found, unreachable = self.world.seen_memberships()
-            return Listed([each for each in found if each.name.project == project], unreachable)
+            found, *rest = self.world.seen_memberships()
+            return Listed([each for each in found if each.name.project == project], *rest)
 
     def create(self, name: MembershipName, cluster: Cluster) -> Membership:
         """Register a cluster."""
