@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +93,8 @@ class SimulatedFleet:
     def list(self, project: str) -> Listed[Membership]:
         """List the fleet."""
         with self.world.called("gkehub list"):
-            found, *rest = self.world.seen_memberships()
-            return Listed([each for each in found if each.name.project == project], *rest)
+            listed = Listed(*self.world.seen_memberships())
+            return replace(listed, items=[each for each in listed.items if each.name.project == project])
 
     def create(self, name: MembershipName, cluster: Cluster) -> Membership:
         """Register a cluster."""
