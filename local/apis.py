@@ -180,7 +180,11 @@ class Apis:
         def member(location: str, membership_id: str) -> gateway.Member | None:
             return clusters.through_gateway(self.fleet, location, membership_id)
 
-        way = gateway.gateway_app(self.iam, FLEET, NUMBERS[FLEET], member, credentials)
+        def admit() -> None:
+            if self.config.quotas:
+                self.quotas.require_gateway_request(NUMBERS[FLEET])
+
+        way = gateway.gateway_app(self.iam, FLEET, NUMBERS[FLEET], member, credentials, admit)
         self._listen("connectgateway", way, secure=True)
         self._listen("kubernetes", clusters, secure=True)
         # Google's certificates are no API with a quota, so the log of calls leaves them out.

@@ -56,6 +56,7 @@ class Config:
     retry_min: float = 1.0
     retry_max: float = 10.0
     attempts: int = 20
+    quotas: bool = False  # whether Connect Gateway refuses what exceeds its quota
     token_seconds: int = 3600
     selector: str = ""
     label_keys: str = ""
@@ -79,5 +80,6 @@ class Config:
             "CENTRAL_MEMBERSHIP": self.central_membership,
             "ARGOCD_SERVICE_ACCOUNT": service_account("argocd", FLEET),
             "HOLD": str(self.hold),
+            "GATEWAY_REQUESTS": "0",  # the gateway here has no quota unless that is asked for
             "DELIVERY_ATTEMPTS": str(self.attempts),
         }

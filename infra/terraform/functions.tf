@@ -15,6 +15,9 @@ locals {
   # A second sweep waits (429, delivered again) until the first is done.
   one_at_a_time = { memory = "1Gi", timeout = 540, instances = 1, concurrency = 1 }
 
+  # Instances do not know of each other: each has the same share. grant-rbac, write-secret, remove-secret and revoke-rbac use the gateway.
+  gateway_requests = var.settings.gateway_requests == 0 ? 0 : max(1, floor(var.settings.gateway_requests / (4 * var.max_instances)))
+
   environment = {
     INSTANCE               = var.settings.instance
     FLEET_PROJECT          = local.fleet_project
@@ -32,6 +35,7 @@ locals {
     MAX_REMOVALS           = var.settings.max_removals
     SWEEP_REQUESTS         = tostring(var.settings.sweep_requests)
     HOLD                   = tostring(var.settings.hold)
+    GATEWAY_REQUESTS       = tostring(local.gateway_requests)
     DELIVERY_ATTEMPTS      = tostring(local.delivery_attempts)
     REGISTRATION           = var.settings.registration
     SECRETS                = var.settings.secrets

@@ -152,6 +152,8 @@ variable "settings" {
   description = <<-EOT
     The name of this instance, if several registrars feed one Argo CD; which clusters are registered (label selector), which of their labels are taken over (empty: all), how many a sweep may newly hold, how many
     requests it may publish, and how many seconds a cluster that is not wanted is held.
+    `gateway_requests`: how many requests a minute all functions together make to Connect Gateway; 0: no limit. The quota is 2,400 for a
+    fleet project, Argo CD's requests included.
     `registration`: create registers clusters that have no membership; wait leaves that to others and deletes no membership.
     `secrets`: write creates cluster Secrets; external creates none, another tool does.
   EOT
@@ -162,6 +164,7 @@ variable "settings" {
     max_removals     = optional(string, "10%")
     sweep_requests   = optional(number, 200)
     hold             = optional(number, 600)
+    gateway_requests = optional(number, 2000)
     registration     = optional(string, "create")
     secrets          = optional(string, "write")
   })
@@ -187,6 +190,10 @@ variable "settings" {
   validation {
     condition     = var.settings.hold >= 0 && floor(var.settings.hold) == var.settings.hold
     error_message = "settings.hold is a whole number of seconds; example: 600."
+  }
+  validation {
+    condition     = var.settings.gateway_requests >= 0 && floor(var.settings.gateway_requests) == var.settings.gateway_requests
+    error_message = "settings.gateway_requests is a whole number of at least 0; example: 2000."
   }
   validation {
     condition     = contains(["create", "wait"], var.settings.registration)

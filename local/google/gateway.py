@@ -5,7 +5,7 @@ an administrator who impersonates the caller, so that the member's own RBAC (on 
 cluster it is the agent that impersonates, and RBAC decides about that as well
 (https://cloud.google.com/kubernetes-engine/enterprise/multicluster-management/gateway). What the gateway refuses itself is a
 Google error, never a Kubernetes `Status`. A caller may act as somebody else on GKE, where `container.clusters.impersonate`
-allows it; elsewhere such headers do not count. Left out: exec, attach and port-forward (`gkehub.gateway.stream`), groups, quotas.
+allows it; elsewhere such headers do not count. Left out: exec, attach and port-forward (`gkehub.gateway.stream`), groups.
 """
 
 from __future__ import annotations
@@ -50,17 +50,19 @@ class Member:
     project: str = ""  # of a GKE cluster: there Google's IAM says who may impersonate
 
 
-def gateway_app(
+def gateway_app(  # noqa: PLR0917 - each is what another API of the cloud knows
     iam: Iam,
     project: str,
     number: int,
     member: Callable[[str, str], Member | None],
     credentials: ASGIApp | None = None,
+    admit: Callable[[], None] = lambda: None,
 ) -> ASGIApp:
     """Return the gateway of a fleet project.
 
     `member(location, membership id)` is None where there is none, or its agent is not connected. `credentials` answers
     `…/memberships/M:generateCredentials`, which shares this host with the gateway.
+    `admit()` raises GoogleError for a request that exceeds the project's quota.
     """
 
     def route(scope: Scope) -> tuple[Member, str]:
@@ -76,6 +78,7 @@ def gateway_app(
         permission = f"gkehub.gateway.{_PERMISSION.get(scope['method'], scope['method'].lower())}"
         if not iam.allows(caller, permission, project):
             raise GoogleError(403, f"Permission '{permission}' denied on resource 'projects/{project}' for '{caller}'.")
+        admit()
         location, name = match["location"], match["membership"]
         hosts = [value.decode("latin-1") for header, value in scope["headers"] if header == b"host"]
         host = _REGIONAL_HOST.match(hosts[0]) if hosts else None

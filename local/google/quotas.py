@@ -1,13 +1,15 @@
 """Quotas and what is used of them: Service Usage's limits, and Cloud Monitoring's metrics of requests and backlogs.
 
+Connect Gateway's requests per minute can be enforced; nothing else is.
 Limits are the defaults that others report; `limits` may be changed. Requests are those that the local APIs have answered.
 Backlogs are those of now: Google's samples are minutes old (https://cloud.google.com/monitoring/api/metrics_gcp_p_z).
-Left out: every other metric, and the use of quotas, which nothing here enforces.
+Left out: every other metric.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections import Counter, deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +47,30 @@ BACKLOGS: dict[str, Callable[[Mapping[str, Any]], float]] = {
 }
 
 
+GATEWAY = "connectgateway.googleapis.com"
+GATEWAY_METRIC = f"{GATEWAY}/requests"
+
+
 class Quotas:
     """The limits of each API, by service and metric."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = {service: dict(metrics) for service, metrics in DEFAULTS.items()}
+        self._clock = clock
+        self._requests: deque[float] = deque()
+
+    def require_gateway_request(self, number: int) -> None:
+        """Count a request to the gateway of a project (its number). Raises GoogleError beyond the limit of a minute."""
+        now = self._clock()
+        while self._requests and self._requests[0] <= now - 60:
+            self._requests.popleft()
+        if len(self._requests) >= self.limits[GATEWAY][GATEWAY_METRIC][1]:
+            raise GoogleError(
+                429,
+                f"Quota exceeded for quota metric '{GATEWAY_METRIC}' of service '{GATEWAY}'"
+                f" for consumer 'project_number:{number}'.",
+            )
+        self._requests.append(now)
 
     def change(self, service: str, metric: str, limit: int) -> None:
         """Set the limit of a metric."""

@@ -15,6 +15,7 @@ from kubernetes.client.rest import RESTClientObject
 
 from shared.clients import answers, deadline
 from shared.clients.answers import MAX_PAGES, MAX_VALUES, Refusal, unusable
+from shared.clients.request_budget import RequestBudget
 from shared.clients.transport import CONNECT_SECONDS, answer_seconds, bound, token_request
 from shared.values.codes import ErrorCode
 from shared.values.errors import RefusedError, RetryableError
@@ -41,8 +42,9 @@ KINDS: Final = {
 class Gateway:
     """Makes calls to clusters by their gateway URL. One token serves them all, and one connection pool each host."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, budget: RequestBudget | None = None) -> None:
         self._credentials = credentials
+        self._budget = budget or RequestBudget(0)
         self._tokens = token_request()
         self._clients: dict[str, RESTClientObject] = {}
 
@@ -148,11 +150,15 @@ class Gateway:
     ) -> tuple[int, bytes]:
         self._credentials.before_request(self._tokens, method, url, headers)
         timeout = (CONNECT_SECONDS, answer_seconds())
+        self._budget.spend()
         answer = self._client(url).request(method, url, headers, body, _request_timeout=timeout).response
         try:
-            return answer.status, answer.read(most + 1)
+            status, raw = answer.status, answer.read(most + 1)
         finally:
             answer.close()  # leaves a connection alone whose answer was read to its end
+        if status == 429 and not Refusal.read(status, raw).by_cluster:
+            self._budget.exhaust()
+        return status, raw
 
     def _is_missing(self, status: int, raw: bytes, name: str) -> bool:
         if status != 404:

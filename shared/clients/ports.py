@@ -164,6 +164,9 @@ class Services(Protocol):
     def central_cluster(self) -> ClusterName | None:
         """The central cluster; None when it is not a GKE cluster."""
 
+    def wait_for_gateway(self) -> None:
+        """Wait for this instance's turn to make gateway requests. Raises RetryableError if that takes too long."""
+
     def now(self) -> datetime:
         """The current time."""
 

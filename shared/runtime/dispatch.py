@@ -124,6 +124,8 @@ def step(name: str, run: Step, recent_reads: RecentReads | None = None) -> Calla
         request = messages.parse(name, message.data, settings)
         began = services.now()
         is_covered = remembered.covers(request, message.published, began)
+        if not is_covered:
+            services.wait_for_gateway()
         outcome = _read_since(request) if is_covered else run(request, services)
         attributes = {**message.attributes, "traceparent": trace}
         attributes.setdefault("cause", f"message {message.id} to {name}")

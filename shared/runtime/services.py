@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from google.auth.transport.requests import AuthorizedSession
 
+    from shared.clients.request_budget import RequestBudget
+
 
 # The second scope makes clusters see the e-mail, not a numeric id, where they are reached without the gateway.
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform", "https://www.googleapis.com/auth/userinfo.email")
@@ -74,7 +76,17 @@ class Services:
         """Connect Gateway."""
         from shared.clients.gateway import Gateway as Client
 
-        return Client(self.credentials)
+        return Client(self.credentials, self._gateway_budget)
+
+    @functools.cached_property
+    def _gateway_budget(self) -> RequestBudget:
+        from shared.clients.request_budget import RequestBudget
+
+        return RequestBudget(self.settings.gateway_requests, sleep=self.sleep)
+
+    def wait_for_gateway(self) -> None:
+        """Wait for this instance's turn to make gateway requests. Raises RetryableError if that takes too long."""
+        self._gateway_budget.wait()
 
     @functools.cached_property
     def central(self) -> Secrets:

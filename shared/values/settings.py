@@ -79,6 +79,7 @@ class Settings:
     max_removals: RemovalLimit
     sweep_requests: int
     hold: timedelta
+    gateway_requests: int
     delivery_attempts: int
     container_endpoint: str
     gkehub_endpoint: str
@@ -268,6 +269,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         max_removals=reader.read("MAX_REMOVALS", _allowance, RemovalLimit(10, percent=True), "10%"),
         sweep_requests=reader.read("SWEEP_REQUESTS", _whole_number(1), 200, "200"),
         hold=reader.read("HOLD", _seconds, timedelta(seconds=600), "600"),
+        gateway_requests=reader.read("GATEWAY_REQUESTS", _whole_number(0), 50, "50"),
         delivery_attempts=reader.read("DELIVERY_ATTEMPTS", _whole_number(5), 20, "20"),
         container_endpoint=reader.read(f"{prefix}CONTAINER", endpoint, "", "http://127.0.0.1:8081/"),
         gkehub_endpoint=reader.read(f"{prefix}GKEHUB", endpoint, "", "http://127.0.0.1:8082/"),

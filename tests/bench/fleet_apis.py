@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import functools
 import json
 import random
 import re
@@ -17,9 +18,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from local.kubernetes.patches import merge
 from local.listener import Listener
 from shared.decisions import secret_plan
 from shared.values import settings
+from shared.values.cluster_secret import ClusterSecret
 from shared.values.model import MANAGED_BY, Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
 
@@ -261,14 +264,22 @@ def _page(items: list[bytes], size: int, token: str) -> tuple[bytes, str]:
 
 def _secret(cluster: Cluster, membership: Membership, settings: Settings, number: int) -> bytes:
     """The very Secret that `write_secret` would have made, as a Kubernetes API gives it: with `managedFields`."""
-    made = secret_plan.plan(None, cluster, membership, settings, granted=True, drop=frozenset(), now=WRITTEN).create
+    plan = functools.partial(
+        secret_plan.plan, cluster=cluster, membership=membership, settings=settings, drop=frozenset(), now=WRITTEN
+    )
+    made = plan(None, granted=True).create
     assert made is not None
-    meta = made["metadata"]
-    fields: Json = {f"f:{kind}": {f"f:{key}": {} for key in meta[kind]} for kind in ("labels", "annotations")}
-    meta |= {
+    made["metadata"] |= {
         "uid": f"00000000-0000-4000-9000-{number:012}",
         "resourceVersion": str(1000 + number),
         "creationTimestamp": "2026-11-24T09:00:00Z",
+    }
+    second = plan(ClusterSecret.read(made), granted=True).patch
+    assert second is not None
+    made = merge(made, second)
+    meta = made["metadata"]
+    fields: Json = {f"f:{kind}": {f"f:{key}": {} for key in meta[kind]} for kind in ("labels", "annotations")}
+    meta |= {
         "managedFields": [
             {
                 "manager": "OpenAPI-Generator",

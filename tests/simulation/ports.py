@@ -48,6 +48,9 @@ class WorldServices:
         """The world's time."""
         return self.world.now
 
+    def wait_for_gateway(self) -> None:
+        """The simulated gateway has no quota."""
+
     def sleep(self, seconds: float) -> None:
         """Nobody waits here."""
 

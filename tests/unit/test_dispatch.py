@@ -39,6 +39,9 @@ class World:
     def now(self) -> datetime:
         return NOW
 
+    def wait_for_gateway(self) -> None:
+        """Nobody waits here."""
+
     def publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> None:
         if self.broken:
             raise RetryableError("Pub/Sub does not answer", ErrorCode.UNAVAILABLE)
