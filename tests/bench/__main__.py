@@ -14,11 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import burst, calls, cold, latency, plots, sweep
+from tests.bench import burst, calls, cold, latency, paced, plots, sweep
 from tests.bench.cloud import ROOT, cloud
 from tests.bench.table import Noise, Row, printed
 
-PARTS = ("calls", "latency", "burst", "cold", "sweep")
+PARTS = ("calls", "latency", "burst", "paced", "cold", "sweep")
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -39,7 +39,7 @@ def main() -> int:
     noise = {part: Noise() for part in parts}
     hops: latency.Hops | None = None
     sweeps: list[sweep.Swept] = []
-    if set(parts) - {"cold", "sweep"}:
+    if set(parts) - {"paced", "cold", "sweep"}:
         with tempfile.TemporaryDirectory() as directory, cloud(Path(directory)) as chain:
             home = Path(directory)
             alone = 0.1
@@ -54,6 +54,9 @@ def main() -> int:
             if "burst" in parts:
                 _tell("burst")
                 rows += burst.measured(chain, 100 if options.quick else 500, alone, noise["burst"])
+    if "paced" in parts:
+        _tell("paced bursts")
+        rows += paced.measured(50 if options.quick else 500, noise["paced"])
     if "cold" in parts:
         _tell("cold starts")
         with tempfile.TemporaryDirectory() as directory, cloud(Path(directory)) as chain:  # its functions are stopped

@@ -24,12 +24,12 @@ ONBOARDING = ("route-event", "register-membership", "grant-rbac", "write-secret"
 
 
 @contextmanager
-def cloud(directory: Path) -> Iterator[Chain]:
+def cloud(directory: Path, *options: str) -> Iterator[Chain]:
     """Run it with ten more source projects; clusters and memberships take no time of their own."""
     sources = ",".join((FLEET, APPS, *TEAMS))
     at_once = ("--create-seconds", "0", "--membership-seconds", "0", "--update-seconds", "0", "--delete-seconds", "0")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    with running(directory, *at_once, "--setting", f"SOURCE_PROJECTS={sources}") as chain:
+    with running(directory, *at_once, "--setting", f"SOURCE_PROJECTS={sources}", *options) as chain:
         numbers = {FLEET: 100000000001, APPS: 100000000002}
         chain.set("projects", "numbers", numbers | {team: 100000000100 + n for n, team in enumerate(TEAMS)})
         for team in TEAMS:
