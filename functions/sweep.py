@@ -7,10 +7,12 @@ in the fleet project; gateway get in the central cluster's; clusters list in the
 from __future__ import annotations
 
 import functools
+import gc
 import json
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.clients.inventory import read_inventory
 from shared.clients.ports import Services
@@ -24,6 +26,9 @@ from shared.values.codes import Decision, FindingCode, Limit
 from shared.values.findings import Differences, Finding
 from shared.values.messages import Message, Scope
 from shared.values.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STEP = "sweep"
 MAX_FINDINGS = 200
@@ -79,8 +84,21 @@ def planned(scope: Scope, services: Services) -> Plan:
 
 
 def _differences(services: Services) -> Differences:
-    inventory = read_inventory(services)
-    return differences(inventory, services.settings, central=services.central_cluster, now=services.now())
+    with _without_garbage_collection():
+        inventory = read_inventory(services)
+        return differences(inventory, services.settings, central=services.central_cluster, now=services.now())
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Lists of a large fleet are millions of objects without a cycle: looking for cycles took a third of a sweep's time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _log(plan: Plan, settings: Settings, trace: str) -> None:

@@ -93,7 +93,8 @@ def known(seen: Snapshot, settings: Settings) -> dict[Name, list[ClusterSecret]]
 
 
 def _index(seen: Snapshot, settings: Settings) -> Index:
-    return recognition.index(seen.inventory.clusters.values(), seen.inventory.memberships.values(), settings)
+    inventory = seen.inventory
+    return recognition.index(inventory.clusters.values(), inventory.memberships.values(), settings, inventory.unmanaged)
 
 
 def _matched(

@@ -21,6 +21,7 @@ from urllib3.exceptions import TimeoutError as HTTPTimeout
 
 from shared.values.codes import ErrorCode
 from shared.values.errors import ReconcileError, RetryableError, fault
+from shared.values.sharing import share_text, share_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -176,7 +177,7 @@ def text_in(answer: Mapping[str, Any], key: str, what: str) -> str:
     found = answer.get(key)
     if found is not None and not isinstance(found, str):
         raise unusable(what, f"{key} is not a text")
-    return found or ""
+    return share_text(found) if found else ""
 
 
 def time_in(answer: Mapping[str, Any], key: str, what: str) -> datetime | None:
@@ -198,10 +199,14 @@ def time_in(answer: Mapping[str, Any], key: str, what: str) -> datetime | None:
 
 def texts_in(answer: Mapping[str, Any], key: str, what: str) -> dict[str, str]:
     """Return a map of texts inside an answer, such as labels."""
-    found = object_in(answer, key, what)
-    if not all(isinstance(value, str) for value in found.values()):
+    require_texts(answer, key, what)
+    return share_texts(answer.get(key) or {})
+
+
+def require_texts(answer: Mapping[str, Any], key: str, what: str) -> None:
+    """Raise RetryableError unless what is there is a map of texts."""
+    if not all(isinstance(value, str) for value in object_in(answer, key, what).values()):
         raise unusable(what, f"{key} has a value that is not a text")
-    return found
 
 
 def list_in(answer: Mapping[str, Any], key: str, what: str, kind: type[T]) -> list[T]:

@@ -168,6 +168,7 @@ class Gateway:
 
     def _object(self, status: int, raw: bytes, collection: str, name: str, what: str) -> Object:
         answer = self._checked(status, raw, what)
+        answers.check_depth(answer, what)
         self._require(answer, collection, name, what)
         return answer
 
@@ -184,9 +185,7 @@ class Gateway:
     def _checked(self, status: int, raw: bytes, what: str, most: int = OBJECT_BYTES) -> Object:
         """Return the answer of a call that went well; raise what its refusal means. Secret data is never in a message."""
         if 200 <= status < 300:
-            answer = answers.parsed(raw, most, what, MAX_VALUES)
-            answers.check_depth(answer, what)
-            return answer
+            return answers.parsed(raw, most, what, MAX_VALUES)
         refusal = Refusal.read(status, raw)
         if status == 403 and refusal.by_cluster:
             raise RefusedError(f"{what}: the cluster refuses {self.identity}: {refusal.message}", status=403)
@@ -211,7 +210,7 @@ def _require_metadata(item: object, what: str) -> None:
     ):
         raise unusable(what, "an object comes without name, uid or resourceVersion")
     for key in ("labels", "annotations"):
-        answers.texts_in(metadata, key, what)
+        answers.require_texts(metadata, key, what)
 
 
 def _require_fields(answer: Object, what: str) -> None:

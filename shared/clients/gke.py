@@ -134,7 +134,7 @@ class Gke:
             fleet_project=project,
             membership=membership,
             autopilot=answers.object_in(answer, "autopilot", what).get("enabled") is True,
-            addresses=frozenset(_addresses(answer, what)),
+            addresses=tuple(_addresses(answer, what)),
             version=answers.text_in(answer, "currentMasterVersion", what),
             channel=part("releaseChannel", "channel"),
             network=part("networkConfig", "network"),

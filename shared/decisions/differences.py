@@ -299,7 +299,7 @@ class _Comparison:
     def others(self) -> Mapping[Name, list[tuple[ClusterSecret, Recognition]]]:
         """The unmanaged Secrets by the cluster that they are for."""
         clusters, memberships = self.inventory.clusters.values(), self.inventory.memberships.values()
-        known = recognition.index(clusters, memberships, self.settings)
+        known = recognition.index(clusters, memberships, self.settings, self.inventory.unmanaged)
         return recognition.recognised(self.inventory.unmanaged, known)
 
     def _other_entry(self, name: Name) -> Finding:
@@ -332,6 +332,8 @@ class _Comparison:
 
     def _clashes(self) -> Iterator[Finding]:
         """Unmanaged Secrets that Argo CD would treat as ours, or that are for the same cluster as ours."""
+        if not self.inventory.unmanaged:
+            return
         same = recognition.beside(self.inventory.secrets, self.others)
         names = {secret.data.get("name", ""): secret.name for secret in self.inventory.secrets}
         servers = {secret.data.get("server", "").rstrip("/"): secret.name for secret in self.inventory.secrets}

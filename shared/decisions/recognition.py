@@ -24,7 +24,7 @@ from shared.values.names import ClusterName, InvalidNameError, MembershipName, N
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from shared.values.model import Cluster, Membership
 
@@ -84,19 +84,33 @@ class Index:
         return self.memberships.get(name, name) if isinstance(name, MembershipName) else name
 
 
-def index(clusters: Iterable[Cluster], memberships: Iterable[Membership], settings: Settings) -> Index:
-    """Index the clusters and memberships that Secrets may be for."""
+def index(
+    clusters: Iterable[Cluster],
+    memberships: Iterable[Membership],
+    settings: Settings,
+    secrets: Collection[ClusterSecret],
+) -> Index:
+    """Index the clusters and memberships that these Secrets may be for: a large fleet has few unmanaged Secrets."""
+    if not secrets:
+        return Index(settings, {}, {}, {}, {})
+    texts = {text for secret in secrets for text in _given_names(secret)}
+    profiles = {profile for text in texts for profile in _profiles(text)}
+    addresses = {_address(secret.data.get("server", "")) for secret in secrets}
     subjects: dict[MembershipName, Name] = {each.name: each.cluster or each.name for each in memberships}
     by_name: dict[str, set[Name]] = defaultdict(set)
     by_profile: dict[str, set[Name]] = defaultdict(set)
     by_address: dict[str, set[Name]] = defaultdict(set)
     for membership, subject in subjects.items():
-        by_name[membership.secret_name].add(subject)
-        by_profile[f"{membership.membership}-{membership.location}"].add(subject)
+        if (text := membership.secret_name) in texts:
+            by_name[text].add(subject)
+        if (profile := f"{membership.membership}-{membership.location}") in profiles:
+            by_profile[profile].add(subject)
     for cluster in clusters:
-        by_name[cluster.name.secret_name].add(cluster.name)
+        if (text := cluster.name.secret_name) in texts:
+            by_name[text].add(cluster.name)
         for address in cluster.addresses:
-            by_address[address].add(cluster.name)
+            if address in addresses:
+                by_address[address].add(cluster.name)
     return Index(settings, subjects, _frozen(by_name), _frozen(by_profile), _frozen(by_address))
 
 
@@ -140,8 +154,9 @@ def other_entry(
 ) -> tuple[ClusterSecret, Recognition] | None:
     """Return the first of the unmanaged Secrets that is for this cluster, None if no Secret is."""
     name = cluster.name if cluster else membership.name
-    known = index([cluster] if cluster else [], [membership], settings)
-    return next(iter(recognised(secrets, known).get(name, [])), None)
+    found = tuple(secrets)
+    known = index([cluster] if cluster else [], [membership], settings, found)
+    return next(iter(recognised(found, known).get(name, [])), None)
 
 
 def beside(
@@ -264,7 +279,7 @@ def _is_private(address: str) -> bool:
 
 def _named(secret: ClusterSecret, known: Index) -> Iterator[Name]:
     """Yield the clusters that the Secret's names stand for, whether or not they were read."""
-    given = {secret.name, secret.data.get("name", "")}
+    given = _given_names(secret)
     for text in given:
         yield from known.by_name.get(text, ())
         if (name := _parsed(text, known.settings)) is not None:
@@ -272,9 +287,17 @@ def _named(secret: ClusterSecret, known: Index) -> Iterator[Name]:
     if PROFILE_ORIGIN in secret.labels or PROFILE_SYNCER in secret.annotations:
         # `NAMESPACE.PROFILE` by Google's syncer, `cluster-PROFILE` by Argo CD's.
         for text in given:
-            profile = text.rpartition(".")[2]
-            yield from known.by_profile.get(profile, ())
-            yield from known.by_profile.get(profile.removeprefix("cluster-"), ())
+            for profile in _profiles(text):
+                yield from known.by_profile.get(profile, ())
+
+
+def _given_names(secret: ClusterSecret) -> set[str]:
+    return {secret.name, secret.data.get("name", "")}
+
+
+def _profiles(text: str) -> tuple[str, str]:
+    profile = text.rpartition(".")[2]
+    return profile, profile.removeprefix("cluster-")
 
 
 def _parsed(text: str, settings: Settings) -> Name | None:

@@ -16,6 +16,7 @@ from shared.values.errors import PermanentError
 from shared.values.model import MANAGED_BY, Cluster, Membership
 from shared.values.names import ClusterName, InvalidNameError, MembershipName
 from shared.values.settings import DEFAULT_INSTANCE, Settings
+from shared.values.sharing import share_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,6 +45,9 @@ KEEP: Final = f"{PREFIX}keep"
 
 INSTANCE: Final = f"{PREFIX}instance"
 HELD_LABEL: Final = f"{PREFIX}held"
+
+# Their texts are long, and the same in many Secrets.
+_COMMON: Final = frozenset({GRANT, LABEL_KEYS, "config"})
 
 # Everything that any registrar wrote, and the cluster Secrets that this instance did not write. A Secret that has lost some of
 # its labels is still found by one of the two.
@@ -95,6 +99,13 @@ class ClusterSecret:
     annotations: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict, repr=False)
     created: str = ""
+    # Parsed once, because a comparison of a whole fleet asks for them again and again. An error is raised when it is asked for.
+    _cluster: ClusterName | InvalidNameError | None = field(init=False, repr=False, compare=False)
+    _membership: MembershipName | InvalidNameError | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_cluster", _parsed(ClusterName.parse, self.annotations.get(CLUSTER)))
+        object.__setattr__(self, "_membership", _parsed(MembershipName.parse, self.annotations.get(MEMBERSHIP)))
 
     @classmethod
     def read(cls, manifest: Object) -> ClusterSecret:
@@ -104,32 +115,29 @@ class ClusterSecret:
             name=meta["name"],
             uid=meta["uid"],
             resource_version=meta["resourceVersion"],
-            labels=meta.get("labels") or {},
-            annotations=meta.get("annotations") or {},
-            data={key: _decoded(value) for key, value in (manifest.get("data") or {}).items()},
+            labels=share_texts(meta.get("labels") or {}),
+            annotations=share_texts(meta.get("annotations") or {}, _COMMON),
+            data=share_texts({key: _decoded(value) for key, value in (manifest.get("data") or {}).items()}, _COMMON),
             created=meta.get("creationTimestamp") or "",
         )
 
     @property
     def cluster(self) -> ClusterName | None:
         """The GKE cluster it was written for; None for an attached cluster."""
-        return self._name(CLUSTER, ClusterName.parse)
+        return self._named(self._cluster, CLUSTER)
 
     @property
     def membership(self) -> MembershipName | None:
         """The membership it was written for."""
-        return self._name(MEMBERSHIP, MembershipName.parse)
+        return self._named(self._membership, MEMBERSHIP)
 
-    def _name(self, key: str, parse: Callable[[str], N]) -> N | None:
-        if key not in self.annotations:
-            return None
-        try:
-            return parse(self.annotations[key])
-        except InvalidNameError as error:
+    def _named(self, found: N | InvalidNameError | None, key: str) -> N | None:
+        if isinstance(found, InvalidNameError):
             raise PermanentError(
-                f"Secret {self.name}: its annotation {key} is invalid ({error}); correct it by hand, or delete the Secret",
+                f"Secret {self.name}: its annotation {key} is invalid ({found}); correct it by hand, or delete the Secret",
                 ErrorCode.INVALID_ANNOTATION,
-            ) from error
+            ) from found
+        return found
 
     @property
     def is_managed(self) -> bool:
@@ -220,3 +228,10 @@ def _decoded(text: str) -> str:
         return base64.b64decode(text or "").decode(errors="replace")
     except binascii.Error:
         return ""
+
+
+def _parsed(parse: Callable[[str], N], text: str | None) -> N | InvalidNameError | None:
+    try:
+        return None if text is None else parse(text)
+    except InvalidNameError as error:
+        return error

@@ -14,7 +14,7 @@ from shared.values.names import ClusterName, MembershipName
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 MANAGED_BY: Final = "fleet-registrar"
@@ -77,7 +77,7 @@ class Cluster:
     fleet_project: str = ""
     membership: MembershipName | None = None
     autopilot: bool = False
-    addresses: frozenset[str] = frozenset()
+    addresses: Collection[str] = ()
     version: str = ""
     channel: str = ""
     network: str = ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ class ClusterName:
             raise InvalidNameError(
                 f"{_shown(text)} is not a cluster's name: projects/PROJECT/locations/LOCATION/clusters/CLUSTER"
             )
-        return cls(_project(found[1], numbers or {}, str(text)), found[2], found[3])
+        return cls(*map(sys.intern, (_project(found[1], numbers or {}, str(text)), found[2], found[3])))
 
     def __str__(self) -> str:
         return f"projects/{self.project}/locations/{self.location}/clusters/{self.cluster}"
@@ -122,7 +123,7 @@ class MembershipName:
             raise InvalidNameError(
                 f"{_shown(text)} is not a membership's name: projects/FLEET_PROJECT/locations/LOCATION/memberships/MEMBERSHIP"
             )
-        return cls(_project(found[1], numbers or {}, str(text)), found[2], found[3])
+        return cls(*map(sys.intern, (_project(found[1], numbers or {}, str(text)), found[2], found[3])))
 
     def __str__(self) -> str:
         return f"projects/{self.project}/locations/{self.location}/memberships/{self.membership}"

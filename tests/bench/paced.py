@@ -27,13 +27,15 @@ def measured(clusters: int, noise: Noise) -> list[Row]:
     ]
 
 
-def _rows(title: str, clusters: int, quota: int, share: int, noise: Noise, *, binding: bool) -> list[Row]:  # noqa: PLR0917
+def _rows(title: str, clusters: int, quota: int, share: int, noise: Noise, *, binding: bool) -> list[Row]:
     options = ("--quotas", "--setting", f"GATEWAY_REQUESTS={share}")
     with tempfile.TemporaryDirectory() as directory, cloud(Path(directory), *options) as chain:
         service = "connectgateway.googleapis.com"
         chain.do("quotas", "change", service, f"{service}/requests", quota)
         began = time.time()
-        names = [chain.create_cluster(f"paced-{number}", project=TEAMS[number % len(TEAMS)]) for number in range(clusters)]
+        names = [
+            chain.create_cluster(f"paced-{number}", project=TEAMS[number % len(TEAMS)]) for number in range(clusters)
+        ]
 
         def done() -> bool:
             noise.sample()

@@ -45,7 +45,7 @@ REGIONAL = Membership(MembershipName("demo-fleet", "us-east1", "green"), "uid-g"
 def known(
     secret: ClusterSecret, clusters: tuple[Cluster, ...] = (HERE, GREEN), configured: Settings = SETTINGS
 ) -> tuple[set[Name], str]:
-    found = recognise(secret, index(clusters, (MEMBER, REGIONAL, EDGE), configured))
+    found = recognise(secret, index(clusters, (MEMBER, REGIONAL, EDGE), configured, (secret,)))
     return set(found.names), found.known_by
 
 
@@ -161,7 +161,8 @@ def test_annotation_of_a_person_beats_server_and_name(server: str) -> None:
 def test_invalid_annotation_leaves_the_other_evidence() -> None:
     notes = {cluster_secret.CLUSTER: "blue"}
     assert known(theirs("x", "https://34.90.1.2", annotations=notes)) == ({BLUE.name}, BY_ADDRESS)
-    found = recognise(theirs("x", "https://10.0.0.1", annotations=notes), index((HERE,), (), SETTINGS))
+    secret = theirs("x", "https://10.0.0.1", annotations=notes)
+    found = recognise(secret, index((HERE,), (), SETTINGS, (secret,)))
     assert not found.names
     assert "annotation" in found.problem
 
@@ -174,7 +175,7 @@ def test_gateway_url_beats_a_name() -> None:
 def test_name_and_public_address_of_two_clusters_are_ambiguous() -> None:
     named = theirs("gke_demo-apps_europe-west1_blue", "https://34.90.1.3")
     assert known(named)[0] == {BLUE.name, GREEN.name}
-    found = recognise(named, index((HERE, GREEN), (), SETTINGS))
+    found = recognise(named, index((HERE, GREEN), (), SETTINGS, (named,)))
     assert f"{cluster_secret.CLUSTER}=" in remedy(named, found, SETTINGS)[1]
 
 
@@ -196,7 +197,8 @@ def test_private_address_of_two_networks_is_decided_by_the_name() -> None:
     ],
 )
 def test_server_of_no_cluster_of_ours_says_why(server: str, why: str) -> None:
-    assert why in recognise(theirs("x", server), index((HERE,), (MEMBER,), SETTINGS)).problem
+    secret = theirs("x", server)
+    assert why in recognise(secret, index((HERE,), (MEMBER,), SETTINGS, (secret,))).problem
 
 
 def test_gateway_url_of_an_unlisted_membership_names_that_membership() -> None:
