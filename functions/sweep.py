@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from shared.clients import deadline
 from shared.clients.inventory import read_inventory
 from shared.clients.ports import Services
 from shared.decisions import cluster_events, sweep_plan
@@ -125,7 +126,13 @@ def _log(plan: Plan, settings: Settings, trace: str) -> None:
         _log_limit(reached, settings, line)
     counts = ", ".join(f"{number} {kind}" for kind, number in sorted(plan.counts.items())) or "nothing"
     reported = f"; {len(plan.findings)} reported" if plan.findings else ""
-    line("INFO", message=f"requested {counts}{reported}", decision=Decision.SWEPT, request=dict(plan.counts))
+    line(
+        "INFO",
+        message=f"requested {counts}{reported}",
+        decision=Decision.SWEPT,
+        request=dict(plan.counts),
+        gateway_requests=deadline.gateway_requests(),
+    )
 
 
 def _log_limit(reached: Reached, settings: Settings, line: functools.partial[None]) -> None:

@@ -1,4 +1,5 @@
-# Four conditions that a person must act on. Each says what to do.
+# Conditions that a person must act on; metrics.tf has those of the objective. Each says what to do, and names its runbook in
+# docs/operate.md. Its label `code` is the code in the log entries that it counts.
 
 locals {
   functions_logs = "resource.type=\"cloud_run_revision\" resource.labels.service_name=\"${local.sweep}\""
@@ -9,7 +10,10 @@ locals {
 # Monitoring answers 404 for a metric of the last 10 minutes. The functions' builds run meanwhile.
 resource "time_sleep" "metrics" {
   create_duration = "600s"
-  triggers        = { metrics = "${google_logging_metric.sweeps.id} ${google_logging_metric.foreign_bindings.id}" }
+  triggers = { metrics = join(" ", concat(
+    [google_logging_metric.sweeps.id, google_logging_metric.foreign_bindings.id],
+    [for metric in google_logging_metric.functions : metric.id],
+  )) }
 }
 
 resource "google_monitoring_alert_policy" "dead_letters" {
@@ -18,6 +22,7 @@ resource "google_monitoring_alert_policy" "dead_letters" {
   combiner              = "OR"
   severity              = "WARNING"
   notification_channels = var.notification_channels
+  user_labels           = { code = "dead_lettered" }
 
   conditions {
     display_name = "dead letters are waiting"
@@ -40,16 +45,17 @@ resource "google_monitoring_alert_policy" "dead_letters" {
   }
 
   documentation {
-    content = "`python -m ops dead-letters list` says for which cluster and why; mend the cause, then `python -m ops dead-letters replay`."
+    content = "`python -m ops dead-letters list` says for which cluster and why; repair the cause, then `python -m ops dead-letters replay`. Runbook: ${var.runbook_url}#dead-letters"
   }
 }
 
 resource "google_monitoring_alert_policy" "brake" {
   project               = var.project
-  display_name          = "Fleet Registrar: the brake holds"
+  display_name          = "Fleet Registrar: a removal limit is reached"
   combiner              = "OR"
   severity              = "CRITICAL"
   notification_channels = var.notification_channels
+  user_labels           = { code = "limited" }
 
   conditions {
     display_name = "a sweep would let more clusters go than MAX_REMOVALS"
@@ -68,7 +74,7 @@ resource "google_monitoring_alert_policy" "brake" {
   }
 
   documentation {
-    content = "Nothing is removed. The log line lists the clusters and the one publish that releases exactly that plan. First ask why: a selector, a label, a project that is missing from the settings?"
+    content = "Nothing is removed. The log line lists the clusters and the one publish that releases exactly that plan. First ask why: a selector, a label, a project that is missing from the settings? Runbook: ${var.runbook_url}#release-a-plan-above-the-removal-limit"
   }
 
   depends_on = [google_project_service.enabled]
@@ -96,6 +102,7 @@ resource "google_monitoring_alert_policy" "no_sweep" {
   enabled               = !var.sweep_paused
   severity              = "ERROR"
   notification_channels = var.notification_channels
+  user_labels           = { code = "swept" }
 
   conditions {
     display_name = "no sweep came to its end for an hour"
@@ -116,7 +123,7 @@ resource "google_monitoring_alert_policy" "no_sweep" {
   }
 
   documentation {
-    content = "Missed events stay missed until a sweep runs. Read the log of the function `sweep`, its dead letters, and the Scheduler job."
+    content = "Missed events stay missed until a sweep runs. Read the log of the function `sweep`, its dead letters, and the Scheduler job. Runbook: ${var.runbook_url}#no-sweep-ends"
   }
 
   depends_on = [time_sleep.metrics]
@@ -148,6 +155,7 @@ resource "google_monitoring_alert_policy" "foreign_bindings" {
   combiner              = "OR"
   severity              = "CRITICAL"
   notification_channels = var.notification_channels
+  user_labels           = { code = "cluster-admin" }
 
   conditions {
     display_name = "grant-rbac bound cluster-admin to somebody who is not Argo CD"
@@ -167,7 +175,7 @@ resource "google_monitoring_alert_policy" "foreign_bindings" {
   }
 
   documentation {
-    content = "The identity of grant-rbac was misused. Disable it (`gcloud iam service-accounts disable`), read the log bucket fleet-registrar-bindings, remove the binding."
+    content = "The identity of grant-rbac was misused. Disable it (`gcloud iam service-accounts disable`), read the log bucket fleet-registrar-bindings, remove the binding. Runbook: ${var.runbook_url}#somebody-else-was-made-cluster-admin"
   }
 
   depends_on = [time_sleep.metrics]

@@ -148,6 +148,13 @@ variable "region" {
   }
 }
 
+variable "runbook_url" {
+  description = "Where the people who get the alerts read docs/operate.md: each alert links to a section of it."
+  type        = string
+  default     = "docs/operate.md"
+  nullable    = false
+}
+
 variable "settings" {
   description = <<-EOT
     The name of this instance, if several registrars feed one Argo CD; which clusters are registered (label selector), which of their labels are taken over (empty: all), how many a sweep may newly hold, how many

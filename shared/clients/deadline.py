@@ -26,10 +26,15 @@ FRESH_SECONDS: Final = 10.0
 
 
 @dataclass(slots=True)
-class _Reads:
-    """When the last read was answered, by the wall clock: it goes on while an instance is frozen. 0: nothing was read."""
+class Spent:
+    """What the step has done so far.
 
-    last: float = 0.0
+    `last_read` is when the last read was answered, by the wall clock: it goes on while an instance is frozen. 0: nothing was
+    read. `gateway_requests` counts requests to Connect Gateway, whose quota all functions share.
+    """
+
+    last_read: float = 0.0
+    gateway_requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +42,23 @@ class _Limit:
     """When everything must have ended, by the monotonic clock."""
 
     ends: float
-    reads: _Reads
+    spent: Spent
 
 
 _limit: ContextVar[_Limit | None] = ContextVar("limit", default=None)
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Limit all outside calls made inside to this time in all. An outer limit that ends earlier still counts."""
+def within(seconds: float) -> Iterator[Spent]:
+    """Limit all outside calls made inside to this time in all. An outer limit that ends earlier still counts.
+
+    Yields what is spent inside.
+    """
     outer, ends = _limit.get(), time.monotonic() + seconds
-    token = _limit.set(_Limit(min(ends, outer.ends), outer.reads) if outer else _Limit(ends, _Reads()))
+    limit = _Limit(min(ends, outer.ends), outer.spent) if outer else _Limit(ends, Spent())
+    token = _limit.set(limit)
     try:
-        yield
+        yield limit.spent
     finally:
         _limit.reset(token)
 
@@ -67,15 +76,28 @@ def note_read() -> None:
     """Note that a read was answered just now."""
     limit = _limit.get()
     if limit is not None:
-        limit.reads.last = time.time()
+        limit.spent.last_read = time.time()
+
+
+def note_gateway_request() -> None:
+    """Count a request to Connect Gateway."""
+    limit = _limit.get()
+    if limit is not None:
+        limit.spent.gateway_requests += 1
+
+
+def gateway_requests() -> int:
+    """Return the number of requests to Connect Gateway so far."""
+    limit = _limit.get()
+    return limit.spent.gateway_requests if limit is not None else 0
 
 
 def require_fresh_read(what: str) -> None:
     """Raise RetryableError when the step's last read is too old to destroy anything because of it."""
     limit = _limit.get()
-    if limit is None or not limit.reads.last:
+    if limit is None or not limit.spent.last_read:
         return
-    age = time.time() - limit.reads.last
+    age = time.time() - limit.spent.last_read
     if age > FRESH_SECONDS:
         raise RetryableError(
             f"{what}: what was read for this is {age:.0f} s old, {FRESH_SECONDS:.0f} s are allowed; it is read again",

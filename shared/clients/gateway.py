@@ -151,6 +151,7 @@ class Gateway:
         self._credentials.before_request(self._tokens, method, url, headers)
         timeout = (CONNECT_SECONDS, answer_seconds())
         self._budget.spend()
+        deadline.note_gateway_request()
         answer = self._client(url).request(method, url, headers, body, _request_timeout=timeout).response
         try:
             status, raw = answer.status, answer.read(most + 1)

@@ -83,9 +83,10 @@ class Dispatcher:
             if message.attempt:
                 line |= {"attempt": message.attempt, "attempts": services.settings.delivery_attempts}
             try:
-                with deadline.within(deadline.SWEEP_SECONDS if name == "sweep" else deadline.STEP_SECONDS):
+                with deadline.within(deadline.SWEEP_SECONDS if name == "sweep" else deadline.STEP_SECONDS) as spent:
                     work(message, services, trace)
             except Exception as raised:
+                line["gateway_requests"] = spent.gateway_requests
                 error = raised if isinstance(raised, ReconcileError) else _unexpected(raised)
                 if not (isinstance(error, PermanentError) or _is_last(message, services)):
                     raise
@@ -141,7 +142,7 @@ def step(name: str, run: Step, recent_reads: RecentReads | None = None) -> Calla
         if not is_covered:
             remembered.finished(request, began)
         line = {"project": settings.pubsub_project, "trace": trace, "cause": attributes["cause"]}
-        logs.outcome(outcome, name, request, event=event, **line)
+        logs.outcome(outcome, name, request, event=event, requests=deadline.gateway_requests(), **line)
         return outcome
 
     return work

@@ -77,8 +77,9 @@ def outcome(
     trace: str,
     cause: str,
     event: CloudEvent | None = None,
+    requests: int = 0,
 ) -> None:
-    """Write the line of a step's decision, with the event that subscribers got."""
+    """Write the line of a step's decision, with the event that subscribers got, and its requests to Connect Gateway."""
     fields: dict[str, Any] = {} if event is None else event.log_fields
     line(
         outcome.severity,
@@ -90,5 +91,6 @@ def outcome(
         decision=outcome.decision,
         code=outcome.code,
         next=[message.topic for message in outcome.next],
+        gateway_requests=requests,
         **fields,
     )

@@ -41,6 +41,7 @@ FULL: dict[str, Any] = {
         "terminal": True,
         "shards": 3,
     },
+    "runbook_url": "https://docs.example.com/operate",
     "notification_channels": ["projects/my-run/notificationChannels/1"],
     "delivery": {
         "repository": "projects/my-run/locations/europe-west3/connections/c/repositories/r",

@@ -48,6 +48,7 @@ ANSWERS: dict[str, Any] = {
         "id": "projects/{project}/serviceAccounts/{account_id}@{project}.iam.gserviceaccount.com",
         "name": "projects/{project}/serviceAccounts/{account_id}@{project}.iam.gserviceaccount.com",
     },
+    "planned google_monitoring_slo": {"name": "projects/{project}/services/{service}/serviceLevelObjectives/{slo_id}"},
     "planned google_pubsub_topic": {"id": "projects/{project}/topics/{name}"},
     "planned google_project_iam_custom_role": {"id": "projects/{project}/roles/{role_id}"},
     "planned google_organization_iam_custom_role": {"name": "organizations/{org_id}/roles/{role_id}"},

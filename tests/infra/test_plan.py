@@ -319,9 +319,15 @@ def test_a_sweep_is_asked_for_with_a_body(plan: Plan) -> None:
     ]
 
 
-def test_the_four_alerts_reach_the_channels(full: Plan) -> None:
+def test_every_alert_reaches_the_channels(full: Plan) -> None:
     alerts = full.of("google_monitoring_alert_policy")
-    assert {alert.name for alert in alerts} == {"dead_letters", "brake", "no_sweep", "foreign_bindings"}
+    assert {alert.name for alert in alerts} == {
+        "brake",
+        "dead_letters",
+        "foreign_bindings",
+        "no_sweep",
+        "slow_onboarding",
+    }
     assert {tuple(alert["notification_channels"]) for alert in alerts} == {("projects/my-run/notificationChannels/1",)}
 
 

@@ -103,7 +103,7 @@ def test_alerts_wait_for_fresh_metrics(plan: Plan) -> None:
     (wait,) = plan.named("time_sleep", "metrics").values()
     assert wait["create_duration"] == "600s"
     triggers = plan.expressions("time_sleep.metrics")["triggers"]["references"]
-    for metric in ("sweeps", "foreign_bindings"):
+    for metric in ("sweeps", "foreign_bindings", "functions"):
         assert f"google_logging_metric.{metric}" in triggers
     for alert in ("no_sweep", "foreign_bindings"):
         assert "time_sleep.metrics" in plan.depends_on(f"google_monitoring_alert_policy.{alert}")
