@@ -238,8 +238,8 @@ class Apis:
 
     async def stop(self) -> None:
         """Stop what is under way, then close the ports."""
-        await self.fleet.close()
-        await self.gke.close()
+        await self.fleet.cancel()
+        await self.gke.cancel()
         await asyncio.gather(*(listener.stop() for listener in self.listeners.values()))
 
     async def start_pubsub(self, running: AsyncExitStack, on_death: Callable[[str, int, Path], None]) -> None:

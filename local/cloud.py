@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from local import environment, people
+from local import environment, people, seed
 from local.apis import Apis
 from local.central import admission_to_attached, registrar, values
 from local.clusters import Clusters, settled
@@ -35,6 +35,7 @@ from local.names import (
     ROOT,
 )
 from local.processes import StartError
+from local.reset import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -128,6 +129,8 @@ class Cloud:
         )
         self.kubeconfig.start()
         await self.deployment.start(lambda child, code: self._tell_death(f"the function {child.name}", code, child.log))
+        self._at_start = Snapshot(self.apis, self.clusters, self.deployment, self.central)
+        await self._seed()
         self.scheduler.start()
         then(self.scheduler.close)
         environment.write_instance(self.directory, listeners["control"].url, self.token)
@@ -152,6 +155,10 @@ class Cloud:
         planes.on_death = self._child_died
         self._running.push_async_callback(planes.stop)
         await planes.start()
+
+    async def _seed(self) -> None:
+        if self.config.seed is not None:
+            await self.seed(dict(self.config.seed))
 
     async def _start_argocd(self) -> None:
         if self.config.argocd == "none":
@@ -320,6 +327,18 @@ class Cloud:
             or any(operation["status"] != "DONE" for operation in self.gke.operations.values())
             or any(not operation["done"] for operation in self.fleet.operations.values())
         )
+
+    async def reset(self) -> None:
+        """Go back to the state right after the start, without what `--seed` brought."""
+        await self._at_start.restore()
+
+    async def seed(self, document: Json) -> None:
+        """Create the clusters that a document names (`seed.py`); return when they exist."""
+        await seed.create(self.gke, self.attach, seed.checked(document))
+
+    async def export(self) -> Json:
+        """Return the document whose seed creates these clusters."""
+        return await seed.document(self.gke, self.fleet, self.clusters, {self.central, self.central_membership})
 
     def calls_since(self, at: float = 0.0) -> list[Json]:
         """The calls that ended at `at` or later."""

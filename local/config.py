@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from local.identities import service_account
 from local.names import CENTRAL_ATTACHED, CENTRAL_MEMBERSHIP, FLEET, NUMBERS, ROOT, SOURCES
@@ -63,6 +63,7 @@ class Config:
     hold: int = 600
     sweep_every: float = 0.0  # seconds; 0: only when somebody asks
     settings: Mapping[str, str] = field(default_factory=dict)
+    seed: Mapping[str, Any] | None = None
 
     @property
     def central_membership(self) -> str:

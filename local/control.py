@@ -53,6 +53,19 @@ class LocalCloud:
         """Call a method of a part: `gke`, `fleet`, `projects`, `iam`, `faults`, `eventarc`, `logging`, `run`, `scheduler` or `cloud`."""
         return self._post("do", {"part": part, "method": method, "more": more, "arguments": arguments})
 
+    def reset(self) -> None:
+        """Go back to the state right after the start, without what `--seed` brought."""
+        self.do("cloud", "reset")
+
+    def seed(self, document: Json) -> None:
+        """Create the clusters of a document (local/seed.py), and return when they exist."""
+        self.do("cloud", "seed", document=document)
+
+    def export(self) -> Json:
+        """Return the document whose seed creates these clusters."""
+        found: Json = self.do("cloud", "export")
+        return found
+
     def parts(self) -> dict[str, dict[str, str]]:
         """What every part offers: part → method → its arguments."""
         found: dict[str, dict[str, str]] = self._call(f"{self._control}/parts", "GET", None, self._token)[1]

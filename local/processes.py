@@ -114,6 +114,11 @@ class Child:
         """The last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
+    def clear_log(self) -> None:
+        """Empty its log; the process goes on at its beginning."""
+        if self.log.exists():
+            os.truncate(self.log, 0)
+
     def close(self) -> None:
         """Let the port go, for good."""
         self._release()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from local import ports
 from local.commands.options import UsageError, add_command, number, port, seconds, setting
+from local.commands.seeds import read_seed
 
 if TYPE_CHECKING:
     from local.commands.options import Commands
@@ -66,6 +67,7 @@ def _up_options(up: argparse.ArgumentParser) -> None:
     up.add_argument(
         "--sweep-every", type=seconds, default=60.0, help="seconds between sweeps (0: none by itself; deployed: 900)"
     )
+    up.add_argument("--seed", type=Path, metavar="FILE", help="create the clusters of a file first (local/seed.py)")
     up.add_argument("--source", type=Path, help="another main.py")
     up.add_argument(
         "--port",
@@ -98,6 +100,7 @@ def _back_off(text: str) -> float:
 
 def _up(options: argparse.Namespace) -> int:
     # Only this command needs the whole cloud: the others stay quick.
+    from local import seed
     from local.cloud import Cloud
     from local.config import Config
     from local.control_api import control_app
@@ -112,6 +115,12 @@ def _up(options: argparse.Namespace) -> int:
     given["settings"] = {name: value for pair in options.settings for name, value in pair.items()}
     if options.retry_min > options.retry_max:
         raise UsageError("--retry-min is longer than --retry-max")
+    if options.seed is not None:
+        given["seed"] = read_seed(options.seed)
+        try:
+            seed.checked(given["seed"])
+        except ValueError as error:
+            raise UsageError(f"--seed: {error}") from error
     config = Config(**given)
     if options.settings or options.selector or options.label_keys:
         errors = settings_errors(config.source, {**config.base_settings(), **config.settings})

@@ -149,9 +149,13 @@ class Events:
         """The events that came at `at` (seconds since the epoch) or later."""
         return [event.as_json() for event in self.log if event.at >= at]
 
+    async def cancel(self) -> None:
+        """Send nothing more of what was taken until now."""
+        await self._tasks.close()
+
     async def close(self) -> None:
         """Stop: what was not delivered is forgotten, like everything else here."""
-        await self._tasks.close()
+        await self.cancel()
 
     async def _send(self, event: Event, after: float = 0.0) -> None:
         await asyncio.sleep(after)

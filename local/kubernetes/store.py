@@ -83,6 +83,22 @@ class Store:
             raise expired(f"too old resource version: {version} ({self._floor})")
         return iter([event for event in self._newer(version) if event.resource is resource])
 
+    def snapshot(self) -> dict[Resource, dict[Key, Object]]:
+        """Return all objects as they are."""
+        return {resource: dict(objects) for resource, objects in self._objects.items()}
+
+    def restore(self, snapshot: dict[Resource, dict[Key, Object]]) -> None:
+        """Make all objects what they were; each difference is a change like any other, which watches see."""
+        for resource, now in self._objects.items():
+            before = snapshot[resource]
+            for key in [key for key in now if key not in before]:
+                self.delete(resource, *key)
+            for key, item in before.items():
+                if key not in now:
+                    self.create(resource, item)
+                elif now[key] != item:
+                    self.update(resource, item)
+
     def forget_events(self) -> None:
         """Compact, as etcd does every five minutes: a watch from before now meets 410."""
         self._log.clear()

@@ -14,11 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import burst, calls, cold, latency, paced, plots, sweep
+from tests.bench import burst, calls, cold, latency, local_cloud, paced, plots, sweep
 from tests.bench.cloud import ROOT, cloud
 from tests.bench.table import Noise, Row, printed
 
-PARTS = ("calls", "latency", "burst", "paced", "cold", "sweep")
+PARTS = ("calls", "latency", "burst", "paced", "cold", "sweep", "local")
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -39,7 +39,7 @@ def main() -> int:
     noise = {part: Noise() for part in parts}
     hops: latency.Hops | None = None
     sweeps: list[sweep.Swept] = []
-    if set(parts) - {"paced", "cold", "sweep"}:
+    if set(parts) - {"paced", "cold", "sweep", "local"}:
         with tempfile.TemporaryDirectory() as directory, cloud(Path(directory)) as chain:
             home = Path(directory)
             alone = 0.1
@@ -69,6 +69,9 @@ def main() -> int:
         else:
             found, sweeps = sweep.measured((1_000, sweep.HELD, 100_000), (sweep.HELD, 100_000), noise["sweep"])
         rows += found
+    if "local" in parts:
+        _tell("the local cloud")
+        rows += local_cloud.measured(1 if options.quick else 5, noise["local"])
     rows += [
         Row(f"noise during {part}: the same work", str(one), f"{os.cpu_count()} processors; the load is also our own")
         for part, one in noise.items()

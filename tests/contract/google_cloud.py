@@ -192,7 +192,7 @@ def served() -> Iterator[Cloud]:
         for task in tasks:
             task.result(20)
         for part in (gke, fleet):
-            asyncio.run_coroutine_threadsafe(part.close(), loop).result(20)
+            asyncio.run_coroutine_threadsafe(part.cancel(), loop).result(20)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

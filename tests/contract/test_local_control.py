@@ -221,3 +221,91 @@ def test_the_file_to_source_unsets_what_it_does_not_set(directory: Path) -> None
     names = {line.partition("=")[0] for line in found}
     assert names & other.keys() == set()
     assert "FLEET_PROJECT" in names
+
+
+FLEET_FILE = {
+    "clusters": [
+        {"name": "blue", "labels": {"env": "prod"}, "fleet": True},
+        {"name": "red", "location": "europe-west4-a", "project": "demo-apps", "status": "DEGRADED"},
+        {"name": "auto", "autopilot": True},
+    ],
+    "attached": [{"name": "edge", "labels": {"env": "edge"}, "admitted": True}, {"name": "shut"}],
+}
+
+
+def test_an_export_seeds_the_same_fleet(
+    directory: Path, cloud: LocalCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud.reset()
+    cloud.seed(FLEET_FILE)
+    _, first, _ = _run(directory, "export", capsys)
+    cloud.reset()
+    file = tmp_path / "fleet.yaml"
+    file.write_text(first)
+    assert _run(directory, f"seed {file}", capsys) == (0, "", "")
+    assert _run(directory, "export", capsys)[1] == first
+    found = {one["name"]: one for one in cloud.export()["clusters"]}
+    assert (found["blue"]["labels"], found["blue"]["fleet"]) == ({"env": "prod"}, True)
+    assert (found["red"]["status"], found["auto"]["autopilot"]) == ("DEGRADED", True)
+    assert [one["admitted"] for one in cloud.export()["attached"]] == [True, False]
+
+
+WRONG_SEEDS = ["[]", "bogus: 1", "clusters: 1", "clusters: [blue]", "clusters: [{name: a, bogus: 1}]", "{", "a: [b"]
+WRONG_SEEDS += ["clusters: [{name: a, labels: {b: 1}}]", "clusters: [{name: a, status: BOGUS}]"]
+
+
+@pytest.mark.parametrize("text", WRONG_SEEDS)
+def test_a_wrong_seed_is_one_line_and_exit_code_2(
+    text: str, directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(text)
+    for line in (f"seed {file}", f"up --free-ports --seed {file}"):
+        code, out, error = _run(directory if line.startswith("seed") else tmp_path / "d", line, capsys)
+        assert (code, out, error.count("\n")) == (2, "", 1), line
+
+
+def test_a_reset_undoes_everything(cloud: LocalCloud) -> None:
+    cloud.reset()
+    before = cloud.state()
+    secrets = "/api/v1/namespaces/argocd/secrets"
+    secret = {"metadata": {"name": "mine"}, "type": "Opaque"}
+    central = "projects/demo-fleet/locations/europe-west1/clusters/central"
+    policy = cloud.do("iam", "policy", resource="projects/demo-fleet")
+
+    cloud.create_cluster("blue", fleet="demo-fleet")
+    cloud.create_cluster("slow", seconds=3600)
+    cloud.attach("edge", admit=True)
+    cloud.wait_for(lambda: len(cloud.state()["memberships"]) == 3, 60)
+    cloud.add_fault("status", api="gkehub")
+    cloud.add_event_rule("hold", "*")
+    cloud.publish("sweep", {})
+    cloud.publish("dead-letters", b"letter")
+    cloud.do("iam", "revoke", "sweep@demo-fleet.iam.gserviceaccount.com", "demo-fleet", "gkehub.memberships.list")
+    cloud.do("gke", "shut_project", "demo-other")
+    cloud.set_labels(central, {"changed": "yes"})
+    assert cloud.kubernetes(central, "POST", secrets, secret)[0] == 201
+    assert cloud.kubernetes(central, "DELETE", f"{secrets}/nothing")[0] == 404
+
+    cloud.reset()
+
+    after = cloud.state()
+    for state in (before, after):
+        state.pop("at")
+        for queue in state["queues"].values():
+            queue.pop("oldest_age")
+    assert after == before
+    assert cloud.do("iam", "policy", resource="projects/demo-fleet") == policy
+    assert cloud.kubernetes(central, "GET", f"{secrets}/mine")[0] == 404
+    assert cloud.quiet()
+    assert [call for call in cloud.calls() if call["method"] == "POST"] == []
+
+
+def test_a_reset_cloud_works(cloud: LocalCloud) -> None:
+    cloud.create_cluster("before")
+    cloud.reset()
+    blue = cloud.create_cluster("blue", fleet="demo-fleet")
+    cloud.wait_for(lambda: len(cloud.state()["memberships"]) == 2, 60)
+    assert cloud.kubernetes(blue, "GET", "/api/v1/namespaces")[0] == 200
+    cloud.publish("dead-letters", b"letter")
+    assert [message["data"] for message in cloud.pull("dead-letters")] == [b"letter"]

@@ -89,8 +89,8 @@ class Fleet:
         self._disconnected: set[str] = set()
         self._tasks = Tasks()
 
-    async def close(self) -> None:
-        """Let go of what is under way."""
+    async def cancel(self) -> None:
+        """Cancel what is under way."""
         await self._tasks.close()
 
     @property

@@ -91,8 +91,8 @@ class Gke:
         self.stale: dict[str, Json] = {}
         self.labels_without_operation = False
 
-    async def close(self) -> None:
-        """Let go of what is under way."""
+    async def cancel(self) -> None:
+        """Cancel what is under way."""
         await self._operations.tasks.close()
 
     @property

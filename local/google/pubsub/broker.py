@@ -177,6 +177,23 @@ class Broker:
         """
         return {name: queue.figures() for name, queue in self._queues.items()}
 
+    def configuration(self) -> tuple[dict[str, dict[str, str]], list[Subscription]]:
+        """Return the labels of all topics, and all subscriptions."""
+        topics = {name: dict(topic.labels) for name, topic in self.topics.items()}
+        return topics, [queue.config for queue in self._queues.values()]
+
+    async def reset(self, configuration: tuple[dict[str, dict[str, str]], list[Subscription]]) -> None:
+        """Forget all messages and pushes, and have exactly these topics and subscriptions."""
+        for name in list(self._queues):
+            self.delete_subscription(name)
+        await self.pushes.close()
+        topics, subscriptions = configuration
+        self.topics.clear()
+        for name, labels in topics.items():
+            self.create_topic(name, labels)
+        for subscription in subscriptions:
+            self.create_subscription(subscription)
+
     async def close(self) -> None:
         """Stop all pushes, timers and waiting pulls."""
         self.closed = True
