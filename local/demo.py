@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,24 +32,40 @@ EVERYTHING = "/api/v1/namespaces"  # something that only a person or thing with 
 CENTRAL = "projects/demo-fleet/locations/europe-west1/clusters/central"
 APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
 ARGOCD_SECONDS = 120.0  # at its own pace: it looks at a cluster that it has just heard of for the first time
+LATE_SECONDS = 0.2  # within which the line of another function may still come
+NOTHING_DONE = (None, "ignored", "no_op", "unchanged", "no_binding", "no_membership")
 APIS = {"container": "GKE", "gkehub": "fleet", "connectgateway": "gateway"}
 
 
 class Teller:
-    """Prints the story: what is done, each step of the functions as it happens, and how long everything took."""
+    """Prints the story: what is done, each thing that the functions do as it happens, and how long everything took.
+
+    Lines come in the order of their times. A line that a chapter has already is left out: deliveries repeat.
+    """
 
     def __init__(self, cloud: LocalCloud) -> None:
         self.cloud = cloud
-        self.began = time.monotonic()
+        self.began = time.time()
         self._seen: dict[Path, int] = {}
+        self._waiting: list[tuple[float, str]] = []
+        self._printed: set[str] = set()
         self._stop = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
 
+    def chapter(self, title: str) -> None:
+        """Begin a chapter, below everything that the one before has set off."""
+        with self._lock:
+            self.flush()
+            self._printed.clear()
+            print(f"\n{title}", flush=True)
+
     def say(self, text: str) -> None:
-        """One line, with the seconds since the beginning."""
-        print(f"{time.monotonic() - self.began:6.1f} s  {text}", flush=True)
+        """One line of the story, below everything that the functions have logged so far."""
+        with self._lock:
+            self.flush()
+            self._print(time.time(), text)
 
     def close(self) -> None:
         """Stop following the logs."""
@@ -57,17 +74,25 @@ class Teller:
 
     def _follow(self) -> None:
         while not self._stop.wait(0.05):
-            self.flush()
+            self.flush(time.time() - LATE_SECONDS)
 
-    def flush(self) -> None:
-        """Print what the functions have logged so far."""
+    def flush(self, until: float | None = None) -> None:
+        """Print what the functions have logged until a time: until now if none is given."""
         with self._lock:
-            entries = [entry for log in (self.cloud.directory / "log").glob("*.log") for entry in self._new(log)]
-            for entry in sorted(entries, key=lambda entry: str(entry["time"])):
-                self.say(f"    {entry['step']:<22}{_short(entry['message'])}")
+            for log in (self.cloud.directory / "log").glob("*.log"):
+                self._waiting += self._new(log)
+            self._waiting.sort(key=lambda line: line[0])
+            while self._waiting and (until is None or self._waiting[0][0] <= until):
+                at, text = self._waiting.pop(0)
+                if text not in self._printed:
+                    self._printed.add(text)
+                    self._print(at, text)
 
-    def _new(self, log: Path) -> list[dict[str, Any]]:
-        """Return the decisions that a function has logged since the last look."""
+    def _print(self, at: float, text: str) -> None:
+        print(f"{at - self.began:6.1f} s  {text}", flush=True)
+
+    def _new(self, log: Path) -> list[tuple[float, str]]:
+        """Return what a function has done since the last look, with its time."""
         with log.open("rb") as file:
             file.seek(self._seen.get(log, 0))
             lines = file.readlines()
@@ -75,7 +100,11 @@ class Teller:
             lines.pop()
         self._seen[log] = self._seen.get(log, 0) + sum(map(len, lines))
         entries = [json.loads(line) for line in lines if line.startswith(b"{")]
-        return [entry for entry in entries if entry.get("decision") not in (None, "ignored")]
+        return [
+            (datetime.fromisoformat(entry["time"]).timestamp(), f"    {entry['step']:<22}{_short(entry['message'])}")
+            for entry in entries
+            if entry.get("decision") not in NOTHING_DONE
+        ]
 
 
 def _short(text: str) -> str:
@@ -113,6 +142,7 @@ class Story:
         fault = cloud.add_fault("status", api="connectgateway", caller="grant-rbac@*", status=503, times=0)
         self.shop = cloud.create_cluster("shop", labels=self._baseline(env="prod", tier="web"))
         membership = cloud.wait_for(lambda: self._membership(self.shop), what="a membership for shop") or ""
+        cloud.wait_for(lambda: any(one["hits"] for one in cloud.state()["faults"]), what="grant-rbac to begin")
         status, answer = cloud.through_gateway(ARGOCD, membership, "GET", EVERYTHING)
         self._check(status == 403, f"before the grant Argo CD's identity is refused (got {status})")
         self.say(f"Argo CD's identity is refused by the cluster: {answer['message'][:90]}")
@@ -233,6 +263,7 @@ class Story:
         began = time.monotonic()
         self.cloud.wait_for(condition, ARGOCD_SECONDS if self.argocd else 30.0, what)
         self.times.append((what, time.monotonic() - began))
+        self.cloud.wait_quiet()  # a function logs what it has done after it has done it
         self.say(what)
 
     def _check(self, holds: bool, what: str) -> None:
@@ -333,7 +364,7 @@ def _tell(cloud: LocalCloud, *, argocd: bool) -> int:
     chapters = story.chapters()
     try:
         for number, (name, tell) in enumerate(chapters, 1):
-            print(f"\n{number}/{len(chapters)}  {name}")
+            teller.chapter(f"{number}/{len(chapters)}  {name}")
             tell()
             # What a chapter set off is printed below its own heading.
             cloud.wait_quiet()
