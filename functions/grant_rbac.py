@@ -51,6 +51,7 @@ def run(request: StepRequest, services: Services) -> Outcome:
         membership_uid=membership.unique_id,
         renewed=bool(did) and not request.new,
         previous=request.previous,
+        identity=services.settings.argocd_service_account,
     )
     reason = (
         f"{services.settings.argocd_service_account} may use {subject.name} as {services.settings.argocd_cluster_role}"

@@ -90,8 +90,15 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
         renewed=proven if request.renewed else None,
     )
     previous = secret.previous_identity(services.settings) if secret is not None else ""
+    if secret is None and request.identity != services.settings.argocd_service_account:
+        previous = request.identity  # it was granted access, and no Secret notes it
     both = StepRequest(request.cluster, membership.name)
     grant = OutgoingMessage("grant-rbac", replace(both, previous=previous))
+    moves = secret is None or secret.data.get("server", "").rstrip("/") != plan.server
+    if request.granted and proven is None and moves and services.settings.secrets == "write":
+        # The proof expired while the chain waited for a rival to go: another grant would start the wait again, for ever.
+        name = secret.name if secret else (cluster or membership).name.secret_name
+        _require_free(plan, name, cluster, membership, services)
     if proven is not None and previous and request.previous != previous:
         # Once the Secret notes the new grant, nothing names the earlier identity any more: its binding goes first.
         message = f"the Secret notes a grant of {previous}, whose binding is removed first"

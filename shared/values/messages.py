@@ -35,7 +35,9 @@ Leave = Literal["", "hold", "remove", "other-cluster"]
 
 _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "grant-rbac": frozenset({"new", "previous"}),
-    "write-secret": frozenset({"granted", "drop_labels", "secret_uid", "membership_uid", "renewed", "previous"}),
+    "write-secret": frozenset(
+        {"granted", "drop_labels", "secret_uid", "membership_uid", "renewed", "previous", "identity"}
+    ),
     "revoke-rbac": frozenset({"previous"}),
     "remove-secret": frozenset({"leave", "secret_uid"}),
 }
@@ -59,6 +61,7 @@ class StepRequest:
     new: bool = False
     renewed: bool = False
     previous: str = ""  # the identity that the Secret notes as granted, if it is no longer Argo CD's
+    identity: str = ""  # whom `granted` is for: a hint, in case it is no longer Argo CD's when the message arrives
 
     def from_reader_of(self, uid: str) -> StepRequest:
         """Return the request; without `leave` and `drop_labels` unless it says the uid of the Secret that exists.
@@ -80,6 +83,7 @@ class StepRequest:
             "new": self.new,
             "renewed": self.renewed,
             "previous": self.previous,
+            "identity": self.identity,
         }
         return {key: value for key, value in said.items() if value}
 
@@ -172,7 +176,9 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
     if "cluster" not in body and "membership" not in body:
         faults.append("neither cluster nor membership is there")
     texts = {
-        key: body.get(key, "") for key in ("granted", "secret_uid", "membership_uid", "previous") if key in allowed
+        key: body.get(key, "")
+        for key in ("granted", "secret_uid", "membership_uid", "previous", "identity")
+        if key in allowed
     }
     faults += [f"{key} is not a text" for key, value in texts.items() if not isinstance(value, str)]
     flags = {key: body.get(key, False) for key in ("new", "renewed") if key in allowed}
@@ -206,6 +212,7 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
         new=flags.get("new", False),
         renewed=flags.get("renewed", False),
         previous=texts.get("previous", ""),
+        identity=texts.get("identity", ""),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -131,3 +132,38 @@ def test_a_forged_membership_uid_saves_no_read() -> None:
     assert written(world, forged).decision is Decision.NEEDS_GRANT
     assert [call for call in world.calls if call.startswith("gkehub get")]
     assert WorldServices(world).central.secret_named(SECRET) is None
+
+
+def test_a_chain_that_waits_for_a_server_ends_in_a_dead_letter() -> None:
+    """Its proof lives for an hour; without end it would be granted again, and each sweep would add one more chain."""
+    world = taken_over()
+    world.publish("register-membership", {"cluster": str(GREEN)})
+    for _ in range(60):
+        if world.queue:
+            world.deliver(world.queue.pop(0))
+            world.now += timedelta(minutes=10)
+    assert world.queue == []
+    assert len(world.dead) == 1
+
+
+def test_an_identity_that_changes_on_the_way_leaves_no_binding() -> None:
+    world = World()
+    world.create(BLUE)
+    request = granted(world)
+    later = "argocd-new@demo-fleet.iam.gserviceaccount.com"
+    world.settings = replace(world.settings, argocd_service_account=later)
+    world.publish("write-secret", request.body())
+    world.now += timedelta(minutes=2)
+    world.settle()
+    assert SECRET in world.secrets()
+    assert [name for _, name in world.inside(BLUE).objects] == [f"fleet-registrar:{later}"]
+
+
+def test_a_forged_identity_takes_no_access_away() -> None:
+    world = onboarded()
+    before = dict(world.inside(BLUE).objects)
+    for identity in (world.settings.argocd_service_account, "argocd-old@demo-fleet.iam.gserviceaccount.com"):
+        world.publish("write-secret", {"cluster": str(BLUE), "granted": "x.y.z", "identity": identity})
+        world.now += timedelta(minutes=2)
+        world.settle()
+    assert world.inside(BLUE).objects == before
