@@ -25,10 +25,10 @@ from shared.values.messages import StepRequest
 from shared.values.model import GONE, Membership, State
 from tests.simulation.one_thread import replaced
 from tests.simulation.runs import RATES, Run, run
-from tests.simulation.stories import by_events_alone
+from tests.simulation.stories import StoryEvent, by_events_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from shared.values.messages import Outcome
 
@@ -39,18 +39,29 @@ NOTHING_LEFT = (Decision.NO_SECRET, Decision.UNCHANGED, Decision.NO_BINDING)
 
 @dataclass(frozen=True)
 class Mutant:
-    """A fault, and within how many runs it must be found. `by_events` looks only at runs in which events must be enough."""
+    """A fault, and within how many runs it must be found. `by_events` looks only at runs in which events must be enough.
+
+    `story` finds a fault that random stories meet too rarely: each line is a time, an action, a cluster and how.
+    """
 
     name: str
     runs: int
     changes: tuple[Change, ...]
     by_events: bool = False
+    story: tuple[tuple[float, str, str, Mapping[str, Any]], ...] = ()
 
 
 def kill(mutant: Mutant, first: int = 0) -> tuple[int, Run | None]:
     """Tell rough runs until the fault is found; return how many that took, and the run that found it."""
     seeds = (seed for seed in itertools.count(first) if RATES[seed % len(RATES)] >= ROUGH)
     chosen = (seed for seed in seeds if by_events_alone(seed) or not mutant.by_events)
+    if mutant.story:
+        told = [StoryEvent(*line) for line in mutant.story]
+        intact = run(first, told)
+        assert not intact.violation, intact
+        with replaced(*mutant.changes):
+            found = run(first, told)
+        return 1, found if found.violation else None
     with replaced(*mutant.changes):
         for count, seed in enumerate(itertools.islice(chosen, mutant.runs), 1):
             found = run(seed)
@@ -173,19 +184,55 @@ def _any_word_is_a_proof(request: StepRequest, _cluster: Any, _membership: Any, 
     return services.now() if request.granted else None
 
 
+_PROD = {"labels": {"env": "prod"}, "takes": 30}
+
 MUTANTS = (
     Mutant("a deletion follows an old read", 400, ((deadline, "require_fresh_read", lambda _: None),)),
-    Mutant("Secrets of another fleet are ours", 2000, ((ClusterSecret, "is_of_instance", _of_any_fleet),)),
-    Mutant("an adopted Secret is not found by its labels", 2000, ((Central, "secret_of", _found_by_our_name),)),
+    Mutant(
+        "Secrets of another fleet are ours",
+        1,
+        ((ClusterSecret, "is_of_instance", _of_any_fleet),),
+        story=(
+            (1, "create", "blue", _PROD),
+            (900, "fleet", "", {"project": "demo-next"}),
+            (1000, "delete", "blue", {"takes": 60}),
+        ),
+    ),
+    Mutant(
+        "an adopted Secret is not found by its labels",
+        1,
+        ((Central, "secret_of", _found_by_our_name),),
+        story=(
+            (1, "foreign_secret", "blue", {"same": "server"}),
+            (2, "create", "blue", _PROD),
+            (800, "adopt", "", {}),
+            (1000, "repeat", "blue", {"topic": "register-membership"}),
+        ),
+    ),
     Mutant("a forged word proves a grant", 400, ((write_secret, "_signed", _any_word_is_a_proof),)),
     Mutant("a forged leave counts", 2000, ((StepRequest, "from_reader_of", lambda request, _: request),)),
     Mutant("an earlier identity keeps its access", 800, ((grant_rbac, "_delete_previous", lambda *_, **__: None),)),
     Mutant(
         "nobody looks for a binding that stayed",
-        2000,
+        1,
         ((differences._Comparison, "_check_binding_left", lambda *_: None),),
+        story=(
+            (1, "create", "blue", _PROD),
+            (900, "delete_secret", "blue", {}),
+            (1000, "settings", "", {"selector": "tier"}),
+        ),
     ),
-    Mutant("a reused membership is not seen", 2000, ((removal, "is_of_another", lambda *_: False),)),
+    Mutant(
+        "a reused membership is not seen",
+        1,
+        ((removal, "is_of_another", lambda *_: False),),
+        story=(
+            (1, "create", "blue", {**_PROD, "fleet": "shared"}),
+            (900, "other_fleet", "blue", {}),
+            (1000, "create", "navy", {**_PROD, "fleet": "shared"}),
+            (2000, "sweep", "", {"times": 1}),
+        ),
+    ),
     Mutant("a 404 alone is the proof that a cluster is gone", 800, ((observe, "read_cluster", _no_proof),)),
     Mutant(
         "a 404 alone is the proof that a membership is gone",

@@ -74,6 +74,11 @@ def blocked(world: Simulation, cluster: Cluster) -> bool:
         return True
     if any(each.cluster == cluster.name and each.is_stale(cluster) for each in world.memberships.values()):
         return True
+    if any(
+        secret.membership == (cluster.membership or own) and secret.cluster not in (None, cluster.name)
+        for secret in world.ledger.ours()
+    ):
+        return True  # the membership is a reused one, and the first cluster's Secret stays until a person decides
     name = (rbac.BINDINGS, _binding(world))
     binding = world.kubernetes[cluster.id].objects.get(name)
     if binding is not None and not has_our_label(binding):
