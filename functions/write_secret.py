@@ -85,7 +85,7 @@ def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -
         membership,
         services.settings,
         granted=proven is not None,
-        drop=request.drop_labels if secret is not None and request.secret_uid == secret.uid else frozenset(),
+        drop=request.drop_labels,
         now=services.now(),
         renewed=proven if request.renewed else None,
     )
@@ -170,8 +170,6 @@ def _signed(
     request: StepRequest, cluster: Cluster | None, membership: Membership, services: Services
 ) -> datetime | None:
     """Return when the grant of this very cluster was proven; None if the message proves no such grant."""
-    if not request.granted:
-        return None
     return services.signer.verify_grant(request.granted, rbac.grant_audience(cluster, membership, services.settings))
 
 
