@@ -39,6 +39,7 @@ class Context:
     overdue: bool = False
     most_secrets: int = 0
     blocked: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
 
 
 class Event:

@@ -316,36 +316,10 @@ class Ledger:
                 f"removed the binding under Secret {secret.name}",
             )
 
-    def registered(self, context: Context, made: Membership) -> None:
-        """Judge a membership that a step has made."""
-        require(context.topic == "register-membership", context, f"made {made.name}")
-        assert made.cluster is not None
-        read = context.clusters.get(made.cluster)
-        wanted = read is not None and state_of_cluster(read, context.settings, CENTRAL) is State.SELECTED
-        require(wanted, context, f"registered {made.cluster}, which is not wanted")
-
     def destroyed(self, context: Context, what: str) -> None:
         """Judge that a deletion follows its last read within 10 s: a process may have been frozen since."""
         age = self.world.t - context.last_read
         require(age <= MAX_READ_AGE, context, f"deleted {what} by a read that is {age:.0f} s old")
-
-    def unregistered(self, context: Context, found: Membership) -> None:
-        """Judge a deletion: ours, of a cluster that is gone. The API has no precondition, so the call directly before counts."""
-        require(bool(found.cluster_id), context, f"deleted {found.name}, which is not ours")
-        require(found.name.project == context.settings.fleet_project, context, f"deleted {found.name} of another fleet")
-        self.destroyed(context, str(found.name))
-        read = context.memberships.get(found.name)
-        require(
-            context.last_call == f"gkehub get {found.name}",
-            context,
-            f"deleted {found.name} without reading it directly before",
-        )
-        if read is not None and read.unique_id != found.unique_id:
-            return  # re-created between two calls that lie directly behind each other: nothing protects from that
-        now = self.world.clusters.get(found.cluster) if found.cluster else None
-        require(
-            now is None or now.id_label != found.cluster_id, context, f"deleted {found.name} of a cluster that lives"
-        )
 
     def sweep_starts(self, context: Context) -> None:
         """A sweep begins: the removal limit counts against the Secrets that it may see."""
@@ -364,12 +338,15 @@ class Ledger:
             return
         body = json.loads(data)
         if body.get("leave") == "hold" or body.get("drop_labels"):
-            context.blocked.add(body.get("cluster") or body.get("membership"))
+            # Attached clusters that have left the fleet have a limit of their own.
+            attached = "cluster" not in body and not body.get("drop_labels")
+            counted = context.left if attached else context.blocked
+            counted.add(body.get("cluster") or body.get("membership"))
             allowed = context.settings.max_removals.of(context.most_secrets)
             require(
-                len(context.blocked) <= allowed,
+                len(counted) <= allowed,
                 context,
-                f"the brake: {len(context.blocked)} of {context.most_secrets}, {allowed} allowed",
+                f"the brake: {len(counted)} of {context.most_secrets}, {allowed} allowed",
             )
 
     def _state(self, context: Context, secret: ClusterSecret) -> State | None:

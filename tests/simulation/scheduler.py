@@ -25,6 +25,7 @@ from shared.runtime.dispatch import Dispatcher
 from shared.values import settings
 from shared.values.errors import RefusedError, RetryableError
 from shared.values.messages import AUDIT_LOG_ENTRIES, DEAD_LETTERS, Message
+from tests.simulation import membership_ledger
 from tests.simulation.deliveries import Context, Event, body_of, push_event
 from tests.simulation.ledger import Ledger
 from tests.simulation.noise import Key, Noise, noise_of_call, noise_of_delivery, noise_of_event, noise_of_publish
@@ -330,13 +331,13 @@ class Simulation(World):
 
     def unregistered(self, found: Membership) -> None:
         if self.current is not None:
-            self.ledger.unregistered(self.current, found)
+            membership_ledger.unregistered(self.ledger, self.current, found)
 
     def registered(self, made: Membership) -> Membership:
         """Registering takes a while: the step waits for the operation, for 45 s at most."""
         if self.current is None:
             return made
-        self.ledger.registered(self.current, made)
+        membership_ledger.registered(self.current, made)
         noise = self.chance(f"operation {made.name}", lambda random: Noise("slow", random.uniform(20, 90)))
         takes = noise.amount if noise else 8.0
         self.memberships[made.name] = replace(made, state="CREATING")
