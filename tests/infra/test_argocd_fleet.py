@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from shared.values.version import VERSION
 from tests.infra import argocd
 from tests.infra.applicationsets import (
     CERTAIN,
@@ -28,7 +29,7 @@ from tests.infra.applicationsets import (
     strict,
     walk,
 )
-from tests.infra.argocd import ROOT, TREE, VALUES, one, render
+from tests.infra.argocd import TREE, VALUES, one, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -247,10 +248,8 @@ def test_a_wave_stands_still_until_a_person_changes_its_revision(fleet: list[Obj
         made = applications(item, tenants, cluster(wave=wave))
         return [application["spec"]["source"]["targetRevision"] for application in made]
 
-    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    assert version
     assert revision("1") == [VALUES["revision"]]
-    assert revision("2") == revision("3") == [f"v{version[1]}"]
+    assert revision("2") == revision("3") == [f"v{VERSION}"]
     assert revision("4") == []
     # A cluster that changes its wave keeps its Application.
     names = {applications(item, tenants, cluster(wave=wave))[0]["metadata"]["name"] for wave in "123"}
