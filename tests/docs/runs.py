@@ -14,5 +14,5 @@ def run_tool(*words: str, home: str = "", more: dict[str, str] | None = None) ->
     own = {"HOME": home, "CLOUDSDK_CONFIG": home, "KUBECONFIG": os.devnull} if home else {"KUBECONFIG": os.devnull}
     still = {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1"}
     return subprocess.run(
-        words, cwd=ROOT, env=kept | own | still | (more or {}), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        words, cwd=ROOT, env=kept | own | still | (more or {}), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs import documentation, tools
+from tests.docs import documentation, gcloud, tools
 from tests.docs.reading import Document, documents, read
 
 if TYPE_CHECKING:
@@ -22,6 +22,12 @@ reading = functools.cache(read)
 
 def show(faults: list[Fault]) -> str:
     return "\n" + "\n".join(str(fault) for fault in faults)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def linted() -> None:
+    if "gcloud" not in tools.missing():
+        gcloud.lint(command for path in PATHS for command in documentation.commands(reading(path)))
 
 
 @document

@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from tests.docs import sources, tools
+from tests.docs import gcloud, sources, tools
 from tests.docs.test_documents import show
 
 texts = functools.cache(sources.texts)
@@ -16,6 +16,12 @@ PARTS = ("functions", "shared", "ops", "local", "infra", "tests", "")
 def told(part: str) -> list[sources.Told]:
     """The texts of a directory; those of the root for no name."""
     return [one for path, many in texts().items() for one in many if (path.parts[0] if path.parts[1:] else "") == part]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def linted() -> None:
+    if "gcloud" not in tools.missing():
+        gcloud.lint(command for many in texts().values() for command in sources.commands(many))
 
 
 @pytest.mark.parametrize("part", PARTS)

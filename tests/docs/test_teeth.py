@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs import documentation, paths, reading, shell, sources, tools
+from tests.docs import documentation, gcloud, paths, reading, shell, sources, tools
 from tests.docs.faults import Code, Fault
 
 PAGE = Path("docs/page.md")
@@ -68,6 +68,38 @@ RIGHT_COMMANDS = [
     "git pull && make check",
 ]
 
+WRONG_MENTIONS = {
+    "gcloud builds approve BUILD --project $PROJECT --location $REGION": Code.GCLOUD,
+    "gcloud container clusters craete": Code.GCLOUD,
+    "make simulat": Code.MAKE,
+    "ops dead-letters reply": Code.OPTION,
+    "local attatch edge": Code.OPTION,
+    "python -m ops adopt --dryrun": Code.OPTION,
+    "kubectl gett secrets": Code.KUBECTL,
+    "terraform ouput identities": Code.TERRAFORM,
+}
+WRONG_SOURCES = {
+    'print(f"mend it, then: python -m ops dead-letters reply {letter}")': Code.OPTION,
+    'raise E("log in: gcloud auth aplication-default login")': Code.GCLOUD,
+    'print(f"run `make paln STATE_BUCKET={bucket}` first")': Code.MAKE,
+    'k = f"kubectl -n {n}"\nprint(f"look: {k} gett secrets")': Code.KUBECTL,
+    "x = 1  # `python -m ops pln` shows it": Code.OPTION,
+    '"""As `gcloud projects get-iam` says."""': Code.GCLOUD,
+}
+WRONG_TERRAFORM = {
+    'error_message = "run `make pakage` first"': Code.MAKE,
+    "# `python -m ops adoptt` does\n# it": Code.OPTION,
+    "  Run `ops adoptt` first.\n  EOT": Code.OPTION,
+    'content = "`gcloud iam service-accounts disabel x` stops it"': Code.GCLOUD,
+}
+RIGHT_MENTIONS = [
+    "gcloud builds list",
+    "make plan",
+    "ops explain",
+    "kubectl apply -k",
+    "gcloud container clusters update blue …",
+]
+
 
 def page(text: str) -> reading.Document:
     return reading.read(PAGE, text)
@@ -85,9 +117,38 @@ def here(command: str) -> str:
     return command
 
 
+def in_block(command: str) -> list[shell.Command]:
+    return documentation.commands(page(f"```sh\n{command}\n```\n"))
+
+
+def in_prose(mention: str) -> list[shell.Command]:
+    return documentation.commands(page(f"Then `{mention}`."))
+
+
+def in_python(source: str) -> list[shell.Command]:
+    return sources.commands(sources.python_texts(PAGE, source))
+
+
+def in_terraform(source: str) -> list[shell.Command]:
+    return sources.commands(sources.other_texts(Path("infra/terraform/x.tf"), source))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def linted() -> None:
+    """Ask gcloud about all commands of this file at once."""
+    if "gcloud" not in tools.missing():
+        tables = (
+            (in_block, (*WRONG_COMMANDS, *RIGHT_COMMANDS)),
+            (in_prose, (*WRONG_MENTIONS, *RIGHT_MENTIONS, *RIGHT_COMMANDS)),
+            (in_python, tuple(WRONG_SOURCES)),
+            (in_terraform, tuple(WRONG_TERRAFORM)),
+        )
+        gcloud.lint(command for read, texts in tables for text in texts for command in read(text))
+
+
 @pytest.mark.parametrize(("command", "code"), WRONG_COMMANDS.items(), ids=WRONG_COMMANDS)
 def test_a_wrong_command_in_a_block_is_found(command: str, code: Code) -> None:
-    found = tools.faults(documentation.commands(page(f"```sh\n{here(command)}\n```\n")))
+    found = tools.faults(in_block(here(command)))
     assert codes(found) == [code]
 
 
@@ -97,29 +158,14 @@ def test_a_right_command_is_no_fault(command: str) -> None:
     assert tools.faults(documentation.commands(page(text))) == []
 
 
-@pytest.mark.parametrize(
-    ("mention", "code"),
-    {
-        "gcloud builds approve BUILD --project $PROJECT --location $REGION": Code.GCLOUD,
-        "gcloud container clusters craete": Code.GCLOUD,
-        "make simulat": Code.MAKE,
-        "ops dead-letters reply": Code.OPTION,
-        "local attatch edge": Code.OPTION,
-        "python -m ops adopt --dryrun": Code.OPTION,
-        "kubectl gett secrets": Code.KUBECTL,
-        "terraform ouput identities": Code.TERRAFORM,
-    }.items(),
-)
+@pytest.mark.parametrize(("mention", "code"), WRONG_MENTIONS.items())
 def test_a_wrong_command_in_inline_code_is_found(mention: str, code: Code) -> None:
-    assert codes(tools.faults(documentation.commands(page(f"Then `{here(mention)}`.")))) == [code]
+    assert codes(tools.faults(in_prose(here(mention)))) == [code]
 
 
-@pytest.mark.parametrize(
-    "mention",
-    ["gcloud builds list", "make plan", "ops explain", "kubectl apply -k", "gcloud container clusters update blue …"],
-)
+@pytest.mark.parametrize("mention", RIGHT_MENTIONS)
 def test_inline_code_may_leave_out_what_the_command_needs(mention: str) -> None:
-    assert tools.faults(documentation.commands(page(f"Then `{here(mention)}`."))) == []
+    assert tools.faults(in_prose(here(mention))) == []
 
 
 @pytest.mark.parametrize(
@@ -172,33 +218,14 @@ def test_a_named_file_that_is_not_there_is_found(name: str) -> None:
     assert codes(documentation.name_faults(page(f"See `{name}`."))) == [Code.FILE]
 
 
-@pytest.mark.parametrize(
-    ("source", "code"),
-    {
-        'print(f"mend it, then: python -m ops dead-letters reply {letter}")': Code.OPTION,
-        'raise E("log in: gcloud auth aplication-default login")': Code.GCLOUD,
-        'print(f"run `make paln STATE_BUCKET={bucket}` first")': Code.MAKE,
-        'k = f"kubectl -n {n}"\nprint(f"look: {k} gett secrets")': Code.KUBECTL,
-        "x = 1  # `python -m ops pln` shows it": Code.OPTION,
-        '"""As `gcloud projects get-iam` says."""': Code.GCLOUD,
-    }.items(),
-)
+@pytest.mark.parametrize(("source", "code"), WRONG_SOURCES.items())
 def test_a_wrong_command_in_a_python_source_is_found(source: str, code: Code) -> None:
-    assert codes(tools.faults(sources.commands(sources.python_texts(PAGE, here(source))))) == [code]
+    assert codes(tools.faults(in_python(here(source)))) == [code]
 
 
-@pytest.mark.parametrize(
-    ("source", "code"),
-    {
-        'error_message = "run `make pakage` first"': Code.MAKE,
-        "# `python -m ops adoptt` does\n# it": Code.OPTION,
-        "  Run `ops adoptt` first.\n  EOT": Code.OPTION,
-        'content = "`gcloud iam service-accounts disabel x` stops it"': Code.GCLOUD,
-    }.items(),
-)
+@pytest.mark.parametrize(("source", "code"), WRONG_TERRAFORM.items())
 def test_a_wrong_command_in_terraform_is_found(source: str, code: Code) -> None:
-    told = sources.other_texts(Path("infra/terraform/x.tf"), here(source))
-    assert codes(tools.faults(sources.commands(told))) == [code]
+    assert codes(tools.faults(in_terraform(here(source)))) == [code]
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,15 @@ A check takes the commands of its tool and returns the faults. It skips nothing 
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
-import shlex
 import shutil
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.docs import paths
 from tests.docs.faults import Code, Fault, fault_of
+from tests.docs.gcloud import gcloud_faults
 from tests.docs.kubectl import kubectl_faults
 from tests.docs.local_tools import PYTHONS, make_faults, python_faults
 from tests.docs.reading import ROOT
@@ -84,46 +82,6 @@ def _unwrapped(command: Command) -> list[Command]:
 def _file_faults(command: Command) -> list[Fault]:
     names = [name for word in command.words[1:] for name in paths.references(word.replace("=", " "))]
     return [fault_of(Code.FILE, command, f"there is no {name}") for name in names if not paths.exists(name)]
-
-
-def gcloud_faults(commands: Sequence[Command]) -> list[Fault]:
-    """Groups, commands, flags and values by `gcloud meta lint-gcloud-commands`: static and offline."""
-    asked = {str(number): command for number, command in enumerate(commands, 1) if command.words[1:] or command.whole}
-    # The linter cuts at `#`, and moves flags behind names.
-    lines = [
-        {"id": number, "command_string": shlex.join(word.replace("#", "_") for word in ("gcloud", *command.words[1:]))}
-        for number, command in asked.items()
-    ]
-    # Equal commands share one answer.
-    first = {line["command_string"]: line["id"] for line in reversed(lines)}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "commands.json")
-        file.write_text(json.dumps([{"id": number, "command_string": text} for text, number in first.items()]))
-        ran = run_tool("gcloud", "meta", "lint-gcloud-commands", f"--commands-file={file}", "--serialize", home=folder)
-    assert ran.returncode == 0, ran.stderr
-    answers = json.loads(ran.stdout)
-    found = []
-    for line in lines:
-        answer = answers[first[line["command_string"]]][0]
-        command = asked[line["id"]]
-        if not answer["success"] and not _forgiven(command, answer["error_type"], answer["error_message"]):
-            found.append(fault_of(Code.GCLOUD, command, answer["error_message"].strip().partition("\n")[0]))
-    return found
-
-
-def _forgiven(command: Command, kind: str, why: str) -> bool:
-    """A mention may leave out what the command needs, or a value's form. gcloud's components may be missing here."""
-    track = command.words[1] if command.words[1:] else ""
-    if track in ("alpha", "beta") and track not in _gcloud_components():
-        return True
-    left_out = ("must be specified", "name argument expected", "expected one argument", f"[{OPEN}]")
-    return not command.whole and (kind == "RequiredError" or any(part in why for part in left_out))
-
-
-@functools.cache
-def _gcloud_components() -> frozenset[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        return frozenset(json.loads(run_tool("gcloud", "version", "--format=json", home=folder).stdout))
 
 
 def terraform_faults(commands: Sequence[Command]) -> list[Fault]:
