@@ -98,12 +98,12 @@ def _rows(name: str, starts: list[Starts]) -> list[Row]:
         against = [getattr(one, text) for one in starts]
         # Start by start: the machine's speed changes from one minute to the next, and hits all three alike.
         ratio = statistics.median(one.ours / floor for one, floor in zip(starts, against, strict=True))
-        told = "empty function" if text == "empty" else "same clients imported"
+        label = "empty function" if text == "empty" else "same clients imported"
         rows.append(
             Row(
                 f"cold start: {name}",
                 f"{taken * 1000:,.0f} ms (median of {len(starts)})",
-                f"{told}: {statistics.median(against) * 1000:,.0f} ms",
+                f"{label}: {statistics.median(against) * 1000:,.0f} ms",
                 ratio,
                 f"<= {hold:g} x",
                 ratio <= hold,

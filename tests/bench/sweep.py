@@ -91,9 +91,9 @@ def _rows(one: Swept) -> list[Row]:
         ),
         Row(
             f"{what}: asked for",
-            f"{one.asks - one.checks} to mend, {one.checks} checks in turn",
+            f"{one.asks - one.checks} to repair, {one.checks} checks in turn",
             each,
-            hold="some" if one.drift else "0 to mend",
+            hold="some" if one.drift else "0 to repair",
             ok=not wrong,
             binding=True,
         ),

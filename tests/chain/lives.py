@@ -9,7 +9,8 @@ import hashlib
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from tests.chain.running import ARGOCD, BINDINGS, FLEET, REGION, STEPS, Chain, Json, email, fresh
+from shared.values.messages import STEPS
+from tests.chain.running import ARGOCD, BINDINGS, FLEET, REGION, Chain, Json, email, fresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -21,7 +21,8 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
-from tests.chain.running import BINDINGS, CENTRAL, FLEET, MERGE, SECRETS, STEPS, Chain, running
+from shared.values.messages import STEPS
+from tests.chain.running import BINDINGS, CENTRAL, FLEET, MERGE, SECRETS, Chain, running
 
 Json = dict[str, Any]
 

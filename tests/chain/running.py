@@ -13,19 +13,23 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from base64 import b64decode
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from local.control import LocalCloud
 from local.environment import FOUND_BY, find_instance
 from local.identities import service_account
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+T = TypeVar("T")
 Json = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
@@ -35,14 +39,6 @@ NUMBER = "100000000001"
 CENTRAL = f"projects/{FLEET}/locations/{REGION}/clusters/central"
 CENTRAL_MEMBERSHIP = f"projects/{FLEET}/locations/{REGION}/memberships/central"
 ARGOCD = f"argocd@{FLEET}.iam.gserviceaccount.com"
-STEPS = (
-    "register-membership",
-    "grant-rbac",
-    "write-secret",
-    "remove-secret",
-    "revoke-rbac",
-    "unregister-membership",
-)
 SECRETS = "/api/v1/namespaces/argocd/secrets"
 BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 BINDING = f"{BINDINGS}/fleet-registrar:{ARGOCD}"
@@ -105,11 +101,19 @@ class Chain(LocalCloud):
         self.letters: list[Letter] = []
         self.heard: list[Json] = []
 
+    def wait_for(self, condition: Callable[[], T], timeout: float = PATIENCE, what: str = "") -> T:
+        """Wait with the patience of a test."""
+        return super().wait_for(condition, timeout, what)
+
+    def wait_quiet(self, timeout: float = PATIENCE) -> None:
+        """Wait with the patience of a test until nothing is on its way."""
+        super().wait_quiet(timeout)
+
     # Onboarding and offboarding as a whole
 
     def onboarded(self, *clusters: str) -> None:
         """Wait until each has a Secret that is not held."""
-        self.wait_for(lambda: set(clusters) <= self.listed(), 45, f"{clusters} in Argo CD's list")
+        self.wait_for(lambda: set(clusters) <= self.listed(), PATIENCE, f"{clusters} in Argo CD's list")
 
     def offboarded(self, *clusters: str) -> None:
         """Wait until none has a Secret or a membership of its own."""
@@ -119,7 +123,7 @@ class Chain(LocalCloud):
             links = {str(one["cluster"]).partition(".com/")[2] for one in state["memberships"].values()}
             return not set(clusters) & (_named(state["secrets"]) | links)
 
-        self.wait_for(done, 45, f"{clusters} out of Argo CD's list and the fleet")
+        self.wait_for(done, PATIENCE, f"{clusters} out of Argo CD's list and the fleet")
 
     def onboard(self, name: str = "blue", *arguments: Any, **more: Any) -> str:
         """Make a cluster with a name of its own and wait until it is in Argo CD's list, and nothing is on its way."""
@@ -135,11 +139,11 @@ class Chain(LocalCloud):
             there = self.state()["clusters"]
             return all(there.get(cluster, {}).get("status") == "RUNNING" for cluster in clusters)
 
-        self.wait_for(done, 20, f"{clusters} running")
+        self.wait_for(done, PATIENCE, f"{clusters} running")
 
     def gone(self, *clusters: str) -> None:
         """Wait until GKE has deleted the clusters."""
-        self.wait_for(lambda: not set(clusters) & set(self.state()["clusters"]), 20, f"{clusters} deleted")
+        self.wait_for(lambda: not set(clusters) & set(self.state()["clusters"]), PATIENCE, f"{clusters} deleted")
 
     # Current objects
 
@@ -235,7 +239,7 @@ class Chain(LocalCloud):
         def found() -> list[Letter]:
             return [one for one in self.dead_letters(text) if step in ("", one.attributes.get("step"))]
 
-        return self.wait_for(found, 90, f"a dead letter of {step or 'any step'} with {text}")[-1]
+        return self.wait_for(found, PATIENCE, f"a dead letter of {step or 'any step'} with {text}")[-1]
 
     def replay(self, letter: Letter) -> None:
         """Publish a dead letter again, as it was, to where it came from."""
@@ -255,7 +259,7 @@ class Chain(LocalCloud):
                 if fields.items() <= line.items() and all(text in json.dumps(line) for text in texts)
             ]
 
-        return self.wait_for(found, 30, f"{function} saying {texts} {fields}")[-1]
+        return self.wait_for(found, PATIENCE, f"{function} saying {texts} {fields}")[-1]
 
     def logs(self) -> dict[str, str]:
         """All that the functions have logged, by file."""
@@ -274,7 +278,7 @@ class Chain(LocalCloud):
 
         calls = {fault["id"]: f"{fault['caller']} {fault['call']}" for fault in faults}
         try:
-            self.wait_for(lambda: not missing(), 45)
+            self.wait_for(lambda: not missing(), PATIENCE)
         except TimeoutError:
             raise AssertionError(f"faults that no call has met: {[calls[one] for one in missing()]}") from None
 
@@ -311,7 +315,7 @@ def running(directory: Path, *options: str) -> Iterator[Chain]:
             yield _started(process, directory / "cloud", output)
         finally:
             process.send_signal(signal.SIGTERM)
-            code = process.wait(30)
+            code = process.wait(PATIENCE)
         assert code == 0, f"python -m local up ended with {code}:\n{output.read_text()}"
         for path in (directory / "cloud" / "log").iterdir():
             text = path.read_text(errors="replace")
@@ -320,12 +324,24 @@ def running(directory: Path, *options: str) -> Iterator[Chain]:
 
 
 def _started(process: subprocess.Popen[bytes], directory: Path, output: Path) -> Chain:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not (directory / FOUND_BY).exists():
         assert process.poll() is None, f"python -m local up did not start:\n{output.read_text()}"
-        assert time.monotonic() < deadline, f"python -m local up is not ready after a minute:\n{output.read_text()}"
+        assert time.monotonic() < deadline, (
+            f"python -m local up is not ready after {PATIENCE:g} s:\n{output.read_text()}"
+        )
         time.sleep(0.03)
     return Chain(*find_instance(directory), directory)
+
+
+def http_status(request: urllib.request.Request) -> int:
+    """Send a request past every proxy and return the HTTP status."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
 
 
 def tail(text: str, lines: int = 12) -> str:

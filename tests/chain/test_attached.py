@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from shared.values.messages import STEPS
 from tests.chain.running import ARGOCD, BINDINGS, FLEET, Chain, decoded, email, fresh
 from tests.chain.test_onboarding import counted
 
@@ -123,14 +124,7 @@ def test_membership_message_of_a_gke_cluster_becomes_its_clusters(cloud: Chain) 
     cluster = cloud.onboard("blue")
     membership = cloud.membership(cluster)
     before = cloud.everything()
-    for topic in (
-        "register-membership",
-        "grant-rbac",
-        "write-secret",
-        "remove-secret",
-        "revoke-rbac",
-        "unregister-membership",
-    ):
+    for topic in STEPS:
         cloud.publish(topic, {"membership": membership}, {"cause": f"{topic} of {cluster}"})
         cloud.said(topic, f"{topic} of {cluster}")
     cloud.wait_quiet()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.chain.running import FLEET, REGION, STEPS, Chain, fresh, running
+from shared.values.messages import STEPS
+from tests.chain.running import FLEET, REGION, Chain, fresh, http_status, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -188,12 +189,7 @@ def sent(cloud: Chain, body: bytes, headers: dict[str, str]) -> int:
     request = urllib.request.Request(
         url, data=body, headers={**headers, "Authorization": f"Bearer {token}"}, method="POST"
     )
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
+    return http_status(request)
 
 
 def binary(id_: str, kind: str = "google.cloud.audit.log.v1.written") -> dict[str, str]:

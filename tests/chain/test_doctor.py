@@ -99,7 +99,7 @@ def test_what_is_broken_is_named_and_nothing_else(operator: Operator, code: Code
 @pytest.mark.parametrize(("code", "check", "broken"), ADMISSION, ids=[str(one[0]) for one in ADMISSION])
 def test_policy_that_decides_wrongly_is_named(operator: Operator, code: Code, check: str, broken: Broken) -> None:
     with broken(operator):
-        operator.cloud.wait_for(lambda: red(doctor(operator.environment)) == {(code, check)}, 30, str(code))
+        operator.cloud.wait_for(lambda: red(doctor(operator.environment)) == {(code, check)}, what=str(code))
 
 
 def test_table_leaves_the_deployment_as_it_was(operator: Operator) -> None:

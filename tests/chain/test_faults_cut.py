@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shared.values.messages import STEPS
 from tests.chain import lives
-from tests.chain.running import STEPS, Chain, Json, email, running
+from tests.chain.running import Chain, Json, email, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,10 @@ import pytest
 
 from shared.decisions import rbac
 from shared.values import settings
+from shared.values.messages import STEPS
 from shared.values.model import Membership
 from shared.values.names import MembershipName
-from tests.chain.running import ARGOCD, CENTRAL, CENTRAL_MEMBERSHIP, FLEET, OTHER, REGION, STEPS, Chain, fresh, running
+from tests.chain.running import ARGOCD, CENTRAL, CENTRAL_MEMBERSHIP, FLEET, OTHER, REGION, Chain, fresh, running
 from tests.unit.given import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def test_forged_keys_of_another_step_change_nothing(cloud: Chain, world: World) 
 
 
 def test_forged_grants_gain_nothing_and_real_ones_do(cloud: Chain) -> None:
-    """A cluster that refuses `grant-rbac` gets no Secret, whoever says that access was granted, and to whom."""
+    """A cluster that refuses `grant-rbac` gets no Secret, whatever a message claims about access."""
     edge = cloud.attach(fresh("edge"), admit=False)
     cloud.dead_letter(edge, "grant-rbac")
     cloud.wait_quiet()

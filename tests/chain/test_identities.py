@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local.identities import shipped_roles
+from shared.values.messages import STEPS
 from tests.chain import lives
 from tests.chain.running import (
     APPS,
@@ -24,10 +25,10 @@ from tests.chain.running import (
     MERGE,
     REGION,
     SECRETS,
-    STEPS,
     Chain,
     email,
     fresh,
+    http_status,
     running,
 )
 
@@ -80,12 +81,7 @@ def asked(cloud: Chain, who: str, api: str, method: str, path: str) -> int:
     url = f"{cloud.state()['endpoints'][api]}/v1/{path}"
     body = None if method == "GET" else b'{"cluster": {"name": "none", "initialNodeCount": 1}}'
     request = urllib.request.Request(url, data=body, method=method, headers=headers)
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
+    return http_status(request)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -197,7 +193,7 @@ class Grown:
                 self._give_what_is_missed(step)
             return bool(done()) and self.cloud.quiet()
 
-        self.cloud.wait_for(reached, 20, what)
+        self.cloud.wait_for(reached, what=what)
 
     def _give_what_is_missed(self, step: str) -> None:
         text = self.cloud.log(step)

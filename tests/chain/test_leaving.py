@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shared.values.messages import STEPS
 from tests.chain.running import ARGOCD, MARK, Chain, fresh, running
 
 if TYPE_CHECKING:
@@ -62,14 +63,7 @@ def test_event_never_removes_a_running_cluster(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", labels=WANTED)
     deselected(cloud, cluster)
     before = cloud.everything()
-    for topic in (
-        "register-membership",
-        "grant-rbac",
-        "write-secret",
-        "remove-secret",
-        "revoke-rbac",
-        "unregister-membership",
-    ):
+    for topic in STEPS:
         cloud.publish(topic, {"cluster": cluster}, {"cause": f"look {topic} {cluster}"})
         cloud.said(topic, f"look {topic} {cluster}")
     cloud.wait_quiet()

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chain.running import APPS, CENTRAL, CENTRAL_MEMBERSHIP, FLEET, MARK, REGION, SECRETS, email, fresh
+from tests.chain.running import (
+    APPS,
+    CENTRAL,
+    CENTRAL_MEMBERSHIP,
+    FLEET,
+    MARK,
+    REGION,
+    SECRETS,
+    email,
+    fresh,
+    http_status,
+)
 
 if TYPE_CHECKING:
     from tests.chain.running import Chain
@@ -22,12 +33,7 @@ def asked(cloud: Chain, api: str, method: str, path: str, who: str) -> int:
     token = cloud.do("iam", "token_for", email=who)
     url = f"{cloud.state()['endpoints'][api]}/v1/{path}"
     request = urllib.request.Request(url, method=method, headers={"Authorization": f"Bearer {token}"})
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
+    return http_status(request)
 
 
 def test_a_deleted_cluster_disappears_with_its_membership(cloud: Chain) -> None:

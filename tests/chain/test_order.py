@@ -126,7 +126,7 @@ def test_re_creation_during_a_removal_ends_complete(cloud: Chain) -> None:
             for cluster in clusters
         )
 
-    cloud.wait_for(anew, 30, "the new clusters' Secrets")
+    cloud.wait_for(anew, what="the new clusters' Secrets")
     cloud.wait_quiet()
     assert anew()
     state = cloud.state()

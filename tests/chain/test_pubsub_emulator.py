@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.google.pubsub import sdk
-from tests.chain.running import APPS, REGION, STEPS, Chain, fresh, running
+from shared.values.messages import STEPS
+from tests.chain.running import APPS, REGION, Chain, fresh, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

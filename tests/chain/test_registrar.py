@@ -99,7 +99,7 @@ def test_the_folder_alone_lets_the_functions_in(kind: str, cloud: Chain, folder:
     edge = str(cloud.do("cloud", "attach", name=fresh("edge"), admit=True))
     cloud.onboarded(cluster, edge)
     cloud.set_labels(cluster, {"env": "prod"})
-    cloud.wait_for(lambda: _label(cloud, cluster, "env") == "prod", 45, "the label change")
+    cloud.wait_for(lambda: _label(cloud, cluster, "env") == "prod", what="the label change")
     cloud.delete_cluster(cluster)
     cloud.offboarded(cluster)
     assert edge in cloud.listed()

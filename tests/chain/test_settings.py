@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chain.running import ARGOCD, BINDING, CENTRAL_MEMBERSHIP, FLEET, NUMBER, STEPS, Chain, fresh, running
+from shared.values.messages import STEPS
+from tests.chain.running import ARGOCD, BINDING, CENTRAL_MEMBERSHIP, FLEET, NUMBER, Chain, fresh, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

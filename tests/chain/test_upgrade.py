@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chain.running import APPS, ROOT, STEPS, Chain, fresh, running
+from shared.values.messages import STEPS
+from tests.chain.running import APPS, ROOT, Chain, fresh, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

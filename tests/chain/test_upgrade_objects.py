@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shared.values.messages import STEPS
 from tests.chain import record
 from tests.chain.record import ATTACHED, GKE, OPTIONS, RECORDED, create, full
-from tests.chain.running import CENTRAL, FLEET, MARK, SECRETS, STEPS, Chain, running
+from tests.chain.running import CENTRAL, FLEET, MARK, SECRETS, Chain, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,6 @@ import inspect
 import re
 import socket
 import threading
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ from local.google.gke.state import Gke
 from local.google.iam.state import Iam
 from local.google.platform import Projects, platform_app
 from local.google.wire import google_api
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,15 +57,6 @@ ANSWERS: list[tuple[str, str, Any]] = [
     ("gkehub", r"GET .*/operations", operations_pb2.ListOperationsResponse),
     ("gkehub", r".*", operations_pb2.Operation),
 ]
-
-
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """Wait for a condition and return what it gave."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "what was waited for did not happen"
-        time.sleep(0.005)
-    return value
 
 
 @dataclass

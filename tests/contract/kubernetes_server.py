@@ -10,7 +10,6 @@ import os
 import socket
 import tempfile
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,14 +40,6 @@ class Served:
     url: str
     ca: str
     on_loop: Callable[[Callable[[], None]], object]  # runs a function on the serving loop, and does not wait for it
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for what happens elsewhere (a thread of ours, a real server's caches); fail after ten seconds."""
-    deadline = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @contextmanager
@@ -109,12 +100,12 @@ def served(app: ASGIApp, close: Callable[[], None]) -> Iterator[Served]:
         bound.listen()  # clients may connect from here on; uvicorn answers when it is up
         thread = _Thread(app, files[0], files[1], bound)
         thread.start()
-        thread.ready.wait(10)
+        thread.ready.wait(60)
         try:
             url = f"https://127.0.0.1:{bound.getsockname()[1]}"
             yield Served(url, str(files[2]), thread.loop.call_soon_threadsafe)
         finally:
             thread.server.should_exit = True
             thread.loop.call_soon_threadsafe(close)
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive(), "the server did not stop"

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cloudevents.http import CloudEvent, from_http
 from jsonschema import Draft202012Validator, ValidationError
 
 from shared.values.cluster_event import EventType
-from shared.values.messages import Message
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.world import World
+
+if TYPE_CHECKING:
+    from shared.values.messages import Message
 
 EVENTS = Path(__file__).parents[2] / "docs" / "events"
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")

@@ -17,6 +17,7 @@ from local.google.audit import AuditedCall, node_pool_entries
 from local.google.eventarc import Eventarc
 from local.google.events import EventRule
 from local.google.iam.tokens import Tokens
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -85,7 +86,7 @@ class Stage:
         await until(lambda: self.eventarc.waiting() == 0)
 
 
-async def until(condition: Callable[[], bool], within: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], within: float = PATIENCE) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"

@@ -12,7 +12,8 @@ from google.api_core import exceptions
 from google.cloud import container_v1, gkehub_v1
 from google.events.cloud.gkehub_v1 import MembershipEventData
 
-from tests.contract.google_cloud import FLEET, FLEET_NUMBER, HOME, Cloud, served, until
+from tests.contract.google_cloud import FLEET, FLEET_NUMBER, HOME, Cloud, served
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -53,7 +53,7 @@ class Gcloud:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
         assert (ran.returncode != 0) == fails, ran.stderr

@@ -12,7 +12,8 @@ from google.cloud import container_v1
 from google.events.cloud.audit_v1 import LogEntryData
 
 from local.google.audit import event_data, node_pool_entries
-from tests.contract.google_cloud import APPS, FLEET, FLEET_NUMBER, HOME, OWNER, Cloud, served, until
+from tests.contract.google_cloud import APPS, FLEET, FLEET_NUMBER, HOME, OWNER, Cloud, served
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -211,7 +212,7 @@ def test_each_call_needs_its_permission(cloud: Cloud) -> None:
     assert cloud.audit[-1]["protoPayload"]["status"]["code"] == 7
     assert cloud.audit[-1]["protoPayload"]["authenticationInfo"]["principalEmail"] == "reader@example.com"
     answer = requests.get(
-        f"{cloud.url('container')}/v1/{BLUE}", headers={"Authorization": "Bearer nobody's"}, timeout=20
+        f"{cloud.url('container')}/v1/{BLUE}", headers={"Authorization": "Bearer unknown"}, timeout=20
     )
     assert answer.status_code == 401
 

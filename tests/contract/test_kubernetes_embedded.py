@@ -12,7 +12,8 @@ from local.kubernetes.authorization import User
 from local.kubernetes.cluster import Cluster
 from local.kubernetes.host import ClusterHost
 from local.kubernetes.status import StatusError
-from tests.contract.kubernetes_server import Served, served, until
+from tests.contract.kubernetes_server import Served, served
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +16,10 @@ import pytest
 from local.control import LocalCloud
 from local.environment import NotRunningError
 from local.google.pubsub import sdk
+from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
 MAIN = """
@@ -34,7 +34,7 @@ def route_event(event):
 
 @functions_framework.cloud_event
 def write_secret(event):
-    print("told", event.data["message"]["data"], flush=True)
+    print("received", event.data["message"]["data"], flush=True)
     if b"poison" in __import__("base64").b64decode(event.data["message"]["data"]):
         raise RuntimeError("this is poison")
 """
@@ -92,13 +92,6 @@ def _up(directory: Path, *more: str) -> Iterator[Up]:
         if process.poll() is None:
             process.terminate()
         process.communicate(timeout=30)
-
-
-def _until(condition: Callable[[], bool], within: float = 20.0) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.02)
 
 
 def _gone(pid: int) -> bool:
@@ -167,12 +160,12 @@ def test_two_run_side_by_side_but_not_in_one_directory(tmp_path: Path) -> None:
 def test_when_a_function_dies_it_says_which_with_the_end_of_its_log(tmp_path: Path) -> None:
     with _up(tmp_path / "d") as up:
         up.cloud.publish("write-secret", {"last": "words"})
-        _until(lambda: "told" in up.cloud.log("write-secret"))
+        until(lambda: "received" in up.cloud.log("write-secret"))
         os.kill(up.cloud.state()["functions"]["write-secret"]["pid"], signal.SIGKILL)
         code, said = up.ended()
     assert code == 1
     assert "the function write-secret ended by itself" in said
-    assert "told" in said
+    assert "received" in said
     assert all(_gone(pid) for pid in up.pids)
 
 
@@ -188,7 +181,7 @@ def test_a_function_that_does_not_start_is_named_and_nothing_stays(tmp_path: Pat
 def test_nothing_outlives_it_when_it_is_killed(tmp_path: Path) -> None:
     with _up(tmp_path / "d") as up:
         assert up.end(signal.SIGKILL)[0] == -signal.SIGKILL
-        _until(lambda: all(_gone(pid) for pid in up.pids))
+        until(lambda: all(_gone(pid) for pid in up.pids))
     with pytest.raises(NotRunningError, match="was killed"):
         LocalCloud.from_env(tmp_path / "d")
 
@@ -198,9 +191,9 @@ def test_a_function_that_was_killed_on_purpose_comes_back_and_loses_nothing(tmp_
         url = up.cloud.state()["functions"]["write-secret"]["url"]
         up.cloud.kill_function("write-secret")
         up.cloud.publish("write-secret", {"while": "away"})
-        assert "told" not in up.cloud.log("write-secret")
+        assert "received" not in up.cloud.log("write-secret")
         up.cloud.start_function("write-secret")
-        _until(lambda: "told" in up.cloud.log("write-secret"))
+        until(lambda: "received" in up.cloud.log("write-secret"))
         assert up.cloud.state()["functions"]["write-secret"]["url"] == url
         up.cloud.wait_quiet()
 
@@ -208,7 +201,7 @@ def test_a_function_that_was_killed_on_purpose_comes_back_and_loses_nothing(tmp_
 def test_what_fails_too_often_is_a_dead_letter(tmp_path: Path) -> None:
     with _up(tmp_path / "d", "--retry-min", "0.01", "--retry-max", "0.02", "--attempts", "5") as up:
         up.cloud.publish("write-secret", b"poison", {"cause": "a test"})
-        _until(lambda: up.cloud.state()["dead_letters"] == 1)
+        until(lambda: up.cloud.state()["dead_letters"] == 1)
         (letter,) = up.cloud.pull("dead-letters")
         assert letter["data"] == b"poison"
         assert letter["attributes"]["cause"] == "a test"
@@ -262,8 +255,8 @@ def test_it_runs_on_the_cloud_sdks_emulator_too(tmp_path: Path) -> None:
     with _up(tmp_path / "d", "--pubsub", "emulator", "--create-seconds", "0") as up:
         up.cloud.publish("write-secret", {"by": "emulator"})
         up.cloud.create_cluster("far", project="demo-apps")
-        _until(lambda: "told" in up.cloud.log("write-secret"))
-        _until(lambda: up.cloud.log("route-event").count("messagePublished") == 1)
+        until(lambda: "received" in up.cloud.log("write-secret"))
+        until(lambda: up.cloud.log("route-event").count("messagePublished") == 1)
         assert up.end(signal.SIGINT)[0] == 0
 
 
@@ -285,10 +278,10 @@ def test_each_cluster_has_a_context_that_comes_and_goes(tmp_path: Path) -> None:
         assert contexts() == ["central"]
         here = up.cloud.create_cluster("blue")
         up.cloud.attach("edge")
-        _until(lambda: contexts() == ["blue", "central", "edge"])
+        until(lambda: contexts() == ["blue", "central", "edge"])
         there = up.cloud.create_cluster("blue", "us-east1")
         both = ["central", "demo-fleet.europe-west1.blue", "demo-fleet.us-east1.blue", "edge"]
-        _until(lambda: contexts() == both)
+        until(lambda: contexts() == both)
         up.cloud.delete_cluster(here)
         up.cloud.delete_cluster(there)
-        _until(lambda: contexts() == ["central", "edge"])
+        until(lambda: contexts() == ["central", "edge"])

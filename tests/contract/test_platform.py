@@ -43,7 +43,7 @@ def test_a_search_shows_what_the_caller_may_see(cloud: Cloud) -> None:
     assert [project["projectId"] for project in found["projects"]] == [APPS]
     cloud.gke.shut_project(APPS)
     assert call(cloud, "GET", "/v3/projects:search", token=token) == {"projects": []}
-    assert call(cloud, "GET", "/v3/projects:search", token="nobody's") == 401
+    assert call(cloud, "GET", "/v3/projects:search", token="unknown") == 401
 
 
 def test_permissions_are_told(cloud: Cloud) -> None:

@@ -51,7 +51,7 @@ def gcloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., A
                 capture_output=True,
                 text=True,
                 check=True,
-                timeout=60,
+                timeout=240,
             )
             return json.loads(done.stdout or "null")
 

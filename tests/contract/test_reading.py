@@ -18,8 +18,9 @@ from shared.values.errors import PermanentError, RetryableError
 from shared.values.inventory import Listed
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
-from tests.contract.google_cloud import APPS, FLEET, FLEET_NUMBER, Cloud, served, until
+from tests.contract.google_cloud import APPS, FLEET, FLEET_NUMBER, Cloud, served
 from tests.unit.given import settings
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.contract.google_cloud import until
 from tests.unit.stub import Handler, Stub, sends, serving
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

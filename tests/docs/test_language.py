@@ -17,7 +17,7 @@ LEFT_IN_CODE = {
     ("main.py", "functions/**/*.py", "shared/**/*.py"): 13,
     ("ops/**/*.py",): 2,
     ("local/**/*.py",): 38,
-    ("tests/**/*.py",): 75,
+    ("tests/**/*.py",): 1,
 }
 
 

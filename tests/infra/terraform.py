@@ -149,8 +149,8 @@ def _fetch(command: list[str], what: str) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     except (OSError, subprocess.SubprocessError) as error:
-        told = (getattr(error, "stderr", "") or str(error)).strip()[-400:]
-        raise MissingError(f"{what} cannot be fetched into {cache()}: {told}") from error
+        reason = (getattr(error, "stderr", "") or str(error)).strip()[-400:]
+        raise MissingError(f"{what} cannot be fetched into {cache()}: {reason}") from error
 
 
 def binary() -> str:

@@ -44,7 +44,7 @@ def test_the_module_is_valid_against_the_providers_schema(module: Module) -> Non
 
 
 @pytest.mark.parametrize(
-    ("file", "right", "wrong", "told"),
+    ("file", "right", "wrong", "wording"),
     [
         (
             "functions.tf",
@@ -74,7 +74,7 @@ def test_the_module_is_valid_against_the_providers_schema(module: Module) -> Non
     ],
 )
 def test_what_the_schema_does_not_know_is_refused(
-    changed: Module, file: str, right: str, wrong: str, told: str
+    changed: Module, file: str, right: str, wrong: str, wording: str
 ) -> None:
     path = changed.directory / file
     text = path.read_text()
@@ -82,7 +82,7 @@ def test_what_the_schema_does_not_know_is_refused(
     path.write_text(text.replace(right, wrong, 1))
     answer = changed.run("validate", "-no-color")
     assert answer.code != 0
-    assert told in " ".join(answer.text.replace("│", "").split())
+    assert wording in " ".join(answer.text.replace("│", "").split())
 
 
 def test_the_modules_own_tests_pass(module: Module) -> None:

@@ -17,7 +17,8 @@ import pytest
 import requests
 
 from local.kubernetes.cluster import Cluster
-from tests.contract.kubernetes_server import Server, served, until
+from tests.contract.kubernetes_server import Server, served
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

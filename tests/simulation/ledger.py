@@ -346,7 +346,7 @@ class Ledger:
             require(
                 len(counted) <= allowed,
                 context,
-                f"the brake: {len(counted)} of {context.most_secrets}, {allowed} allowed",
+                f"the removal limit: {len(counted)} of {context.most_secrets}, {allowed} allowed",
             )
 
     def _state(self, context: Context, secret: ClusterSecret) -> State | None:

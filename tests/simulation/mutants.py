@@ -270,14 +270,16 @@ MUTANTS = (
     Mutant("anybody's membership may be replaced", 800, ((steps, "membership_for", _theirs_is_replaced),)),
     Mutant("nobody looks for others' Secrets before creating", 1200, ((Central, "rivals", lambda *_: []),)),
     Mutant(
-        "nobody looks again after creating",
+        "the cluster is not read again after the creation",
         2000,
         ((write_secret, "_look_again", lambda subject, _: subject),),
         by_events=True,
     ),
     Mutant("memberships are read after the cluster", 2000, ((unregister_membership, "_read", _ReadLater),)),
     Mutant("a membership is deleted unread", 100, ((unregister_membership, "_delete", _deleted_unread),)),
-    Mutant("the brake is off", 200, ((sweep_plan, "limit", lambda found, _: Plan(found.requests, found.findings)),)),
+    Mutant(
+        "the removal limit is off", 200, ((sweep_plan, "limit", lambda found, _: Plan(found.requests, found.findings)),)
+    ),
     Mutant("label keys are dropped at once", 200, ((secret_plan, "_label_changes", _all_labels_dropped),)),
     Mutant("a hold is lifted without a grant", 400, ((secret_plan, "plan", _always_granted),)),
     Mutant("pins are not seen", 400, ((ClusterSecret, "is_pinned", property(lambda _: False)),)),

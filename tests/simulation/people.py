@@ -161,9 +161,9 @@ def do_fleet(world: Simulation, _who: str, project: str) -> None:
     world.settings = replace(world.settings, fleet_project=project, fleet_project_number=NUMBERS[project])
 
 
-def do_settings(world: Simulation, _who: str, selector: str, brake: bool = False) -> None:
+def do_settings(world: Simulation, _who: str, selector: str, limited: bool = False) -> None:
     world.select(selector)
-    if brake:
+    if limited:
         world.settings = replace(world.settings, max_removals=RemovalLimit(1, percent=False))
 
 

@@ -33,7 +33,8 @@ from tests.simulation.one_thread import CLOCK
 from tests.simulation.past import Past
 from tests.simulation.ports import WorldServices
 from tests.simulation.stored import ViolationError
-from tests.simulation.world import ATTEMPTS, ENVIRONMENT, STEPS, KilledError, World, is_read
+from tests.simulation.world import ATTEMPTS, STEPS, KilledError, World, is_read
+from tests.unit.given import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -48,7 +48,7 @@ def draw(seed: int) -> list[StoryEvent]:
     names = random.sample(sorted(CLUSTERS), random.choice((1, 2, 2, 3)))
     members = random.sample(sorted(ATTACHED), random.choice((0, 0, 1, 1, 2)))
     selector = "" if alone else random.choice(SELECTORS)
-    drawn = [StoryEvent(0.0, "settings", "", {"selector": selector, "brake": random.random() < 0.3})]
+    drawn = [StoryEvent(0.0, "settings", "", {"selector": selector, "limited": random.random() < 0.3})]
     drawn += [
         _draw(random, random.uniform(1, 400), "create" if who in CLUSTERS else "attach", who, alone=alone)
         for who in names + members

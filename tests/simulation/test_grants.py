@@ -270,7 +270,7 @@ def test_refresh_once_after_a_membership_was_registered_again() -> None:
 
 
 def test_forged_leave_passes_no_removal_limit() -> None:
-    """The selector is mistyped; whoever may publish to remove-secret empties nothing."""
+    """With a mistyped selector, a publisher to remove-secret removes nothing."""
     world = World()
     names = [ClusterName("demo-apps", "europe-west1", f"blue-{number}") for number in range(10)]
     world.select("env")

@@ -18,7 +18,7 @@ def test_a_deliberate_fault_is_found(mutant: Mutant) -> None:
 
 
 def test_a_finding_is_shrunk_to_a_short_story() -> None:
-    mutant = next(mutant for mutant in MUTANTS if mutant.name == "the brake is off")
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == "the removal limit is off")
     with one_thread_no_logs():
         _, found = kill(mutant)
         assert found is not None

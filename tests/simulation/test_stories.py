@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from shared.values.messages import STEPS
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.world import World
 
@@ -142,14 +143,7 @@ def test_a_cluster_made_anew_under_its_name_gets_its_secret_in_place_and_a_membe
 def test_the_central_cluster_is_never_taken_in() -> None:
     world = World()
     before = world.central.writes
-    for topic in (
-        "register-membership",
-        "grant-rbac",
-        "write-secret",
-        "remove-secret",
-        "revoke-rbac",
-        "unregister-membership",
-    ):
+    for topic in STEPS:
         world.publish(topic, {"cluster": "projects/demo-fleet/locations/europe-west1/clusters/central"})
         world.publish(topic, {"membership": str(world.settings.central_membership)})
     world.settle()

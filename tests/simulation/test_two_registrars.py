@@ -16,7 +16,8 @@ from shared.values.names import ClusterName, MembershipName
 from tests.simulation.kubernetes import Object, copied
 from tests.simulation.one_thread import one_thread_no_logs
 from tests.simulation.ports import WorldServices
-from tests.simulation.world import ENVIRONMENT, STEPS, World
+from tests.simulation.world import STEPS, World
+from tests.unit.given import ENVIRONMENT
 
 NAMES = [ClusterName(project, "europe-west1", name) for project in ("demo-apps", "demo-fleet") for name in ("a", "b")]
 EDGE = MembershipName("demo-fleet", "global", "edge")

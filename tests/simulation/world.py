@@ -33,6 +33,7 @@ from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.kubernetes import Kubernetes, Object, parsed_selector
 from tests.simulation.ports import CENTRAL, NUMBERS, WorldServices
+from tests.unit.given import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,14 +41,6 @@ if TYPE_CHECKING:
     from shared.values.messages import Outcome
     from shared.values.settings import Settings
 
-
-ENVIRONMENT = {
-    "FLEET_PROJECT": "demo-fleet",
-    "FLEET_PROJECT_NUMBER": "100000000001",
-    "SOURCE_PROJECTS": "demo-fleet,demo-apps",
-    "CENTRAL_MEMBERSHIP": "projects/demo-fleet/locations/europe-west1/memberships/central",
-    "ARGOCD_SERVICE_ACCOUNT": "argocd@demo-fleet.iam.gserviceaccount.com",
-}
 
 STEPS = {
     "register-membership": register_membership.run,

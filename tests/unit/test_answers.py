@@ -198,8 +198,8 @@ def test_what_is_left_out_is_empty_and_what_is_unknown_is_kept() -> None:
         None,
         None,
     )
-    told = fleet(MEMBER | {"state": {"code": "BRAND_NEW"}, "lastConnectionTime": "2026-11-24T09:00:00.123456789Z"})
-    membership = told.membership(EDGE)
+    answer = fleet(MEMBER | {"state": {"code": "BRAND_NEW"}, "lastConnectionTime": "2026-11-24T09:00:00.123456789Z"})
+    membership = answer.membership(EDGE)
     assert membership is not None
     assert (membership.state, membership.is_usable) == ("BRAND_NEW", False)
     assert membership.last_connection == datetime(2026, 11, 24, 9, 0, 0, 123456, tzinfo=UTC)
@@ -226,7 +226,7 @@ def test_pages_are_read_to_the_end_and_a_gap_in_any_of_them_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "fault"),
+    ("status", "reason", "fault"),
     [
         (400, "INVALID_ARGUMENT", PermanentError),
         (400, "FAILED_PRECONDITION", RetryableError),
@@ -236,14 +236,16 @@ def test_pages_are_read_to_the_end_and_a_gap_in_any_of_them_counts() -> None:
         (500, "INTERNAL", RetryableError),
     ],
 )
-def test_a_refusal_is_told_with_its_code_and_of_the_right_kind(status: int, told: str, fault: type[Exception]) -> None:
-    body = {"error": {"code": status, "status": told, "message": "no"}}
+def test_a_refusal_is_told_with_its_code_and_of_the_right_kind(
+    status: int, reason: str, fault: type[Exception]
+) -> None:
+    body = {"error": {"code": status, "status": reason, "message": "no"}}
     for read in (
         lambda: fleet(body, status=status).membership(EDGE),
         lambda: fleet(body, status=status).in_list(EDGE),
         lambda: gke(body, status=status).cluster(BLUE),
     ):
-        with pytest.raises(fault, match=f"{status} {told} no"):
+        with pytest.raises(fault, match=f"{status} {reason} no"):
             read()
 
 
@@ -255,11 +257,11 @@ def test_a_refusal_whose_body_is_odd_is_a_refusal(odd: Any) -> None:
 
 
 def test_a_404_is_none_where_the_api_says_so_of_one_thing() -> None:
-    told = {"error": {"code": 404, "status": "NOT_FOUND", "message": "no"}}
-    assert fleet(told, status=404).membership(EDGE) is None
-    assert gke(told, status=404).cluster(BLUE) is None
+    answer = {"error": {"code": 404, "status": "NOT_FOUND", "message": "no"}}
+    assert fleet(answer, status=404).membership(EDGE) is None
+    assert gke(answer, status=404).cluster(BLUE) is None
     for read in (
-        lambda: fleet(told, status=404).in_list(EDGE),
+        lambda: fleet(answer, status=404).in_list(EDGE),
         lambda: fleet({}, status=404).membership(EDGE),
         lambda: gke(NOTHING, status=404).cluster(BLUE),
     ):

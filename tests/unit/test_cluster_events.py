@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.decisions import cluster_events
-from shared.decisions.cluster_events import CloudEvent
 from shared.values.cluster_event import ClusterEvent, EventType
 from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import PermanentError
 from shared.values.messages import Message, Outcome, OutgoingMessage, StepRequest
 from shared.values.model import State
 from tests.unit.given import BLUE, EDGE, SETTINGS
+
+if TYPE_CHECKING:
+    from shared.decisions.cluster_events import CloudEvent
 
 NOW = datetime(2026, 11, 27, 12, 0, 0, tzinfo=UTC)
 SINCE = NOW - timedelta(seconds=4)
@@ -124,7 +127,7 @@ def test_onboarding_alone_loses_seconds_at_a_dead_letter() -> None:
 
 
 def test_a_dead_letter_of_a_named_cluster_gives_failed() -> None:
-    error = PermanentError("somebody else's", ErrorCode.UNMANAGED_SECRET)
+    error = PermanentError("unmanaged", ErrorCode.UNMANAGED_SECRET)
     body = json.dumps({"cluster": str(BLUE.name)}).encode()
     found = cluster_events.of_failure("write-secret", error, replace(MESSAGE, data=body), SETTINGS, now=NOW)
     assert found is not None

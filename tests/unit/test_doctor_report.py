@@ -104,9 +104,9 @@ def test_canary_ends_with_the_end_topic() -> None:
 
 
 def test_canary_that_is_dead_lettered_fails_with_the_reason() -> None:
-    found = judged(*CHAIN, entry("write-secret", "dead_lettered", message="somebody else's Secret"))
+    found = judged(*CHAIN, entry("write-secret", "dead_lettered", message="unmanaged Secret"))
     assert (found.status, found.code) == (Status.FAIL, Code.CANARY_FAILED)
-    assert "somebody else's Secret" in found.message
+    assert "unmanaged Secret" in found.message
 
 
 @pytest.mark.parametrize("entries", [[], CHAIN[:1], [entry("register-membership", "retry")]])

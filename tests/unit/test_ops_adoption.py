@@ -117,7 +117,7 @@ def test_a_server_changes_only_when_a_person_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unmanaged", "told"),
+    ("unmanaged", "wording"),
     [
         (theirs(server="https://kubernetes.default.svc"), "no cluster or membership"),
         (
@@ -137,15 +137,15 @@ def test_a_server_changes_only_when_a_person_says_so() -> None:
         (theirs(annotations={cluster_secret.CLUSTER: "blue"}), "is invalid"),
     ],
 )
-def test_what_is_not_ours_is_left_with_the_reason(unmanaged: ClusterSecret, told: str) -> None:
-    if told:
-        assert told in why_left(unmanaged)
+def test_what_is_not_ours_is_left_with_the_reason(unmanaged: ClusterSecret, wording: str) -> None:
+    if wording:
+        assert wording in why_left(unmanaged)
     else:
         assert taken(unmanaged).known_by == "its server"
 
 
 @pytest.mark.parametrize(
-    ("cluster", "told"),
+    ("cluster", "wording"),
     [
         (replace(BLUE, status="STOPPING"), State.DELETING.text),
         (replace(BLUE, status="ERROR"), State.UNKNOWN.text),
@@ -154,10 +154,10 @@ def test_what_is_not_ours_is_left_with_the_reason(unmanaged: ClusterSecret, told
         (replace(BLUE, membership=MembershipName("demo-fleet", "global", "z")), "would change from"),
     ],
 )
-def test_a_cluster_that_is_not_alive_and_wanted_is_left(cluster: Cluster, told: str) -> None:
+def test_a_cluster_that_is_not_alive_and_wanted_is_left(cluster: Cluster, wording: str) -> None:
     adoptions, [left] = match_secrets(seen([cluster], unmanaged=[theirs(server=URL)], settings=SELECTING), SELECTING)
     assert not adoptions
-    assert told in left.reason
+    assert wording in left.reason
 
 
 def test_a_cluster_that_no_list_holds_is_left_and_a_project_that_was_not_read_is_named() -> None:

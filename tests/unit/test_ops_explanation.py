@@ -46,27 +46,27 @@ def said(
 
 
 def test_a_cluster_in_argocd_as_it_should_be_is_settled_and_needs_nobody() -> None:
-    told = said(secrets=(secret(),))
-    assert told.code == SETTLED
-    assert told.sections["Next"] == ["nothing: all is as it should be"]
-    assert told.sections["You can"] == []
+    explained = said(secrets=(secret(),))
+    assert explained.code == SETTLED
+    assert explained.sections["Next"] == ["nothing: all is as it should be"]
+    assert explained.sections["You can"] == []
 
 
 def test_a_cluster_without_a_secret_names_the_next_step_and_the_command() -> None:
-    told = said()
-    assert not told.settled
-    assert told.sections["Argo CD"] == ["no Secret of ours"]
-    assert "register-membership" in told.sections["Next"][0]
+    explained = said()
+    assert not explained.settled
+    assert explained.sections["Argo CD"] == ["no Secret of ours"]
+    assert "register-membership" in explained.sections["Next"][0]
     message = json.dumps({"cluster": str(BLUE.name)}, separators=(",", ":"))
     publish = f"gcloud pubsub topics publish register-membership --project=demo-fleet --message='{message}'"
-    assert told.sections["You can"] == ["Ask again now:", f"  {publish}"]
+    assert explained.sections["You can"] == ["Ask again now:", f"  {publish}"]
 
 
 def test_the_requirement_of_the_selector_that_fails_is_named_with_the_labels_and_the_way_in() -> None:
-    told = said(replace(BLUE, labels={"env": "dev", "tier": "gold"}), settings=SELECTING)
-    assert told.sections["Selected"] == ["no: CLUSTER_SELECTOR asks for env=prod, it has env=dev, tier=gold"]
+    explained = said(replace(BLUE, labels={"env": "dev", "tier": "gold"}), settings=SELECTING)
+    assert explained.sections["Selected"] == ["no: CLUSTER_SELECTOR asks for env=prod, it has env=dev, tier=gold"]
     update = "gcloud container clusters update blue --location=europe-west1 --project=demo-apps"
-    assert commands(told) == [f"{update} --update-labels=env=prod,tier=gold"]
+    assert commands(explained) == [f"{update} --update-labels=env=prod,tier=gold"]
 
 
 def test_what_no_label_can_mend_is_said_as_the_requirement() -> None:
@@ -77,9 +77,9 @@ def test_what_no_label_can_mend_is_said_as_the_requirement() -> None:
 
 
 def test_a_project_that_is_no_source_is_named_with_those_that_are() -> None:
-    told = said(settings=replace(SETTINGS, source_projects=frozenset({"demo-fleet"})))
-    assert told.sections["Selected"] == ["no: its project is none of SOURCE_PROJECTS (demo-fleet)"]
-    assert any("SOURCE_PROJECTS" in line for line in told.sections["You can"])
+    explained = said(settings=replace(SETTINGS, source_projects=frozenset({"demo-fleet"})))
+    assert explained.sections["Selected"] == ["no: its project is none of SOURCE_PROJECTS (demo-fleet)"]
+    assert any("SOURCE_PROJECTS" in line for line in explained.sections["You can"])
 
 
 def test_a_hold_and_a_pin_are_told_with_the_commands_that_end_them() -> None:
@@ -94,9 +94,9 @@ def test_a_hold_and_a_pin_are_told_with_the_commands_that_end_them() -> None:
 
 def test_what_differs_in_the_secret_is_named() -> None:
     stale = as_secret(created(replace(BLUE, labels={"env": "old"})))
-    told = said(secrets=(stale,))
-    assert "differs in env" in told.sections["Argo CD"]
-    assert not told.settled
+    explained = said(secrets=(stale,))
+    assert "differs in env" in explained.sections["Argo CD"]
+    assert not explained.settled
 
 
 def test_an_earlier_clusters_secret_and_one_that_was_taken_over_are_told_apart() -> None:
@@ -107,17 +107,17 @@ def test_an_earlier_clusters_secret_and_one_that_was_taken_over_are_told_apart()
 
 
 def test_a_foreign_secret_for_the_cluster_is_in_the_way() -> None:
-    told = said(unmanaged=(theirs("x", "https://10.0.0.1", "gke_demo-apps_europe-west1_blue"),))
-    assert "Secret x" in told.sections["Conflicts"][0]
-    assert any("ops adopt" in line for line in told.sections["You can"])
+    explained = said(unmanaged=(theirs("x", "https://10.0.0.1", "gke_demo-apps_europe-west1_blue"),))
+    assert "Secret x" in explained.sections["Conflicts"][0]
+    assert any("ops adopt" in line for line in explained.sections["You can"])
 
 
 def test_a_binding_that_is_missing_unsettles_and_one_that_was_not_read_is_unknown() -> None:
     assert said(secrets=(secret(),), access=Access(False, ("missing",))).code == UNSETTLED
-    told = said(secrets=(secret(),), access=Access(None, ("could not be read",)))
-    assert told.code == UNREAD
-    assert "all is as it should be" not in str(told)
-    described, doctor, again = commands(told)
+    explained = said(secrets=(secret(),), access=Access(None, ("could not be read",)))
+    assert explained.code == UNREAD
+    assert "all is as it should be" not in str(explained)
+    described, doctor, again = commands(explained)
     assert described.startswith(f"gcloud container fleet memberships describe {BLUE_MEMBER.name.membership} ")
     assert doctor == "python -m ops doctor"
     assert again.startswith("gcloud pubsub topics publish register-membership ")
@@ -125,17 +125,17 @@ def test_a_binding_that_is_missing_unsettles_and_one_that_was_not_read_is_unknow
 
 def test_a_role_that_the_cluster_lacks_unsettles() -> None:
     settings = replace(SETTINGS, argocd_cluster_role="deployer")
-    told = said(secrets=(secret(),), settings=settings, access=Access(False, ("missing",), "no_role", "deployer"))
-    assert told.code == UNSETTLED
-    assert any("Create ClusterRole deployer" in line for line in told.sections["You can"])
-    assert "kubectl get clusterroles" in commands(told)
+    explained = said(secrets=(secret(),), settings=settings, access=Access(False, ("missing",), "no_role", "deployer"))
+    assert explained.code == UNSETTLED
+    assert any("Create ClusterRole deployer" in line for line in explained.sections["You can"])
+    assert "kubectl get clusterroles" in commands(explained)
 
 
 def test_dead_letters_are_told_with_their_replay() -> None:
-    letter = DeadLetter("m1", b"{}", {"reason": "in the way", "step": "write-secret"}, NOW - timedelta(hours=3))
-    told = said(letters=(letter,))
-    assert told.sections["Dead letters"] == [f"{letter.id} from write-secret, 3 h ago: in the way"]
-    assert f"python -m ops dead-letters replay {letter.id}" in commands(told)
+    letter = DeadLetter("m1", b"{}", {"reason": "name taken", "step": "write-secret"}, NOW - timedelta(hours=3))
+    explained = said(letters=(letter,))
+    assert explained.sections["Dead letters"] == [f"{letter.id} from write-secret, 3 h ago: name taken"]
+    assert f"python -m ops dead-letters replay {letter.id}" in commands(explained)
 
 
 def test_dead_letters_that_may_not_be_read_are_no_reason_to_stop() -> None:
@@ -143,18 +143,18 @@ def test_dead_letters_that_may_not_be_read_are_no_reason_to_stop() -> None:
 
 
 def test_a_cluster_that_is_gone_leaves_by_remove_secret() -> None:
-    told = said(GONE, secrets=(secret(),), membership=None)
-    assert "remove-secret" in told.sections["Next"][0]
-    assert any("publish remove-secret" in line for line in told.sections["You can"])
+    explained = said(GONE, secrets=(secret(),), membership=None)
+    assert "remove-secret" in explained.sections["Next"][0]
+    assert any("publish remove-secret" in line for line in explained.sections["You can"])
 
 
 def test_nothing_that_deletes_is_advised_when_a_cluster_was_not_read() -> None:
-    told = said(None, secrets=(secret(),), membership=None, unread="403 PERMISSION_DENIED")
-    assert told.code == UNREAD
-    assert told.sections["State"] == ["unknown: it could not be read: 403 PERMISSION_DENIED"]
-    assert told.sections["Selected"] == ["unknown"]
-    assert told.sections["Fleet"][0].startswith("unknown")
-    assert not any("delete" in one for one in commands(told))
+    explained = said(None, secrets=(secret(),), membership=None, unread="403 PERMISSION_DENIED")
+    assert explained.code == UNREAD
+    assert explained.sections["State"] == ["unknown: it could not be read: 403 PERMISSION_DENIED"]
+    assert explained.sections["Selected"] == ["unknown"]
+    assert explained.sections["Fleet"][0].startswith("unknown")
+    assert not any("delete" in one for one in commands(explained))
 
 
 @pytest.mark.parametrize("part", ["secrets_unread", "fleet_unread"])
@@ -162,11 +162,11 @@ def test_a_list_that_was_not_read_is_unknown_and_the_rest_is_shown(part: str) ->
     unread: dict[str, Any] = {part: "503 UNAVAILABLE"}
     survey = replace(seen([BLUE], secrets=()), plan=Plan(), **unread)
     membership = BLUE_MEMBER if part == "secrets_unread" else None
-    told = explain(Evidence(BLUE.name, SETTINGS, survey, cluster=BLUE, membership=membership, access=Access(True)))
-    assert told.code == (UNREAD if part == "secrets_unread" else UNSETTLED)
-    assert "503 UNAVAILABLE" in str(told)
-    assert told.sections["Selected"] == ["yes: no CLUSTER_SELECTOR is set"]
-    assert not any("delete" in one or "publish" in one for one in commands(told))
+    explained = explain(Evidence(BLUE.name, SETTINGS, survey, cluster=BLUE, membership=membership, access=Access(True)))
+    assert explained.code == (UNREAD if part == "secrets_unread" else UNSETTLED)
+    assert "503 UNAVAILABLE" in str(explained)
+    assert explained.sections["Selected"] == ["yes: no CLUSTER_SELECTOR is set"]
+    assert not any("delete" in one or "publish" in one for one in commands(explained))
 
 
 def failed(step: str = "grant-rbac", code: str = "denied", **more: Any) -> Activity:
@@ -189,11 +189,12 @@ def test_a_step_that_does_not_answer_is_named_with_its_resume() -> None:
     entry = Entry(
         NOW - timedelta(minutes=9), "register-membership", "registered", "selected", "done", next=("grant-rbac",)
     )
-    told = said(activity=Activity((entry,)))
+    explained = said(activity=Activity((entry,)))
     assert (
-        "grant-rbac: no answer since register-membership published its request 9 min ago" in told.sections["Activity"]
+        "grant-rbac: no answer since register-membership published its request 9 min ago"
+        in explained.sections["Activity"]
     )
-    assert {"python -m ops status", "python -m ops resume grant-rbac"} <= {*commands(told)}
+    assert {"python -m ops status", "python -m ops resume grant-rbac"} <= {*commands(explained)}
 
 
 def test_a_cluster_that_nothing_was_logged_about_lost_its_event() -> None:
@@ -203,40 +204,40 @@ def test_a_cluster_that_nothing_was_logged_about_lost_its_event() -> None:
 
 def test_a_refused_attached_cluster_gets_the_admission_command_from_the_log_alone() -> None:
     survey = seen([], [EDGE])
-    told = explain(
+    explained = explain(
         Evidence(EDGE.name, SETTINGS, survey, membership=EDGE, activity=failed(code="not_admitted", is_from_sweep=True))
     )
-    [admit] = [one for one in commands(told) if "generate-gateway-rbac" in one]
+    [admit] = [one for one in commands(explained) if "generate-gateway-rbac" in one]
     assert "--membership=edge" in admit
     assert "grant-rbac@demo-fleet.iam.gserviceaccount.com,revoke-rbac@demo-fleet.iam.gserviceaccount.com" in admit
 
 
 def test_a_plain_secret_of_our_name_is_a_conflict_with_its_commands() -> None:
-    told = said(occupant=theirs(BLUE.name.secret_name))
-    assert BLUE.name.secret_name in told.sections["Conflicts"][0]
-    assert f"kubectl -n argocd delete secret {BLUE.name.secret_name}" in commands(told)
+    explained = said(occupant=theirs(BLUE.name.secret_name))
+    assert BLUE.name.secret_name in explained.sections["Conflicts"][0]
+    assert f"kubectl -n argocd delete secret {BLUE.name.secret_name}" in commands(explained)
 
 
 def test_an_unmanaged_membership_of_our_id_is_a_conflict_with_its_commands() -> None:
     other = replace(BLUE_MEMBER, cluster=ClusterName("demo-apps", "europe-west1", "green"), labels={})
-    told = explain(Evidence(BLUE.name, SETTINGS, seen([BLUE], [other]), cluster=BLUE))
-    assert str(other.name) in told.sections["Conflicts"][0]
+    explained = explain(Evidence(BLUE.name, SETTINGS, seen([BLUE], [other]), cluster=BLUE))
+    assert str(other.name) in explained.sections["Conflicts"][0]
     where = f"{other.name.membership} --location={other.name.location} --project=demo-fleet"
-    assert f"gcloud container fleet memberships delete {where}" in commands(told)
+    assert f"gcloud container fleet memberships delete {where}" in commands(explained)
 
 
 def test_every_command_stands_on_a_line_of_its_own() -> None:
-    told = said(replace(BLUE, labels={"env": "dev"}), settings=SELECTING, letters=(letter_of("x " * 900),))
-    lines = str(told).splitlines()
-    for one in commands(told):
+    explained = said(replace(BLUE, labels={"env": "dev"}), settings=SELECTING, letters=(letter_of("x " * 900),))
+    lines = str(explained).splitlines()
+    for one in commands(explained):
         assert one in [line.strip() for line in lines]
-    assert ("x " * 900).strip() in str(told)
+    assert ("x " * 900).strip() in str(explained)
 
 
 def test_hostile_names_and_errors_have_no_control_characters() -> None:
     bad = "\x1b[2J\x9b31m\u202e\u2028\x07"
     odd = as_secret({**created(), "metadata": {**created()["metadata"], "labels": {"a": bad}}})
-    told = said(
+    explained = said(
         replace(BLUE, labels={"env": bad}),
         secrets=(odd,),
         settings=SELECTING,
@@ -244,37 +245,37 @@ def test_hostile_names_and_errors_have_no_control_characters() -> None:
         letters=(letter_of(bad),),
         activity=Activity((replace(failed().entries[0], message=bad),)),
     )
-    assert all(each.isprintable() or each == "\n" for each in str(told))
+    assert all(each.isprintable() or each == "\n" for each in str(explained))
 
 
 def letter_of(reason: str) -> DeadLetter:
     return DeadLetter("m1", b"{}", {"reason": reason, "step": "write-secret"}, NOW)
 
 
-def commands(told: Explanation) -> list[str]:
+def commands(explained: Explanation) -> list[str]:
     """The commands that an explanation prints."""
-    return [line.strip() for line in told.sections["You can"] if line.startswith("  ")]
+    return [line.strip() for line in explained.sections["You can"] if line.startswith("  ")]
 
 
 def test_a_lost_agent_is_reported_and_nothing_is_asked_for() -> None:
     lost = replace(EDGE, last_connection=NOW - timedelta(hours=2))
     survey = seen([], [lost])
-    told = explain(Evidence(EDGE.name, SETTINGS, survey, membership=lost))
-    assert "its agent is lost, last heard of 2 h ago" in told.sections["Fleet"]
-    assert any("gke-connect" in line for line in told.sections["You can"])
-    assert not told.settled
+    explained = explain(Evidence(EDGE.name, SETTINGS, survey, membership=lost))
+    assert "its agent is lost, last heard of 2 h ago" in explained.sections["Fleet"]
+    assert any("gke-connect" in line for line in explained.sections["You can"])
+    assert not explained.settled
 
 
-def test_a_braked_plan_is_told_with_its_release() -> None:
+def test_a_limited_plan_is_explained_with_its_release() -> None:
     clusters = [replace(BLUE, name=ClusterName("demo-apps", "europe-west1", f"c{n}"), labels={}) for n in range(4)]
     of_these = [replace(BLUE_MEMBER, name=one.name.membership("demo-fleet"), cluster=one.name) for one in clusters]
     secrets = [as_secret(created(one, there)) for one, there in zip(clusters, of_these, strict=True)]
     survey = seen(clusters, of_these, secrets, settings=SELECTING)
     evidence = Evidence(clusters[0].name, SELECTING, survey, cluster=clusters[0], membership=of_these[0])
-    told = explain(evidence)
-    assert "the removal limit stops a sweep's request to remove-secret" in told.sections["Next"][0]
-    assert any("4 clusters" in line for line in told.sections["You can"])
-    assert any(survey.plan.reached[0].hash in one for one in commands(told))
+    explained = explain(evidence)
+    assert "the removal limit stops a sweep's request to remove-secret" in explained.sections["Next"][0]
+    assert any("4 clusters" in line for line in explained.sections["You can"])
+    assert any(survey.plan.reached[0].hash in one for one in commands(explained))
 
 
 @pytest.mark.parametrize("text", ["env=a", "env!=a", "env", "!env", "env in (a,b)", "env notin (a,b)"])
@@ -309,15 +310,15 @@ def test_a_short_name_that_two_have_is_a_mistake_that_lists_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "explained"),
     [
         ("nope", "no cluster, membership or Secret"),
         ("projects/p/clusters/c", "is not a cluster's name"),
         ("projects/p/locations/l/memberships/M", "is not a membership's name"),
     ],
 )
-def test_a_name_that_nothing_has_is_a_mistake(text: str, told: str) -> None:
-    with pytest.raises(MistakeError, match=told):
+def test_a_name_that_nothing_has_is_a_mistake(text: str, explained: str) -> None:
+    with pytest.raises(MistakeError, match=explained):
         find(text, seen(), NUMBERS)
 
 

@@ -17,7 +17,7 @@ EDGE = "projects/demo-fleet/locations/global/memberships/edge"
 
 
 def ours(number: int = 1, data: bytes = b"{}", step: str = "write-secret", **attributes: str) -> DeadLetter:
-    told = {"topic": step, "step": step, "reason": "somebody else's Secret", "cluster": BLUE} | attributes
+    told = {"topic": step, "step": step, "reason": "unmanaged Secret", "cluster": BLUE} | attributes
     return DeadLetter(f"m{number}", data, told, NOW + timedelta(minutes=number))
 
 
@@ -30,7 +30,7 @@ def pubsubs(number: int = 1, data: bytes = b"{}", topic: str = "grant-rbac", **a
 def test_a_letter_of_ours_says_its_step_its_cluster_and_why() -> None:
     letter = ours()
     assert (letter.topic, letter.step, letter.subject) == ("write-secret", "write-secret", BLUE)
-    assert letter.reason == "somebody else's Secret"
+    assert letter.reason == "unmanaged Secret"
 
 
 def test_a_letter_of_pubsub_tells_its_topic_and_how_often_it_was_tried_and_its_body_names_the_cluster() -> None:

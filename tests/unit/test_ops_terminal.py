@@ -41,11 +41,11 @@ def test_what_a_terminal_would_obey_is_not_sent_to_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("passed", "told"),
+    ("passed", "wording"),
     [(5, "5 s ago"), (119, "119 s ago"), (600, "10 min ago"), (7200, "2 h ago"), (172800, "2 d ago"), (-5, "0 s ago")],
 )
-def test_times_are_told_in_the_largest_unit_that_fits(passed: int, told: str) -> None:
-    assert ago(NOW, NOW + timedelta(seconds=passed)) == told
+def test_times_are_told_in_the_largest_unit_that_fits(passed: int, wording: str) -> None:
+    assert ago(NOW, NOW + timedelta(seconds=passed)) == wording
 
 
 def test_progress_is_a_bar_on_a_terminal_and_a_line_a_tenth_elsewhere() -> None:
@@ -91,7 +91,7 @@ def test_a_plan_shows_all_of_it_and_says_how_much_a_sweep_asks_for_at_a_time() -
     assert "It publishes 5 at a time" in as_text(plan, few)
 
 
-def test_a_braked_plan_shows_the_list_the_hash_and_the_release() -> None:
+def test_a_limited_plan_shows_the_list_the_hash_and_the_release() -> None:
     clusters = [replace(BLUE, name=ClusterName("demo-apps", "europe-west1", f"c{n}"), labels={}) for n in range(4)]
     of_these = [replace(BLUE_MEMBER, name=one.name.membership("demo-fleet"), cluster=one.name) for one in clusters]
     secrets = [as_secret(created(one, there)) for one, there in zip(clusters, of_these, strict=True)]
@@ -106,10 +106,10 @@ def test_a_braked_plan_shows_the_list_the_hash_and_the_release() -> None:
         f'gcloud pubsub topics publish sweep --project=demo-fleet --message=\'{{"release":"{plan.reached[0].hash}"}}\''
         in text
     )
-    told = as_json(plan, SELECTING)
-    assert [one["hash"] for one in told["limits"]] == [plan.reached[0].hash]
-    assert (len(told["blocked"]), told["requests"]) == (4, [])
-    assert json.loads(json.dumps(told)) == told
+    written = as_json(plan, SELECTING)
+    assert [one["hash"] for one in written["limits"]] == [plan.reached[0].hash]
+    assert (len(written["blocked"]), written["requests"]) == (4, [])
+    assert json.loads(json.dumps(written)) == written
 
 
 def test_a_plan_says_what_many_clusters_have_in_common() -> None:
@@ -179,7 +179,7 @@ def test_a_project_that_no_sweep_reads_is_a_mistake() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "wording"),
     [
         (["nonsense"], "invalid choice"),
         (["explain"], "required: CLUSTER"),
@@ -188,18 +188,18 @@ def test_a_project_that_no_sweep_reads_is_a_mistake() -> None:
     ],
 )
 def test_what_is_typed_wrong_ends_with_one_line_and_1(
-    typed: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    typed: list[str], wording: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(typed)
     said = capsys.readouterr().err
     assert ended.value.code == 1
-    assert told in said
+    assert wording in said
     assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "wording"),
     [
         (["dead-letters", "replay"], "say which letters"),
         (["dead-letters", "replay", "1", "--all"], "say which letters"),
@@ -210,11 +210,11 @@ def test_what_is_typed_wrong_ends_with_one_line_and_1(
     ],
 )
 def test_what_cannot_be_done_ends_before_anything_is_asked(
-    typed: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    typed: list[str], wording: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(typed) == 1
     said = capsys.readouterr().err
-    assert told in said
+    assert wording in said
     assert said.count("\n") == 1
 
 

@@ -1,4 +1,4 @@
-"""Where a cluster stands, and why: one situation each, from the lists and the log."""
+"""Which state a cluster is in, and why: one situation each, from the lists and the log."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ CASES: dict[str, tuple[Stage, str, dict[str, Any]]] = {
         {"unmanaged": [theirs(server=SERVER)]},
     ),
     "it has two Secrets": (Stage.CONFLICT, "2 Secrets", {"secrets": [secret(), replace(secret(), name="two")]}),
-    "it was created anew": (
+    "it was re-created": (
         Stage.MISSING,
         "",
         {"clusters": [replace(BLUE, id="b" * 64)], "secrets": []},

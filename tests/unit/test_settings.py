@@ -99,25 +99,25 @@ def test_the_number_of_the_central_project_is_the_fleets_unless_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "wording"),
     [
         ("", "CENTRAL_PROJECT_NUMBER is not set; example: CENTRAL_PROJECT_NUMBER="),
         ("100000000001", "CENTRAL_PROJECT_NUMBER='100000000001': CENTRAL_MEMBERSHIP is in demo-central"),
     ],
 )
-def test_a_central_cluster_in_another_fleet_needs_that_fleets_number(number: str, told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
+def test_a_central_cluster_in_another_fleet_needs_that_fleets_number(number: str, wording: str) -> None:
+    with pytest.raises(SettingsError, match=wording):
         settings(CENTRAL_MEMBERSHIP=ELSEWHERE, CENTRAL_PROJECT_NUMBER=number)
 
 
-def test_all_faults_are_told_at_once_each_with_an_example() -> None:
+def test_all_faults_are_reported_at_once_each_with_an_example() -> None:
     wrong = dict.fromkeys((*REQUIRED, *OPTIONAL), "!?,()")
     with pytest.raises(SettingsError) as caught:
         load(wrong)
-    told = str(caught.value)
+    wording = str(caught.value)
     for name in (*REQUIRED, *OPTIONAL):
         expected = name != "LABEL_KEYS"  # a label key may be anything
-        assert (f"{name}='!?,()': " in told) is (f"; example: {name}=" in told) is expected
+        assert (f"{name}='!?,()': " in wording) is (f"; example: {name}=" in wording) is expected
 
 
 def test_what_is_required_is_said_and_can_be_mended() -> None:

@@ -12,10 +12,12 @@ import requests
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from tests.contract.kubernetes_server import Server, until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.contract.kubernetes_server import Server
 
 
 MERGE = "application/merge-patch+json"

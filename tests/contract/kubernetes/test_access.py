@@ -24,10 +24,12 @@ from tests.contract.kubernetes.api import (
     rule,
     secret,
 )
-from tests.contract.kubernetes_server import Server, until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from kubernetes import client
+
+    from tests.contract.kubernetes_server import Server
 
 
 class TestAccess:

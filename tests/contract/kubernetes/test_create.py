@@ -91,7 +91,7 @@ class TestCreate:
         assert made.metadata.annotations == annotations
 
     @pytest.mark.parametrize(
-        ("body", "told"),
+        ("body", "wording"),
         [
             ({"data": {"x": "not base64"}}, "illegal base64 data"),
             ({"data": {"x": 1}}, "cannot be handled as a Secret"),
@@ -103,11 +103,11 @@ class TestCreate:
         ],
     )
     def test_what_cannot_be_read_is_a_bad_request(
-        self, server: Server, namespace: str, body: dict[str, Any], told: str
+        self, server: Server, namespace: str, body: dict[str, Any], wording: str
     ) -> None:
         answer = raw(server, "POST", f"/api/v1/namespaces/{namespace}/secrets", json={"metadata": {"name": "a"}} | body)
         assert (answer.status_code, answer.json()["reason"]) == (400, "BadRequest")
-        assert told in answer.json()["message"]
+        assert wording in answer.json()["message"]
 
     def test_an_unknown_field_is_dropped_with_a_warning(self, server: Server, namespace: str) -> None:
         answer = raw(server, "POST", f"/api/v1/namespaces/{namespace}/secrets", json=secret("a", colour="blue"))

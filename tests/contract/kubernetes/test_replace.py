@@ -16,8 +16,8 @@ class TestReplace:
         core.patch_namespaced_secret("a", namespace, {"data": {"x": "eA=="}}, _content_type=MERGE)
         with refused(409, "Conflict") as refusal:
             core.replace_namespaced_secret("a", namespace, read)
-        told = "the object has been modified; please apply your changes to the latest version and try again"
-        assert refusal.message == f'Operation cannot be fulfilled on secrets "a": {told}'
+        wording = "the object has been modified; please apply your changes to the latest version and try again"
+        assert refusal.message == f'Operation cannot be fulfilled on secrets "a": {wording}'
         assert core.read_namespaced_secret("a", namespace).data == {"x": "eA=="}
 
     def test_without_a_version_the_last_one_wins(self, core: Api, namespace: str) -> None:

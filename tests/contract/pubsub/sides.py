@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.waiting import until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -24,15 +26,6 @@ if TYPE_CHECKING:
 
 ACCOUNT = "pusher@demo.iam.gserviceaccount.com"
 EMBEDDED, SDK = "embedded", "sdk-emulator"
-
-
-def eventually(check: Callable[[], Any], within: float = 30.0) -> Any:
-    """Return the first true answer of `check`: the one place where tests wait."""
-    until = time.monotonic() + within
-    while not (answer := check()):
-        assert time.monotonic() < until, "what was waited for did not happen"
-        time.sleep(0.02)
-    return answer
 
 
 @dataclass
@@ -131,7 +124,7 @@ class Side:
         return list(answer.received_messages)
 
     def pull_one(self, subscription: str) -> Any:
-        return eventually(lambda: self.pull(subscription, 1))[0]
+        return until(lambda: self.pull(subscription, 1))[0]
 
     def acknowledge(self, subscription: str, *received: Any) -> None:
         self.subscriber.acknowledge(subscription=subscription, ack_ids=[one.ack_id for one in received])

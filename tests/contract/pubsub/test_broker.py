@@ -11,7 +11,8 @@ import pytest
 from local.google.pubsub import sdk
 from local.google.pubsub.broker import Broker
 from local.google.pubsub.model import PushConfig, RetryPolicy, Subscription
-from tests.contract.pubsub.sides import ACCOUNT, Endpoint, Request, Side, eventually
+from tests.contract.pubsub.sides import ACCOUNT, Endpoint, Request, Side
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,7 @@ def test_closing_ends_pushes_and_waiting_pulls(loop: BackgroundLoop, endpoint: E
         broker.publish("projects/demo/topics/story", b"x")
         await broker.pull("projects/demo/subscriptions/waited", 1, 0)
         waiting = asyncio.create_task(broker.pull("projects/demo/subscriptions/waited", 1, 60))
-        await asyncio.to_thread(eventually, lambda: endpoint.requests)
+        await asyncio.to_thread(until, lambda: endpoint.requests)
         await broker.close()
         return await waiting
 
@@ -83,7 +84,7 @@ def test_the_emulator_is_set_up_by_the_same_words_as_the_broker(side: Side, endp
     asked = Subscription(name, topic, PushConfig(endpoint.url, ACCOUNT), 60, retry=RetryPolicy(1.5, 30))
     side.loop.run(side.emulator.create_subscription(asked))
     sent = side.loop.run(side.emulator.publish(topic, b"x", {"cause": "test"}))
-    [request] = eventually(lambda: endpoint.requests)
+    [request] = until(lambda: endpoint.requests)
     assert request.body["message"]["messageId"] == sent
     assert side.subscriber.get_subscription(subscription=name).retry_policy.minimum_backoff.microseconds == 500_000
 

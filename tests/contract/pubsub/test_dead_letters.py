@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.contract.pubsub.sides import Endpoint, Side, always, eventually
+from tests.contract.pubsub.sides import Endpoint, Side, always
+from tests.waiting import until
 
 
 def test_a_push_that_fails_too_often_becomes_a_dead_letter(side: Side, endpoint: Endpoint) -> None:
@@ -38,7 +39,7 @@ def test_a_push_counts_its_deliveries_where_dead_letters_do(side: Side, endpoint
     policy = {"dead_letter_topic": letters, "max_delivery_attempts": 5}
     side.subscription(topic, push_config={"push_endpoint": endpoint.url}, dead_letter_policy=policy)
     side.publish(topic)
-    eventually(lambda: len(endpoint.requests) == 3)
+    until(lambda: len(endpoint.requests) == 3)
     assert [request.body["deliveryAttempt"] for request in endpoint.requests] == [1, 2, 3]
 
 
@@ -53,7 +54,7 @@ def test_a_pulled_message_that_is_refused_too_often_becomes_a_dead_letter(side: 
         attempts.append(received.delivery_attempt)
         side.refuse(name, received)
     assert attempts == [1, 2, 3, 4, 5]
-    letter = eventually(lambda: side.pull(kept) or side.pull(name))[0].message
+    letter = until(lambda: side.pull(kept) or side.pull(name))[0].message
     assert letter.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "5"
     assert side.pull(name) == []
 

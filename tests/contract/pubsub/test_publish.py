@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from google.api_core import exceptions
 
-from tests.contract.pubsub.sides import Endpoint, Side, eventually
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from tests.contract.pubsub.sides import Endpoint, Side
 
 
 def test_a_message_without_data_and_attributes_is_refused(side: Side) -> None:
@@ -43,7 +48,7 @@ def test_a_message_may_be_nearly_ten_megabytes_long(side: Side, endpoint: Endpoi
     topic = side.topic()
     side.subscription(topic, push_config={"push_endpoint": endpoint.url})
     side.publish(topic, b"x" * 9_900_000)
-    [request] = eventually(lambda: endpoint.requests)
+    [request] = until(lambda: endpoint.requests)
     assert len(request.data) == 9_900_000
 
 

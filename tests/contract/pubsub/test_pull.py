@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import threading
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.api_core import exceptions
 
-from tests.contract.pubsub.sides import Side, eventually
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from tests.contract.pubsub.sides import Side
 
 
 def test_what_is_acknowledged_does_not_come_again(side: Side) -> None:
@@ -89,7 +92,7 @@ def test_waiting_pulls_share_the_messages(side: Side) -> None:
     name = side.subscription(topic)
     sent = {side.publish(topic) for _ in range(20)}
     found = list(itertools.chain(*(side.pull(name, 7) for _ in range(6))))
-    found += eventually(lambda: len(found) == 20 or side.pull(name)) if len(found) < 20 else []
+    found += until(lambda: len(found) == 20 or side.pull(name)) if len(found) < 20 else []
     assert sorted(one.message.message_id for one in found) == sorted(sent)
 
 
@@ -110,7 +113,7 @@ def test_a_stream_brings_messages_as_they_come(side: Side) -> None:
 
     stream = side.subscriber.subscribe(name, take)
     after = {side.publish(topic) for _ in range(50)}
-    eventually(lambda: len(found) >= 100)
+    until(lambda: len(found) >= 100)
     stream.cancel()
     stream.result(20)
     assert set(found) == before | after
@@ -134,7 +137,7 @@ def test_a_second_stream_takes_over_from_the_first(side: Side) -> None:
 
     for wanted in (1, 100):
         stream = side.subscriber.subscribe(name, take, await_callbacks_on_shutdown=True)
-        eventually(partial(_at_least, found, wanted))
+        until(partial(_at_least, found, wanted))
         stream.cancel()
         stream.result(20)
     assert found == sent

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.google.pubsub.model import PushConfig, Subscription
-from tests.contract.pubsub.sides import ACCOUNT, EMBEDDED, Endpoint, Request, Side, always, eventually
+from tests.contract.pubsub.sides import ACCOUNT, EMBEDDED, Endpoint, Request, Side, always
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ def test_a_push_is_wrapped_as_google_wraps_it(side: Side, endpoint: Endpoint) ->
     topic = side.topic()
     name = side.subscription(topic, push_config={"push_endpoint": endpoint.url})
     sent = side.publish(topic, b'{"cluster": "x"}', cause="test")
-    [request] = eventually(lambda: endpoint.requests)
+    [request] = until(lambda: endpoint.requests)
     assert request.headers["content-type"] == "application/json"
     message = request.body["message"]
     assert request.body["subscription"] == name
@@ -59,7 +60,7 @@ def test_a_push_carries_the_ordering_key(side: Side, endpoint: Endpoint) -> None
     side.subscription(topic, push_config={"push_endpoint": endpoint.url})
     assert side.broker is not None
     side.loop.call(side.broker.publish, topic, b"x", {}, "one")
-    [pushed] = eventually(lambda: endpoint.requests)
+    [pushed] = until(lambda: endpoint.requests)
     assert pushed.body["message"]["orderingKey"] == "one"
 
 
@@ -73,7 +74,7 @@ def test_these_answers_acknowledge(side: Side, endpoint: Endpoint) -> None:
         side.subscription(topic, push_config={"push_endpoint": one.url})
     side.publish(topic)
     # The endpoint that refuses is the clock: by its third push, every other one that had not acknowledged has had its second.
-    eventually(lambda: len(endpoint.requests) >= 3)
+    until(lambda: len(endpoint.requests) >= 3)
     assert {status: len(one.requests) for status, one in endpoints.items()} == dict.fromkeys(statuses, 1)
     for one in endpoints.values():
         one.close()
@@ -87,7 +88,7 @@ def test_these_answers_refuse(side: Side, endpoint: Endpoint, status: int) -> No
     topic = side.topic()
     side.subscription(topic, push_config={"push_endpoint": endpoint.url})
     sent = side.publish(topic)
-    eventually(lambda: len(endpoint.requests) == 2)
+    until(lambda: len(endpoint.requests) == 2)
     assert {request.body["message"]["messageId"] for request in endpoint.requests} == {sent}
 
 
@@ -98,7 +99,7 @@ def test_a_push_tells_who_sends_it(side: Side, endpoint: Endpoint) -> None:
         token = {"service_account_email": ACCOUNT, "audience": audience}
         side.subscription(topic, push_config={"push_endpoint": endpoint.url, "oidc_token": token})
     side.publish(topic)
-    eventually(lambda: len(endpoint.requests) == 2)
+    until(lambda: len(endpoint.requests) == 2)
     assert {request.headers["authorization"] for request in endpoint.requests} == {
         f"Bearer token.of.{ACCOUNT}.for.{endpoint.url}",
         f"Bearer token.of.{ACCOUNT}.for.https://function.example",
@@ -111,7 +112,7 @@ def test_pushes_back_off_from_the_minimum_to_the_maximum(side: Side, endpoint: E
     policy = {"minimum_backoff": {"seconds": 1}, "maximum_backoff": {"seconds": 2}}
     side.subscription(topic, push_config={"push_endpoint": endpoint.url}, retry_policy=policy)
     side.publish(topic)
-    eventually(lambda: len(endpoint.requests) == 4)
+    until(lambda: len(endpoint.requests) == 4)
     times = [request.at for request in endpoint.requests]
     waits = [after - before for before, after in itertools.pairwise(times)]
     assert min(waits) > 0.9
@@ -131,9 +132,9 @@ def test_one_slow_endpoint_does_not_hold_another(side: Side, endpoint: Endpoint)
         side.subscription(topic, push_config={"push_endpoint": one.url}, ack_deadline_seconds=60)
     for _ in range(10):
         side.publish(topic)
-    eventually(lambda: len(endpoint.requests) == 10)
+    until(lambda: len(endpoint.requests) == 10)
     over.set()
-    eventually(lambda: len(slow.requests) == 10)
+    until(lambda: len(slow.requests) == 10)
     slow.close()
 
 
@@ -153,7 +154,7 @@ def test_pushes_of_one_subscription_run_side_by_side_up_to_its_limit(side: Side,
     side.loop.call(side.broker.create_subscription, asked)
     for _ in range(12):
         side.publish(topic)
-    eventually(lambda: side.broker is not None and side.broker.snapshot()[name]["acknowledged"] == 12)
+    until(lambda: side.broker is not None and side.broker.snapshot()[name]["acknowledged"] == 12)
     assert endpoint.most_at_once == 4
 
 
@@ -165,7 +166,7 @@ def test_without_its_endpoint_a_step_is_paused_and_loses_nothing(side: Side, end
     side.refuse(name, side.pull_one(name))
     assert endpoint.requests == []
     side.subscriber.modify_push_config(subscription=name, push_config={"push_endpoint": endpoint.url})
-    [request] = eventually(lambda: endpoint.requests)
+    [request] = until(lambda: endpoint.requests)
     assert request.body["message"]["messageId"] == sent
 
 
@@ -176,7 +177,7 @@ def test_an_endpoint_that_is_down_gets_its_messages_when_it_is_back(side: Side, 
     sent = side.publish(topic)
     back = Endpoint()
     side.subscriber.modify_push_config(subscription=name, push_config={"push_endpoint": back.url})
-    eventually(lambda: back.requests)
+    until(lambda: back.requests)
     assert {request.body["message"]["messageId"] for request in back.requests} == {sent}
     back.close()
 
@@ -188,13 +189,13 @@ def test_a_burst_is_delivered_whole(side: Side, endpoint: Endpoint) -> None:
     count = 100 if side.kind == EMBEDDED else 20
     sent = [side.publisher.publish(topic, b"{}") for topic in topics for _ in range(count)]
     wanted = sorted(future.result(20) for future in sent)
-    eventually(lambda: len(endpoint.requests) >= len(wanted))
+    until(lambda: len(endpoint.requests) >= len(wanted))
     assert sorted(request.body["message"]["messageId"] for request in endpoint.requests) == wanted
 
 
 def test_a_push_that_is_answered_too_late_comes_again(side: Side, slow: tuple[Endpoint, threading.Event]) -> None:
     endpoint, over = slow
-    eventually(lambda: len(endpoint.requests) == 2)
+    until(lambda: len(endpoint.requests) == 2)
     over.set()
     first, second = endpoint.requests
     assert first.body["message"]["messageId"] == second.body["message"]["messageId"]
