@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from
 JOBS ?= 2
+# One more than cores: the tests on a local cloud wait for it most of the time.
+WORKERS ?= 3
 SOURCES := main.py functions shared local ops tests
 
 # What the machine sets for its own tools must not leak into ours.
@@ -28,7 +30,7 @@ demo: setup  ## run the story: clusters come, change and go, and Argo CD's list 
 	@$(BIN)/python -m local demo $(if $(KUBE),--kube $(KUBE)) $(if $(ARGOCD),--argocd $(ARGOCD))
 
 test: setup  ## run every test that needs nothing to be built
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -rs
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -rs
 
 kills: setup  ## 200 times kill -9 of a random function while clusters come and go
 	@KILLS=200 $(BIN)/python -m pytest tests/chain/test_kills.py

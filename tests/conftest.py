@@ -1,10 +1,36 @@
-"""What all tests share: property tests that take little time and leave nothing behind."""
+"""What all tests share: property tests that leave nothing behind, and the order in which files go to the workers."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 settings.register_profile(
     "project", max_examples=120, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("project")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from tests.scheduling import Files
+
+    return Files(config, log) if config.option.dist == "loadfile" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not hasattr(config, "workerinput"):
+        return
+    from tests.scheduling import rank
+
+    tests = config.rootpath / "tests"
+    ranks: dict[Path, int] = {}
+    for item in items:
+        if item.path not in ranks:
+            ranks[item.path] = rank(item.path.relative_to(tests).as_posix())
+    items.sort(key=lambda item: ranks[item.path])

@@ -1,0 +1,50 @@
+"""Which worker runs which tests, and in which order: `pytest -n 3 --dist loadfile`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+if TYPE_CHECKING:
+    import pytest
+
+# The longest come first, so that no worker is left with one of them when the others are done.
+LONGEST = (
+    "docs/test_walk.py",
+    "chain/test_doctor.py",
+    "infra/test_apply.py",
+    "chain/test_faults_refused.py",
+    "chain/test_faults_cut.py",
+    "chain/test_upgrade.py",
+    "chain/test_ops.py",
+    "simulation/test_random.py",
+    "chain/",
+    "incidents/",
+    "contract/test_pubsub_gcloud.py",
+    "contract/test_gcloud.py",
+    "contract/test_local_up.py",
+    "infra/",
+    "contract/",
+    "docs/",
+    "simulation/",
+)
+# Files that share what is set up once for each worker: one worker runs all of them.
+TOGETHER = ("tests/contract/kubernetes/", "tests/contract/pubsub/", "tests/infra/test_plan")
+
+
+def rank(name: str) -> int:
+    """The place of a file, by its name below `tests/`."""
+    return next((at for at, one in enumerate(LONGEST) if name.startswith(one)), len(LONGEST))
+
+
+class Files(LoadFileScheduling):  # type: ignore[misc]
+    """Give a worker all tests of a file, in the order of the collection."""
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return next((part for part in TOGETHER if file.startswith(part)), file)
