@@ -11,7 +11,7 @@ SOURCES := main.py functions shared local ops tests
 # What the machine sets for its own tools must not leak into ours.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test kills matrix bench test-real simulate mutants lint types layers docs check lock clean
+.PHONY: help setup demo send test kills matrix bench test-real simulate mutants lint types layers docs check lock clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,9 @@ $(STAMP): requirements-dev.txt
 demo: setup  ## run the story: clusters come, change and go, and Argo CD's list follows (ARGOCD=real: and Argo CD itself)
 	@$(if $(filter real,$(KUBE) $(ARGOCD)),$(BIN)/python -m local.real build $(if $(filter real,$(ARGOCD)),,kube-apiserver))
 	@$(BIN)/python -m local demo $(if $(KUBE),--kube $(KUBE)) $(if $(ARGOCD),--argocd $(ARGOCD))
+
+send: setup  ## send an event of samples/ into the local cloud: EVENT=audit-create-finished (TO=URL: to one function)
+	@$(BIN)/python -m local send $(EVENT) $(if $(TO),--to $(TO))
 
 test: setup  ## run every test that needs nothing to be built
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -rs

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from local import environment
-from local.commands import failures, logs, members, parts, seeds, show, up
+from local.commands import failures, logs, members, parts, seeds, send, show, up
 from local.commands.options import Parser, UsageError
 from local.control import ControlError, WrongCallError
 
@@ -44,7 +44,7 @@ def command_line() -> Parser:
     """Return the parser of `python -m local`; building it has no side effect."""
     parser = Parser(prog="python -m local", description="Google Cloud on a laptop, with the functions.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    for group in (up, show, logs, failures, members, parts, seeds):
+    for group in (up, show, logs, failures, members, parts, seeds, send):
         group.add(commands)
     return parser
 

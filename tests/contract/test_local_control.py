@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,11 @@ import requests
 
 from local.__main__ import main
 from local.cloud import Cloud
+from local.commands.send import into_cloud, names, sample
 from local.config import SETTINGS, Config
 from local.control import ControlError, LocalCloud
 from local.control_api import PARTS, control_app
+from local.google.audit import event_name
 from tests.contract.background import BackgroundLoop
 
 if TYPE_CHECKING:
@@ -309,3 +312,29 @@ def test_a_reset_cloud_works(cloud: LocalCloud) -> None:
     assert cloud.kubernetes(blue, "GET", "/api/v1/namespaces")[0] == 200
     cloud.publish("dead-letters", b"letter")
     assert [message["data"] for message in cloud.pull("dead-letters")] == [b"letter"]
+
+
+def test_every_sample_reaches_the_whole_cloud(cloud: LocalCloud) -> None:
+    cloud.reset()
+    for name in names():
+        into_cloud(cloud, sample(name))
+    written = [event_name(entry) for entry in cloud.do("logging", "read", ["demo-fleet"])]
+    changes = ("CreateCluster", "DeleteCluster", "SetLabels", "UpdateCluster")
+    blue = "projects/demo-fleet/locations/europe-west1/clusters/blue"
+    assert {f"{change}.{phase} {blue}" for change in changes for phase in ("started", "finished")} <= set(written)
+    assert [name for name in written if name.startswith("CreateCluster.refused ")]
+    published = {call["path"] for call in cloud.calls() if call["path"].endswith(":publish")}
+    topics = {name.removeprefix("message-") for name in names() if name.startswith("message-")} | {"audit-log-entries"}
+    assert {f"/v1/projects/demo-fleet/topics/{topic}:publish" for topic in topics} <= published
+    cloud.reset()
+
+
+def test_a_sample_is_sent_to_a_function_of_this_machine_only(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(directory, "send bogus", capsys)[0] == 2
+    assert _run(directory, "send message-sweep --to http://example.com", capsys)[0] == 2
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    code, _, error = _run(directory, f"send message-sweep --to http://127.0.0.1:{port}", capsys)
+    assert (code, error.count("\n")) == (1, 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.docs.reading import ROOT, Document, read
 
 # Directories of the repository: a name that begins with one of them is a file of ours.
-TOP = ("docs", "infra", "local", "shared", "functions", "ops", "tests", ".ci")
+TOP = ("docs", "infra", "local", "shared", "functions", "ops", "tests", "samples", ".ci")
 ENDINGS = ("md", "py", "tf", "tfvars", "yaml", "yml", "json", "mk", "toml", "hcl", "example", "txt", "in", "sh", "svg")
 # Files that are named before they exist, and what writes them.
 WRITTEN = {
