@@ -11,7 +11,7 @@ SOURCES := main.py functions shared local ops tests
 # What the machine sets for its own tools must not leak into ours.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo send test kills matrix bench test-real simulate mutants lint types layers docs check lock clean
+.PHONY: help setup demo send test kills matrix bench test-real simulate mutants dist dist-check coverage licences audit release-check workflows lint types layers docs check lock clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -71,6 +71,34 @@ layers: setup  ## the core imports no client, the functions know nothing of the 
 docs: setup  ## the documentation: language, commands, links, and tables that repeat the code
 	@$(BIN)/python -m pytest tests/docs --ignore tests/docs/test_walk.py
 
+dist: setup  ## the wheel with the operator's commands, and the functions' bundle, in dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --wheel --outdir dist . >dist.log || { cat dist.log; exit 1; }
+	@rm dist.log
+	@$(PYTHON) infra/terraform/package.py dist/fleet-registrar-functions-$$($(BIN)/python -c 'from shared.values.version import VERSION; print(VERSION)').zip
+	@cd dist && sha256sum * >SHA256SUMS && cat SHA256SUMS
+
+dist-check: dist  ## install the wheel and the bundle in empty environments, and run them (fetches packages)
+	@$(BIN)/python -m tests.dist
+
+coverage: setup  ## branches of functions/, shared/ and ops/ that the unit tests and the simulation run; fails below the floor
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m coverage run -m pytest -p no:xdist tests/unit tests/simulation
+	@$(BIN)/python -m coverage report
+
+licences: setup  ## the licences of the functions' packages, against a list of allowed ones
+	@$(BIN)/python -m tests.licences
+
+audit: setup  ## known vulnerabilities of the pinned packages, by pip-audit (asks the package index)
+	@$(BIN)/python -m tests.audit
+
+release-check:  ## compare a tag with the version and the change log (TAG=v0.1.0)
+	@$(PYTHON) -c 'import re, sys; tag = sys.argv[1]; version = re.search(r"VERSION: Final = \"(.+)\"", open("shared/values/version.py").read())[1]; sys.exit(tag != "v" + version and f"the tag {tag} is not v{version}")' '$(TAG)'
+	@grep -q '^## $(TAG:v%=%) (20[0-9][0-9]-[0-9][0-9]-[0-9][0-9])' CHANGELOG.md || { echo 'CHANGELOG.md has no heading with this version and a date: ## $(TAG:v%=%) (2026-12-31)' >&2; exit 1; }
+
+workflows: setup  ## actionlint (needs Go) and zizmor on .github/workflows
+	@$(BIN)/python -m tests.workflows
+
 check: lint types layers test  ## all of it
 
 lock: setup  ## pin the packages anew, with hashes (needs uv)
@@ -79,6 +107,6 @@ lock: setup  ## pin the packages anew, with hashes (needs uv)
 	done
 
 clean:  ## remove what was made here
-	rm -rf $(VENV) .local .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .local dist site .coverage .mypy_cache .ruff_cache .hypothesis
 
 include infra/terraform/targets.mk

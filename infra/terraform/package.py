@@ -34,4 +34,4 @@ def write(bundle: Path = BUNDLE, root: Path = ROOT) -> Path:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{write()}\n")
+    sys.stdout.write(f"{write(Path(sys.argv[1]) if sys.argv[1:] else BUNDLE)}\n")

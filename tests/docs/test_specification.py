@@ -129,7 +129,11 @@ def test_the_map_of_the_code_names_every_folder() -> None:
 
 
 def _is_ignored(name: str) -> bool:
-    return name in (".git", ".venv", ".local") or name.endswith("_cache") or name in {"__pycache__", ".hypothesis"}
+    return (
+        name in (".git", ".venv", ".local", "dist", "site")
+        or name.endswith("_cache")
+        or name in {"__pycache__", ".hypothesis"}
+    )
 
 
 def test_every_label_and_annotation_is_documented() -> None:
