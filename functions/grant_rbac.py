@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from shared.clients.observe import membership_of, read_subject
+from shared.clients.observe import read_subject, read_target
 from shared.clients.ports import Services
 from shared.decisions import rbac, steps
 from shared.decisions.outcomes import access_denied, no_op
-from shared.decisions.rbac import Drift, Object
+from shared.decisions.rbac import Drift
 from shared.decisions.steps import Action
 from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import ConflictError, PermanentError, RefusedError, RetryableError
 from shared.values.messages import Outcome, OutgoingMessage, StepRequest
 from shared.values.model import Cluster, Membership
+from shared.values.objects import Object
+from shared.values.target import AttachedTarget
 
 # Seconds between access reviews: 2 s in all.
 REVIEW_PAUSES = (0.1, 0.2, 0.4, 0.6, 0.7)
@@ -29,25 +31,22 @@ def run(request: StepRequest, services: Services) -> Outcome:
     """Do the step for what the message names."""
     subject = read_subject(request, services)
     move = steps.GRANT[subject.state]
-    if move is not Action.ONBOARD:
+    if move is not Action.ONBOARD or not isinstance(subject.observed, Cluster | Membership):
         return no_op(move, subject, services.settings)
-    membership = subject.membership
-    if isinstance(subject.cluster, Cluster):
-        membership = membership_of(subject.cluster, subject.request.membership, services)
-    assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is selected has one
-    url = services.settings.gateway_url(membership.name, gke=membership.cluster is not None)
+    target = read_target(subject.observed, request.membership, services)
+    membership, attached = target.membership, isinstance(target, AttachedTarget)
+    url = target.server(services.settings)
     try:
-        did = _ensure_access(url, services, attached=membership.cluster is None, new=request.new)
-        _delete_previous(url, request.previous, services, attached=membership.cluster is None)
+        did = _ensure_access(url, services, attached=attached, new=request.new)
+        _delete_previous(url, request.previous, services, attached=attached)
     except RefusedError as error:
-        if membership.cluster is not None:
+        if not attached:
             raise
         raise access_denied(membership, services.settings, error) from error
-    cluster = subject.cluster if isinstance(subject.cluster, Cluster) else None
     following = StepRequest(
         subject.request.cluster,
         membership.name,
-        granted=services.signer.sign_grant(rbac.grant_audience(cluster, membership, services.settings)),
+        granted=services.signer.sign_grant(rbac.grant_audience(target, services.settings)),
         membership_uid=membership.unique_id,
         renewed=bool(did) and not request.new,
         previous=request.previous,

@@ -24,15 +24,16 @@ def run(request: StepRequest, services: Services) -> Outcome:
     move = steps.REGISTER[subject.state]
     if move is not Action.ONBOARD:
         return no_op(move, subject, services.settings)
-    if isinstance(subject.cluster, Cluster):
+    cluster = subject.observed
+    if isinstance(cluster, Cluster):
         if services.settings.registration == "wait":
-            found = find_membership(subject.cluster, subject.request.membership, services)
+            found = find_membership(cluster, subject.request.membership, services)
             if found is None:
                 return _waiting(subject)
-            membership, decision = _usable(subject.cluster, found), Decision.UNCHANGED
+            membership, decision = _usable(cluster, found), Decision.UNCHANGED
         else:
-            membership, decision = _ensure_membership(subject.cluster, services)
-        following = StepRequest(subject.cluster.name, membership.name, new=decision is Decision.REGISTERED)
+            membership, decision = _ensure_membership(cluster, services)
+        following = StepRequest(cluster.name, membership.name, new=decision is Decision.REGISTERED)
     else:
         following, decision = StepRequest(membership=subject.request.membership), Decision.UNCHANGED
     did = "was registered" if decision is Decision.REGISTERED else "is in the fleet"

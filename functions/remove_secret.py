@@ -22,7 +22,7 @@ from shared.values.cluster_secret import MEMBERSHIP_UID, ClusterSecret, Reason
 from shared.values.codes import Decision, FindingCode
 from shared.values.messages import Outcome, OutgoingMessage, StepRequest
 from shared.values.model import GONE, Cluster, Membership, State, state_of_attached, state_of_cluster
-from shared.values.names import ClusterName
+from shared.values.names import ClusterName, MembershipName
 from shared.values.target import Subject
 
 # Events hold so many Secrets of attached clusters that have left the fleet; beyond, a sweep counts them against its limit.
@@ -37,9 +37,10 @@ _DOING = {
 
 def run(request: StepRequest, services: Services) -> Outcome:
     """Do the step for what the message names."""
-    if request.cluster is None:
-        return _for_membership(request, services)
-    secret = services.central.secret_of(request.cluster, None)
+    name = request.name
+    if isinstance(name, MembershipName):
+        return _for_membership(name, request, services)
+    secret = services.central.secret_of(name)
     if secret is not None:
         request = request.from_reader_of(secret.uid)
     if request.leave == "other-cluster":
@@ -48,38 +49,37 @@ def run(request: StepRequest, services: Services) -> Outcome:
     registered = (
         subject.state is State.UNSELECTED
         and secret is None
-        and isinstance(subject.cluster, Cluster)
-        and find_membership(subject.cluster, request.membership, services) is not None
+        and isinstance(subject.observed, Cluster)
+        and find_membership(subject.observed, request.membership, services) is not None
     )
-    situation = Situation.of_cluster(subject.state, secret, subject.cluster, registered=registered)
+    situation = Situation.of_cluster(subject.state, secret, subject.observed, registered=registered)
     return _act(request, subject, situation, services)
 
 
-def _for_membership(request: StepRequest, services: Services) -> Outcome:
+def _for_membership(name: MembershipName, request: StepRequest, services: Services) -> Outcome:
     """A membership's message becomes its cluster's where there is one; an attached cluster is its membership."""
-    if request.membership == services.settings.central_membership:
+    if name == services.settings.central_membership:
         return no_op(Action.NOTHING, Subject(request, State.CENTRAL), services.settings)
-    secret = services.central.secret_of(None, request.membership)
+    secret = services.central.secret_of(name)
     if secret is not None:
         request = request.from_reader_of(secret.uid)
     if secret is None and not request.leave:
         # Nothing to remove, so nothing to read: every deleted GKE cluster ends with the event of its membership's deletion.
-        message = f"nothing to do: no Secret of ours names {request.membership}"
+        message = f"nothing to do: no Secret of ours names {name}"
         return Outcome(Decision.NO_OP, FindingCode.NO_SECRET, message)
     if secret is not None and secret.cluster is not None and not request.leave:
         return _for_membership_of(secret.cluster, request, services)
     if secret is not None and secret.cluster is not None:
         request = replace(request, cluster=secret.cluster)
         return _hand_to_cluster(request, f"Secret {secret.name} names it")
-    assert request.membership is not None  # noqa: S101 - messages.parse makes sure of it
-    membership = read_membership(request.membership, services)
+    membership = read_membership(name, services)
     if isinstance(membership, Membership) and membership.cluster is not None:
         if secret is None or not secret.was_written_for_another(MEMBERSHIP_UID, membership.unique_id):
             request = replace(request, cluster=membership.cluster)
             return _hand_to_cluster(request, "the membership names it")
         # The id belongs to a GKE cluster now. The attached cluster of this Secret has left the fleet.
         membership = GONE
-    subject = Subject(request, state_of_attached(membership, services.settings), membership=membership)
+    subject = Subject(request, state_of_attached(membership, services.settings), membership)
     return _act(request, subject, Situation.of_attached(subject.state, secret, membership), services)
 
 
@@ -92,7 +92,7 @@ def _for_membership_of(cluster: ClusterName, request: StepRequest, services: Ser
     if found is not None:
         state = state_of_cluster(found, services.settings, services.central_cluster)
         if state is State.SELECTED:
-            subject = Subject(StepRequest(cluster, request.membership), state, cluster=found)
+            subject = Subject(StepRequest(cluster, request.membership), state, found)
             return no_op(Action.TO_REGISTER, subject, services.settings)
     message = f"nothing to do: {cluster}, which {request.membership} was for, is not running and selected"
     return Outcome(Decision.NO_OP, FindingCode.GKE_MEMBERSHIP, message)

@@ -21,11 +21,11 @@ from shared.values.target import Subject
 
 def run(request: StepRequest, services: Services) -> Outcome:
     """Do the step for what the message names."""
-    secret = services.central.secret_of(request.cluster, request.membership)
+    secret = services.central.secret_of(request.name)
     # Also in a project that is no source any more: a binding of ours without a Secret of ours is left over there.
     subject = read_subject(request, services, has_secret=True)
     if subject.request.cluster is not None and request.cluster is None:
-        secret = services.central.secret_of(subject.request.cluster, None)
+        secret = services.central.secret_of(subject.request.cluster)
     move = steps.revoke(subject.state, secret_left=secret is not None)
     if move not in (Action.REVOKE, Action.CONTINUE):
         if secret is not None and move is Action.NOTHING:
@@ -38,9 +38,9 @@ def run(request: StepRequest, services: Services) -> Outcome:
         if move is Action.REVOKE:
             decision, did = _delete_bindings(subject, services)
     except RefusedError as error:
-        if not isinstance(subject.membership, Membership):
+        if not isinstance(subject.observed, Membership):
             raise
-        raise access_denied(subject.membership, services.settings, error) from error
+        raise access_denied(subject.observed, services.settings, error) from error
     following = (
         OutgoingMessage("unregister-membership", StepRequest(subject.request.cluster, subject.request.membership)),
     )
@@ -49,11 +49,10 @@ def run(request: StepRequest, services: Services) -> Outcome:
 
 def _delete_bindings(subject: Subject, services: Services) -> tuple[Decision, str]:
     """Delete our objects, the binding first; an object without our label is unmanaged and stays."""
-    if isinstance(subject.cluster, Cluster):
-        membership = find_membership(subject.cluster, subject.request.membership, services)
-    else:
-        membership = subject.membership if isinstance(subject.membership, Membership) else None
-    if membership is None:
+    membership = subject.observed
+    if isinstance(membership, Cluster):
+        membership = find_membership(membership, subject.request.membership, services)
+    if not isinstance(membership, Membership):
         return Decision.NO_BINDING, "no membership leads to the cluster: its binding is unreachable"
     settings, attached = services.settings, membership.cluster is None
     url = settings.gateway_url(membership.name, gke=not attached)

@@ -12,7 +12,7 @@ import json
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shared.clients import deadline
 from shared.clients.inventory import read_inventory
@@ -26,6 +26,7 @@ from shared.values.cluster_event import CLUSTER_EVENTS, EventType
 from shared.values.codes import Decision, FindingCode, Limit
 from shared.values.findings import Differences, Finding
 from shared.values.messages import Message, Scope
+from shared.values.objects import Object
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def run(message: Message, services: Services, trace: str) -> Plan:
 
 def _publish_events(plan: Plan, scope: Scope, message: Message, services: Services) -> None:
     """Publish an event for each limit that is reached, and one for the whole sweep. A plan's hash stays in the log."""
-    events: list[tuple[EventType, dict[str, Any]]] = [
+    events: list[tuple[EventType, Object]] = [
         (EventType.LIMITED, {"limit": reached.limit, "clusters": reached.clusters, "allowed": reached.allowed})
         for reached in plan.reached
     ]

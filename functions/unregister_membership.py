@@ -69,11 +69,11 @@ def _created_meanwhile(subject: Subject, services: Services) -> Subject | None:
     found = services.gke.cluster(name) if name is not None else None
     if found is None or state_of_cluster(found, services.settings, services.central_cluster) is not State.SELECTED:
         return None
-    return Subject(subject.request, State.SELECTED, cluster=found)
+    return Subject(subject.request, State.SELECTED, found)
 
 
 def _was_made_for_gone(membership: Membership, subject: Subject) -> bool:
-    cluster = subject.cluster
+    cluster = subject.observed
     return isinstance(cluster, Cluster | Gone) and steps.made_for_gone(membership, cluster, subject.request.cluster)
 
 

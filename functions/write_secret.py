@@ -8,11 +8,10 @@ Role in the central cluster).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from shared.clients.observe import membership_of, read_subject
+from shared.clients.observe import read_subject, read_target
 from shared.clients.ports import Services
 from shared.decisions import rbac, recognition, removal, secret_plan, shards, steps
 from shared.decisions.outcomes import no_op
@@ -32,13 +31,14 @@ from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import ConflictError, PermanentError, RetryableError
 from shared.values.messages import Outcome, OutgoingMessage, Severity, StepRequest
 from shared.values.model import Cluster, Membership, State
-from shared.values.target import Subject
+from shared.values.target import AttachedTarget, GkeTarget, Subject, Target
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 # So long after `grant_rbac` has read the membership, `write_secret` takes it for unchanged where it creates the Secret.
 FRESH: Final = timedelta(seconds=60)
+_DID: Final = {Decision.UPDATED: "updated the Secret", Decision.UNCHANGED: "the Secret is up to date"}
 _NEEDS_MEMBERSHIP: Final = frozenset(
     {
         ErrorCode.MEMBERSHIP_MISSING,
@@ -50,135 +50,150 @@ _NEEDS_MEMBERSHIP: Final = frozenset(
 
 def run(request: StepRequest, services: Services) -> Outcome:
     """Do the step for what the message names."""
-    secret = services.central.secret_of(request.cluster, request.membership, claim=True)
+    secret = services.central.secret_of(request.name, claim=True)
     if secret is not None:
         request = request.from_reader_of(secret.uid)
     subject = read_subject(request, services, has_secret=secret is not None)
     if request.cluster is None and subject.request.cluster is not None:
         # The membership of a GKE cluster leads to that cluster's Secret, which is found by the cluster.
         return run(subject.request, services)
-    move = steps.write(subject.state, secret)
-    if move is not Action.WRITE:
+    move, observed = steps.write(subject.state, secret), subject.observed
+    if move is not Action.WRITE or not isinstance(observed, Cluster | Membership):
         return no_op(move, subject, services.settings)
     try:
-        return _write(subject, secret, services)
+        return _write(subject, observed, secret, services)
     except RetryableError as error:
         # A chain that comes from the grant waits; a change of the cluster, or a sweep, starts it.
-        if request.granted or not isinstance(subject.cluster, Cluster) or error.code not in _NEEDS_MEMBERSHIP:
+        if request.granted or isinstance(observed, Membership) or error.code not in _NEEDS_MEMBERSHIP:
             raise
-        following = OutgoingMessage("register-membership", StepRequest(subject.cluster.name))
+        following = OutgoingMessage("register-membership", StepRequest(observed.name))
         return Outcome(Decision.NEEDS_MEMBERSHIP, subject.state, str(error), (following,))
 
 
-def _write(subject: Subject, secret: ClusterSecret | None, services: Services) -> Outcome:
-    request = subject.request
-    cluster = subject.cluster if isinstance(subject.cluster, Cluster) else None
-    membership, proven = _read_grant(subject, cluster, secret, services)
-    if cluster is None and secret is not None and secret.cluster is not None:
+def _write(
+    subject: Subject, observed: Cluster | Membership, secret: ClusterSecret | None, services: Services
+) -> Outcome:
+    request, settings = subject.request, services.settings
+    target, proven = _read_grant(request, observed, secret, services)
+    if isinstance(target, AttachedTarget) and secret is not None and secret.cluster is not None:
         raise RetryableError(
-            f"Secret {secret.name} speaks of {secret.cluster}, and {membership.name} of an attached cluster",
+            f"Secret {secret.name} speaks of {secret.cluster}, and {target.name} of an attached cluster",
             ErrorCode.MEMBERSHIP_MISMATCH,
         )
+    if secret is not None:
+        previous = secret.previous_identity(settings)
+    else:  # whom the message names was granted access, and no Secret notes it
+        previous = request.identity if request.identity != settings.argocd_service_account else ""
+    grant = OutgoingMessage("grant-rbac", StepRequest(request.cluster, target.membership.name, previous=previous))
+    moves = secret is None or secret.data.get("server", "").rstrip("/") != target.server(settings)
+    if request.granted and proven is None and moves and settings.secrets == "write":
+        # The proof expired while the chain waited for a rival to go: another grant would start the wait again, for ever.
+        _require_free(secret.name if secret else target.name.secret_name, target, services)
+    if proven is not None and previous and request.previous != previous:
+        # Once the Secret notes the new grant, nothing names the earlier identity any more: its binding goes first.
+        message = f"the Secret notes a grant of {previous}, whose binding is removed first"
+        return Outcome(Decision.NEEDS_GRANT, subject.state, message, (grant,))
+    if secret is not None:
+        return _update(subject, secret, target, proven, services, grant=grant)
+    if proven is None:
+        message = f"there is no Secret, and its creation needs the grant: {subject.name} is {subject.state.text}"
+        return Outcome(Decision.NEEDS_GRANT, subject.state, message, (grant,))
+    if settings.secrets == "external":
+        message = f"{subject.name} is {subject.state.text} and granted; SECRETS=external leaves its Secret to others"
+        event = ClusterEvent(EventType.ONBOARDED, secret_plan.source_labels(target, settings))
+        return Outcome(Decision.EXTERNAL, subject.state, message, event=event)
+    return _onboard(subject, target, services)
+
+
+def _onboard(subject: Subject, target: Target, services: Services) -> Outcome:
+    """Create the Secret, read the cluster again, and write the labels that ApplicationSets select on."""
+    created = _create(target, services)
+    again = _look_again(subject, services)
+    if isinstance(again, Outcome):
+        return again
+    # Argo CD knows the cluster now: the labels that ApplicationSets select on may follow.
+    current = GkeTarget(again.observed, target.membership) if isinstance(again.observed, Cluster) else target
+    plan = secret_plan.plan(created, current, services.settings, granted=True, drop=frozenset(), now=services.now())
+    if plan.patch is not None:
+        services.central.patch(created, plan.patch)
+    event = ClusterEvent(EventType.ONBOARDED, plan.source)
+    return _written(Decision.CREATED, "created the Secret", subject, plan, event)
+
+
+def _update(
+    subject: Subject,
+    secret: ClusterSecret,
+    target: Target,
+    proven: datetime | None,
+    services: Services,
+    *,
+    grant: OutgoingMessage,
+) -> Outcome:
+    """Patch the Secret if it differs. What needs the grant waits for the message that `grant` starts."""
+    request = subject.request
     plan = secret_plan.plan(
         secret,
-        cluster,
-        membership,
+        target,
         services.settings,
         granted=proven is not None,
         drop=request.drop_labels,
         now=services.now(),
         renewed=proven if request.renewed else None,
     )
-    previous = secret.previous_identity(services.settings) if secret is not None else ""
-    if secret is None and request.identity != services.settings.argocd_service_account:
-        previous = request.identity  # it was granted access, and no Secret notes it
-    both = StepRequest(request.cluster, membership.name)
-    grant = OutgoingMessage("grant-rbac", replace(both, previous=previous))
-    moves = secret is None or secret.data.get("server", "").rstrip("/") != plan.server
-    if request.granted and proven is None and moves and services.settings.secrets == "write":
-        # The proof expired while the chain waited for a rival to go: another grant would start the wait again, for ever.
-        name = secret.name if secret else (cluster or membership).name.secret_name
-        _require_free(plan, name, cluster, membership, services)
-    if proven is not None and previous and request.previous != previous:
-        # Once the Secret notes the new grant, nothing names the earlier identity any more: its binding goes first.
-        message = f"the Secret notes a grant of {previous}, whose binding is removed first"
-        return Outcome(Decision.NEEDS_GRANT, subject.state, message, (grant,))
-    if plan.create is not None and services.settings.secrets == "external":
-        message = f"{subject.name} is {subject.state.text} and granted; SECRETS=external leaves its Secret to others"
-        return Outcome(Decision.EXTERNAL, subject.state, message, event=ClusterEvent(EventType.ONBOARDED, plan.source))
-    if plan.create is not None:
-        created = _create(plan, cluster, membership, services)
-        again = _look_again(subject, services)
-        if isinstance(again, Outcome):
-            return again
-        # Argo CD knows the cluster now: the labels that ApplicationSets select on may follow.
-        current = again.cluster if isinstance(again.cluster, Cluster) else None
-        completing = secret_plan.plan(
-            created, current, membership, services.settings, granted=True, drop=frozenset(), now=services.now()
-        )
-        if completing.patch is not None:
-            services.central.patch(created, completing.patch)
-        plan = replace(plan, source=completing.source)
-    elif plan.patch is not None and secret is not None:
+    if plan.patch is not None:
         if secret.data.get("server", "").rstrip("/") != plan.server:
-            _require_free(plan, secret.name, cluster, membership, services)
+            _require_free(secret.name, target, services)
         services.central.patch(secret, plan.patch)
-    changed = plan.create is not None or plan.patch is not None
-    decision = Decision.CREATED if plan.create else Decision.UPDATED if plan.patch else Decision.UNCHANGED
-    event = _event(plan, secret)
-    did = "the Secret is up to date" if decision is Decision.UNCHANGED else f"{decision} the Secret"
-    reason = "; ".join((f"{subject.name} is {subject.state.text}", *plan.warnings))
-    severity: Severity = "WARNING" if plan.warnings else "INFO"
-    if plan.needs_grant:
-        message = f"{did}; the rest needs the grant: {reason}"
-        return Outcome(Decision.NEEDS_GRANT, subject.state, message, (grant,), severity, event if changed else None)
-    return Outcome(decision, subject.state, f"{did}: {reason}", (), severity, event)
-
-
-def _event(plan: Plan, secret: ClusterSecret | None) -> ClusterEvent:
-    """Return what subscribers hear: also of an unchanged Secret, which an earlier attempt may have written."""
-    if secret is None:
-        return ClusterEvent(EventType.ONBOARDED, plan.source)
+    # Subscribers hear also of an unchanged Secret, which an earlier attempt may have written.
     released = plan.patch is not None and HELD in (plan.patch["metadata"].get("annotations") or {})
     kind = EventType.RELEASED if released else EventType.CHANGED
-    return ClusterEvent(kind, plan.source, at=secret.created, earlier=plan.patch is None)
+    event = ClusterEvent(kind, plan.source, at=secret.created, earlier=plan.patch is None)
+    decision = Decision.UPDATED if plan.patch else Decision.UNCHANGED
+    if plan.needs_grant:
+        did = f"{_DID[decision]}; the rest needs the grant"
+        return _written(Decision.NEEDS_GRANT, did, subject, plan, event if plan.patch else None, grant)
+    return _written(decision, _DID[decision], subject, plan, event)
+
+
+def _written(
+    decision: Decision, did: str, subject: Subject, plan: Plan, event: ClusterEvent | None, *following: OutgoingMessage
+) -> Outcome:
+    reason = "; ".join((f"{subject.name} is {subject.state.text}", *plan.warnings))
+    severity: Severity = "WARNING" if plan.warnings else "INFO"
+    return Outcome(decision, subject.state, f"{did}: {reason}", following, severity, event)
 
 
 def _read_grant(
-    subject: Subject, cluster: Cluster | None, secret: ClusterSecret | None, services: Services
-) -> tuple[Membership, datetime | None]:
-    """Return the membership, and when `grant_rbac` proved the access to this very cluster through it; None: not proven.
+    request: StepRequest, observed: Cluster | Membership, secret: ClusterSecret | None, services: Services
+) -> tuple[Target, datetime | None]:
+    """Return the cluster, and when `grant_rbac` proved the access to this very cluster; None: not proven.
 
     A fresh proof names the `uniqueId` of the membership. Before a create that saves a read: the message then says the same
     `uniqueId`, or the proof does not hold.
     """
-    request = subject.request
-    if cluster is None:
-        membership = subject.membership
-        assert isinstance(membership, Membership)  # noqa: S101 - an attached cluster that is selected has one
-        return membership, _signed(request, cluster, membership, services)
-    if secret is None and request.membership is not None and request.membership_uid:
-        said = Membership(request.membership, request.membership_uid, "READY", cluster=cluster.name)
-        signed = _signed(request, cluster, said, services)
+    hint, uid = request.membership, request.membership_uid
+    if isinstance(observed, Cluster) and secret is None and hint is not None and uid:
+        named = Membership(hint, uid, "READY", cluster=observed.name)
+        target: Target = GkeTarget(observed, named)
+        signed = _signed(request, target, services)
         if signed is not None and services.now() - signed < FRESH:
-            return said, signed
-    membership = membership_of(cluster, request.membership, services)
-    return membership, _signed(request, cluster, membership, services)
+            return target, signed
+    target = read_target(observed, hint, services)
+    return target, _signed(request, target, services)
 
 
-def _signed(
-    request: StepRequest, cluster: Cluster | None, membership: Membership, services: Services
-) -> datetime | None:
+def _signed(request: StepRequest, target: Target, services: Services) -> datetime | None:
     """Return when the grant of this very cluster was proven; None if the message proves no such grant."""
-    return services.signer.verify_grant(request.granted, rbac.grant_audience(cluster, membership, services.settings))
+    return services.signer.verify_grant(request.granted, rbac.grant_audience(target, services.settings))
 
 
-def _require_free(plan: Plan, name: str, cluster: Cluster | None, membership: Membership, services: Services) -> None:
+def _require_free(name: str, target: Target, services: Services) -> None:
     """Raise an error if another Secret is for the same cluster, or Argo CD would treat the two as one cluster."""
-    others = [other for other in services.central.rivals(membership.name) if other.name != name]
+    server = target.server(services.settings)
+    others = [other for other in services.central.rivals(target.membership.name) if other.name != name]
     managed = [other for other in others if other.is_of_instance(services.settings) and MEMBERSHIP_HASH in other.labels]
     unmanaged = [other for other in others if other not in managed]
-    if found := recognition.other_entry(unmanaged, cluster, membership, services.settings):
+    if found := recognition.other_entry(unmanaged, target, services.settings):
         secret, recognised = found
         remedy, command = recognition.remedy(secret, recognised, services.settings)
         text = (
@@ -187,37 +202,36 @@ def _require_free(plan: Plan, name: str, cluster: Cluster | None, membership: Me
         )
         raise PermanentError(f"{text}:\n{command}" if command else text, ErrorCode.UNMANAGED_SECRET)
     for other in unmanaged:
-        if other.clashes_with(name, plan.server):
+        if other.clashes_with(name, server):
             raise PermanentError(
                 f"Secret {other.name} is unmanaged and has the same server or name as {name}: Argo CD would treat the two as"
                 " one cluster. Adopt or delete it, then replay the message",
                 ErrorCode.UNMANAGED_SECRET,
             )
     for other in managed:
-        if other.clashes_with(name, plan.server):
+        if other.clashes_with(name, server):
             text = (
                 f"Secret {other.name} is for {other.annotations.get(CLUSTER, 'an attached cluster')} and has the same server or"
-                f" name as {name}, because {membership.name} was reused: Argo CD would deploy one cluster's applications to the"
+                f" name as {name}, because {target.membership.name} was reused: Argo CD would deploy one cluster's applications to the"
                 " other."
             )
             if other.is_pinned:
                 pinned = f"{text} It is pinned ({KEEP}): delete it, then replay the message"
                 raise PermanentError(pinned, ErrorCode.SERVER_TAKEN)
-            if removal.is_of_another(other, membership) and other.hold is None:
-                patch = secret_plan.hold(other, "other-cluster", services.now())
-                assert patch is not None  # noqa: S101 - without a hold there is something to patch
+            patch = None if other.hold else secret_plan.hold(other, "other-cluster", services.now())
+            if patch is not None and removal.is_of_another(other, target.membership):
                 services.central.patch(other, patch)
             raise RetryableError(
                 f"{text} It is held, and goes when its cluster is gone; otherwise delete it", ErrorCode.SERVER_TAKEN
             )
 
 
-def _create(plan: Plan, cluster: Cluster | None, membership: Membership, services: Services) -> ClusterSecret:
+def _create(target: Target, services: Services) -> ClusterSecret:
     """Create the Secret unless an unmanaged one is for the same cluster, or has its name, server or cluster name."""
-    assert plan.create is not None  # noqa: S101 - for the type checker
-    name = plan.create["metadata"]["name"]
-    _require_free(plan, name, cluster, membership, services)
-    manifest = plan.create
+    name = target.name.secret_name
+    _require_free(name, target, services)
+    manifest = secret_plan.new_secret(target, services.settings, services.now())
+    hashes = manifest["metadata"]["labels"]
     if number := services.settings.argocd_shards:
         counts = shards.usage(services.central.cluster_secrets(), number)
         manifest = shards.with_shard(manifest, shards.least_used(counts, name))
@@ -225,7 +239,6 @@ def _create(plan: Plan, cluster: Cluster | None, membership: Membership, service
         return services.central.create(manifest)
     except ConflictError:
         named = services.central.secret_named(name)
-        hashes = plan.create["metadata"]["labels"]
         if named is None or all(
             named.labels.get(key) == hashes.get(key) for key in (MANAGED_BY_LABEL, MEMBERSHIP_HASH, CLUSTER_HASH)
         ):
@@ -253,10 +266,10 @@ def _look_again(subject: Subject, services: Services) -> Subject | Outcome:
 
 
 def _is_same(before: Subject, now: Subject) -> bool:
-    if isinstance(before.cluster, Cluster):
-        return isinstance(now.cluster, Cluster) and now.cluster.id == before.cluster.id
-    return (
-        isinstance(before.membership, Membership)
-        and isinstance(now.membership, Membership)
-        and before.membership.is_still(now.membership)
-    )
+    match before.observed, now.observed:
+        case Cluster(id=earlier), Cluster(id=later):
+            return earlier == later
+        case Membership() as membership, Membership() as again:
+            return membership.is_still(again)
+        case _:
+            return False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ops.terminal import ago, one_line
 from shared.values.codes import Decision
 from shared.values.messages import STEPS
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -148,7 +149,7 @@ def _number(value: object) -> int:
     return int(value) if isinstance(value, (int, float)) else 0
 
 
-def query(project: str, names: Iterable[str], since: datetime) -> dict[str, Any]:
+def query(project: str, names: Iterable[str], since: datetime) -> Object:
     """Return the body of `entries:list` for what the steps logged about these names, the newest first."""
     about = " OR ".join(
         f"labels.{'membership' if '/memberships/' in name else 'cluster'}={_quoted(name)}" for name in sorted(names)
@@ -156,18 +157,18 @@ def query(project: str, names: Iterable[str], since: datetime) -> dict[str, Any]
     return _list(project, f"({about})", since, 200)
 
 
-def recent_query(project: str, since: datetime, most: int) -> dict[str, Any]:
+def recent_query(project: str, since: datetime, most: int) -> Object:
     """Return the body of `entries:list` for the decisions of all functions, but for the requests of sweeps."""
     return _list(project, 'jsonPayload.decision:* NOT jsonPayload.decision="requested"', since, most)
 
 
-def decided_query(project: str, decisions: Iterable[Decision], since: datetime, most: int) -> dict[str, Any]:
+def decided_query(project: str, decisions: Iterable[Decision], since: datetime, most: int) -> Object:
     """Return the body of `entries:list` for some decisions."""
     wanted = " OR ".join(f"jsonPayload.decision={_quoted(decision)}" for decision in decisions)
     return _list(project, f"({wanted})", since, most)
 
 
-def _list(project: str, wanted: str, since: datetime, most: int) -> dict[str, Any]:
+def _list(project: str, wanted: str, since: datetime, most: int) -> Object:
     return {
         "resourceNames": [f"projects/{project}"],
         "filter": f'resource.type="cloud_run_revision" {wanted} timestamp>="{since.isoformat()}"',

@@ -29,10 +29,7 @@ def run(options: argparse.Namespace) -> int:
     code = UNREAD if unread(seen, services.settings) else 0
     adoptions, left = match_secrets(seen, services.settings, change_server=options.change_server)
     if adoptions:
-        rows = [
-            (one.secret.name, str(one.request.cluster or one.request.membership), one.known_by, "; ".join(one.notes))
-            for one in adoptions
-        ]
+        rows = [(one.secret.name, str(one.request.name), one.known_by, "; ".join(one.notes)) for one in adoptions]
         print(table(("SECRET", "CLUSTER", "KNOWN BY", "NOTE"), rows) + "\n")
     if left:
         print("Left as they are:\n" + table(("SECRET", "WHY"), [(one.secret.name, one.reason) for one in left]) + "\n")

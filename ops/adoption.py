@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
 
 from ops.survey import Snapshot, secrets_of
 from shared.decisions import recognition
@@ -20,7 +19,8 @@ from shared.values import cluster_secret
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.messages import OutgoingMessage, StepRequest
 from shared.values.model import MANAGED_BY, State, state_of_attached, state_of_cluster
-from shared.values.names import MembershipName, Name
+from shared.values.names import ClusterName, MembershipName, Name
+from shared.values.objects import Object
 from shared.values.settings import Settings
 
 
@@ -31,7 +31,7 @@ class Adoption:
     secret: ClusterSecret
     request: StepRequest
     known_by: str
-    patch: dict[str, Any]
+    patch: Object
     notes: tuple[str, ...] = ()
 
     @property
@@ -70,9 +70,7 @@ def match_secrets(
         except NotAdoptableError as error:
             left.append(Skipped(secret, str(error), error.command))
             continue
-        name = one.request.cluster or one.request.membership
-        assert name is not None  # noqa: S101 - for the type checker
-        of_one[name].append(one)
+        of_one[one.request.name].append(one)
     adoptions = []
     for name, several in of_one.items():
         others = [each.name for each in secrets_of(name, seen.inventory)] + [each.secret.name for each in several]
@@ -102,9 +100,8 @@ def _matched(
 ) -> Adoption:
     _check_owner(secret)
     name, known_by = _meant(secret, index, settings)
-    request, gke = _both_names(name, seen, settings)
-    assert request.membership is not None  # noqa: S101 - _both_names gives both names
-    server = settings.gateway_url(request.membership, gke=gke)
+    cluster, membership = _both_names(name, seen, settings)
+    server = settings.gateway_url(membership, gke=cluster is not None)
     current = secret.data.get("server", "").rstrip("/")
     notes = []
     if current != server:
@@ -117,7 +114,8 @@ def _matched(
         notes.append(f"server changes from {current or 'nothing'}")
     if PLUGIN in secret.annotations:
         notes.append("stop fleet-argocd-plugin: while it runs it overwrites the Secret")
-    return Adoption(secret, request, known_by, _patch(secret, request), tuple(notes))
+    request = StepRequest(cluster, membership)
+    return Adoption(secret, request, known_by, _patch(secret, cluster, membership), tuple(notes))
 
 
 def _check_owner(secret: ClusterSecret) -> None:
@@ -150,8 +148,8 @@ def _meant(secret: ClusterSecret, index: Index, settings: Settings) -> tuple[Nam
     return name, found.known_by
 
 
-def _both_names(name: Name, seen: Snapshot, settings: Settings) -> tuple[StepRequest, bool]:
-    """Return both names of a cluster that is running and selected, and whether it is a GKE cluster."""
+def _both_names(name: Name, seen: Snapshot, settings: Settings) -> tuple[ClusterName | None, MembershipName]:
+    """Return both names of a cluster that is running and selected; an attached cluster has one."""
     inventory = seen.inventory
     if isinstance(name, MembershipName):
         membership = inventory.memberships[name]
@@ -160,7 +158,7 @@ def _both_names(name: Name, seen: Snapshot, settings: Settings) -> tuple[StepReq
             raise NotAdoptableError(f"{name} is {state.text} ({membership.state})")
         if membership.agent_lost(seen.now):
             raise NotAdoptableError(f"the agent of {name} is lost: run it again when it is back")
-        return StepRequest(membership=name), False
+        return None, name
     cluster = inventory.clusters.get(name)
     if cluster is None:
         why = inventory.unread.get(name.project)
@@ -174,23 +172,21 @@ def _both_names(name: Name, seen: Snapshot, settings: Settings) -> tuple[StepReq
         raise NotAdoptableError(f"{name} is {state.text} ({cluster.status})")
     found = membership_in_list(cluster, inventory.memberships.values())
     listed = found.name if found and not found.is_of_earlier(cluster) and not found.is_stale(cluster) else None
-    return StepRequest(name, cluster.membership or listed or name.membership(settings.fleet_project)), True
+    return name, cluster.membership or listed or name.membership(settings.fleet_project)
 
 
-def _patch(secret: ClusterSecret, request: StepRequest) -> dict[str, Any]:
+def _patch(secret: ClusterSecret, cluster: ClusterName | None, membership: MembershipName) -> Object:
     """Return the merge patch that makes the very Secret that was read ours."""
-    assert request.membership is not None  # noqa: S101 - for the type checker
-    labels = {cluster_secret.MANAGED_BY_LABEL: MANAGED_BY, cluster_secret.MEMBERSHIP_HASH: request.membership.hash}
-    annotations: dict[str, str | None] = {cluster_secret.MEMBERSHIP: str(request.membership)}
-    if request.cluster is not None:
-        labels[cluster_secret.CLUSTER_HASH] = request.cluster.hash
-        annotations[cluster_secret.CLUSTER] = str(request.cluster)
+    labels = {cluster_secret.MANAGED_BY_LABEL: MANAGED_BY, cluster_secret.MEMBERSHIP_HASH: membership.hash}
+    annotations: dict[str, str | None] = {cluster_secret.MEMBERSHIP: str(membership)}
+    if cluster is not None:
+        labels[cluster_secret.CLUSTER_HASH] = cluster.hash
+        annotations[cluster_secret.CLUSTER] = str(cluster)
     if PLUGIN in secret.annotations:
         annotations[PLUGIN] = None
-    version = {"uid": secret.uid, "resourceVersion": secret.resource_version}
-    patch: dict[str, Any] = {"metadata": {**version, "labels": labels, "annotations": annotations}}
+    patch: Object = {"metadata": {**secret.precondition, "labels": labels, "annotations": annotations}}
     if not secret.data.get("name"):
         # An empty name is one that no ApplicationSet can use; the functions never change a name that is there.
-        name = (request.cluster or request.membership).secret_name
+        name = (cluster or membership).secret_name
         patch["data"] = {"name": base64.b64encode(name.encode()).decode()}
     return patch

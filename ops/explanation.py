@@ -7,7 +7,7 @@ is concluded from it, and no deletion is suggested because of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ops.advice import Advice, lines
 from ops.evidence import Evidence
@@ -20,10 +20,11 @@ from shared.decisions.outcomes import why
 from shared.decisions.sweep_plan import CHECK_ONE_IN
 from shared.values import cluster_secret
 from shared.values.cluster_secret import ClusterSecret
-from shared.values.messages import StepRequest
+from shared.values.messages import request_for
 from shared.values.model import Cluster, Membership, State
 from shared.values.names import ClusterName
-from shared.values.target import Subject
+from shared.values.objects import Object
+from shared.values.target import Subject, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +60,7 @@ class Explanation:
         """Whether the cluster is in Argo CD as it should be."""
         return self.code == SETTLED
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Object:
         """Return the lines for programs; `advice` pairs each sentence with its command ('' for no command)."""
         said = {heading: [*self.sections.get(heading, [])] for heading in HEADINGS if heading != "You can"}
         advice = [{"text": one.text, "command": one.command} for one in self.advice]
@@ -157,11 +158,8 @@ def _selected(evidence: Evidence) -> list[str]:
 def _state(evidence: Evidence) -> list[str]:
     if evidence.state is None:
         return [f"unknown: it could not be read: {evidence.unread or evidence.seen.fleet_unread}"]
-    both = StepRequest(
-        evidence.name if isinstance(evidence.name, ClusterName) else None,
-        None if isinstance(evidence.name, ClusterName) else evidence.name,
-    )
-    return [why(Subject(both, evidence.state, evidence.cluster, evidence.membership), evidence.settings)]
+    observed = evidence.cluster if isinstance(evidence.name, ClusterName) else evidence.membership
+    return [why(Subject(request_for(evidence.name), evidence.state, observed), evidence.settings)]
 
 
 def _fleet(evidence: Evidence) -> list[str]:
@@ -212,11 +210,10 @@ def _argocd(evidence: Evidence) -> list[str]:
 
 def _differing(secret: ClusterSecret, evidence: Evidence) -> list[str]:
     """What of the Secret is not as it should be, for a cluster that is running and selected."""
-    membership = evidence.present
-    cluster = evidence.cluster if isinstance(evidence.cluster, Cluster) else None
-    if evidence.state is not State.SELECTED or membership is None:
+    if evidence.state is not State.SELECTED or evidence.present is None:
         return []
-    if not secret.is_of(cluster, membership):
+    target = target_of(evidence.cluster if isinstance(evidence.cluster, Cluster) else None, evidence.present)
+    if not secret.is_of(target):
         adopted = cluster_secret.GRANT not in secret.annotations
         return [
             "it was adopted and waits until the chain has verified the access"
@@ -224,7 +221,7 @@ def _differing(secret: ClusterSecret, evidence: Evidence) -> list[str]:
             else "it was written for an earlier cluster of this name"
         ]
     settings, now = evidence.settings, evidence.seen.now
-    plan = secret_plan.plan(secret, cluster, membership, settings, granted=False, drop=frozenset(), now=now)
+    plan = secret_plan.plan(secret, target, settings, granted=False, drop=frozenset(), now=now)
     told = []
     if plan.patch is not None:
         meta = plan.patch["metadata"]

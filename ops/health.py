@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ops.advice import Advice, lines
 from ops.doctor import checks_functions, checks_pubsub
@@ -18,6 +18,7 @@ from ops.doctor.observed import Delivery, at
 from ops.limits import release
 from ops.plan import unread as unread_parts
 from ops.terminal import UNREAD, ago, one_line, pluralize, table
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -200,6 +201,6 @@ def as_text(health: Health) -> str:
     return "\n\n".join([*parts, "\n".join(["Problems:", *(f"  {line}" for line in lines(advice))])])
 
 
-def as_json(health: Health) -> dict[str, Any]:
+def as_json(health: Health) -> Object:
     """Return the status as programs read it."""
     return {"exitCode": health.code, **asdict(health)}

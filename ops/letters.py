@@ -12,12 +12,13 @@ import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ops.terminal import printable
 from shared.values import messages
 from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError
+from shared.values.objects import Object
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class DeadLetter:
         return control_keys(self.data)
 
     @property
-    def body(self) -> dict[str, Any] | None:
+    def body(self) -> Object | None:
         """The body, if it is a JSON object."""
         try:
             return messages.json_object(self.data, "")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ops.terminal import pluralize, table
 from shared.values.codes import Limit
 from shared.values.messages import publish_command
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from shared.decisions.sweep_plan import Reached
@@ -39,7 +40,7 @@ def as_text(reached: Reached, settings: Settings, secrets: int | None = None) ->
     )
 
 
-def as_json(reached: Reached, settings: Settings) -> dict[str, Any]:
+def as_json(reached: Reached, settings: Settings) -> Object:
     """Return one limit for programs."""
     return {
         "limit": reached.limit,

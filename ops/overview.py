@@ -21,7 +21,7 @@ from shared.values import cluster_secret
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import FindingCode
 from shared.values.findings import Finding, PlannedRequest
-from shared.values.messages import StepRequest
+from shared.values.messages import request_for
 from shared.values.model import GONE, Cluster, Membership, State, state_of_attached, state_of_cluster
 from shared.values.names import ClusterName, MembershipName, Name
 from shared.values.settings import Settings
@@ -306,9 +306,8 @@ class Overview:
             return facts.findings[0].text
         if state in (None, State.SELECTED, State.PROVISIONING):
             return ""
-        membership = facts.membership
-        request = StepRequest(name if isinstance(name, ClusterName) else None, membership.name if membership else None)
-        return why(Subject(request, state, facts.cluster, membership), self.settings)
+        observed = facts.cluster if isinstance(name, ClusterName) else facts.membership
+        return why(Subject(request_for(name), state, observed), self.settings)
 
     def _silence(self, activity: Activity) -> str:
         silent = activity.silent(self.seen.now)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from ops.doctor import commands
 from ops.doctor.api import Api, RefusedError
 from ops.doctor.expected import Expected, subscription_of
-from ops.doctor.observed import Json, at
+from ops.doctor.observed import at
 from ops.survey import connected
 from ops.terminal import MistakeError
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     import argparse
@@ -52,17 +53,17 @@ def run_resume(options: argparse.Namespace) -> int:
     return 0
 
 
-def push_config(uri: str, expected: Expected) -> Json:
+def push_config(uri: str, expected: Expected) -> Object:
     """Return the push configuration that Terraform deploys."""
     return {"pushEndpoint": uri, "oidcToken": {"serviceAccountEmail": expected.push_account, "audience": uri}}
 
 
-def is_same(one: Json, other: Json) -> bool:
+def is_same(one: Object, other: Object) -> bool:
     """Whether two push configurations push to one address with one token."""
     return _essence(one) == _essence(other)
 
 
-def restore(project: str, name: str, config: Json) -> str:
+def restore(project: str, name: str, config: Object) -> str:
     """Return the command that restores a push configuration as it was."""
     token = config.get("oidcToken") or {}
     flags = [f"--push-endpoint={config.get('pushEndpoint')}"]
@@ -73,7 +74,7 @@ def restore(project: str, name: str, config: Json) -> str:
     )
 
 
-def _essence(config: Json) -> tuple[str, str, str]:
+def _essence(config: Object) -> tuple[str, str, str]:
     endpoint = str(config.get("pushEndpoint") or "").rstrip("/")
     audience = str(at(config, "oidcToken", "audience") or endpoint).rstrip("/")
     return endpoint, str(at(config, "oidcToken", "serviceAccountEmail") or ""), audience
@@ -90,14 +91,14 @@ def _step(name: str, expected: Expected) -> str:
     return name
 
 
-def _read(api: Api, expected: Expected, name: str) -> Json:
+def _read(api: Api, expected: Expected, name: str) -> Object:
     try:
         return api.get("pubsub", f"v1/{expected.subscription(name)}")
     except RefusedError as error:
         raise MistakeError(f"Cannot read subscription {name}: {error}") from error
 
 
-def _modify(api: Api, expected: Expected, name: str, config: Json) -> None:
+def _modify(api: Api, expected: Expected, name: str, config: Object) -> None:
     """Write a push configuration; an empty one stops the pushes."""
     try:
         api.post("pubsub", f"v1/{expected.subscription(name)}:modifyPushConfig", {"pushConfig": config})
@@ -117,6 +118,6 @@ def _uri(api: Api, expected: Expected, step: str) -> str:
     return str(uris[0])
 
 
-def _retention(subscription: Json) -> str:
+def _retention(subscription: Object) -> str:
     seconds = str(subscription.get("messageRetentionDuration") or "604800s").removesuffix("s")
     return f"{float(seconds) / 86400:g} days"

@@ -15,6 +15,7 @@ from ops.terminal import UNREAD, MistakeError, pluralize, table
 from shared.decisions.sweep_plan import Plan
 from shared.values.inventory import Inventory
 from shared.values.model import Cluster, Membership, State, state_of_attached, state_of_cluster
+from shared.values.objects import Object
 from shared.values.selector import Requirement
 from shared.values.settings import Settings
 
@@ -174,10 +175,10 @@ def _summary(plan: Plan, settings: Settings, missing: Mapping[str, str]) -> str:
     return "Nothing differs in what could be read." if missing else "Nothing differs."
 
 
-def as_json(plan: Plan, settings: Settings) -> dict[str, Any]:
+def as_json(plan: Plan, settings: Settings) -> Object:
     """Return the plan as programs read it."""
 
-    def requests(several: tuple[Any, ...]) -> list[dict[str, Any]]:
+    def requests(several: tuple[Any, ...]) -> list[Object]:
         return [
             {
                 "kind": a.kind,

@@ -83,7 +83,7 @@ def operator(services: Services) -> str:
 
 def is_about(request: StepRequest, name: Name) -> bool:
     """Whether a request is about this cluster, or this attached cluster."""
-    return name == (request.cluster or request.membership)
+    return name == request.name
 
 
 def secrets_of(name: Name, inventory: Inventory) -> list[ClusterSecret]:

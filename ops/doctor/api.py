@@ -13,8 +13,9 @@ from requests.exceptions import RequestException
 
 from ops.doctor import commands
 from ops.doctor.findings import Read, Unread
-from ops.doctor.observed import Bindings, Json, at
+from ops.doctor.observed import Bindings, at
 from ops.terminal import one_line
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,18 +50,18 @@ class Api:
         self._environment = environment
         self._seconds = seconds  # for each call
 
-    def get(self, api: str, path: str, **query: Any) -> Json:
+    def get(self, api: str, path: str, **query: Any) -> Object:
         """Return the answer to a GET. Raises RefusedError."""
         suffix = f"?{urlencode(query, doseq=True)}" if query else ""
         return self._object("GET", api, f"{path}{suffix}", None)
 
-    def post(self, api: str, path: str, body: Json) -> Json:
+    def post(self, api: str, path: str, body: Object) -> Object:
         """Return the answer to a POST. Raises RefusedError."""
         return self._object("POST", api, path, body)
 
-    def pages(self, api: str, path: str, key: str, **query: Any) -> list[Json]:
+    def pages(self, api: str, path: str, key: str, **query: Any) -> list[Object]:
         """Return the objects of all pages. Raises RefusedError, also where a page is not a list of objects."""
-        items: list[Json] = []
+        items: list[Object] = []
         token = ""
         for _ in range(PAGES):
             answer = self.get(api, path, **query, **({"pageToken": token} if token else {}))
@@ -86,7 +87,7 @@ class Api:
             override = f"http://{emulator}"
         return (override or f"https://{api}.googleapis.com").rstrip("/")
 
-    def _object(self, method: str, api: str, path: str, body: Json | None) -> Json:
+    def _object(self, method: str, api: str, path: str, body: Object | None) -> Object:
         what = f"{api} {path.partition('?')[0]}"
         url = f"{self._endpoint(api)}/{path}"
         status, answer = call(self._session, method, url, what, body, seconds=self._seconds)
@@ -102,7 +103,7 @@ class Kubernetes:
         self._session = session
         self._url = url
 
-    def get(self, path: str, name: str = "") -> Json | None:
+    def get(self, path: str, name: str = "") -> Object | None:
         """Return an object or a list; None only where the cluster itself says that the object `name` does not exist."""
         what = f"reading {path}"
         status, answer = call(self._session, "GET", f"{self._url}/{path}", what, None)
@@ -112,14 +113,14 @@ class Kubernetes:
             raise refusal(what, status, answer)
         return answer
 
-    def items(self, path: str) -> tuple[Json, ...]:
+    def items(self, path: str) -> tuple[Object, ...]:
         """Return the objects of a list. Raises RefusedError."""
         found = (self.get(path) or {}).get("items")
         if not isinstance(found, list):
             raise RefusedError(f"reading {path}", 200, "items is not a list")
         return tuple(one for one in found if isinstance(one, dict))
 
-    def review(self, kind: str, spec: Json, impersonate: str = "") -> Json:
+    def review(self, kind: str, spec: Object, impersonate: str = "") -> Object:
         """Return the status of an access review, which is never stored. Raises RefusedError."""
         group = "authentication" if kind == "SelfSubjectReview" else "authorization"
         body = {"apiVersion": f"{group}.k8s.io/v1", "kind": kind, **({"spec": spec} if spec else {})}
@@ -129,10 +130,10 @@ class Kubernetes:
         )
         if status not in {200, 201} or not isinstance(answer, dict):
             raise refusal(f"asking a {kind}", status, answer)
-        found: Json = answer.get("status") or {}
+        found: Object = answer.get("status") or {}
         return found
 
-    def dry_run(self, method: str, path: str, body: Json, impersonate: str) -> tuple[int, str]:
+    def dry_run(self, method: str, path: str, body: Object, impersonate: str) -> tuple[int, str]:
         """Return the status and message of a write that the API server checks and does not carry out."""
         headers = _impersonating(impersonate)
         if method == "PATCH":
@@ -162,7 +163,7 @@ def call(  # noqa: PLR0917 - what an HTTP call is made of
     method: str,
     url: str,
     what: str,
-    body: Json | None,
+    body: Object | None,
     headers: Mapping[str, str] | None = None,
     seconds: float = TIMEOUT_SECONDS,
 ) -> tuple[int, Any]:

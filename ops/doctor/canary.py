@@ -16,7 +16,7 @@ from ops.doctor import commands
 from ops.doctor.api import Api, RefusedError
 from ops.doctor.codes import Code
 from ops.doctor.findings import Finding, Status
-from ops.doctor.observed import Json, at
+from ops.doctor.observed import at
 from ops.doctor.reading_google import timestamp
 from ops.partial import SECONDS, survey_in_parts
 from ops.terminal import MistakeError
@@ -25,6 +25,7 @@ from shared.values.codes import Decision
 from shared.values.errors import ReconcileError
 from shared.values.messages import OutgoingMessage, StepRequest
 from shared.values.names import ClusterName
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +87,7 @@ def verdict(subject: str, lines: Sequence[Line], project: str, cause: str) -> li
     return [Finding("canary", Status.PASS, subject, f"{text}; {seconds:.1f} s from the first entry to the last")]
 
 
-def lines_of(entries: Sequence[Json]) -> list[Line]:
+def lines_of(entries: Sequence[Object]) -> list[Line]:
     """Return what the steps decided, the earliest first. Entries of a request, without a decision, are left out."""
     found = []
     for entry in entries:

@@ -9,7 +9,8 @@ from ops.doctor import commands
 from ops.doctor.codes import Code
 from ops.doctor.expected import ARGOCD_WORKLOADS, Expected
 from ops.doctor.findings import Check, Finding, Unread
-from ops.doctor.observed import Central, Fleet, Json, at
+from ops.doctor.observed import Central, Fleet, at
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -231,16 +232,16 @@ def _overlay(seen: Central) -> str:
     return REGISTRAR_ATTACHED if seen.impersonation else REGISTRAR
 
 
-def _containers(workload: Json) -> Iterable[Json]:
+def _containers(workload: Object) -> Iterable[Object]:
     found: Any = at(workload, "spec", "template", "spec", "containers")
     return [one for one in found or [] if isinstance(one, dict)]
 
 
-def _images(workload: Json) -> list[str]:
+def _images(workload: Object) -> list[str]:
     return [str(one["image"]) for one in _containers(workload) if one.get("image")]
 
 
-def _variables(workload: Json) -> dict[str, str]:
+def _variables(workload: Object) -> dict[str, str]:
     """Environment variables with a value of their own; what comes from a ConfigMap is read there."""
     return {
         str(one["name"]): str(one.get("value", ""))
@@ -250,5 +251,5 @@ def _variables(workload: Json) -> dict[str, str]:
     }
 
 
-def _kind(workload: Json) -> str:
+def _kind(workload: Object) -> str:
     return str(workload.get("kind") or "statefulset").lower()

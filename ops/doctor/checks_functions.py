@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ops.doctor import commands
 from ops.doctor.checks_google import may_publish, roles_of
@@ -21,9 +21,10 @@ from ops.doctor.expected import (
     Expected,
 )
 from ops.doctor.findings import Check, Finding, Unread
-from ops.doctor.observed import Delivery, Google, Json, at, short
+from ops.doctor.observed import Delivery, Google, at, short
 from ops.terminal import ago, pluralize
 from shared.values import settings as settings_module
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -226,17 +227,17 @@ def has_triggers(seen: Delivery) -> bool:
     )
 
 
-def region_of(function: Json) -> str:
+def region_of(function: Object) -> str:
     """Return a function's region."""
     return "".join(str(function.get("name", "")).split("/")[3:4])
 
 
-def _variables(function: Json) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = at(function, "serviceConfig", "environmentVariables")
+def _variables(function: Object) -> Object | None:
+    found: Object | None = at(function, "serviceConfig", "environmentVariables")
     return found
 
 
-def _filters(trigger: Json) -> dict[str, str]:
+def _filters(trigger: Object) -> dict[str, str]:
     return {str(at(one, "attribute")): str(at(one, "value")) for one in trigger.get("eventFilters") or []}
 
 
@@ -245,7 +246,7 @@ def _required_filters(event: str, method: str) -> dict[str, str]:
     return {"type": event} | (audit if method else {})
 
 
-def _trigger_fault(expected: Expected, trigger: Json, *, is_audit: bool) -> str:
+def _trigger_fault(expected: Expected, trigger: Object, *, is_audit: bool) -> str:
     """Return what is wrong with a trigger, '' where nothing is."""
     service = short(at(trigger, "destination", "cloudRun", "service") or at(trigger, "destination", "cloudFunction"))
     location = "".join(str(trigger.get("name", "")).split("/")[3:4])
@@ -261,7 +262,7 @@ def _trigger_fault(expected: Expected, trigger: Json, *, is_audit: bool) -> str:
 
 
 def _sink_fault(
-    expected: Expected, project: str, sink: Json, seen: Delivery, google: Google
+    expected: Expected, project: str, sink: Object, seen: Delivery, google: Google
 ) -> tuple[Code, str, str] | None:
     """Return what is wrong with a sink: code, message, fix."""
     name, destination = short(sink.get("name")), _destination(expected)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ops.doctor import commands
 from ops.doctor.codes import Code
@@ -10,6 +10,7 @@ from ops.doctor.expected import ARGOCD, ARGOCD_WORKLOADS, BUILD_ROLES, Expected
 from ops.doctor.findings import Check, Finding, Read, Unread
 from ops.doctor.observed import Bindings, Google, at
 from ops.terminal import pluralize
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -263,7 +264,7 @@ def holds(policy: Read[Bindings] | None, member: str, role: str, *, conditional:
     )
 
 
-def roles_of(policy: Iterable[dict[str, Any]], member: str) -> set[str]:
+def roles_of(policy: Iterable[Object], member: str) -> set[str]:
     """Return the roles that a policy gives to a member without a condition."""
     return {
         str(binding.get("role"))

@@ -10,7 +10,8 @@ from ops.doctor.checks_google import may_publish, project_number, roles_of
 from ops.doctor.codes import Code
 from ops.doctor.expected import DEAD_LETTERS, FEWEST_ATTEMPTS, Expected, subscription_of
 from ops.doctor.findings import Check, Finding, Unread
-from ops.doctor.observed import Delivery, Google, Json, at, short
+from ops.doctor.observed import Delivery, Google, at, short
+from shared.values.objects import Object
 
 SUBSCRIBER = "roles/pubsub.subscriber"
 CONSUME = "pubsub.subscriptions.consume"
@@ -90,7 +91,7 @@ def check_dead_letters(expected: Expected, seen: Delivery, google: Google) -> li
     return check.end("", f"subscription {DEAD_LETTERS} keeps them, and Pub/Sub's agent has its grants")
 
 
-def _letters(check: Check, expected: Expected, found: Json | None) -> None:
+def _letters(check: Check, expected: Expected, found: Object | None) -> None:
     project = expected.project
     if found is None:
         create = commands.line(
@@ -120,7 +121,7 @@ def _letters(check: Check, expected: Expected, found: Json | None) -> None:
     _expires(check, project, DEAD_LETTERS, found)
 
 
-def _topic(check: Check, expected: Expected, name: str, found: Json) -> None:
+def _topic(check: Check, expected: Expected, name: str, found: Object) -> None:
     topic = str(found.get("topic", ""))
     if topic == "_deleted-topic_" or found.get("detached"):
         check.fail(Code.SUBSCRIPTION_DETACHED, name, "its topic was deleted or it is detached", commands.TERRAFORM)
@@ -128,7 +129,7 @@ def _topic(check: Check, expected: Expected, name: str, found: Json) -> None:
         check.fail(Code.WRONG_TOPIC, name, f"reads topic {short(topic)}, not {name}", commands.TERRAFORM)
 
 
-def _push(check: Check, expected: Expected, step: _Step, found: Json) -> None:
+def _push(check: Check, expected: Expected, step: _Step, found: Object) -> None:
     name, uri = step.name, step.uri
     endpoint = str(at(found, "pushConfig", "pushEndpoint") or "").rstrip("/")
     if not endpoint:
@@ -166,7 +167,7 @@ def _push(check: Check, expected: Expected, step: _Step, found: Json) -> None:
         )
 
 
-def _delivery(check: Check, expected: Expected, step: _Step, found: Json) -> None:
+def _delivery(check: Check, expected: Expected, step: _Step, found: Object) -> None:
     project, name, timeout = expected.project, step.name, step.timeout
     if not found.get("retryPolicy"):
         fix = commands.update_subscription(project, name, "--min-retry-delay=10s", "--max-retry-delay=600s")
@@ -194,7 +195,7 @@ def _delivery(check: Check, expected: Expected, step: _Step, found: Json) -> Non
     _expires(check, project, name, found)
 
 
-def _expires(check: Check, project: str, name: str, found: Json) -> None:
+def _expires(check: Check, project: str, name: str, found: Object) -> None:
     """Pub/Sub leaves `expirationPolicy` out for its default of 31 days; an empty policy means never."""
     policy = found.get("expirationPolicy")
     if policy is None or at(policy, "ttl"):

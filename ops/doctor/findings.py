@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from ops.doctor.codes import Code
 from ops.terminal import one_line, pluralize
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -113,7 +114,7 @@ def as_text(findings: Sequence[Finding], seconds: float) -> str:
     return "\n".join(lines)
 
 
-def as_json(findings: Sequence[Finding], seconds: float) -> dict[str, Any]:
+def as_json(findings: Sequence[Finding], seconds: float) -> Object:
     """Return the report as programs read it."""
     counts = Counter(finding.status for finding in findings)
     return {

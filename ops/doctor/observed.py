@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ops.doctor.findings import Read
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
 
-Json = dict[str, Any]
-Bindings = tuple[Json, ...]  # an IAM policy's `bindings`
+Bindings = tuple[Object, ...]  # an IAM policy's `bindings`
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Google:
     """The projects, identities and APIs."""
 
     operator: Read[Operator]
-    projects: Mapping[str, Read[Json | None]]  # cloudresourcemanager v1
+    projects: Mapping[str, Read[Object | None]]  # cloudresourcemanager v1
     services: Mapping[str, Read[frozenset[str]]]  # enabled, `x.googleapis.com`
     policies: Mapping[str, Read[Bindings]]  # by project, what is inherited included where that was needed
     roles: Mapping[str, Read[frozenset[str]]]  # permissions of each role that a policy gives to one of our identities
-    accounts: Read[Mapping[str, Json]]  # service accounts of the functions' project by e-mail
+    accounts: Read[Mapping[str, Object]]  # service accounts of the functions' project by e-mail
     account_policies: Mapping[str, Read[Bindings]]  # of the push identity and of Argo CD's
 
 
@@ -44,13 +44,15 @@ class Delivery:
 
     topics: Read[frozenset[str]]  # full names
     topic_policies: Mapping[str, Read[Bindings]]  # by short name
-    subscriptions: Read[Mapping[str, Json]]  # by short name
+    subscriptions: Read[Mapping[str, Object]]  # by short name
     subscription_policies: Mapping[str, Read[Bindings]]
-    functions: Read[Mapping[str, Json]]  # cloudfunctions v2, ours alone, by short name
+    functions: Read[Mapping[str, Object]]  # cloudfunctions v2, ours alone, by short name
     invokers: Mapping[str, Read[Bindings]]  # of each function's Cloud Run service
-    triggers: Read[tuple[Json, ...]]  # eventarc v1, all locations
-    sinks: Mapping[str, Read[tuple[Json, ...]]]  # by source project; of folders and organisation too where it has none
-    jobs: Read[tuple[Json, ...]]  # cloudscheduler v1, in the functions' regions
+    triggers: Read[tuple[Object, ...]]  # eventarc v1, all locations
+    sinks: Mapping[
+        str, Read[tuple[Object, ...]]
+    ]  # by source project; of folders and organisation too where it has none
+    jobs: Read[tuple[Object, ...]]  # cloudscheduler v1, in the functions' regions
     last_sweep: Read[datetime | None]
 
 
@@ -66,17 +68,17 @@ class DryRun:
 class Central:
     """The central cluster and Argo CD in it."""
 
-    membership: Read[Json | None]  # gkehub v1
+    membership: Read[Object | None]  # gkehub v1
     reached_as: Read[str]  # the user name that the cluster sees
-    namespace: Read[Json | None]
-    controllers: Read[tuple[Json, ...]]  # StatefulSets and Deployments of the application controller
-    parameters: Read[Json | None]  # ConfigMap argocd-cmd-params-cm
-    service_accounts: Read[tuple[Json, ...]]  # of the namespace
+    namespace: Read[Object | None]
+    controllers: Read[tuple[Object, ...]]  # StatefulSets and Deployments of the application controller
+    parameters: Read[Object | None]  # ConfigMap argocd-cmd-params-cm
+    service_accounts: Read[tuple[Object, ...]]  # of the namespace
     workload_pool: Read[str]  # of a GKE central cluster, else ''
     access: Mapping[tuple[str, str, str], Read[bool]]  # (identity, verb, namespace; '' all) on Secrets
     impersonation: Mapping[str, Read[bool]]  # whether the Connect agent may impersonate; empty on GKE
-    policy: Read[Json | None]
-    policy_bindings: Read[tuple[Json, ...]]
+    policy: Read[Object | None]
+    policy_bindings: Read[tuple[Object, ...]]
     wrong_secrets: Mapping[str, Read[DryRun]]  # by identity and attempt
     right_secret: Read[DryRun]
 

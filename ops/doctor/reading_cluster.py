@@ -6,7 +6,6 @@ What is tried is a server-side dry run, as each of our identities: the API serve
 from __future__ import annotations
 
 import base64
-import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,7 +16,7 @@ from ops.doctor.api import Api, Kubernetes, RefusedError, attempt
 from ops.doctor.checks_central import VERBS
 from ops.doctor.expected import Expected
 from ops.doctor.findings import Read, Unread
-from ops.doctor.observed import Central, DryRun, Fleet, Json, at
+from ops.doctor.observed import Central, DryRun, Fleet, at
 from ops.doctor.reading_google import Reader
 from ops.survey import Snapshot
 from shared.decisions import recognition, secret_plan
@@ -25,6 +24,8 @@ from shared.runtime.services import Services
 from shared.values.errors import ReconcileError
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
+from shared.values.objects import Object
+from shared.values.target import target_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,7 +45,7 @@ _EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
 class CentralReader:
     """Reads the central cluster as the operator."""
 
-    def __init__(self, reader: Reader, cluster: Kubernetes, membership: Read[Json | None]) -> None:
+    def __init__(self, reader: Reader, cluster: Kubernetes, membership: Read[Object | None]) -> None:
         self.reader = reader
         self.expected = reader.expected
         self.cluster = cluster
@@ -98,9 +99,9 @@ class CentralReader:
         """Return the user name that the cluster sees: a real attempt through the gateway."""
         return str(at(self.cluster.review("SelfSubjectReview", {}, impersonate), "userInfo", "username") or "")
 
-    def _controllers(self) -> tuple[Json, ...]:
+    def _controllers(self) -> tuple[Object, ...]:
         namespace = self.expected.settings.argocd_namespace
-        found: list[Json] = []
+        found: list[Object] = []
         for kind, plural in (("StatefulSet", "statefulsets"), ("Deployment", "deployments")):
             items = self.cluster.items(f"apis/apps/v1/namespaces/{namespace}/{plural}?{CONTROLLER}")
             found += [{"kind": kind, **one} for one in items]
@@ -114,7 +115,7 @@ class CentralReader:
         found = self.reader.api.get("container", f"v1/{name}", fields="workloadIdentityConfig")
         return str(at(found, "workloadIdentityConfig", "workloadPool") or "")
 
-    def _policy(self) -> Json | None:
+    def _policy(self) -> Object | None:
         try:
             self.cluster.get(ADMISSION)
         except RefusedError as error:
@@ -135,13 +136,13 @@ class CentralReader:
         about = {"verb": "impersonate", "resource": "users", "name": self.expected.account(name)}
         return self._allowed(AGENT, about)
 
-    def _allowed(self, user: str, about: Json) -> bool:
+    def _allowed(self, user: str, about: Object) -> bool:
         found = self.cluster.review("SubjectAccessReview", {"user": user, "resourceAttributes": about})
         return bool(found.get("allowed"))
 
     # Dry runs
 
-    def _tried(self, namespace: str, policy: Read[Json | None]) -> tuple[Mapping[str, Read[DryRun]], Read[DryRun]]:
+    def _tried(self, namespace: str, policy: Read[Object | None]) -> tuple[Mapping[str, Read[DryRun]], Read[DryRun]]:
         """Try wrong Secrets and a right one, as our identities. Without a policy there is nothing to try."""
         if isinstance(policy, Unread):
             return {}, policy
@@ -152,7 +153,7 @@ class CentralReader:
         unmarked = {**right, "metadata": {"name": TRIED, "namespace": namespace}}
         elsewhere = {**right, "data": {**right["data"], "server": _encoded("https://elsewhere.example")}}
         touched = {"metadata": {"annotations": {"fleet-registrar/doctor": "dry-run"}}}
-        attempts: dict[str, tuple[str, str, str, Json]] = {
+        attempts: dict[str, tuple[str, str, str, Object]] = {
             "write-secret creates a Secret without our mark": ("write-secret", "POST", path, unmarked),
             "write-secret creates a Secret with another server": ("write-secret", "POST", path, elsewhere),
             "write-secret changes argocd-secret": ("write-secret", "PATCH", f"{path}/argocd-secret", touched),
@@ -161,7 +162,7 @@ class CentralReader:
         wrong = self.reader.each(lambda one: self._try(*attempts[one]), attempts)
         return wrong, attempt(partial(self._try, "write-secret", "POST", path, right), self.reader.member)
 
-    def _try(self, name: str, method: str, path: str, body: Json) -> DryRun:
+    def _try(self, name: str, method: str, path: str, body: Object) -> DryRun:
         user = self.expected.account(name)
         if (seen := self._user(user)) != user:
             raise RefusedError(
@@ -171,17 +172,14 @@ class CentralReader:
         return DryRun(200 <= status < 300, message)
 
 
-def right_secret(expected: Expected, *, is_gke: bool) -> Json:
+def right_secret(expected: Expected, *, is_gke: bool) -> Object:
     """Return a Secret as write-secret makes it, for a cluster that does not exist."""
     settings = expected.settings
     member = MembershipName(settings.fleet_project, settings.central_membership.location, TRIED)
     name = ClusterName(settings.fleet_project, member.location, TRIED) if is_gke else None
     cluster = Cluster(name=name, id="0", status="RUNNING", labels={}) if name else None
     membership = Membership(name=member, unique_id="0", state="READY", labels={}, cluster=name)
-    plan = secret_plan.plan(None, cluster, membership, settings, granted=True, drop=frozenset(), now=_EPOCH)
-    made: Json = json.loads(json.dumps(plan.create))
-    made["metadata"]["namespace"] = settings.argocd_namespace
-    return made
+    return secret_plan.new_secret(target_of(cluster, membership), settings, _EPOCH)
 
 
 class FleetReader:
@@ -265,7 +263,7 @@ class FleetReader:
                         limits[where] = number
         return limits
 
-    def _quotas(self, service: str) -> list[Json]:
+    def _quotas(self, service: str) -> list[Object]:
         return _quotas(self.reader.api, self.settings.fleet_project, service)
 
 
@@ -307,12 +305,12 @@ def gateway_peak(api: Api, project: str, now: datetime) -> int:
     return max(points, default=0)
 
 
-def _quotas(api: Api, project: str, service: str) -> list[Json]:
+def _quotas(api: Api, project: str, service: str) -> list[Object]:
     path = f"v1beta1/projects/{project}/services/{service}.googleapis.com/consumerQuotaMetrics"
     return api.pages("serviceusage", path, "metrics")
 
 
-def read_membership(api: Api, expected: Expected) -> Json | None:
+def read_membership(api: Api, expected: Expected) -> Object | None:
     """Return the central cluster's membership; None where the fleet has none of that name."""
     try:
         return api.get("gkehub", f"v1/{expected.settings.central_membership}")

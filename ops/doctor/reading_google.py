@@ -12,7 +12,8 @@ from ops.doctor.checks_functions import region_of
 from ops.doctor.checks_google import roles_of
 from ops.doctor.expected import ARGOCD, SWEEP, Expected, subscription_of
 from ops.doctor.findings import Read, Unread
-from ops.doctor.observed import Bindings, Delivery, Google, Json, Operator, at, short
+from ops.doctor.observed import Bindings, Delivery, Google, Operator, at, short
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -42,7 +43,7 @@ class Reader:
             found = pool.map(lambda key: attempt(partial(read, key), self.member), several)
             return dict(zip(several, found, strict=True))
 
-    def together(self, **reads: Callable[[], Any]) -> dict[str, Any]:
+    def together(self, **reads: Callable[[], Any]) -> Object:
         """Return what each of several reads gave."""
         return self.each(lambda name: reads[name](), reads)
 
@@ -75,7 +76,7 @@ class Reader:
             found["account_policies"],
         )
 
-    def _project(self, project: str) -> Json | None:
+    def _project(self, project: str) -> Object | None:
         try:
             return self.api.get("cloudresourcemanager", f"v1/projects/{project}")
         except RefusedError as error:
@@ -89,7 +90,7 @@ class Reader:
         )
         return frozenset(str(at(one, "config", "name") or short(one.get("name"))) for one in found)
 
-    def _accounts(self) -> Mapping[str, Json]:
+    def _accounts(self) -> Mapping[str, Object]:
         found = self.api.pages("iam", f"v1/projects/{self.expected.project}/serviceAccounts", "accounts", pageSize=100)
         return {str(one.get("email")): one for one in found}
 
@@ -151,7 +152,7 @@ class Reader:
         return [(f"{one['type']}s", str(one["id"])) for one in found if one.get("type") in {"folder", "organization"}]
 
     def _inherited(self, project: str) -> Bindings:
-        found: list[Json] = []
+        found: list[Object] = []
         for kind, number in self._ancestors(project):
             version = "v2" if kind == "folders" else "v1"
             found += self.api.policy("cloudresourcemanager", f"{version}/{kind}/{number}", post=True)
@@ -180,7 +181,7 @@ class Reader:
             sinks=lambda: self.each(self._sinks, sorted(expected.settings.source_projects)),
             last_sweep=lambda: self._last_sweep(now),
         )
-        functions: Read[Mapping[str, Json]] = found["functions"]
+        functions: Read[Mapping[str, Object]] = found["functions"]
         invokers: dict[str, Read[Bindings]] = {}
         if not isinstance(functions, Unread):
             known = functions
@@ -209,32 +210,32 @@ class Reader:
             last_sweep=found["last_sweep"],
         )
 
-    def _jobs_beside(self, functions: Read[Mapping[str, Json]]) -> Read[tuple[Json, ...]]:
+    def _jobs_beside(self, functions: Read[Mapping[str, Object]]) -> Read[tuple[Object, ...]]:
         """Return the schedules in the functions' regions."""
         if isinstance(functions, Unread):
             return functions
         regions = sorted({region_of(one) for one in functions.values()})
         return attempt(lambda: self._jobs(regions), self.member)
 
-    def _functions(self) -> Mapping[str, Json]:
+    def _functions(self) -> Mapping[str, Object]:
         path = f"v2/projects/{self.expected.project}/locations/-/functions"
         found = _by_name(self.api.pages("cloudfunctions", path, "functions"))
         return {name: one for name, one in found.items() if name in self.expected.functions}
 
-    def _invokers(self, function: Json) -> Bindings:
+    def _invokers(self, function: Object) -> Bindings:
         service = str(at(function, "serviceConfig", "service") or "") or str(function["name"]).replace(
             "/functions/", "/services/"
         )
         return self.api.policy("run", f"v1/{service}", post=False)
 
-    def _jobs(self, regions: Iterable[str]) -> tuple[Json, ...]:
+    def _jobs(self, regions: Iterable[str]) -> tuple[Object, ...]:
         several = (
             self.api.pages("cloudscheduler", f"v1/projects/{self.expected.project}/locations/{region}/jobs", "jobs")
             for region in regions
         )
         return tuple(job for jobs in several for job in jobs)
 
-    def _sinks(self, project: str) -> tuple[Json, ...]:
+    def _sinks(self, project: str) -> tuple[Object, ...]:
         """Return a project's sinks; with those of its folders and organisation where it has none of ours."""
         found = self.api.pages("logging", f"v2/projects/{project}/sinks", "sinks")
         if any(short(one.get("name")) == self.expected.sink for one in found):
@@ -276,5 +277,5 @@ def timestamp(text: object) -> datetime | None:
         return None
 
 
-def _by_name(items: Iterable[Json]) -> dict[str, Json]:
+def _by_name(items: Iterable[Object]) -> dict[str, Object]:
     return {short(one.get("name")): one for one in items}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ops import health, remedies
 from ops.activity import Entry
@@ -19,6 +19,7 @@ from shared.decisions.sweep_plan import Reached
 from shared.values.cluster_secret import timestamp
 from shared.values.codes import Decision
 from shared.values.names import Name
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,9 +158,9 @@ def count(rows: Sequence[Row]) -> Counts:
     )
 
 
-def row_json(row: Row) -> dict[str, Any]:
+def row_json(row: Row) -> Object:
     """Return one cluster for programs; what is unknown or does not apply is left out."""
-    found: dict[str, Any] = {
+    found: Object = {
         "name": str(row.name),
         "project": row.name.project,
         "location": row.name.location,
@@ -182,9 +183,9 @@ def row_json(row: Row) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value != ""}
 
 
-def entry_json(entry: Entry) -> dict[str, Any]:
+def entry_json(entry: Entry) -> Object:
     """Return one log entry for programs."""
-    found: dict[str, Any] = {
+    found: Object = {
         "time": timestamp(entry.time),
         "step": entry.step,
         "decision": entry.decision,
@@ -197,7 +198,7 @@ def entry_json(entry: Entry) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value not in ("", 0)}
 
 
-def as_json(board: Board) -> dict[str, Any]:
+def as_json(board: Board) -> Object:
     """Return everything for programs: what `ops status --json` and `GET /status.json` say."""
     counts = board.counts
     return {

@@ -26,6 +26,7 @@ from ops.survey import find, operator
 from shared.runtime.services import Services
 from shared.values.codes import Decision
 from shared.values.messages import DEAD_LETTERS
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,7 +104,7 @@ def read_log(api: Api, project: str, now: datetime) -> Log:
     """Return what the functions logged in the last day: three calls, whatever the number of clusters."""
     since = now - LOOK_BACK
 
-    def entries(body: dict[str, Any]) -> tuple[activity.Entry, ...]:
+    def entries(body: Object) -> tuple[activity.Entry, ...]:
         return activity.parse(api.post("logging", "v2/entries:list", body).get("entries") or [])
 
     try:

@@ -25,6 +25,7 @@ from ops.page.view import PROBLEMS, SIZES, View, select
 from ops.terminal import ago, one_line, printable
 from shared.values.cluster_secret import timestamp
 from shared.values.names import ClusterName, Name
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -134,7 +135,7 @@ def message(title: str, text: str) -> str:
     return _environment().get_template("message.html").render(title=title, text=text)
 
 
-def _shared(board: Board) -> dict[str, Any]:
+def _shared(board: Board) -> Object:
     now = board.seen.now
 
     def since(time: datetime | None) -> str:
@@ -143,7 +144,7 @@ def _shared(board: Board) -> dict[str, Any]:
     return {"board": board, "settings": board.seen.expected.settings, "now": now, "since": since}
 
 
-def _table(board: Board, view: View) -> dict[str, Any]:
+def _table(board: Board, view: View) -> Object:
     found = select(board.rows, view)
     problems = [row for row in board.rows if row.stage.is_problem]
     return {
@@ -164,7 +165,7 @@ def _table(board: Board, view: View) -> dict[str, Any]:
     }
 
 
-def _lanes(board: Board) -> list[tuple[str, list[dict[str, Any]]]]:
+def _lanes(board: Board) -> list[tuple[str, list[Object]]]:
     steps = {step.name: step for step in board.health.steps}
     return [
         (
@@ -183,7 +184,7 @@ def _lanes(board: Board) -> list[tuple[str, list[dict[str, Any]]]]:
     ]
 
 
-def _explained(told: Explanation) -> dict[str, Any]:
+def _explained(told: Explanation) -> Object:
     return {
         "subject": told.subject,
         "settled": told.settled,

@@ -21,13 +21,13 @@ from urllib3.exceptions import TimeoutError as HTTPTimeout
 
 from shared.values.codes import ErrorCode
 from shared.values.errors import ReconcileError, RetryableError, fault
+from shared.values.objects import Object
 from shared.values.sharing import share_text, share_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 T = TypeVar("T")
-Object = dict[str, Any]
 
 # A cluster of 10,000 needs 20 pages.
 MAX_PAGES: Final = 1000

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from shared.clients.ports import Gateway
 from shared.values.cluster_secret import (
     CLUSTER_HASH,
@@ -18,7 +16,8 @@ from shared.values.cluster_secret import (
 )
 from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError
-from shared.values.names import ClusterName, MembershipName
+from shared.values.names import MembershipName, Name
+from shared.values.objects import Object
 from shared.values.settings import Settings
 
 
@@ -31,31 +30,29 @@ class Central:
         self._url = url
         self._secrets = f"api/v1/namespaces/{settings.argocd_namespace}/secrets"
 
-    def secret_of(
-        self, cluster: ClusterName | None, membership: MembershipName | None, *, claim: bool = False
-    ) -> ClusterSecret | None:
-        """Return our Secret for a cluster (for a membership where no cluster is known), found by its hash label.
+    def secret_of(self, name: Name, *, claim: bool = False) -> ClusterSecret | None:
+        """Return our Secret for a cluster or a membership, found by its hash label.
 
         `claim`: the caller is about to write one. Raises PermanentError when there are two of ours, or, for a claim, when
         another instance or another fleet's registrar has one: which is right is for a person to say.
         """
-        items = self._gateway.list(self._url, self._secrets, found_by(cluster, membership))
+        items = self._gateway.list(self._url, self._secrets, found_by(name))
         marked = [ClusterSecret.read(item) for item in items]
         found = [secret for secret in marked if secret.is_of_instance(self._settings)]
-        if cluster is None and len(found) > 1:
+        if isinstance(name, MembershipName) and len(found) > 1:
             # The id of an attached cluster that has left may be a GKE cluster's now, which is found by its own hash.
             found = [secret for secret in found if CLUSTER_HASH not in secret.labels] or found
         if len(found) > 1:
             names = ", ".join(sorted(secret.name for secret in found))
             raise PermanentError(
-                f"{cluster or membership} has {len(found)} Secrets of ours in the central cluster ({names}):"
+                f"{name} has {len(found)} Secrets of ours in the central cluster ({names}):"
                 " neither is touched; delete the wrong one and publish again",
                 ErrorCode.DUPLICATE_SECRETS,
             )
         others = [secret for secret in marked if not secret.is_of_instance(self._settings)]
         if claim and others and not found:
             raise PermanentError(
-                f"Cannot write a Secret for {cluster or membership}: Secret {others[0].name} is for the same cluster and"
+                f"Cannot write a Secret for {name}: Secret {others[0].name} is for the same cluster and"
                 f" {others[0].owner(self._settings)}. Delete or adopt it, then publish again",
                 ErrorCode.UNMANAGED_SECRET,
             )
@@ -97,15 +94,14 @@ class Central:
         found = self._gateway.get(self._url, self._secrets, name)
         return None if found is None else ClusterSecret.read(found)
 
-    def create(self, manifest: dict[str, Any]) -> ClusterSecret:
+    def create(self, manifest: Object) -> ClusterSecret:
         """Create a Secret and return it. Raises ConflictError when the name is taken."""
         return ClusterSecret.read(self._gateway.create(self._url, self._secrets, manifest))
 
-    def patch(self, secret: ClusterSecret, patch: dict[str, Any]) -> None:
+    def patch(self, secret: ClusterSecret, patch: Object) -> None:
         """Change a Secret by a merge patch made from the version that was read."""
         self._gateway.patch(self._url, self._secrets, secret.name, patch)
 
     def delete(self, secret: ClusterSecret) -> None:
         """Delete the very Secret that was read."""
-        version = {"uid": secret.uid, "resourceVersion": secret.resource_version}
-        self._gateway.delete(self._url, self._secrets, secret.name, version)
+        self._gateway.delete(self._url, self._secrets, secret.name, secret.precondition)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from shared.clients import answers, deadline, http
@@ -13,6 +13,7 @@ from shared.values.errors import RetryableError
 from shared.values.inventory import Listed
 from shared.values.model import Membership
 from shared.values.names import ClusterName, InvalidNameError, MembershipName
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -116,7 +117,7 @@ class Fleet:
 
         return Registration(self._session.credentials, self._endpoint)
 
-    def _pages(self, parent: str, query: Mapping[str, str], what: str) -> Iterator[dict[str, Any]]:
+    def _pages(self, parent: str, query: Mapping[str, str], what: str) -> Iterator[Object]:
         """Give the pages of a list, one after the other. Raises RetryableError when they do not end."""
         tokens: set[str] = set()
         while len(tokens) < MAX_PAGES:
@@ -133,13 +134,13 @@ class Fleet:
             query = {**query, "pageToken": token}
         raise unusable(what, "its pages do not end")
 
-    def _name(self, found: dict[str, Any], what: str) -> MembershipName:
+    def _name(self, found: Object, what: str) -> MembershipName:
         try:
             return MembershipName.parse(found.get("name"), self._numbers)
         except InvalidNameError as error:
             raise unusable(what, str(error)) from error
 
-    def _membership(self, found: dict[str, Any], what: str, name: MembershipName) -> Membership:
+    def _membership(self, found: Object, what: str, name: MembershipName) -> Membership:
         """Raises RetryableError for an answer from which nothing may be concluded."""
         if self._name(found, what) != name:
             raise unusable(what, f"it is about {found.get('name')!r}")

@@ -7,7 +7,7 @@ Every write carries a precondition; there is no server-side apply: a stale write
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from kubernetes.client.configuration import Configuration
@@ -19,13 +19,12 @@ from shared.clients.request_budget import RequestBudget
 from shared.clients.transport import CONNECT_SECONDS, answer_seconds, bound, token_request
 from shared.values.codes import ErrorCode
 from shared.values.errors import RefusedError, RetryableError
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from google.auth.credentials import Credentials
-
-Object = dict[str, Any]
 
 PAGE: Final = 500
 # A Kubernetes object has at most 1.5 MiB in etcd. A member cluster may belong to anybody: what it sends is not kept whole.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shared.clients import answers, http
 from shared.clients.answers import unusable
@@ -11,6 +11,7 @@ from shared.values.errors import RetryableError
 from shared.values.inventory import Listed
 from shared.values.model import Cluster
 from shared.values.names import ClusterName, InvalidNameError, MembershipName
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -98,7 +99,7 @@ class Gke:
                 unreadable[name] = str(error)
         return Listed(tuple(found), missing, unreadable)
 
-    def _listed(self, where: str, query: str = "") -> tuple[Sequence[dict[str, Any]], frozenset[str]]:
+    def _listed(self, where: str, query: str = "") -> tuple[Sequence[Object], frozenset[str]]:
         """Return the clusters of a location and the zones that are missing; an empty list is `{}`, never no body."""
         what = f"listing the clusters of {where}"
         answer = http.get(self._session, f"{self._base}/{where}/clusters{query}", what) or {}
@@ -106,7 +107,7 @@ class Gke:
         missing = frozenset(answers.list_in(answer, "missingZones", what, str))
         return answers.list_in(answer, "clusters", what, dict), missing
 
-    def _cluster(self, name: ClusterName, answer: dict[str, Any], what: str) -> Cluster:
+    def _cluster(self, name: ClusterName, answer: Object, what: str) -> Cluster:
         """Raises RetryableError for an answer from which nothing may be concluded: another cluster, no id, no status."""
         if answer.get("name") != name.cluster or answer.get("location", name.location) != name.location:
             raise unusable(what, f"it is about {answer.get('name')!r} in {answer.get('location')!r}")
@@ -145,7 +146,7 @@ class Gke:
         )
 
 
-def _addresses(answer: dict[str, Any], what: str) -> Iterator[str]:
+def _addresses(answer: Object, what: str) -> Iterator[str]:
     for path in ADDRESSES:
         *outer, last = path.split("/")
         inner = answer

@@ -5,17 +5,18 @@ Reading needs no more, and an official client's import costs a cold start (docs/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shared.clients import answers, deadline
 from shared.clients.answers import Refusal
 from shared.clients.transport import CONNECT_SECONDS, MAX_BYTES, answer_seconds
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from google.auth.transport.requests import AuthorizedSession
 
 
-def get(session: AuthorizedSession, url: str, what: str, *, missing_is_none: bool = False) -> dict[str, Any] | None:
+def get(session: AuthorizedSession, url: str, what: str, *, missing_is_none: bool = False) -> Object | None:
     """Return the object that a URL answers with; None is the API's 404, where that is asked for.
 
     Only a 200 with an object is an answer. Raises FaultError for everything else.

@@ -10,7 +10,7 @@ from shared.values.errors import RetryableError
 from shared.values.messages import StepRequest
 from shared.values.model import GONE, Cluster, Gone, Membership, State, state_of_attached, state_of_cluster
 from shared.values.names import ClusterName, MembershipName
-from shared.values.target import Subject
+from shared.values.target import AttachedTarget, GkeTarget, Subject, Target
 
 
 def read_cluster(name: ClusterName, services: Services) -> Cluster | Gone:
@@ -44,22 +44,21 @@ def read_subject(request: StepRequest, services: Services, *, has_secret: bool =
     A membership whose endpoint is a GKE cluster leads to that cluster.
     """
     settings = services.settings
-    if request.membership == settings.central_membership and request.cluster is None:
+    name = request.name
+    if name == settings.central_membership:
         return Subject(request, State.CENTRAL)
-    if request.cluster is None:
-        assert request.membership is not None  # noqa: S101 - messages.parse makes sure of it
-        membership = read_membership(request.membership, services)
+    if isinstance(name, MembershipName):
+        membership = read_membership(name, services)
         if isinstance(membership, Gone) or membership.cluster is None:
-            return Subject(request, state_of_attached(membership, settings), membership=membership)
-        request = replace(request, cluster=membership.cluster)
-    name = request.cluster
-    assert name is not None  # noqa: S101 - for the type checker
+            return Subject(request, state_of_attached(membership, settings), membership)
+        name = membership.cluster
+        request = replace(request, cluster=name)
     if name.project not in settings.source_projects and not has_secret:
         return Subject(request, State.NOT_SOURCE)
     if name == services.central_cluster:
         return Subject(request, State.CENTRAL)
     cluster = read_cluster(name, services)
-    return Subject(request, state_of_cluster(cluster, settings, services.central_cluster), cluster=cluster)
+    return Subject(request, state_of_cluster(cluster, settings, services.central_cluster), cluster)
 
 
 def find_membership(cluster: Cluster, hint: MembershipName | None, services: Services) -> Membership | None:
@@ -83,6 +82,13 @@ def find_membership(cluster: Cluster, hint: MembershipName | None, services: Ser
                 ErrorCode.MEMBERSHIP_MISMATCH,
             )
     return None
+
+
+def read_target(observed: Cluster | Membership, hint: MembershipName | None, services: Services) -> Target:
+    """Return a running cluster with its membership. Raises RetryableError if that is missing or not ready."""
+    if isinstance(observed, Membership):
+        return AttachedTarget(observed)
+    return GkeTarget(observed, membership_of(observed, hint, services))
 
 
 def membership_of(cluster: Cluster, hint: MembershipName | None, services: Services) -> Membership:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from shared.values.cluster_secret import ClusterSecret, Object, Reason
+from shared.values.cluster_secret import ClusterSecret, Reason
 from shared.values.inventory import Listed
 from shared.values.model import Cluster, Membership
-from shared.values.names import ClusterName, MembershipName
+from shared.values.names import ClusterName, MembershipName, Name
+from shared.values.objects import Object
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,10 +77,8 @@ class Gateway(Protocol):
 class Secrets(Protocol):
     """The cluster Secrets in the central cluster."""
 
-    def secret_of(
-        self, cluster: ClusterName | None, membership: MembershipName | None, *, claim: bool = False
-    ) -> ClusterSecret | None:
-        """Return our Secret for a cluster, or for a membership where no cluster is known."""
+    def secret_of(self, name: Name, *, claim: bool = False) -> ClusterSecret | None:
+        """Return our Secret for a cluster, or for a membership."""
 
     def managed(self) -> Sequence[ClusterSecret]:
         """Return the Secrets of all registrars."""

@@ -15,6 +15,7 @@ from shared.clients.transport import answer_seconds, bound_session
 from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError, ReconcileError, TakenError
 from shared.values.model import MANAGED_BY
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -37,7 +38,7 @@ class Registration:
         for each in (transport, transport.operations_client.transport):
             bound_session(each._session)  # noqa: SLF001
 
-    def create(self, name: MembershipName, cluster: Cluster) -> dict[str, Any]:
+    def create(self, name: MembershipName, cluster: Cluster) -> Object:
         """Register the cluster under this name, with our labels, wait until that is done, and return the membership's JSON.
 
         Raises TakenError when the id is taken. The operation's own error counts like an HTTP error: that the *cluster*
@@ -60,7 +61,7 @@ class Registration:
                 raise TakenError(f"{what}: the id is taken", status=409) from error
             raise
         made = _finished(what, operation)
-        found: dict[str, Any] = gkehub_v1.Membership.to_dict(
+        found: Object = gkehub_v1.Membership.to_dict(
             made, use_integers_for_enums=False, preserving_proto_field_name=False
         )
         return found

@@ -15,6 +15,7 @@ from shared.values.cluster_event import EventType
 from shared.values.errors import ReconcileError
 from shared.values.messages import ONBOARDING, STEPS, Message, Outcome, StepRequest, truncate
 from shared.values.messages import parse as parse_request
+from shared.values.objects import Object
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class CloudEvent:
     seconds: float | None = None
 
     @property
-    def log_fields(self) -> dict[str, Any]:
+    def log_fields(self) -> Object:
         """The fields of the log line: metrics are made of them."""
         kind = self.attributes["ce-type"]
         return {"event": kind} if self.seconds is None else {"event": kind, "seconds": self.seconds}
@@ -52,7 +53,7 @@ def of_outcome(
     if event.earlier and event.type is EventType.HELD and not _is_after(event.at, message):
         return None
     following = outcome.next[0].request if outcome.next else request
-    data: dict[str, Any] = {
+    data: Object = {
         **_names(replace(request, membership=request.membership or following.membership)),
         "labels": dict(sorted(event.labels.items())),
         "code": event.code or str(outcome.code),

@@ -23,6 +23,7 @@ from shared.values.messages import OutgoingMessage, StepRequest
 from shared.values.model import GONE, Cluster, Membership, State, state_of_attached, state_of_cluster
 from shared.values.names import ClusterName, MembershipName, Name
 from shared.values.settings import Settings
+from shared.values.target import AttachedTarget, GkeTarget, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -140,8 +141,8 @@ class _Comparison:
                 self.unchanged.append(OutgoingMessage("grant-rbac", request))
             elif secret is None and name in self.others:
                 yield self._other_entry(name)
-            elif secret is not None and secret.is_of(None, membership):
-                yield from self._differing(request, secret, None, membership)
+            elif secret is not None and secret.is_of(AttachedTarget(membership)):
+                yield from self._differing(request, secret, AttachedTarget(membership))
             elif membership.agent_lost(self.now):
                 yield Finding(FindingCode.AGENT_LOST, str(name), "its agent is lost: nothing can be requested now")
             else:
@@ -169,7 +170,8 @@ class _Comparison:
         if secret.is_pinned:
             if state in (State.UNSELECTED, State.DELETING, State.DELETED):
                 text = f"{_STATES[state]}, and its Secret is pinned"
-                yield Finding(FindingCode.PINNED, _name(request), text, reports.unpin_command(secret, self.settings))
+                command = reports.unpin_command(secret, self.settings)
+                yield Finding(FindingCode.PINNED, str(request.name), text, command)
             return
         left = situation.reason == "left-fleet"
         self.left += left
@@ -243,20 +245,18 @@ class _Comparison:
             yield Finding(FindingCode.MEMBERSHIP_NOT_READY, str(name), text)
         elif external:
             self.unchanged.append(OutgoingMessage("grant-rbac", StepRequest(name, membership.name)))
-        elif secret is None or not secret.is_of(cluster, membership):
+        elif secret is None or not secret.is_of(GkeTarget(cluster, membership)):
             request = StepRequest(name, membership.name)
             yield _request("repair", FindingCode.NO_SECRET, "register-membership", request, "has no Secret of its own")
         else:
-            yield from self._differing(StepRequest(name, membership.name), secret, cluster, membership)
+            yield from self._differing(StepRequest(name, membership.name), secret, GkeTarget(cluster, membership))
 
     def _differing(
-        self, both: StepRequest, secret: ClusterSecret, cluster: Cluster | None, membership: Membership
+        self, both: StepRequest, secret: ClusterSecret, target: Target
     ) -> Iterator[PlannedRequest | Finding]:
         """A Secret of this very cluster: does it say what it should?"""
-        plan = secret_plan.plan(
-            secret, cluster, membership, self.settings, granted=False, drop=frozenset(), now=self.now
-        )
-        lost = membership.agent_lost(self.now)
+        plan = secret_plan.plan(secret, target, self.settings, granted=False, drop=frozenset(), now=self.now)
+        lost = target.membership.agent_lost(self.now)
         if plan.needs_grant and not lost:
             text = "its access must be verified again, or its hold released"
             yield _request("repair", FindingCode.GRANT_DIFFERS, "grant-rbac", both, text)
@@ -269,7 +269,7 @@ class _Comparison:
             yield PlannedRequest("drop", FindingCode.LABELS_GONE, message, text, Limit.LEAVING, secret.uid)
         if lost:
             text = "its agent is lost: not READY, or not heard of for 30 minutes"
-            yield Finding(FindingCode.AGENT_LOST, str(membership.name), text)
+            yield Finding(FindingCode.AGENT_LOST, str(target.membership.name), text)
         elif not (plan.needs_grant or plan.patch or plan.gone):
             self.unchanged.append(OutgoingMessage("grant-rbac", both))
 
@@ -370,7 +370,3 @@ class _Comparison:
 
 def _request(kind: Kind, code: FindingCode, topic: str, request: StepRequest, reason: str) -> PlannedRequest:
     return PlannedRequest(kind, code, OutgoingMessage(topic, request), reason)
-
-
-def _name(both: StepRequest) -> str:
-    return str(both.cluster or both.membership)

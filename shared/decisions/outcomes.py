@@ -47,17 +47,14 @@ def why(subject: Subject, settings: Settings) -> str:
         case State.DELETED:
             return f"{name} is gone: 404, and a complete list lacks it"
         case State.OTHER_FLEET:
-            project = subject.cluster.fleet_project if isinstance(subject.cluster, Cluster) else "another project"
+            project = subject.observed.fleet_project if isinstance(subject.observed, Cluster) else "another project"
             return (
                 f"{name} is selected, but is in the fleet of {project}, not in {settings.fleet_project}'s:"
                 " take it out of that fleet, or deselect it"
             )
         case _:
-            status = (
-                subject.cluster.status
-                if isinstance(subject.cluster, Cluster)
-                else getattr(subject.membership, "state", "")
-            )
+            observed = subject.observed
+            status = observed.status if isinstance(observed, Cluster) else getattr(observed, "state", "")
             return f"{name} is {subject.state.text} ({status})"
 
 

@@ -12,22 +12,21 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.values.model import MANAGED_BY, Cluster, Membership
+from shared.values.cluster_secret import INSTANCE, MANAGED_BY_LABEL
+from shared.values.model import MANAGED_BY
+from shared.values.objects import Object, precondition
 from shared.values.settings import DEFAULT_INSTANCE, Settings
+from shared.values.target import GkeTarget, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
-Object = dict[str, Any]
 
 # Collections of the Kubernetes API, below a cluster's address.
 BINDINGS: Final = "apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 ROLES: Final = "apis/rbac.authorization.k8s.io/v1/clusterroles"
 REVIEWS: Final = "apis/authorization.k8s.io/v1/subjectaccessreviews"
 
-MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
-INSTANCE: Final = "fleet-registrar/instance"
 GROUP: Final = "rbac.authorization.k8s.io"
 AGENT: Final = {"kind": "ServiceAccount", "name": "connect-agent-sa", "namespace": "gke-connect"}
 AGENT_USER: Final = "system:serviceaccount:gke-connect:connect-agent-sa"
@@ -73,16 +72,15 @@ def objects_of_previous(settings: Settings, previous: str, *, attached: bool) ->
     return objects(replace(settings, argocd_service_account=previous), attached=attached)
 
 
-def grant_audience(cluster: Cluster | None, membership: Membership, settings: Settings) -> str:
+def grant_audience(target: Target, settings: Settings) -> str:
     """Return the audience of the proof of one grant: which role for whom, in which generation of which cluster.
 
     It is the audience of no service, so the ID token that carries it opens nothing.
     """
     parts = [
-        str(cluster.name) if cluster else "",
-        cluster.id if cluster else "",
-        str(membership.name),
-        membership.unique_id,
+        *((str(target.name), target.cluster.id) if isinstance(target, GkeTarget) else ("", "")),
+        str(target.membership.name),
+        target.membership.unique_id,
         settings.argocd_cluster_role,
         settings.argocd_service_account,
         settings.instance,
@@ -121,7 +119,7 @@ def patch(current: Object, desired: Object) -> Object:
 
 def version(current: Object) -> Object:
     """The precondition of a write: the very object and version that were read."""
-    return {"uid": current["metadata"]["uid"], "resourceVersion": current["metadata"]["resourceVersion"]}
+    return precondition(current["metadata"]["uid"], current["metadata"]["resourceVersion"])
 
 
 def reviews(settings: Settings, role: Object | None, *, attached: bool) -> list[Object]:

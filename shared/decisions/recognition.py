@@ -22,6 +22,7 @@ from shared.values.cluster_secret import CLUSTER, MANAGED_BY_LABEL, MEMBERSHIP, 
 from shared.values.errors import PermanentError
 from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name
 from shared.values.settings import Settings
+from shared.values.target import GkeTarget, Target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -150,13 +151,13 @@ def recognised(secrets: Iterable[ClusterSecret], known: Index) -> dict[Name, lis
 
 
 def other_entry(
-    secrets: Iterable[ClusterSecret], cluster: Cluster | None, membership: Membership, settings: Settings
+    secrets: Iterable[ClusterSecret], target: Target, settings: Settings
 ) -> tuple[ClusterSecret, Recognition] | None:
     """Return the first of the unmanaged Secrets that is for this cluster, None if no Secret is."""
-    name = cluster.name if cluster else membership.name
+    clusters = [target.cluster] if isinstance(target, GkeTarget) else []
     found = tuple(secrets)
-    known = index([cluster] if cluster else [], [membership], settings, found)
-    return next(iter(recognised(found, known).get(name, [])), None)
+    known = index(clusters, [target.membership], settings, found)
+    return next(iter(recognised(found, known).get(target.name, [])), None)
 
 
 def beside(

@@ -13,7 +13,7 @@ from shared.decisions import secret_plan
 from shared.decisions.steps import Action
 from shared.values.cluster_secret import CLUSTER_ID, MEMBERSHIP_UID, ClusterSecret, Reason
 from shared.values.messages import Leave
-from shared.values.model import Cluster, Gone, Membership, State
+from shared.values.model import Cluster, Membership, Observed, State
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -37,17 +37,17 @@ class Situation:
 
     @classmethod
     def of_cluster(
-        cls, state: State, secret: ClusterSecret | None, cluster: Cluster | Gone | None, *, registered: bool = False
+        cls, state: State, secret: ClusterSecret | None, observed: Observed | None, *, registered: bool = False
     ) -> Situation:
         """The situation of a GKE cluster, as it was read."""
-        now = cluster.id if isinstance(cluster, Cluster) else None
+        now = observed.id if isinstance(observed, Cluster) else None
         earlier = secret is not None and secret.was_written_for_another(CLUSTER_ID, now)
         return cls(state, secret, earlier=earlier, registered=registered)
 
     @classmethod
-    def of_attached(cls, state: State, secret: ClusterSecret | None, membership: Membership | Gone | None) -> Situation:
+    def of_attached(cls, state: State, secret: ClusterSecret | None, observed: Observed | None) -> Situation:
         """The situation of an attached cluster: its membership speaks for it."""
-        now = membership.unique_id if isinstance(membership, Membership) else None
+        now = observed.unique_id if isinstance(observed, Membership) else None
         earlier = secret is not None and secret.was_written_for_another(MEMBERSHIP_UID, now)
         return cls(state, secret, attached=True, earlier=earlier, registered=True)
 
@@ -94,7 +94,7 @@ def decide(situation: Situation, leave: Leave, hold: timedelta, now: datetime) -
             return Action.NOTHING
 
 
-def is_of_another(secret: ClusterSecret, membership: Membership | Gone | None) -> bool:
+def is_of_another(secret: ClusterSecret, membership: Observed | None) -> bool:
     """Return whether the membership, and so the server, of a GKE cluster's Secret belongs to another GKE cluster now.
 
     Argo CD would deploy the applications of the Secret's cluster to the other one. A membership that GKE or a person named

@@ -10,24 +10,27 @@ from typing import TYPE_CHECKING
 
 from shared.values.cluster_secret import PREFIX
 from shared.values.labels import valid_value
+from shared.values.target import AttachedTarget, GkeTarget, Target
 
 if TYPE_CHECKING:
-    from shared.values.model import Cluster, Membership
     from shared.values.settings import Settings
 
 _MINOR = re.compile(r"v?([0-9]+\.[0-9]+)(?![0-9])")
 _NO_CHANNEL = ("", "UNSPECIFIED")
 
 
-def fact_labels(cluster: Cluster | None, membership: Membership) -> dict[str, str | None]:
+def fact_labels(target: Target) -> dict[str, str | None]:
     """Return the labels that people select clusters and name Applications by.
 
-    `cluster` is None for an attached cluster. The version is the minor version, so that it changes a few times a year. An
-    unknown version keeps the label that is there: an agent that reports nothing must not take a cluster's workloads away.
+    The version is the minor version, so that it changes a few times a year. An unknown version keeps the label that is
+    there: an agent that reports nothing must not take a cluster's workloads away.
     """
-    where = cluster.name if cluster else membership.name
-    kind = "attached" if cluster is None else "gke-autopilot" if cluster.autopilot else "gke"
-    channel = cluster.channel if cluster else ""
+    match target:
+        case GkeTarget(cluster):
+            kind, channel, version = ("gke-autopilot" if cluster.autopilot else "gke"), cluster.channel, cluster.version
+        case AttachedTarget(membership):
+            kind, channel, version = "attached", "", membership.version
+    where = target.name
     labels: dict[str, str | None] = {
         f"{PREFIX}name": where.short,
         f"{PREFIX}project": valid_value(where.project) or "",
@@ -36,18 +39,18 @@ def fact_labels(cluster: Cluster | None, membership: Membership) -> dict[str, st
         f"{PREFIX}kind": kind,
         f"{PREFIX}channel": None if channel in _NO_CHANNEL else valid_value(channel.lower()),
     }
-    version = _MINOR.match(cluster.version if cluster else membership.version)
-    return {**labels, f"{PREFIX}version": version[1]} if version else labels
+    minor = _MINOR.match(version)
+    return {**labels, f"{PREFIX}version": minor[1]} if minor else labels
 
 
-def fact_annotations(cluster: Cluster | None, membership: Membership, settings: Settings) -> dict[str, str | None]:
+def fact_annotations(target: Target, settings: Settings) -> dict[str, str | None]:
     """Return what does not fit into a label. Project numbers are known for the fleet project only."""
-    project = cluster.name.project if cluster else membership.name.project
-    number = next((number for number, id_ in settings.numbers.items() if id_ == project), None)
+    number = next((number for number, id_ in settings.numbers.items() if id_ == target.name.project), None)
+    cluster = target.cluster if isinstance(target, GkeTarget) else None
     return {
-        f"{PREFIX}network": (cluster.network if cluster else "") or None,
-        f"{PREFIX}subnetwork": (cluster.subnetwork if cluster else "") or None,
-        f"{PREFIX}workload-pool": (cluster.workload_pool if cluster else "") or None,
-        f"{PREFIX}endpoint": (cluster.endpoint if cluster else "") or None,
+        f"{PREFIX}network": (cluster and cluster.network) or None,
+        f"{PREFIX}subnetwork": (cluster and cluster.subnetwork) or None,
+        f"{PREFIX}workload-pool": (cluster and cluster.workload_pool) or None,
+        f"{PREFIX}endpoint": (cluster and cluster.endpoint) or None,
         f"{PREFIX}project-number": number,
     }

@@ -30,12 +30,13 @@ from shared.values.cluster_secret import (
     TYPE,
     ClusterSecret,
     Hold,
-    Object,
     Reason,
     timestamp,
 )
-from shared.values.model import MANAGED_BY, Cluster, Membership
+from shared.values.model import MANAGED_BY, Membership
+from shared.values.objects import Object
 from shared.values.settings import Settings
+from shared.values.target import GkeTarget, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +65,7 @@ UNREADABLE_CONFIG: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to write, for the cluster at `server`: `create` a whole manifest, or `patch` with a merge patch, or neither.
+    """What to change in our Secret for the cluster at `server`: `patch` is a merge patch, None if nothing differs.
 
     `needs_grant` means that something else differs too, which may only be written once the access is proven. `gone` are
     the label keys that we took over and that are gone at the source: a sweep may let them go. `source` are the labels that
@@ -72,7 +73,6 @@ class Plan:
     """
 
     server: str
-    create: Object | None = None
     patch: Object | None = None
     needs_grant: bool = False
     warnings: tuple[str, ...] = ()
@@ -80,10 +80,35 @@ class Plan:
     source: Mapping[str, str] = field(default_factory=dict)
 
 
+def new_secret(target: Target, settings: Settings, now: datetime) -> Object:
+    """Return the manifest of the first write, for a cluster to which Argo CD's access is proven.
+
+    It has no label that ApplicationSets select on: the patch that follows writes those, once Argo CD knows the cluster.
+    """
+    data = {"name": target.name.secret_name, "server": target.server(settings), "config": CONFIG}
+    annotations = {**_annotations(target, settings), LABEL_KEYS: "", **_agent(None, target.membership, now)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {
+            "name": target.name.secret_name,
+            "namespace": settings.argocd_namespace,
+            "labels": _identifying_labels(target, settings),
+            "annotations": {key: value for key, value in annotations.items() if value is not None},
+        },
+        "data": {key: _encoded(value) for key, value in data.items()},
+    }
+
+
+def source_labels(target: Target, settings: Settings) -> Mapping[str, str]:
+    """Return the labels that a Secret takes over from the source."""
+    return label_rules.translate(target.labels, settings.label_keys).labels
+
+
 def plan(
-    existing: ClusterSecret | None,
-    cluster: Cluster | None,
-    membership: Membership,
+    existing: ClusterSecret,
+    target: Target,
     settings: Settings,
     *,
     granted: bool,
@@ -93,53 +118,30 @@ def plan(
 ) -> Plan:
     """Compare our Secret with what it should be, for a cluster that is running and selected.
 
-    `cluster` is None for an attached cluster; `granted` says that Argo CD's access has been proven for this very chain;
-    `drop` are label keys that a sweep lets go. Nothing differs: nothing is planned, so nothing wakes Argo CD.
+    `granted` says that Argo CD's access has been proven for this very chain; `drop` are label keys that a sweep removes.
+    Nothing differs: nothing is planned, so nothing wakes Argo CD.
     `renewed` is when the grant was proven, if the access had been missing before.
-
-    A new Secret has no label that ApplicationSets select on: the patch that follows writes those, once Argo CD knows the
-    cluster. A Secret of an earlier cluster of that name starts clean, labels and annotations of people included.
+    A Secret of an earlier cluster of that name starts clean, labels and annotations of people included.
     """
-    source = label_rules.translate(cluster.labels if cluster else membership.labels, settings.label_keys)
-    fixed = _fixed_labels(cluster, membership, settings)
-    server = settings.gateway_url(membership.name, gke=membership.cluster is not None)
-    facts = _annotations(cluster, membership, settings)
-    if existing is None:
-        if not granted:
-            return Plan(server, needs_grant=True, source=source.labels)
-        name = cluster.name.secret_name if cluster else membership.name.secret_name
-        manifest = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "Opaque",
-            "metadata": {
-                "name": name,
-                "namespace": settings.argocd_namespace,
-                "labels": _identifying_labels(cluster, membership, settings),
-                "annotations": _present({**facts, LABEL_KEYS: "", **_agent(None, membership, now)}),
-            },
-            "data": {key: _encoded(value) for key, value in {"name": name, "server": server, "config": CONFIG}.items()},
-        }
-        return Plan(server, create=manifest, warnings=source.warnings, source=source.labels)
-
-    earlier = cluster is not None and existing.was_written_for_another(CLUSTER_ID, cluster.id)
+    source = label_rules.translate(target.labels, settings.label_keys)
+    server = target.server(settings)
+    earlier = isinstance(target, GkeTarget) and existing.was_written_for_another(CLUSTER_ID, target.cluster.id)
     gone = frozenset() if earlier else existing.written_keys - set(source.labels) - source.kept
     needs_grant = (
-        not existing.is_of(cluster, membership)
-        or existing.annotations.get(GRANT) != settings.grant
-        or HELD in existing.annotations
+        not existing.is_of(target) or existing.annotations.get(GRANT) != settings.grant or HELD in existing.annotations
     )
-    if needs_grant and not granted and not existing.is_of(cluster, membership):
+    if needs_grant and not granted and not existing.is_of(target):
         # Everything we could write speaks of a later cluster than the Secret does: all of it waits for the proof.
         return Plan(server, needs_grant=True, warnings=source.warnings, gone=gone, source=source.labels)
     labels, keys_now = _label_changes(existing, source, gone & drop)
     if earlier:
         labels, keys_now = {**dict.fromkeys(existing.labels), **source.labels}, frozenset(source.labels)
-    labels |= fixed
+    labels |= {**_identifying_labels(target, settings), **fact_labels(target)}
     annotations: dict[str, str | None] = dict.fromkeys(existing.annotations) if earlier else {}
-    annotations |= {LABEL_KEYS: _joined(keys_now), **facts, **_agent(existing, membership, now)}
+    annotations |= {LABEL_KEYS: _joined(keys_now), **_annotations(target, settings)}
+    annotations |= _agent(existing, target.membership, now)
     if granted:
-        annotations |= _released(existing) | _refresh(existing, membership, now, renewed)
+        annotations |= _released(existing) | _refresh(existing, target.membership, now, renewed)
         labels[HELD] = None
     else:
         del annotations[GRANT]
@@ -155,7 +157,7 @@ def plan(
         if not _is_object(config):
             warnings += (UNREADABLE_CONFIG,)
     if "name" not in existing.data:
-        data["name"] = _encoded(cluster.name.secret_name if cluster else membership.name.secret_name)
+        data["name"] = _encoded(target.name.secret_name)
     patch = _patch(existing, body, data)
     missing = needs_grant and not granted
     return Plan(server, patch=patch, needs_grant=missing, warnings=warnings, gone=gone, source=source.labels)
@@ -213,33 +215,27 @@ def _released(existing: ClusterSecret) -> dict[str, str | None]:
     return {HELD: None, SKIP_RECONCILE: None} if owns_skip else {HELD: None}
 
 
-def _identifying_labels(cluster: Cluster | None, membership: Membership, settings: Settings) -> dict[str, str]:
-    """Labels by which Argo CD and we find the Secret. They are there from the start."""
+def _identifying_labels(target: Target, settings: Settings) -> dict[str, str]:
+    """Labels by which Argo CD and we find the Secret. The first write has them."""
     labels = {
         TYPE: "cluster",
         MANAGED_BY_LABEL: MANAGED_BY,
         INSTANCE: settings.instance,
-        MEMBERSHIP_HASH: membership.name.hash,
+        MEMBERSHIP_HASH: target.membership.name.hash,
     }
-    return {**labels, CLUSTER_HASH: cluster.name.hash} if cluster else labels
+    return {**labels, CLUSTER_HASH: target.name.hash} if isinstance(target, GkeTarget) else labels
 
 
-def _fixed_labels(cluster: Cluster | None, membership: Membership, settings: Settings) -> dict[str, str | None]:
-    """Labels that a cluster's owner cannot set: for finding, and for selecting in ApplicationSets."""
-    return {
-        **_identifying_labels(cluster, membership, settings),
-        **fact_labels(cluster, membership),
-    }
-
-
-def _annotations(cluster: Cluster | None, membership: Membership, settings: Settings) -> dict[str, str | None]:
+def _annotations(target: Target, settings: Settings) -> dict[str, str | None]:
     facts: dict[str, str | None] = {
-        MEMBERSHIP: str(membership.name),
-        MEMBERSHIP_UID: membership.unique_id,
+        MEMBERSHIP: str(target.membership.name),
+        MEMBERSHIP_UID: target.membership.unique_id,
         GRANT: settings.grant,
-        **fact_annotations(cluster, membership, settings),
+        **fact_annotations(target, settings),
     }
-    return {CLUSTER: str(cluster.name), CLUSTER_ID: cluster.id, **facts} if cluster else facts
+    if isinstance(target, GkeTarget):
+        facts |= {CLUSTER: str(target.name), CLUSTER_ID: target.cluster.id}
+    return facts
 
 
 def _agent(existing: ClusterSecret | None, membership: Membership, now: datetime) -> dict[str, str | None]:
@@ -268,10 +264,6 @@ def _label_changes(
     return {**desired, **dict.fromkeys(dropped)}, keys
 
 
-def _present(values: Mapping[str, str | None]) -> dict[str, str]:
-    return {key: value for key, value in values.items() if value is not None}
-
-
 def _differing(current: Mapping[str, str], desired: Mapping[str, str | None]) -> dict[str, str | None]:
     return {key: value for key, value in desired.items() if current.get(key) != value}
 
@@ -290,7 +282,7 @@ def _patch(existing: ClusterSecret, meta: Object, data: Object) -> Object | None
     meta = {key: value for key, value in meta.items() if value}
     if not meta and not data:
         return None
-    patch: Object = {"metadata": {**meta, "uid": existing.uid, "resourceVersion": existing.resource_version}}
+    patch: Object = {"metadata": {**meta, **existing.precondition}}
     return {**patch, "data": data} if data else patch
 
 

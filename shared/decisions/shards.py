@@ -16,7 +16,8 @@ from shared.values.codes import FindingCode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from shared.values.cluster_secret import ClusterSecret, Object
+    from shared.values.cluster_secret import ClusterSecret
+    from shared.values.objects import Object
     from shared.values.settings import Settings
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
@@ -63,7 +64,7 @@ def with_shard(manifest: Object, shard: int) -> Object:
 
 def shard_patch(secret: ClusterSecret, shard: int) -> Object:
     """Return the merge patch that gives the very Secret that was read its shard."""
-    return {"metadata": {"uid": secret.uid, "resourceVersion": secret.resource_version}, "data": _data(shard)}
+    return {"metadata": secret.precondition, "data": _data(shard)}
 
 
 def _data(shard: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.decisions import events
 from shared.values.messages import Message
+from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,7 @@ def _bytes(data: object) -> bytes:
         return b""
 
 
-def _time(message: dict[str, Any]) -> datetime | None:
+def _time(message: Object) -> datetime | None:
     try:
         found = datetime.fromisoformat(str(message.get("publishTime")))
     except ValueError:

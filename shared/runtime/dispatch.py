@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import importlib
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import flask
 import functions_framework
@@ -36,6 +36,7 @@ from shared.values.messages import (
     OutgoingMessage,
     StepRequest,
 )
+from shared.values.objects import Object
 
 # No message gets done until a person has changed the settings.
 _STOP_EVERYTHING: Final = frozenset(
@@ -73,7 +74,7 @@ class Dispatcher:
         message = dataclasses.replace(decode(event), attempt=_attempt())
         work: Work = step(name, run, self.recent_reads) if name in STEPS else run  # type: ignore[arg-type, assignment]
         trace = logs.traceparent(message.attributes.get("traceparent"))
-        line: dict[str, Any] = {
+        line: Object = {
             "trace": trace,
             "labels": {"cause": message.attributes.get("cause", ""), **_named(message)},
         }

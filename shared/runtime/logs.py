@@ -16,6 +16,7 @@ from shared.decisions.cluster_events import CloudEvent
 from shared.values.codes import Decision
 from shared.values.errors import ReconcileError
 from shared.values.messages import Outcome, StepRequest
+from shared.values.objects import Object
 from shared.values.version import VERSION
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
@@ -40,7 +41,7 @@ def line(
 ) -> None:
     """Write one line to standard output."""
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    entry: dict[str, Any] = {"time": time, "severity": severity, "message": message, "step": step, "version": VERSION}
+    entry: Object = {"time": time, "severity": severity, "message": message, "step": step, "version": VERSION}
     entry |= fields
     if (found := _TRACEPARENT.fullmatch(trace)) is not None:
         entry["logging.googleapis.com/trace"] = f"projects/{project}/traces/{found[1]}"
@@ -80,7 +81,7 @@ def outcome(
     requests: int = 0,
 ) -> None:
     """Write the line of a step's decision, with the event that subscribers got, and its requests to Connect Gateway."""
-    fields: dict[str, Any] = {} if event is None else event.log_fields
+    fields: Object = {} if event is None else event.log_fields
     line(
         outcome.severity,
         step,

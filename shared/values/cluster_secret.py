@@ -9,21 +9,22 @@ import base64
 import binascii
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError
-from shared.values.model import MANAGED_BY, Cluster, Membership
-from shared.values.names import ClusterName, InvalidNameError, MembershipName
+from shared.values.model import MANAGED_BY
+from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name
+from shared.values.objects import Object, precondition
 from shared.values.settings import DEFAULT_INSTANCE, Settings
 from shared.values.sharing import share_texts
+from shared.values.target import AttachedTarget, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
 Reason = Literal["going", "not-wanted", "left-fleet", "other-cluster"]
-Object = dict[str, Any]
 N = TypeVar("N")
 
 TYPE: Final = "argocd.argoproj.io/secret-type"
@@ -190,10 +191,15 @@ class ClusterSecret:
         identity = self.annotations.get(GRANT, "").rpartition(" ")[2]
         return identity if identity != settings.argocd_service_account else ""
 
-    def is_of(self, cluster: Cluster | None, membership: Membership) -> bool:
+    @property
+    def precondition(self) -> Object:
+        """The metadata with which a write changes only the very Secret that was read."""
+        return precondition(self.uid, self.resource_version)
+
+    def is_of(self, target: Target) -> bool:
         """Whether it was written for this very cluster and membership, not for earlier ones of the same names."""
-        same_cluster = cluster is None or self.annotations.get(CLUSTER_ID) == cluster.id
-        return same_cluster and self.annotations.get(MEMBERSHIP_UID) == membership.unique_id
+        same_cluster = isinstance(target, AttachedTarget) or self.annotations.get(CLUSTER_ID) == target.cluster.id
+        return same_cluster and self.annotations.get(MEMBERSHIP_UID) == target.membership.unique_id
 
     def was_written_for_another(self, annotation: str, now: str | None) -> bool:
         """Whether it names another cluster id (or membership uid) than there is now: both must be known to say so."""
@@ -210,12 +216,10 @@ def timestamp(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def found_by(cluster: ClusterName | None, membership: MembershipName | None) -> str:
-    """Return the label selector that finds our Secrets for a cluster, or for a membership when no cluster is known."""
-    label = (
-        f"{CLUSTER_HASH}={cluster.hash}" if cluster else f"{MEMBERSHIP_HASH}={membership.hash if membership else ''}"
-    )
-    return f"{MANAGED_BY_LABEL}={MANAGED_BY},{label}"
+def found_by(name: Name) -> str:
+    """Return the label selector that finds our Secrets for a cluster, or for a membership."""
+    label = CLUSTER_HASH if isinstance(name, ClusterName) else MEMBERSHIP_HASH
+    return f"{MANAGED_BY_LABEL}={MANAGED_BY},{label}={name.hash}"
 
 
 def held_for(reason: Reason) -> str:

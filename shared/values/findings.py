@@ -30,8 +30,7 @@ class PlannedRequest:
     @property
     def subject(self) -> str:
         """The cluster (or membership) that it is about."""
-        request = self.next.request
-        return str(request.cluster or request.membership)
+        return str(self.next.request.name)
 
 
 @dataclass(frozen=True, slots=True)

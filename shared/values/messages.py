@@ -14,7 +14,8 @@ from shared.values.cluster_event import ClusterEvent
 from shared.values.codes import Decision, ErrorCode, FindingCode
 from shared.values.errors import PermanentError, RetryableError
 from shared.values.model import State
-from shared.values.names import ClusterName, InvalidNameError, MembershipName
+from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name
+from shared.values.objects import Object
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class StepRequest:
-    """The request to a step: a cluster, a membership, or both where both are known.
+    """The request to a step: a cluster, a membership, or both where both are known; never neither.
 
     `granted` is the proof that `grant_rbac` signed. `membership_uid` and `new` (the cluster was registered just now) save
     reads, and prove nothing. `renewed`: the access had been missing; it counts with the proof only.
@@ -63,6 +64,14 @@ class StepRequest:
     previous: str = ""  # the identity that the Secret notes as granted, if it is no longer Argo CD's
     identity: str = ""  # whom `granted` is for: a hint, in case it is no longer Argo CD's when the message arrives
 
+    @property
+    def name(self) -> Name:
+        """The cluster; the membership where no cluster is known."""
+        name = self.cluster or self.membership
+        if name is None:
+            raise ValueError("a request names a cluster, a membership or both")
+        return name
+
     def from_reader_of(self, uid: str) -> StepRequest:
         """Return the request; without `leave` and `drop_labels` unless it says the uid of the Secret that exists.
 
@@ -70,7 +79,7 @@ class StepRequest:
         """
         return self if self.secret_uid == uid else replace(self, leave="", drop_labels=frozenset())
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Object:
         """The message's body as a JSON object, without what is not said."""
         said = {
             "cluster": self.cluster and str(self.cluster),
@@ -86,6 +95,11 @@ class StepRequest:
             "identity": self.identity,
         }
         return {key: value for key, value in said.items() if value}
+
+
+def request_for(name: Name) -> StepRequest:
+    """Return the request for one name."""
+    return StepRequest(name) if isinstance(name, ClusterName) else StepRequest(membership=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +148,7 @@ def truncate(text: str) -> str:
     return text.encode(errors="replace")[:ATTRIBUTE_BYTES].decode(errors="ignore")
 
 
-def json_object(data: bytes, what: str) -> dict[str, Any]:
+def json_object(data: bytes, what: str) -> Object:
     """Return the JSON object in `data`. Raises PermanentError that says what is wrong with it."""
     try:
         body = json.loads(data)
@@ -223,7 +237,7 @@ class OutgoingMessage:
     topic: str
     request: StepRequest
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Object:
         """The body as a JSON object."""
         return self.request.body()
 

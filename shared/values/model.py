@@ -137,6 +137,10 @@ class Membership:
         return self.cluster is None and (self.state != "READY" or silent)
 
 
+# What a read says of a name: the object, or the proof that it does not exist.
+Observed = Cluster | Membership | Gone
+
+
 def state_of_cluster(cluster: Cluster | Gone, settings: Settings, central: ClusterName | None) -> State:
     """Return the row of the table that a GKE cluster is in. `central` is the central cluster, if it is a GKE cluster."""
     if isinstance(cluster, Gone):

@@ -1,27 +1,83 @@
-"""A cluster that a message names, with what was read of it."""
+"""A cluster that a message names with what was read of it, and a running cluster with its membership."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from shared.values.messages import StepRequest
-from shared.values.model import Cluster, Gone, Membership, State
+from shared.values.model import Cluster, Membership, Observed, State
+from shared.values.names import ClusterName, MembershipName
+from shared.values.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A cluster and the row of the table of states that it is in.
 
-    `request` has both names where both are known. `cluster` is what GKE says; for an attached cluster it is None and
-    `membership` speaks.
+    `request` has both names where both are known. `observed` is the GKE cluster, or the membership of an attached cluster,
+    or the proof that it is gone; None if it was not read.
     """
 
     request: StepRequest
     state: State
-    cluster: Cluster | Gone | None = None
-    membership: Membership | Gone | None = None
+    observed: Observed | None = None
 
     @property
     def name(self) -> str:
         """The name for people: the cluster's, or the membership's of an attached cluster."""
-        return str(self.request.cluster or self.request.membership)
+        return str(self.request.name)
+
+
+@dataclass(frozen=True, slots=True)
+class GkeTarget:
+    """A GKE cluster and the membership by which Argo CD reaches it."""
+
+    cluster: Cluster
+    membership: Membership
+
+    @property
+    def name(self) -> ClusterName:
+        """The name that people know the cluster by."""
+        return self.cluster.name
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels at the source."""
+        return self.cluster.labels
+
+    def server(self, settings: Settings) -> str:
+        """The URL at which Argo CD reaches the cluster."""
+        return settings.gateway_url(self.membership.name, gke=True)
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedTarget:
+    """An attached cluster: its membership is all that Google Cloud knows of it."""
+
+    membership: Membership
+
+    @property
+    def name(self) -> MembershipName:
+        """The name that people know the cluster by."""
+        return self.membership.name
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels at the source."""
+        return self.membership.labels
+
+    def server(self, settings: Settings) -> str:
+        """The URL at which Argo CD reaches the cluster."""
+        return settings.gateway_url(self.membership.name, gke=False)
+
+
+Target = GkeTarget | AttachedTarget
+
+
+def target_of(cluster: Cluster | None, membership: Membership) -> Target:
+    """Return the target of a membership; `cluster` is None for an attached cluster."""
+    return AttachedTarget(membership) if cluster is None else GkeTarget(cluster, membership)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import functools
 import json
 import random
 import re
@@ -25,6 +24,7 @@ from shared.values import settings
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.model import MANAGED_BY, Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
+from shared.values.target import target_of
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -264,17 +264,15 @@ def _page(items: list[bytes], size: int, token: str) -> tuple[bytes, str]:
 
 def _secret(cluster: Cluster, membership: Membership, settings: Settings, number: int) -> bytes:
     """The very Secret that `write_secret` would have made, as a Kubernetes API gives it: with `managedFields`."""
-    plan = functools.partial(
-        secret_plan.plan, cluster=cluster, membership=membership, settings=settings, drop=frozenset(), now=WRITTEN
-    )
-    made = plan(None, granted=True).create
-    assert made is not None
+    target = target_of(cluster, membership)
+    made = secret_plan.new_secret(target, settings, WRITTEN)
     made["metadata"] |= {
         "uid": f"00000000-0000-4000-9000-{number:012}",
         "resourceVersion": str(1000 + number),
         "creationTimestamp": "2026-11-24T09:00:00Z",
     }
-    second = plan(ClusterSecret.read(made), granted=True).patch
+    first = ClusterSecret.read(made)
+    second = secret_plan.plan(first, target, settings, granted=True, drop=frozenset(), now=WRITTEN).patch
     assert second is not None
     made = merge(made, second)
     meta = made["metadata"]

@@ -12,6 +12,7 @@ from shared.values import settings
 from shared.values.messages import STEPS
 from shared.values.model import Membership
 from shared.values.names import MembershipName
+from shared.values.target import AttachedTarget
 from tests.chain.running import ARGOCD, CENTRAL, CENTRAL_MEMBERSHIP, FLEET, OTHER, REGION, Chain, fresh, running
 from tests.unit.given import ENVIRONMENT
 
@@ -132,7 +133,7 @@ def test_forged_grants_gain_nothing_and_real_ones_do(cloud: Chain) -> None:
     cloud.wait_quiet()
     before = cloud.everything()
     uid = cloud.state()["memberships"][edge]["uniqueId"]
-    audience = rbac.grant_audience(None, Membership(MembershipName.parse(edge), uid, "READY"), SETTINGS)
+    audience = rbac.grant_audience(AttachedTarget(Membership(MembershipName.parse(edge), uid, "READY")), SETTINGS)
     tokens = {who: signed_by(cloud, who, audience) for who in ("write-secret", "route-event", "grant-rbac")}
     forged = [GRANTED, f"view {ARGOCD}", "x", tokens["write-secret"], tokens["route-event"]]
     forged.append(signed_by(cloud, "grant-rbac", "https://service.example"))

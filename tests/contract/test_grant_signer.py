@@ -17,6 +17,7 @@ from shared.clients.grant_signer import GrantSigner
 from shared.decisions.rbac import grant_audience
 from shared.values.codes import ErrorCode
 from shared.values.errors import ReconcileError
+from shared.values.target import target_of
 from tests.contract.background import BackgroundLoop
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, SETTINGS, settings
 from tests.unit.stub import sends, serving
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 ACCOUNT = "grant-rbac@demo-fleet.iam.gserviceaccount.com"
 TOKENS = Tokens()
-AUDIENCE = grant_audience(BLUE, BLUE_MEMBER, SETTINGS)
+AUDIENCE = grant_audience(target_of(BLUE, BLUE_MEMBER), SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,8 @@ OTHERS = {
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_proof_holds_for_one_grant_of_one_generation(signer: GrantSigner, kind: str) -> None:
-    assert signer.verify_grant(GOOD, grant_audience(*OTHERS[kind])) is None
+    cluster, membership, under = OTHERS[kind]
+    assert signer.verify_grant(GOOD, grant_audience(target_of(cluster, membership), under)) is None
 
 
 def test_certificates_are_read_once() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from local.central import registrar
 from shared.decisions import secret_plan
 from shared.values.cluster_secret import ClusterSecret
+from shared.values.target import GkeTarget
 from tests.infra import argocd
 from tests.infra.argocd import VALUES
 from tests.unit import given
@@ -186,8 +187,7 @@ def mended(manifest: Object) -> Object:
     """The Secret after `write_secret`, with the grant, has read it."""
     plan = secret_plan.plan(
         read(manifest),
-        given.BLUE,
-        given.BLUE_MEMBER,
+        GkeTarget(given.BLUE, given.BLUE_MEMBER),
         given.SETTINGS,
         granted=True,
         drop=frozenset(),

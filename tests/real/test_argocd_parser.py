@@ -17,6 +17,7 @@ from local.real import build
 from shared.decisions import secret_plan
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
+from shared.values.target import target_of
 from tests.chain.running import decoded
 from tests.unit.given import NOW, SETTINGS
 
@@ -54,11 +55,10 @@ def written(chance: random.Random, number: int) -> Json:
         where = chance.choice(("global", "europe-west1"))
         membership = Membership(MembershipName("demo-fleet", where, f"edge-{number}"), f"uid-{number}", "READY", labels)
     settings = dataclasses.replace(SETTINGS, connectgateway_endpoint=chance.choice(("", "https://127.0.0.1:8443/")))
-    plan = secret_plan.plan(None, cluster, membership, settings, granted=True, drop=frozenset(), now=NOW)
-    assert plan.create is not None
+    manifest = secret_plan.new_secret(target_of(cluster, membership), settings, NOW)
     if chance.random() < 0.5:
-        plan.create["data"] |= {key: b64encode(value.encode()).decode() for key, value in PEOPLE.items()}
-    return plan.create
+        manifest["data"] |= {key: b64encode(value.encode()).decode() for key, value in PEOPLE.items()}
+    return manifest
 
 
 def test_names_server_labels_project_and_shard_are_read_as_they_were_meant() -> None:
@@ -96,7 +96,6 @@ def test_no_two_clusters_are_one_to_argocd() -> None:
     for cluster, membership in members:
         member = Membership(membership, "uid", "READY", {}, cluster)
         found = Cluster(cluster, "1" * 64, "RUNNING") if cluster else None
-        plan = secret_plan.plan(None, found, member, SETTINGS, granted=True, drop=frozenset(), now=NOW)
-        secrets.append(plan.create or {})
+        secrets.append(secret_plan.new_secret(target_of(found, member), SETTINGS, NOW))
     for key in ("server", "name"):
         assert len({cluster[key] for cluster in read(secrets)}) == len(members)

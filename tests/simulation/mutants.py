@@ -172,15 +172,15 @@ def _of_any_fleet(secret: ClusterSecret, settings: Any) -> bool:
     return secret.is_managed and secret.instance == settings.instance
 
 
-def _found_by_our_name(central: Central, cluster: Any, membership: Any, *, claim: bool = False) -> Any:
-    found = _secret_of(central, cluster, membership, claim=claim)
-    return found if found is None or found.name == (cluster or membership).secret_name else None
+def _found_by_our_name(central: Central, name: Any, *, claim: bool = False) -> Any:
+    found = _secret_of(central, name, claim=claim)
+    return found if found is None or found.name == name.secret_name else None
 
 
 _secret_of = Central.secret_of
 
 
-def _any_word_is_a_proof(request: StepRequest, _cluster: Any, _membership: Any, services: Any) -> Any:
+def _any_word_is_a_proof(request: StepRequest, _target: Any, services: Any) -> Any:
     return services.now() if request.granted else None
 
 

@@ -84,7 +84,7 @@ def test_an_attached_cluster_is_its_membership() -> None:
     world, services = joined()
     member = world.attach(EDGE)
     subject = observe.read_subject(StepRequest(None, EDGE), services)
-    assert (subject.state, subject.membership, subject.cluster) == (State.SELECTED, member, None)
+    assert (subject.state, subject.observed) == (State.SELECTED, member)
 
 
 def found(services: Any, world: World, hint: MembershipName | None = None) -> MembershipName | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.decisions import rbac
+from shared.values.cluster_secret import INSTANCE
 from shared.values.codes import FindingCode
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.fleets import fleet, held, planned
@@ -220,7 +221,7 @@ def test_binding_of_another_instance_stays() -> None:
     world = fleet(1, select="env=prod")
     name = ClusterName("demo-apps", "europe-west1", "c000")
     [key] = [key for key in world.inside(name).objects if key[0] == rbac.BINDINGS]
-    world.inside(name).objects[key]["metadata"]["labels"][rbac.INSTANCE] = "staging"
+    world.inside(name).objects[key]["metadata"]["labels"][INSTANCE] = "staging"
     for secret in [key for key in world.central.objects if key[0].endswith("/secrets")]:
         del world.central.objects[secret]
     world.change(name, labels={})

@@ -19,7 +19,8 @@ from ops.doctor.expected import (
     Expected,
     subscription_of,
 )
-from ops.doctor.observed import Central, Delivery, DryRun, Fleet, Google, Json, Observed, Operator
+from ops.doctor.observed import Central, Delivery, DryRun, Fleet, Google, Observed, Operator
+from shared.values.objects import Object
 from tests.unit import given
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ WRITER = "serviceAccount:service-1@gcp-sa-logging.iam.gserviceaccount.com"
 UPGRADE = ("argocd-application-controller", "argocd-server")
 
 
-def binding(role: str, *members: str) -> Json:
+def binding(role: str, *members: str) -> Object:
     return {"role": role, "members": list(members)}
 
 
@@ -46,7 +47,7 @@ def uri(name: str) -> str:
     return f"https://{name}-abc-ew.a.run.app"
 
 
-def function(name: str) -> Json:
+def function(name: str) -> Object:
     return {
         "name": f"projects/{FLEET}/locations/{REGION}/functions/{name}",
         "state": "ACTIVE",
@@ -61,7 +62,7 @@ def function(name: str) -> Json:
     }
 
 
-def subscription(function_name: str) -> Json:
+def subscription(function_name: str) -> Object:
     name = subscription_of(function_name)
     return {
         "name": EXPECTED.subscription(name),
@@ -77,7 +78,7 @@ def subscription(function_name: str) -> Json:
     }
 
 
-def trigger(event: str, method: str = "") -> Json:
+def trigger(event: str, method: str = "") -> Object:
     filters = [{"attribute": "type", "value": event}]
     if method:
         filters += [
@@ -96,7 +97,7 @@ def trigger(event: str, method: str = "") -> Json:
 
 def _google() -> Google:
     roles: dict[str, Any] = {}
-    policies: dict[str, list[Json]] = {project: [] for project in EXPECTED.projects}
+    policies: dict[str, list[Object]] = {project: [] for project in EXPECTED.projects}
     for name, project, needed in EXPECTED.grants():
         role = f"projects/{project}/roles/fleet_registrar.{name.replace('-', '_')}"
         roles[role] = needed
@@ -177,7 +178,7 @@ def _delivery() -> Delivery:
     )
 
 
-def controller(image: str = "quay.io/argoproj/argocd:v3.6.1") -> Json:
+def controller(image: str = "quay.io/argoproj/argocd:v3.6.1") -> Object:
     container = {"name": "argocd-application-controller", "image": image, "env": []}
     return {
         "kind": "StatefulSet",
@@ -186,7 +187,7 @@ def controller(image: str = "quay.io/argoproj/argocd:v3.6.1") -> Json:
     }
 
 
-def service_account(name: str, email: str = "") -> Json:
+def service_account(name: str, email: str = "") -> Object:
     annotations = {"iam.gke.io/gcp-service-account": email} if email else {}
     return {"metadata": {"name": name, "annotations": annotations}}
 

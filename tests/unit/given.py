@@ -12,6 +12,7 @@ from shared.values import settings as settings_module
 from shared.values.cluster_secret import HELD_LABEL, SKIP_RECONCILE, ClusterSecret
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
+from shared.values.target import target_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,13 +80,13 @@ def as_secret(manifest: dict[str, Any], **annotations: str | None) -> ClusterSec
 
 def created(cluster: Cluster | None = BLUE, membership: Membership = BLUE_MEMBER) -> dict[str, Any]:
     """The manifest of a Secret after both writes of its creation."""
-    plan = secret_plan.plan(None, cluster, membership, SETTINGS, granted=True, drop=frozenset(), now=NOW)
-    assert plan.create is not None
-    first = as_secret(plan.create)
-    second = secret_plan.plan(first, cluster, membership, SETTINGS, granted=True, drop=frozenset(), now=NOW).patch
+    target = target_of(cluster, membership)
+    manifest = secret_plan.new_secret(target, SETTINGS, NOW)
+    first = as_secret(manifest)
+    second = secret_plan.plan(first, target, SETTINGS, granted=True, drop=frozenset(), now=NOW).patch
     complete = patched(first, second or {"metadata": {"uid": first.uid, "resourceVersion": first.resource_version}})
-    meta = {**plan.create["metadata"], "labels": complete.labels, "annotations": complete.annotations}
-    return {**plan.create, "metadata": meta}
+    meta = {**manifest["metadata"], "labels": complete.labels, "annotations": complete.annotations}
+    return {**manifest, "metadata": meta}
 
 
 def secret(cluster: Cluster | None = BLUE, membership: Membership = BLUE_MEMBER, **annotations: str) -> ClusterSecret:

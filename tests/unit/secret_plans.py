@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from shared.decisions import secret_plan
+from shared.values.target import target_of
 from tests.unit.given import (
     BLUE,
     BLUE_MEMBER,
@@ -29,7 +30,7 @@ BACK = replace(EDGE, last_connection=LATER)
 
 
 def plan(
-    standing: ClusterSecret | None,
+    standing: ClusterSecret,
     cluster: Cluster | None = BLUE,
     membership: Membership = BLUE_MEMBER,
     *,
@@ -37,7 +38,9 @@ def plan(
     drop: tuple[str, ...] = (),
     under: Any = SETTINGS,
 ) -> Plan:
-    return secret_plan.plan(standing, cluster, membership, under, granted=granted, drop=frozenset(drop), now=LATER)
+    return secret_plan.plan(
+        standing, target_of(cluster, membership), under, granted=granted, drop=frozenset(drop), now=LATER
+    )
 
 
 def labelled(**labels: str) -> Cluster:

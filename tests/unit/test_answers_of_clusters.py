@@ -81,7 +81,7 @@ KUBERNETES: dict[str, Callable[[Stub], Any]] = {
     "patch": lambda stub: Gateway(Identity()).patch(stub.url, rbac.BINDINGS, NAME, {"metadata": VERSION}),
     "delete": lambda stub: Gateway(Identity()).delete(stub.url, rbac.BINDINGS, NAME, VERSION),
     "review": lambda stub: Gateway(Identity()).create(stub.url, rbac.REVIEWS, REVIEW),
-    "secret_of": lambda stub: central(stub).secret_of(BLUE.name, None),
+    "secret_of": lambda stub: central(stub).secret_of(BLUE.name),
     "managed": lambda stub: central(stub).managed(),
     "foreign": lambda stub: central(stub).unmanaged(),
     "secret_named": lambda stub: central(stub).secret_named("blue"),
@@ -135,7 +135,7 @@ def test_a_list_with_an_item_that_is_no_object_is_no_list(stub: Stub, item: Any)
 
 def test_an_empty_list_is_a_list_and_an_object_that_object(stub: Stub, gateway: Gateway) -> None:
     stub.give(sends({"kind": "SecretList", "items": []}))
-    assert (central(stub).secret_of(BLUE.name, None), central(stub).managed()) == (None, [])
+    assert (central(stub).secret_of(BLUE.name), central(stub).managed()) == (None, [])
     stub.give(sends(BINDING))
     assert gateway.get(stub.url, rbac.BINDINGS, NAME) == BINDING
     stub.give(sends(BINDING), sends({"kind": "Status", "status": "Success"}), sends(BINDING | {"metadata": METADATA}))

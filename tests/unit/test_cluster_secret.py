@@ -69,9 +69,8 @@ def test_the_same_server_or_name_is_in_the_way(data: dict[str, str], expected: b
 def test_secrets_are_found_by_hash_and_mark() -> None:
     mark = "app.kubernetes.io/managed-by=fleet-registrar"
     by_cluster = f"{mark},fleet-registrar/cluster-hash={BLUE.name.hash}"
-    assert cluster_secret.found_by(BLUE.name, None) == by_cluster
-    assert cluster_secret.found_by(BLUE.name, EDGE.name) == by_cluster
-    assert cluster_secret.found_by(None, EDGE.name) == f"{mark},fleet-registrar/membership-hash={EDGE.name.hash}"
+    assert cluster_secret.found_by(BLUE.name) == by_cluster
+    assert cluster_secret.found_by(EDGE.name) == f"{mark},fleet-registrar/membership-hash={EDGE.name.hash}"
     assert select_unmanaged("blue") == "argocd.argoproj.io/secret-type=cluster,fleet-registrar/instance!=blue"
 
 

@@ -14,6 +14,7 @@ from shared.decisions.recognition import PLUGIN, membership_at
 from shared.values import cluster_secret
 from shared.values.model import Cluster, Membership, State
 from shared.values.names import MembershipName
+from shared.values.target import target_of
 from tests.unit.given import (
     BLUE,
     BLUE_MEMBER,
@@ -211,7 +212,7 @@ def test_taking_over_adds_our_mark_and_the_names_and_changes_nothing_else() -> N
 
 def test_until_the_access_is_proven_the_chain_writes_nothing_to_it() -> None:
     after = patched(theirs(server=URL), taken(theirs(server=URL)).patch)
-    plan = secret_plan.plan(after, BLUE, BLUE_MEMBER, SETTINGS, granted=False, drop=frozenset(), now=NOW)
+    plan = secret_plan.plan(after, target_of(BLUE, BLUE_MEMBER), SETTINGS, granted=False, drop=frozenset(), now=NOW)
     assert plan.patch is None
     assert plan.needs_grant
 
@@ -220,14 +221,14 @@ def test_the_chain_then_completes_it_and_keeps_names_shard_and_peoples_labels() 
     before = theirs("old", URL, "prod-blue", labels={"env": "prod", "team": "a", "colour": "mine"}, shard="3")
     blue = replace(BLUE, labels={"env": "prod", "colour": "theirs", "tier": "web"})
     after = patched(before, taken(before).patch)
-    plan = secret_plan.plan(after, blue, BLUE_MEMBER, SETTINGS, granted=True, drop=frozenset(), now=NOW)
+    plan = secret_plan.plan(after, target_of(blue, BLUE_MEMBER), SETTINGS, granted=True, drop=frozenset(), now=NOW)
     assert plan.patch is not None
     complete = patched(after, plan.patch)
     assert (complete.name, complete.data["name"], complete.data["shard"]) == ("old", "prod-blue", "3")
     assert complete.data["config"] == secret_plan.CONFIG
     assert {"env": "prod", "team": "a", "colour": "mine", "tier": "web"}.items() <= complete.labels.items()
     assert complete.written_keys == {"env", "tier"}
-    again = secret_plan.plan(complete, blue, BLUE_MEMBER, SETTINGS, granted=False, drop=frozenset(), now=NOW)
+    again = secret_plan.plan(complete, target_of(blue, BLUE_MEMBER), SETTINGS, granted=False, drop=frozenset(), now=NOW)
     assert (again.patch, again.needs_grant) == (None, False)
 
 
@@ -237,7 +238,7 @@ def test_a_server_that_changes_takes_our_configuration_along_byte_for_byte() -> 
         f"{MEMBER.membership}.europe-west1.{NUMBER}", URL.replace("gkeMemberships", "memberships"), config=same
     )
     after = patched(before, taken(before, change_server=True).patch)
-    plan = secret_plan.plan(after, BLUE, BLUE_MEMBER, SETTINGS, granted=True, drop=frozenset(), now=NOW)
+    plan = secret_plan.plan(after, target_of(BLUE, BLUE_MEMBER), SETTINGS, granted=True, drop=frozenset(), now=NOW)
     assert plan.patch is not None
     complete = patched(after, plan.patch)
     assert (complete.data["server"], complete.data["config"]) == (URL, secret_plan.CONFIG)
@@ -246,7 +247,7 @@ def test_a_server_that_changes_takes_our_configuration_along_byte_for_byte() -> 
 def test_a_configuration_that_changes_takes_our_server_along_byte_for_byte() -> None:
     before = theirs(server=f"{URL}/")
     after = patched(before, taken(before).patch)
-    plan = secret_plan.plan(after, BLUE, BLUE_MEMBER, SETTINGS, granted=True, drop=frozenset(), now=NOW)
+    plan = secret_plan.plan(after, target_of(BLUE, BLUE_MEMBER), SETTINGS, granted=True, drop=frozenset(), now=NOW)
     assert plan.patch is not None
     complete = patched(after, plan.patch)
     assert (complete.data["server"], complete.data["config"]) == (URL, secret_plan.CONFIG)

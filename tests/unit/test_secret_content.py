@@ -14,11 +14,13 @@ from shared.decisions import secret_plan
 from shared.decisions.secret_plan import CONFIG
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName
+from shared.values.target import target_of
 from tests.unit.given import (
     BLUE,
     BLUE_MEMBER,
     EDGE,
     GRANT,
+    NOW,
     SETTINGS,
     as_secret,
     created,
@@ -120,17 +122,11 @@ def test_an_attached_clusters_secret() -> None:
     )
 
 
-def test_nothing_is_created_without_the_grant() -> None:
-    found = plan(None)
-    assert (found.create, found.patch, found.needs_grant) == (None, None, True)
-
-
 def test_the_server_follows_the_endpoint_override() -> None:
     under = settings(CLOUDSDK_API_ENDPOINT_OVERRIDES_CONNECTGATEWAY="https://127.0.0.1:8443/")
-    found = plan(None, granted=True, under=under)
-    assert found.create is not None
-    server = decoded(found.create["data"])["server"]
-    assert server == found.server
+    target = target_of(BLUE, BLUE_MEMBER)
+    server = decoded(secret_plan.new_secret(target, under, NOW)["data"])["server"]
+    assert server == plan(secret(), granted=True, under=under).server
     assert server.startswith("https://127.0.0.1:8443/v1/projects/100000000001/locations/europe-west1/gkeMemberships/")
 
 
@@ -138,7 +134,7 @@ def test_the_server_follows_the_endpoint_override() -> None:
 @pytest.mark.parametrize(("cluster", "membership"), [(BLUE, BLUE_MEMBER), (None, BACK)])
 def test_nothing_differs_nothing_is_written(cluster: Cluster | None, membership: Membership, granted: bool) -> None:
     found = plan(secret(cluster, membership), cluster, membership, granted=granted)
-    assert (found.create, found.patch, found.needs_grant) == (None, None, False)
+    assert (found.patch, found.needs_grant) == (None, False)
 
 
 labels = st.dictionaries(
@@ -153,10 +149,11 @@ def test_what_has_been_written_is_not_written_again(
     standing = as_secret(created(labelled(**before)))
     standing = replace(standing, labels={**theirs, **standing.labels})
     arguments: Any = {"granted": granted, "drop": drop, "now": LATER}
-    first = secret_plan.plan(standing, labelled(**after), BLUE_MEMBER, SETTINGS, **arguments)
+    target = target_of(labelled(**after), BLUE_MEMBER)
+    first = secret_plan.plan(standing, target, SETTINGS, **arguments)
     if first.patch is not None:
         standing = patched(standing, first.patch)
-    assert secret_plan.plan(standing, labelled(**after), BLUE_MEMBER, SETTINGS, **arguments).patch is None
+    assert secret_plan.plan(standing, target, SETTINGS, **arguments).patch is None
 
 
 def test_a_patch_names_the_very_version_that_was_read() -> None:

@@ -10,6 +10,7 @@ import pytest
 from shared.decisions import secret_plan
 from shared.decisions.secret_facts import fact_annotations, fact_labels
 from shared.values.names import ClusterName, MembershipName
+from shared.values.target import target_of
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SETTINGS, patched, secret
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ KNOWN = replace(
 
 def after(standing: ClusterSecret, cluster: Cluster | None, membership: Any = BLUE_MEMBER) -> ClusterSecret:
     """The Secret after the step's write."""
-    plan = secret_plan.plan(standing, cluster, membership, SETTINGS, granted=False, drop=frozenset(), now=NOW)
+    plan = secret_plan.plan(
+        standing, target_of(cluster, membership), SETTINGS, granted=False, drop=frozenset(), now=NOW
+    )
     return standing if plan.patch is None else patched(standing, plan.patch)
 
 
@@ -62,8 +65,8 @@ def test_a_patch_version_changes_nothing() -> None:
 )
 def test_the_version_is_the_minor_version(version: str, minor: str | None) -> None:
     for labels in (
-        fact_labels(replace(BLUE, version=version), BLUE_MEMBER),
-        fact_labels(None, replace(EDGE, version=version)),
+        fact_labels(target_of(replace(BLUE, version=version), BLUE_MEMBER)),
+        fact_labels(target_of(None, replace(EDGE, version=version))),
     ):
         assert labels.get("fleet-registrar/version") == minor
 
@@ -81,15 +84,15 @@ def test_what_becomes_unknown_goes_except_the_version() -> None:
 )
 def test_the_region_is_that_of_the_location(location: str, region: str | None) -> None:
     member = replace(EDGE, name=MembershipName("demo-fleet", location, "edge"))
-    assert fact_labels(None, member)["fleet-registrar/region"] == region
+    assert fact_labels(target_of(None, member))["fleet-registrar/region"] == region
     if region:
         cluster = replace(BLUE, name=ClusterName("demo-apps", location, "blue"))
-        assert fact_labels(cluster, BLUE_MEMBER)["fleet-registrar/region"] == region
+        assert fact_labels(target_of(cluster, BLUE_MEMBER))["fleet-registrar/region"] == region
 
 
 def test_the_project_number_is_known_for_the_fleet_project_only() -> None:
     fleet = replace(BLUE, name=ClusterName("demo-fleet", "europe-west1", "blue"))
     key = "fleet-registrar/project-number"
-    assert fact_annotations(fleet, BLUE_MEMBER, SETTINGS)[key] == "100000000001"
-    assert fact_annotations(None, EDGE, SETTINGS)[key] == "100000000001"
-    assert fact_annotations(BLUE, BLUE_MEMBER, SETTINGS)[key] is None
+    assert fact_annotations(target_of(fleet, BLUE_MEMBER), SETTINGS)[key] == "100000000001"
+    assert fact_annotations(target_of(None, EDGE), SETTINGS)[key] == "100000000001"
+    assert fact_annotations(target_of(BLUE, BLUE_MEMBER), SETTINGS)[key] is None

@@ -54,7 +54,7 @@ LATER_MEMBER = replace(BLUE_MEMBER, unique_id="uid-later")
 )
 def test_of_a_later_cluster_nothing_is_written_before_the_grant(cluster: Cluster, membership: Membership) -> None:
     found = plan(secret(), cluster, membership)
-    assert (found.create, found.patch, found.needs_grant) == (None, None, True)
+    assert (found.patch, found.needs_grant) == (None, True)
 
 
 def test_a_later_cluster_gets_the_secret_in_place() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from shared.decisions import secret_facts, secret_plan
 from shared.values.cluster_secret import HELD, KEEP, LABEL_KEYS, REFRESH, SKIP_RECONCILE, ClusterSecret, timestamp
+from shared.values.target import target_of
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SETTINGS, as_secret, created, patched, secret
 
 LATER = NOW + timedelta(hours=3)
@@ -24,9 +25,9 @@ IDENTIFYING = {
 }
 
 
-def plan(standing: ClusterSecret | None, cluster: Any = BLUE, membership: Any = BLUE_MEMBER, **more: Any) -> Any:
+def plan(standing: ClusterSecret, cluster: Any = BLUE, membership: Any = BLUE_MEMBER, **more: Any) -> Any:
     arguments = {"granted": True, "drop": frozenset(), "now": LATER, **more}
-    return secret_plan.plan(standing, cluster, membership, SETTINGS, **arguments)
+    return secret_plan.plan(standing, target_of(cluster, membership), SETTINGS, **arguments)
 
 
 def after(standing: ClusterSecret, cluster: Any = BLUE, membership: Any = BLUE_MEMBER, **more: Any) -> ClusterSecret:
@@ -34,16 +35,16 @@ def after(standing: ClusterSecret, cluster: Any = BLUE, membership: Any = BLUE_M
 
 
 def test_new_secret_has_no_label_to_select_on() -> None:
-    manifest = plan(None).create
+    manifest = secret_plan.new_secret(target_of(BLUE, BLUE_MEMBER), SETTINGS, LATER)
     assert set(manifest["metadata"]["labels"]) == IDENTIFYING
     assert manifest["metadata"]["annotations"][LABEL_KEYS] == ""
 
 
 @pytest.mark.parametrize("granted", [True, False])
 def test_second_write_adds_labels_and_nothing_else(granted: bool) -> None:
-    first = as_secret(plan(None).create)
+    first = as_secret(secret_plan.new_secret(target_of(BLUE, BLUE_MEMBER), SETTINGS, LATER))
     patch = plan(first, granted=granted).patch
-    facts = {key for key, value in secret_facts.fact_labels(BLUE, BLUE_MEMBER).items() if value is not None}
+    facts = {key for key, value in secret_facts.fact_labels(target_of(BLUE, BLUE_MEMBER)).items() if value is not None}
     assert set(patch["metadata"]["labels"]) == {"env", *facts}
     assert patch["metadata"]["annotations"] == {LABEL_KEYS: "env"}
     assert "data" not in patch
