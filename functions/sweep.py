@@ -23,7 +23,7 @@ from shared.decisions.sweep_plan import Plan, Reached
 from shared.runtime import logs
 from shared.values import messages
 from shared.values.cluster_event import CLUSTER_EVENTS, EventType
-from shared.values.codes import Decision, FindingCode, Limit
+from shared.values.codes import Decision, FindingCode
 from shared.values.findings import Differences, Finding
 from shared.values.messages import Message, Scope
 from shared.values.objects import Object
@@ -37,11 +37,6 @@ MAX_FINDINGS = 200
 # An entry of Cloud Logging holds 256 KiB and is dropped when it is larger (https://cloud.google.com/logging/quotas). ASCII
 # escapes make up to twelve bytes of a character, so a list is cut into lines of far less.
 LINE_BYTES = 50_000
-_LIMITS = {
-    Limit.LEAVING: ("would be held or lose a label key", "MAX_REMOVALS"),
-    Limit.LEFT: ("have left the fleet", "MAX_REMOVALS"),
-    Limit.GONE: ("are gone and would be removed", "25 %, at least 10"),
-}
 
 
 def run(message: Message, services: Services, trace: str) -> Plan:
@@ -138,7 +133,7 @@ def _log(plan: Plan, settings: Settings, trace: str) -> None:
 
 def _log_limit(reached: Reached, settings: Settings, line: functools.partial[None]) -> None:
     """Write the CRITICAL line of a limit, short enough to be kept, and the requests that it stops in lines of their own."""
-    what, setting = _LIMITS[reached.limit]
+    what, setting = sweep_plan.COUNTS[reached.limit]
     allowed = f"{reached.allowed} are allowed" if reached.allowed else "never all of them"
     release = messages.publish_command(STEP, {"release": reached.hash}, settings)
     text = (

@@ -27,6 +27,12 @@ CHECK_ONE_IN: Final = 24
 # Shares of SWEEP_REQUESTS: what one kind cannot use goes to the others, in this order.
 SHARES: Final[Mapping[Kind, float]] = {"remove": 0.25, "hold": 0.125, "drop": 0.0, "repair": 0.5, "check": 0.125}
 _POOLS: Final[Mapping[Kind, Kind]] = {"drop": "hold"}  # both follow labels and settings
+# What a limit counts, and what sets it: for the sweep's log and for `ops`.
+COUNTS: Final[Mapping[Limit, tuple[str, str]]] = {
+    Limit.LEAVING: ("would newly be held or lose a label key", "MAX_REMOVALS"),
+    Limit.LEFT: ("have left the fleet", "MAX_REMOVALS"),
+    Limit.GONE: ("are gone and would be removed", "25 %, at least 10"),
+}
 _GOLDEN: Final = (math.sqrt(5) - 1) / 2
 
 

@@ -59,20 +59,24 @@ class Dispatcher:
         """The outside world. Raises SettingsError with every error of the settings."""
         return self._connect()
 
-    def entry_point(self, declared: Callable[[Event], None]) -> Callable[[Event], None]:
+    def entry_point(self, declared: Callable[[Event], None]) -> Callable[..., None]:
         """Have the module of that name in `functions` answer the events; it is imported at the first one."""
+        name = declared.__name__.replace("_", "-")
 
         @functools.wraps(declared)
         def serve(event: Event) -> None:
-            module = importlib.import_module(f"functions.{declared.__name__}")
-            self.answer(declared.__name__.replace("_", "-"), event, module.run)
+            run = importlib.import_module(f"functions.{declared.__name__}").run
+            self.answer(name, event, self.step(name, run) if name in STEPS else run)
 
-        return functions_framework.cloud_event(serve)  # type: ignore[return-value]
+        return functions_framework.cloud_event(serve)
 
-    def answer(self, name: str, event: Event, run: Step | Work) -> None:
-        """Answer one event with `run`. Aborts with 503 for a retryable error."""
+    def step(self, name: str, run: Step) -> Work:
+        """Make a step's `run` answer a message, with what this process remembers of earlier changes."""
+        return step(name, run, self.recent_reads)
+
+    def answer(self, name: str, event: Event, work: Work) -> None:
+        """Answer one event with `work`. Aborts with 503 for a retryable error."""
         message = dataclasses.replace(decode(event), attempt=_attempt())
-        work: Work = step(name, run, self.recent_reads) if name in STEPS else run  # type: ignore[arg-type, assignment]
         trace = logs.traceparent(message.attributes.get("traceparent"))
         line: Object = {
             "trace": trace,

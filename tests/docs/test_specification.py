@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shared.decisions import removal
 from tests.docs.language import ROOT, sources
-from tests.unit import test_steps
+from tests.unit import test_removal, test_steps
+from tests.unit.given import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from shared.decisions.removal import Situation
 
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 CODES = (ROOT / "docs/codes.md").read_text()
@@ -63,6 +67,7 @@ ACTIONS = {
     "PERMANENT": "dead-letter",
     "HOLD": "hold",
     "DELETE": "delete",
+    "RELEASE": "release",
     "CONTINUE": "continue",
     "TO_REGISTER": "→ register",
     "TO_REMOVE": "→ remove",
@@ -85,6 +90,31 @@ def test_the_state_table_is_what_the_steps_do() -> None:
     assert written == {
         (step, state.name): ACTIONS[move.name] for step, state, move in test_steps.cells(test_steps.TABLE)
     }
+
+
+def test_the_removal_table_is_what_remove_secret_can_do() -> None:
+    written: dict[tuple[str, str, str, str], str] = {}
+    for cluster, of, reason, *cells in rows(ARCHITECTURE, "### Removal table")[1:]:
+        state, _, kind = cluster.partition(", ")
+        generation = "same" if of == "this cluster" else "earlier"
+        for each in [kind.lower()] if kind else ["gke", "attached"]:
+            for hold, cell in zip(("other", "new", "old"), cells, strict=True):
+                written[each, f"{state}, {generation}, {reason.strip('`')}", hold, cell] = cell
+    assert {key[:3] for key in written} == {_situation(name, situation)[:3] for name, situation in test_removal.ALL}
+    for name, situation in test_removal.ALL:
+        found = removal.next_removal(situation, test_removal.HOLD, NOW)
+        cell = ACTIONS[found[0].name] + (" (sweep)" if found[1] else "") if found else ACTIONS["NOTHING"]
+        if name.endswith("pinned"):
+            assert found is None
+        else:
+            assert (*_situation(name, situation), cell) in written, (name, cell)
+
+
+def _situation(name: str, situation: Situation) -> tuple[str, str, str]:
+    kind, _, generation, hold, *age = name.split(", ")
+    state = situation.state.value.replace("_", " ")
+    column = age[0] if age and hold == situation.reason else "other"
+    return kind, f"{state}, {generation}, {situation.reason}", column
 
 
 def edges() -> Iterator[tuple[str, str]]:

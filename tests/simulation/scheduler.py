@@ -216,7 +216,7 @@ class Simulation(World):
                 self.ledger.sweep_starts(context)
                 dispatcher.answer(topic, push_event(message), sweep.run)
             else:
-                dispatcher.answer(topic, push_event(message), STEPS[topic])
+                dispatcher.answer(topic, push_event(message), dispatcher.step(topic, STEPS[topic]))
             done = True
         except (ServiceUnavailable, KilledError):
             pass
