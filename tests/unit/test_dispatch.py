@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import flask
 import pytest
@@ -56,7 +56,7 @@ def world() -> World:
 def deliver(world: World, error: Exception, attempt: int = 1, **attributes: str) -> bool:
     """Push a message to a function that fails; True when it was acknowledged."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object) -> NoReturn:
         raise error
 
     message = {"data": b64encode(BODY).decode(), "attributes": attributes, "messageId": "1", "publishTime": PUBLISHED}
