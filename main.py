@@ -5,6 +5,7 @@ from __future__ import annotations
 from shared.runtime import lazy_imports
 from shared.runtime.delivery import Event
 from shared.runtime.dispatch import Dispatcher
+from shared.runtime.http import Request, http_entry_point
 from shared.runtime.services import connect
 
 lazy_imports.lighten()
@@ -49,3 +50,8 @@ def unregister_membership(event: Event) -> None:
 @dispatcher.entry_point
 def sweep(event: Event) -> None:
     """Compare all lists, and publish requests for what differs."""
+
+
+@http_entry_point
+def status(request: Request) -> None:
+    """Show the status page."""

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from local.clusters import settled
 from local.config import SETTINGS
-from local.functions import TARGETS, Function, offered
+from local.functions import PAGES, TARGETS, Function, offered
 from local.google.pubsub.model import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
-from local.google.run.front import Front
+from local.google.run.front import Front, proxied
 from local.google.run.state import Build, Service
 from local.grants import BUILD, PUSH, TRIGGER, grant_accounts, grant_invokers, grant_topics
 from local.identities import service_account
-from local.names import FLEET, REGION, SOURCES, subscription, topic
+from local.names import FLEET, PERSON, REGION, SOURCES, subscription, topic
 from local.processes import StartError
 from local.telemetry import entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
 
     from local.apis import Apis
@@ -54,7 +54,8 @@ class Deployment:
     def __init__(self, apis: Apis, settings: Mapping[str, str], metadata: Mapping[str, str], namespace: str) -> None:
         self.apis = apis
         self.config = apis.config
-        self.functions: dict[str, Function] = {}
+        self.functions: dict[str, Function] = {}  # messages wake them
+        self.pages: dict[str, Function] = {}  # people call them; each starts at its first call
         self._settings = settings
         self._namespace = namespace
         self._fronts: list[Front] = []
@@ -82,20 +83,25 @@ class Deployment:
                 "SSL_CERT_FILE": str(directory / "ca.pem"),
                 "REQUESTS_CA_BUNDLE": str(directory / "ca.pem"),
             }
-            self.functions[name] = Function(target, source, directory / "log" / f"{name}.log", variables)
+            if target in PAGES:  # it reads more APIs than the others
+                overrides = self.apis.overrides().items()
+                variables |= {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": url for api, url in overrides}
+            process = Function(target, source, directory / "log" / f"{name}.log", variables)
+            (self.pages if target in PAGES else self.functions)[name] = process
 
     async def deploy(self) -> None:
         """Create everything that Terraform creates, but the functions' processes."""
         apis = self.apis
-        for name in self.functions:
-            await self._deploy_service(name)
+        for name, process in (self.functions | self.pages).items():
+            await self._deploy_service(name, process)
         await self._create_topics()
         pushed = [ENTRIES if name == ROUTER else name for name in self.functions]
         grant_accounts(apis.iam, self._namespace)
         grant_topics(apis.iam, pushed, DEAD_LETTERS)
-        grant_invokers(apis.iam, apis.run.services.values(), ROUTER)
+        woken = [service for service in apis.run.services.values() if service.short in self.functions]
+        grant_invokers(apis.iam, woken, ROUTER)
         if apis.broker is None:  # the Cloud SDK's emulator pushes without a token
-            for service in apis.run.services.values():
+            for service in woken:
                 apis.iam.bind(service.name, "roles/run.invoker", "allUsers")
         if ROUTER in self.functions:
             self._create_triggers()
@@ -111,12 +117,15 @@ class Deployment:
                 }
             )
 
-    async def _deploy_service(self, name: str) -> None:
-        apis, function, one_at_a_time = self.apis, self.functions[name], name == SWEEP
+    async def _deploy_service(self, name: str, function: Function) -> None:
+        apis, one_at_a_time = self.apis, name == SWEEP
         full = f"projects/{FLEET}/locations/{REGION}/services/{name}"
-        front = Front(apis.run, apis.iam, full, lambda: function.url if function.pid else "")
+        wake = self._waking(function) if name in self.pages else None
+        front = Front(apis.run, apis.iam, full, lambda: function.url if function.pid else "", wake)
         self._fronts.append(front)
         listener = await apis.serve(f"function {name}", front)
+        if name in self.pages:
+            await apis.serve(f"{name} page", proxied(front, apis.iam, PERSON, lambda: listener.url))
         bucket = f"{FLEET}-fleet-registrar-bundles"
         account = f"projects/{FLEET}/serviceAccounts/{service_account(BUILD, FLEET)}"
         build = Build(
@@ -203,8 +212,8 @@ class Deployment:
 
     def _log_entries(self) -> Iterator[dict[str, Any]]:
         for service in self.apis.run.services.values():
-            if service.short in self.functions:
-                yield from entries(service, self.functions[service.short].log)
+            if (process := (self.functions | self.pages).get(service.short)) is not None:
+                yield from entries(service, process.log)
 
     def url(self, name: str) -> str:
         """Where a function answers those that may call it; '' once its service is deleted."""
@@ -217,11 +226,22 @@ class Deployment:
             function.on_death = on_death
         await asyncio.gather(*(function.start(self.config.source.parent) for function in self.functions.values()))
 
+    def _waking(self, page: Function) -> Callable[[], Awaitable[None]]:
+        """Return what starts a page's process at a call, as Cloud Run starts an instance."""
+        one_at_a_time = asyncio.Lock()
+
+        async def wake() -> None:
+            async with one_at_a_time:
+                await page.start(self.config.source.parent)
+
+        return wake
+
     async def stop(self) -> None:
         """Stop all functions, and let their ports go."""
-        await asyncio.gather(*(function.stop() for function in self.functions.values()))
-        for function in self.functions.values():
-            function.close()
+        processes = [*self.functions.values(), *self.pages.values()]
+        await asyncio.gather(*(process.stop() for process in processes))
+        for process in processes:
+            process.close()
         for front in self._fronts:
             await front.close()
 
@@ -240,13 +260,13 @@ class Deployment:
 
     async def _redeploy(self, service: Service) -> None:
         """Start a function again with the settings that its service has now."""
-        function = self.functions[service.short]
+        function = (self.functions | self.pages)[service.short]
         await function.stop()
         known = {key for key in self._settings if not key.startswith(_OURS)} | function.deployed
         kept = {key: value for key, value in function.variables.items() if key not in known}
         function.variables = {**kept, **service.environment}
         function.deployed = set(service.environment)
-        await self.start_function(service.short)
+        await function.start(self.config.source.parent)
 
     async def publish(self, name: str, data: bytes, attributes: dict[str, str]) -> None:
         """Publish to one of our topics."""
@@ -261,7 +281,7 @@ class Deployment:
 def _bundle_hash(source: Path) -> str:
     """Return a hash of the code that runs: the entry points, and the packages beside them that go into the bundle."""
     root = source.parent
-    modules = (path for folder in ("functions", "shared") for path in (root / folder).rglob("*.py"))
+    modules = (path for folder in ("functions", "ops", "shared") for path in (root / folder).rglob("*.py"))
     found = hashlib.sha256()
     for path in sorted([source, *modules]):
         found.update(path.read_bytes())

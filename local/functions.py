@@ -29,6 +29,7 @@ TARGETS = (
     "unregister_membership",
     "sweep",
 )
+PAGES = ("status",)  # people call these; messages wake all others
 
 
 def offered(source: Path) -> list[str]:
@@ -44,7 +45,7 @@ def offered(source: Path) -> list[str]:
                 names.update(target.id for target in targets if isinstance(target, ast.Name))
             case _:
                 pass
-    return [target for target in TARGETS if target in names]
+    return [target for target in (*TARGETS, *PAGES) if target in names]
 
 
 # Prints the errors of the settings. Another main.py than this project's may have no such package: nothing is checked then.
@@ -78,6 +79,7 @@ class Function(Child):
     def __init__(self, target: str, source: Path, log: Path, environment: Mapping[str, str]) -> None:
         super().__init__(target.replace("_", "-"), log)
         self.target = target
+        self.signature = "http" if target in PAGES else "cloudevent"
         self.variables = dict(environment)
         self.deployed: set[str] = set()  # names of variables that a later deployment gave it
         self._source = source
@@ -85,7 +87,7 @@ class Function(Child):
     def command(self) -> list[str]:
         """`python -m functions_framework …`: with `-m`, Python finds the packages beside main.py."""
         python = [sys.executable, "-S", "-E", "-c", WITH_PARENT, sys.executable, "-m", "functions_framework"]
-        signature = ["--signature-type", "cloudevent"]
+        signature = ["--signature-type", self.signature]
         return [
             *python,
             "--source",
@@ -107,6 +109,6 @@ class Function(Child):
             "K_REVISION": f"{self.name}-00001-local",
             "PORT": str(self.port),
             "FUNCTION_TARGET": self.target,
-            "FUNCTION_SIGNATURE_TYPE": "cloudevent",
+            "FUNCTION_SIGNATURE_TYPE": self.signature,
         }
         return {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **cloud_run, **self.variables}

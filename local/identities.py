@@ -25,7 +25,7 @@ def service_account(name: str, project: str) -> str:
 
 
 def shipped_roles() -> dict[str, dict[str, list[str]]]:
-    """Read `infra/roles.json`: identity → {`publish`, `fleet`, `central`, `source`, `secrets`} → names."""
+    """Read `infra/roles.json`: identity → {`publish`, `fleet`, `central`, `source`, `secrets`, for one `run`} → names."""
     roles: dict[str, dict[str, list[str]]] = json.loads(ROLES.read_text())
     return roles
 
@@ -33,7 +33,7 @@ def shipped_roles() -> dict[str, dict[str, list[str]]]:
 def with_shipped_roles(fleet_project: str, source_projects: Collection[str]) -> Iam:
     """Return an IAM in which each identity has exactly the permissions of `infra/roles.json`.
 
-    Custom roles are named as Terraform names them: `fleet_registrar.<identity>` and `fleet_registrar.<identity>.source`.
+    Custom roles are named as Terraform names them: `fleet_registrar.<identity>` with `.source` or `.run`.
     """
     iam = Iam()
     for name, role in shipped_roles().items():
@@ -42,6 +42,7 @@ def with_shipped_roles(fleet_project: str, source_projects: Collection[str]) -> 
         id_ = f"fleet_registrar.{name.replace('-', '_')}"
         scopes = [
             (fleet_project, "fleet", id_, {*role["fleet"], *role["central"]}),
+            (fleet_project, "run", f"{id_}.run", set(role.get("run", []))),
             *((project, "source", f"{id_}.source", set(role["source"])) for project in source_projects),
         ]
         for project, scope, role_id, permissions in scopes:

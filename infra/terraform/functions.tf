@@ -11,9 +11,11 @@ locals {
 
   # Connect Gateway's 2,400 requests a minute limit the whole chain. 500 clusters at once must not cause 500 cold starts.
   step  = { memory = "512Mi", timeout = 240, instances = var.max_instances, concurrency = 4 }
-  sizes = { for name in local.functions : name => name == local.sweep ? local.one_at_a_time : local.step }
+  sizes = { for name in local.functions : name => name == local.sweep ? local.one_at_a_time : name == local.page ? local.reader : local.step }
   # A second sweep waits (429, delivered again) until the first is done.
   one_at_a_time = { memory = "1Gi", timeout = 540, instances = 1, concurrency = 1 }
+  # One instance: its visitors share a reading.
+  reader = { memory = "1Gi", timeout = 60, instances = 1, concurrency = 8 }
 
   # Instances do not know of each other: each has the same share. grant-rbac, write-secret, remove-secret and revoke-rbac use the gateway.
   gateway_requests = var.settings.gateway_requests == 0 ? 0 : max(1, floor(var.settings.gateway_requests / (4 * var.max_instances)))
@@ -170,7 +172,7 @@ resource "google_cloudfunctions2_function" "function" {
 
   service_config {
     service_account_email            = google_service_account.identity[each.key].email
-    ingress_settings                 = "ALLOW_INTERNAL_ONLY"
+    ingress_settings                 = each.key == local.page ? var.status.ingress : "ALLOW_INTERNAL_ONLY"
     environment_variables            = local.given
     available_memory                 = local.sizes[each.key].memory
     available_cpu                    = "1"

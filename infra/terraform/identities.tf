@@ -31,6 +31,7 @@ locals {
   }
   in_fleet   = { for name, permissions in local.fleet : name => permissions if length(permissions) > 0 }
   in_central = { for name, role in local.roles : name => role.central if length(role.central) > 0 && !local.central_is_in_fleet }
+  in_run     = { for name, role in local.roles : name => role.run if can(role.run) }
   in_source  = { for name, role in local.roles : name => role.source if length(role.source) > 0 }
 }
 
@@ -91,6 +92,26 @@ resource "google_project_iam_member" "terminal" {
   project = local.fleet_project
   role    = "roles/gkehub.gatewayAdmin"
   member  = local.members[local.argocd]
+}
+
+# In the functions' project: what the status page reads of them.
+
+resource "google_project_iam_custom_role" "run" {
+  for_each = local.in_run
+
+  project     = var.project
+  role_id     = "${local.role_prefix}.${replace(each.key, "-", "_")}.run"
+  title       = "${local.title}: ${each.key}, functions"
+  permissions = each.value
+  depends_on  = [google_project_service.enabled]
+}
+
+resource "google_project_iam_member" "run" {
+  for_each = local.in_run
+
+  project = var.project
+  role    = google_project_iam_custom_role.run[each.key].id
+  member  = local.members[each.key]
 }
 
 # In the source projects: reading clusters; for grant-rbac and revoke-rbac also ClusterRoleBindings, because a new cluster's own RBAC knows
@@ -179,7 +200,7 @@ resource "google_project_iam_member" "event_receiver" {
 # A gen2 function is a Cloud Run service, and that is where calls are allowed. This role holds `run.routes.invoke` and nothing else.
 resource "google_cloud_run_service_iam_member" "invoker" {
   for_each = merge(
-    { for name in local.functions : "push/${name}" => { caller = "push", name = name } },
+    { for name in local.woken : "push/${name}" => { caller = "push", name = name } },
     { "trigger/${local.router}" = { caller = "trigger", name = local.router } },
   )
 
@@ -189,4 +210,15 @@ resource "google_cloud_run_service_iam_member" "invoker" {
   service = basename(google_cloudfunctions2_function.function[each.value.name].service_config[0].service)
   role    = "roles/run.servicesInvoker"
   member  = "serviceAccount:${google_service_account.caller[each.value.caller].email}"
+}
+
+# Who may open the status page. Without viewers nobody may.
+resource "google_cloud_run_service_iam_member" "viewer" {
+  for_each = var.status.viewers
+
+  project  = var.project
+  location = var.region
+  service  = basename(google_cloudfunctions2_function.function[local.page].service_config[0].service)
+  role     = "roles/run.servicesInvoker"
+  member   = each.key
 }

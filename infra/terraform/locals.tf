@@ -72,13 +72,15 @@ locals {
   roles     = jsondecode(file("${path.module}/../roles.json"))
   argocd    = "argocd"
   functions = toset([for name in keys(local.roles) : name if name != local.argocd])
+  page      = "status" # people call it; messages wake all others
+  woken     = toset([for name in local.functions : name if name != local.page])
   router    = "route-event"
   sweep     = "sweep"
 
   audit_log_entries = "audit-log-entries"
   dead_letters      = "dead-letters"
   # A topic is named after the function that it wakes; log entries have one of their own.
-  wakes  = { for name in local.functions : name => name == local.router ? local.audit_log_entries : name }
+  wakes  = { for name in local.woken : name => name == local.router ? local.audit_log_entries : name }
   topics = setunion(values(local.wakes), flatten([for role in values(local.roles) : role.publish]))
 
   # Google's rule: a service account's id has 6 to 30 characters.

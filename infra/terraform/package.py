@@ -17,9 +17,11 @@ BUNDLE = Path(__file__).resolve().parent / ".build" / "functions.zip"
 
 
 def sources(root: Path = ROOT) -> list[Path]:
-    """Return what belongs in: the entry points, the functions, what they share, and their pinned packages."""
-    modules = [path for folder in ("functions", "shared") for path in (root / folder).rglob("*.py")]
-    return sorted([root / "main.py", root / "requirements.txt", *modules])
+    """Return what belongs in: the entry points, the functions, what they share, the status page, and their pinned packages."""
+    modules = [path for folder in ("functions", "ops", "shared") for path in (root / folder).rglob("*.py")]
+    templates = [path for path in (root / "ops" / "page" / "templates").iterdir() if path.is_file()]
+    single = [root / "main.py", root / "requirements.txt", root / "infra" / "roles.json"]
+    return sorted([*single, *modules, *templates])
 
 
 def write(bundle: Path = BUNDLE, root: Path = ROOT) -> Path:

@@ -254,6 +254,25 @@ variable "sources" {
   }
 }
 
+variable "status" {
+  description = "The status page: who may open it (IAM members), and from where. docs/operate.md#the-status-page-for-your-team."
+  type = object({
+    viewers = optional(set(string), [])
+    ingress = optional(string, "ALLOW_INTERNAL_ONLY")
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = contains(["ALLOW_INTERNAL_ONLY", "ALLOW_INTERNAL_AND_GCLB", "ALLOW_ALL"], var.status.ingress)
+    error_message = "status.ingress is ALLOW_INTERNAL_ONLY, ALLOW_INTERNAL_AND_GCLB or ALLOW_ALL."
+  }
+  validation {
+    condition     = length(setintersection(var.status.viewers, ["allUsers", "allAuthenticatedUsers"])) == 0
+    error_message = "status.viewers must not be public: the page shows names, labels and error messages of all clusters."
+  }
+}
+
 variable "sweep_paused" {
   description = "Whether the sweep's schedule is paused. Set it to false after a person has read `python -m ops plan` (docs/deploy.md)."
   type        = bool

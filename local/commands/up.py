@@ -171,6 +171,8 @@ def _tell(endpoints: dict[str, str], directory: Path) -> None:
     width = max(map(len, endpoints))
     for name, url in endpoints.items():
         print(f"  {name:{width}}  {url}")
+    if "status page" in endpoints:
+        print(f"\nstatus page: {endpoints['status page']}/")
     print(f"\nready: source {_short(directory / 'env')}; logs in {_short(directory / 'log')}; Ctrl-C stops", flush=True)
 
 

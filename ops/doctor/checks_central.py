@@ -172,7 +172,7 @@ def check_access(expected: Expected, seen: Central) -> list[Finding]:
     """Each identity has exactly its verbs on Secrets of Argo CD's namespace, and none elsewhere."""
     check = Check("secrets-access")
     namespace = expected.settings.argocd_namespace
-    for name in expected.functions:
+    for name in expected.deployed:
         granted = set(expected.roles[name]["secrets"])
         missing: list[str] = []
         extra: list[str] = []

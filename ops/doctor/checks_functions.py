@@ -17,6 +17,7 @@ from ops.doctor.expected import (
     MEMBERSHIP_EVENTS,
     ROUTER,
     SINK_FILTER,
+    STATUS,
     SWEEP,
     Expected,
 )
@@ -43,7 +44,7 @@ def check_functions(expected: Expected, seen: Delivery) -> list[Finding]:
     """Every function is ACTIVE, runs as its own identity, and takes internal calls alone."""
     check = Check("functions")
     functions = check.known(seen.functions, expected.project)
-    for name in expected.functions if functions is not None else ():
+    for name in expected.deployed if functions is not None else ():
         found = (functions or {}).get(name)
         if found is None:
             check.fail(Code.FUNCTION_MISSING, name, "is not deployed", commands.TERRAFORM)
@@ -60,10 +61,11 @@ def check_functions(expected: Expected, seen: Delivery) -> list[Finding]:
         if account != expected.account(name):
             text = f"runs as {account}, not as {expected.account(name)}"
             check.fail(Code.FUNCTION_IDENTITY_WRONG, name, text, commands.TERRAFORM)
-        if (ingress := at(found, "serviceConfig", "ingressSettings")) != "ALLOW_INTERNAL_ONLY":
+        ingress = at(found, "serviceConfig", "ingressSettings")
+        if ingress != "ALLOW_INTERNAL_ONLY" and name != STATUS:  # people call the page; IAM says who may
             text = f"takes calls from outside the project ({ingress})"
             check.warn(Code.FUNCTION_OPEN, name, text, commands.TERRAFORM)
-    return check.end("", f"{len(expected.functions)} ACTIVE, each with its own identity")
+    return check.end("", f"{len(expected.deployed)} ACTIVE, each with its own identity")
 
 
 def check_code(expected: Expected, seen: Delivery) -> list[Finding]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
 from shared.values.settings import Settings
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROLES: Final = Path(__file__).parents[2] / "infra" / "roles.json"
 
 ARGOCD: Final = "argocd"
+STATUS: Final = "status"
 ROUTER: Final = "route-event"
 SWEEP: Final = "sweep"
 AUDIT_LOG_ENTRIES: Final = "audit-log-entries"
@@ -81,6 +82,7 @@ class Role(TypedDict):
     central: list[str]
     source: list[str]
     secrets: list[str]
+    run: NotRequired[list[str]]  # in the functions' project
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,12 @@ class Expected:
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """The functions' names."""
+        """The functions that messages wake."""
+        return tuple(name for name in self.deployed if name != STATUS)
+
+    @property
+    def deployed(self) -> tuple[str, ...]:
+        """All functions, the status page included."""
         return tuple(sorted(name for name in self.roles if name != ARGOCD))
 
     @property
@@ -174,6 +181,7 @@ class Expected:
         needed -= REGISTERING if self.settings.registration == "wait" else set()
         needed |= set(role["central"]) if project == self.settings.central_membership.project else set()
         needed |= set(role["source"]) if project in self.settings.source_projects else set()
+        needed |= set(role.get("run", [])) if project == self.project else set()
         return frozenset(needed)
 
     def grants(self) -> Iterator[tuple[str, str, frozenset[str]]]:

@@ -72,11 +72,11 @@ class CentralReader:
         )
         questions = [
             (name, verb, where)
-            for name in self.expected.functions
+            for name in self.expected.deployed
             for verb, where in [*((verb, namespace) for verb in VERBS), ("list", "")]
         ]
         access = self.reader.each(self._may, questions)
-        agents = [] if self._is_gke() else [n for n in self.expected.functions if self.expected.roles[n]["secrets"]]
+        agents = [] if self._is_gke() else [n for n in self.expected.deployed if self.expected.roles[n]["secrets"]]
         impersonation = self.reader.each(self._agent_may, agents)
         wrong, right = self._tried(namespace, found["policy"])
         return Central(

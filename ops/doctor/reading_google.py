@@ -220,7 +220,7 @@ class Reader:
     def _functions(self) -> Mapping[str, Object]:
         path = f"v2/projects/{self.expected.project}/locations/-/functions"
         found = _by_name(self.api.pages("cloudfunctions", path, "functions"))
-        return {name: one for name, one in found.items() if name in self.expected.functions}
+        return {name: one for name, one in found.items() if name in self.expected.deployed}
 
     def _invokers(self, function: Object) -> Bindings:
         service = str(at(function, "serviceConfig", "service") or "") or str(function["name"]).replace(

@@ -64,7 +64,7 @@ def answer(method: str, path: str, query: Mapping[str, str], source: Source) -> 
         return Answer(405, TEXT, "this page is read-only: GET alone\n", {"Allow": "GET, HEAD"})
     try:
         match path:
-            case "/healthz":
+            case "/healthz" | "/health":  # Cloud Run keeps some paths that end with z for itself
                 return Answer(200, TEXT, "ok\n")
             case "/":
                 return Answer(200, HTML, render.page(source.board(), parse(query)))

@@ -14,9 +14,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from local.google.iam.state import Iam
     from local.google.run.state import Run
@@ -26,13 +26,19 @@ _DENIED = "Your client does not have permission to get URL <code>{}</code> from 
 
 
 class Front:
-    """An ASGI application for one service (full name); `inner()` is the URL of its process, or "" while none runs."""
+    """An ASGI application for one service (full name); `inner()` is the URL of its process, or "" while none runs.
 
-    def __init__(self, run: Run, iam: Iam, name: str, inner: Callable[[], str]) -> None:
+    `wake` starts the process of a service that scales to zero.
+    """
+
+    def __init__(
+        self, run: Run, iam: Iam, name: str, inner: Callable[[], str], wake: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._run = run
         self._iam = iam
         self._name = name
         self._inner = inner
+        self._wake = wake
         self._session: aiohttp.ClientSession | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,6 +74,9 @@ class Front:
 
     async def _forward(self, request: Request) -> Response:
         inner = self._inner()
+        if not inner and self._wake is not None:
+            await self._wake()
+            inner = self._inner()
         if not inner:
             return Response("Service Unavailable", 503, media_type="text/plain")
         headers = {name: value for name, value in request.headers.items() if name not in _OF_ONE_HOP}
@@ -98,3 +107,23 @@ class Front:
         """Let the connections go."""
         if self._session is not None:
             await self._session.close()
+
+
+def proxied(front: Front, iam: Iam, email: str, audience: Callable[[], str]) -> ASGIApp:
+    """Return what calls a service with a person's identity token, as `gcloud run services proxy` does on their machine.
+
+    It answers to the names of loopback alone, so that no web page can reach it under a name of its own.
+    """
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        host = Request(scope).headers.get("host", "").rpartition(":")[0]
+        if host not in ("127.0.0.1", "localhost"):
+            await Response("This page answers to loopback alone.", 403, media_type="text/plain")(scope, receive, send)
+            return
+        token = iam.tokens.new_identity_token(email, audience())
+        kept = [(name, value) for name, value in scope["headers"] if name != b"authorization"]
+        await front({**scope, "headers": [*kept, (b"authorization", f"Bearer {token}".encode())]}, receive, send)
+
+    return app

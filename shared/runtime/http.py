@@ -1,0 +1,49 @@
+"""The entry point of a function that people call: HTTP in, HTTP out. Cloud Run has checked the caller before."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from typing import TYPE_CHECKING, Protocol
+
+import functions_framework
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Response = tuple[str, int, dict[str, str]]  # body, status, headers: as Flask takes them
+
+
+class Request(Protocol):
+    """A request of Flask, as far as it is read here."""
+
+    @property
+    def method(self) -> str:
+        """The method, in capitals."""
+
+    @property
+    def path(self) -> str:
+        """The path, decoded."""
+
+    @property
+    def args(self) -> Query:
+        """The query."""
+
+
+class Query(Protocol):
+    """A query of Flask."""
+
+    def to_dict(self) -> Mapping[str, str]:
+        """Return the first value of each key."""
+
+
+def http_entry_point(declared: Callable[[Request], None]) -> Callable[[Request], Response]:
+    """Have the module of that name in `functions` answer the requests; it is imported at the first one."""
+
+    @functools.wraps(declared)
+    def serve(request: Request) -> Response:
+        module = importlib.import_module(f"functions.{declared.__name__}")
+        answered: Response = module.run(request.method, request.path, request.args.to_dict())
+        return answered
+
+    return functions_framework.http(serve)  # type: ignore[return-value]
