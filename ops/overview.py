@@ -79,6 +79,8 @@ _PROBLEMS: Final = frozenset(
     }
 )
 _CONFLICTS: Final = frozenset({FindingCode.CLASHING_SECRET, FindingCode.OTHER_REGISTRAR, FindingCode.DUPLICATE_SECRETS})
+# What a sweep asks for where the Secret that is there belongs to an earlier cluster of the name, or was adopted.
+_ANEW: Final = frozenset({FindingCode.NOT_REGISTERED, FindingCode.NO_SECRET})
 _BY_STATE: Final[Mapping[State, Stage]] = {
     State.CENTRAL: Stage.CENTRAL,
     State.PROVISIONING: Stage.PROVISIONING,
@@ -261,8 +263,9 @@ class Overview:
             return _BY_STATE.get(state) or (Stage.LEAVING if secrets or state is State.DELETING else Stage.NOT_SELECTED)
         if FindingCode.AGENT_LOST in codes:
             return Stage.AGENT_LOST
-        if secrets:
-            differs = bool(self.requests.get(str(name)))
+        asked = {request.code for request in self.requests.get(str(name), [])}
+        if secrets and not asked & _ANEW:
+            differs = bool(asked)
             return Stage.FAILED if differs and activity.failing else Stage.DIFFERS if differs else Stage.IN_ARGOCD
         if self.settings.secrets == "external":
             return Stage.FAILED if activity.failing else Stage.EXTERNAL
@@ -298,7 +301,9 @@ class Overview:
                 names = ", ".join(one.name for one in self.others[name])
                 return f"Secret {names} is for this cluster and is not ours: adopt it"
             case Stage.MISSING:
-                return self._silence(facts.activity)
+                asked = self.requests.get(str(name), [])
+                earlier = f"{asked[0].reason}, its Secret is of an earlier cluster; " if secret and asked else ""
+                return earlier + self._silence(facts.activity)
         if requests := self.requests.get(str(name)):
             blocked = "the removal limit stops " if str(name) in self.blocked else "the next sweep publishes "
             return f"{blocked}{requests[0].next.topic}: {requests[0].reason}"

@@ -146,7 +146,8 @@ def _shared(board: Board) -> Object:
 
 def _table(board: Board, view: View) -> Object:
     found = select(board.rows, view)
-    problems = [row for row in board.rows if row.stage.is_problem]
+    # What could not be read is one problem of the list that failed, not one of each cluster in it.
+    problems = [row for row in board.rows if row.stage.is_problem and row.stage is not Stage.UNKNOWN]
     return {
         "page": found,
         "view": found.view,

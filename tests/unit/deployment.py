@@ -150,7 +150,7 @@ def _delivery() -> Delivery:
         subscription_policies={
             name: (binding("roles/pubsub.subscriber", AGENT.format("pubsub")),) for name in subscriptions
         },
-        functions={name: function(name) for name in EXPECTED.functions},
+        functions={name: function(name) for name in EXPECTED.deployed},
         invokers={name: (binding("roles/run.servicesInvoker", *members),) for name, members in callers.items()},
         triggers=(
             *(trigger(AUDIT_EVENT, method) for method in AUDIT_METHODS),
@@ -204,7 +204,7 @@ def _central() -> Central:
         workload_pool="",
         access={
             (name, verb, where): where == "argocd" and verb in EXPECTED.roles[name]["secrets"]
-            for name in EXPECTED.functions
+            for name in EXPECTED.deployed
             for verb, where in [*((verb, "argocd") for verb in VERBS), ("list", "")]
         },
         impersonation={},

@@ -65,14 +65,14 @@ CASES: dict[str, tuple[Stage, str, dict[str, Any]]] = {
         {"unmanaged": [theirs(server=SERVER)]},
     ),
     "it has two Secrets": (Stage.CONFLICT, "2 Secrets", {"secrets": [secret(), replace(secret(), name="two")]}),
-    "it was re-created": (
-        Stage.MISSING,
-        "",
-        {"clusters": [replace(BLUE, id="b" * 64)], "secrets": []},
+    "its Secret was changed by hand": (
+        Stage.DIFFERS,
+        "the next sweep publishes write-secret: its Secret differs",
+        {"secrets": [replace(secret(), labels={**secret().labels, "env": "dev"})]},
     ),
     "its Secret is of an earlier cluster": (
-        Stage.DIFFERS,
-        "the next sweep publishes register-membership",
+        Stage.MISSING,
+        "its Secret is of an earlier cluster",
         {"clusters": [replace(BLUE, id="b" * 64)], "secrets": [secret()]},
     ),
     "its project was not read": (
