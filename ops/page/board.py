@@ -52,10 +52,14 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Requests a minute through Connect Gateway: the busiest minute of the last hour, and what is allowed. None: unknown."""
+    """Requests a minute through Connect Gateway: the busiest minute of the last hour, and what is allowed. None: unknown.
+
+    `unread` says why one of them could not be read; the limit is Google's default then.
+    """
 
     peak: int | None = None
     limit: int = GATEWAY_REQUESTS
+    unread: str = ""
 
 
 @dataclass(frozen=True, slots=True)

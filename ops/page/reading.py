@@ -20,6 +20,7 @@ from ops.doctor.reading_cluster import gateway_limit, gateway_peak
 from ops.doctor.reading_google import Reader
 from ops.evidence import Evidence
 from ops.health import Backlog, Seen
+from ops.pace import GATEWAY_REQUESTS
 from ops.page.board import Board, Budget, Log, build
 from ops.partial import SECONDS, survey_in_parts
 from ops.survey import find, operator
@@ -120,8 +121,11 @@ def read_log(api: Api, project: str, now: datetime) -> Log:
 def _budget(api: Api, project: str, now: datetime) -> Budget:
     peak = attempt(lambda: gateway_peak(api, project, now), "")
     limit = attempt(lambda: gateway_limit(api, project), "")
-    default = Budget()
-    return Budget(None if isinstance(peak, Unread) else peak, default.limit if isinstance(limit, Unread) else limit)
+    return Budget(
+        peak=None if isinstance(peak, Unread) else peak,
+        limit=GATEWAY_REQUESTS if isinstance(limit, Unread) else limit,
+        unread="; ".join(one.why for one in (peak, limit) if isinstance(one, Unread)),
+    )
 
 
 def _member(email: str) -> str:

@@ -217,7 +217,10 @@ def members(name: str) -> set[str]:
 def test_a_functions_permissions_are_documented(name: str) -> None:
     row = next(row for row in rows(PERMISSIONS, "# Permissions")[1:] if row[0].startswith(f"`{name}`"))
     _, fleet, central, source, secrets = row
-    assert _verbs(fleet) == _granted(ROLES[name]["fleet"], {"gateway": "gateway", "memberships": "memberships"})
+    assert _verbs(fleet) == _granted(
+        ROLES[name]["fleet"],
+        {"gateway": "gateway", "memberships": "memberships", "timeSeries": "metrics", "quotas": "quotas"},
+    )
     assert _verbs(central) == _granted(ROLES[name]["central"], {"gateway": "gateway", "memberships": "memberships"})
     assert _verbs(source) == _granted(
         ROLES[name]["source"],

@@ -64,8 +64,8 @@ def test_the_topics_are_those_that_the_code_knows(plan: Plan) -> None:
     assert {topic["name"] for topic in plan.of("google_pubsub_topic")} == TOPICS
 
 
-def test_a_topic_wakes_the_function_of_its_name() -> None:
-    assert {*messages.STEPS, "sweep", "route-event"} == FUNCTIONS
+def test_a_topic_wakes_every_function_but_the_page() -> None:
+    assert {*messages.STEPS, "sweep", "route-event"} == FUNCTIONS - {"status"}
 
 
 def test_every_setting_reaches_every_function_and_no_other_does(full: Plan) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tests.infra.terraform import Module, Plan, Resource
 
+WOKEN = FUNCTIONS - {"status"}
 FINISHED = AuditedCall("CreateCluster", "my-fleet", "europe-west1", "blue", "you@example.com", {})
 OPERATION = {"name": "operation-1", "operationType": "CREATE_CLUSTER", "status": "DONE"}
 PUBSUB_AGENT = "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com"
@@ -98,7 +99,7 @@ def test_an_identity_holds_its_row_of_the_roles_and_nothing_else(
     for name, role in ROLES.items():
         for topic in role["publish"]:
             expected[name, f"projects/my-fleet/topics/{topic}"] = {"roles/pubsub.publisher"}
-        expected[name, "my-fleet"] |= {*role["fleet"], *role["central"]}
+        expected[name, "my-fleet"] |= {*role["fleet"], *role["central"], *role.get("run", [])}
         for source in sources:
             expected[name, source] |= set(role["source"])
     assert held(plans[kind]) == {key: permissions for key, permissions in expected.items() if permissions}
@@ -158,17 +159,17 @@ def test_only_pubsub_and_eventarc_call_the_functions(plan: Plan) -> None:
         assert grant["role"] == "roles/run.servicesInvoker"
         callers[grant["member"].partition("@")[0]].add(grant.key.partition("/")[2])
     assert callers == {
-        "serviceAccount:fleet-registrar-push": FUNCTIONS,
+        "serviceAccount:fleet-registrar-push": WOKEN,
         "serviceAccount:fleet-registrar-trigger": {"route-event"},
     }
 
 
 def test_every_function_is_woken_by_one_subscription(plan: Plan) -> None:
     pushes = plan.named("google_pubsub_subscription", "push")
-    assert set(pushes) == FUNCTIONS
+    assert set(pushes) == WOKEN
     assert {name: push["topic"] for name, push in pushes.items()} == {
         name: f"projects/my-fleet/topics/{messages.AUDIT_LOG_ENTRIES if name == 'route-event' else name}"
-        for name in FUNCTIONS
+        for name in WOKEN
     }
 
 
@@ -367,7 +368,9 @@ def test_what_the_fleet_needs_is_granted_in_the_fleet_project(full: Plan) -> Non
     for name, role in ROLES.items():
         terminal = {"roles/gkehub.gatewayAdmin"} if name == "argocd" else set()
         assert held(full)[name, "my-fleet"] == {*role["fleet"], *terminal} - registering
-    assert not any(where == "my-run" for _, where in held(full))
+    assert {name: held(full)[name, where] for name, where in held(full) if where == "my-run"} == {
+        "status": set(ROLES["status"]["run"])
+    }
 
 
 def test_what_the_central_cluster_needs_is_granted_in_its_fleet(full: Plan) -> None:
