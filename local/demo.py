@@ -31,6 +31,7 @@ ARGOCD = "argocd@demo-fleet.iam.gserviceaccount.com"
 EVERYTHING = "/api/v1/namespaces"  # something that only a person or thing with rights may list
 CENTRAL = "projects/demo-fleet/locations/europe-west1/clusters/central"
 APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
+PAGE = Path(".local") / "status.html"
 ARGOCD_SECONDS = 120.0  # at its own pace: it looks at a cluster that it has just heard of for the first time
 LATE_SECONDS = 0.2  # within which the line of another function may still come
 NOTHING_DONE = (None, "ignored", "no_op", "unchanged", "no_binding", "no_membership")
@@ -362,6 +363,8 @@ def _tell(cloud: LocalCloud, *, argocd: bool) -> int:
     teller = Teller(cloud)
     story = Story(cloud, teller, argocd=argocd)
     chapters = story.chapters()
+    if page := cloud.state()["endpoints"].get("status page"):
+        print(f"status page, while the demo runs: {page}/")
     try:
         for number, (name, tell) in enumerate(chapters, 1):
             teller.chapter(f"{number}/{len(chapters)}  {name}")
@@ -376,7 +379,18 @@ def _tell(cloud: LocalCloud, *, argocd: bool) -> int:
         teller.close()
     print(table(cloud, story))
     print(f"\nall {len(chapters)} chapters went well")
+    if _save_page(cloud.directory):
+        print(f"the status page, as it is now: {PAGE}")
     return 0
+
+
+def _save_page(directory: Path) -> bool:
+    """Write the status page into a file that outlives the cloud; its problems are the demo's own."""
+    PAGE.parent.mkdir(exist_ok=True)
+    command = 'source "$0/env" && exec "$1" -m ops status --html "$2"'
+    words = ["bash", "-c", command, str(directory), sys.executable, str(PAGE)]
+    saved = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=60)
+    return saved.returncode in (0, 2, 3)
 
 
 def _ready(up: subprocess.Popen[bytes], directory: Path) -> LocalCloud | None:

@@ -1,16 +1,17 @@
 "use strict";
 for (const command of document.querySelectorAll("pre.command")) {
   if (!navigator.clipboard) break;
+  const text = command.textContent;
   const button = document.createElement("button");
   button.type = "button";
   button.className = "copy";
   button.textContent = "Copy";
-  button.setAttribute("aria-label", "Copy the command " + command.textContent.slice(0, 60));
+  button.setAttribute("aria-label", "Copy the command " + text.slice(0, 60));
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(command.textContent);
+    await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
   });
-  command.after(button);
+  command.append(button);
 }
 document.addEventListener("keydown", (event) => {
   const search = document.getElementById("q");

@@ -1,0 +1,195 @@
+"""Incidents on the local cloud: each leads from the status page to its cause and its command in at most two clicks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chain.running import ARGOCD, BINDINGS, FLEET, REGION, ROOT, email, fresh, running
+from tests.chain.test_ops import environment
+from tests.incidents.test_in_flight import LABELS, occupy, unseen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Page
+
+    from tests.chain.running import Chain
+
+    Tab = Callable[..., Page]
+
+QUICKLY = ("--attempts", "12", "--retry-min", "0.5", "--retry-max", "2", "--selector", "env=prod")
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """The cloud of one bad night."""
+    with running(tmp_path_factory.mktemp("night"), *QUICKLY) as chain:
+        yield chain
+
+
+@pytest.fixture(scope="module")
+def night(cloud: Chain) -> dict[str, str]:
+    """Everything goes wrong at once; return the cluster of each incident."""
+    found: dict[str, str] = {}
+    found["ERROR cluster"] = cloud.onboard("error", labels=LABELS)
+    found["re-created cluster"] = cloud.onboard("again", labels=LABELS)
+    found["lost agent"] = cloud.attach(fresh("edge"), labels=LABELS, admit=True)
+    cloud.onboarded(found["lost agent"])
+    found["lost event"] = unseen(cloud, "lost")
+    found["unmanaged Secret"] = unseen(cloud, "plain")
+    occupy(cloud, found["unmanaged Secret"])
+    found["unmanaged binding"] = unseen(cloud, "bound")
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": f"fleet-registrar:{ARGOCD}"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [],
+    }
+    assert cloud.kubernetes(found["unmanaged binding"], "POST", BINDINGS, binding)[0] == 201
+    found["unmanaged membership"] = taken(cloud)
+    for incident in ("unmanaged Secret", "unmanaged binding", "unmanaged membership"):
+        cloud.publish("register-membership", {"cluster": found[incident]})
+    for step, incident in (
+        ("write-secret", "Secret"),
+        ("grant-rbac", "binding"),
+        ("register-membership", "membership"),
+    ):
+        cloud.said(step, found[f"unmanaged {incident}"], code=f"unmanaged_{incident.lower()}")
+    cloud.publish("grant-rbac", b"not json", {"cause": "poison"})
+    cloud.said("grant-rbac", "poison", decision="dead_lettered")
+    again = found["re-created cluster"]
+    rule = cloud.add_event_rule("lose", times=0)
+    cloud.delete_cluster(again, seconds=0)
+    cloud.gone(again)
+    cloud.create_cluster(again.rpartition("/")[2], labels=LABELS)
+    cloud.running(again)
+    cloud.wait_quiet()
+    cloud.remove_event_rules(rule["id"])
+    cloud.set_status(found["ERROR cluster"], "ERROR", "nodes are out of quota")
+    cloud.disconnect(found["lost agent"], state="UNKNOWN")
+    # From here on no other cluster can come in.
+    cloud.do("iam", "revoke", email("write-secret"), FLEET, "gkehub.gateway.post")
+    found["revoked permission"] = cloud.create_cluster(fresh("denied"), labels=LABELS)
+    cloud.said("write-secret", found["revoked permission"], code="denied", attempt=2)
+    cloud.redeploy("grant-rbac", {"ARGOCD_CLUSTER_ROLE": "argocd-deployer"})
+    found["wrong role"] = cloud.create_cluster(fresh("role"), labels=LABELS)
+    cloud.said("grant-rbac", found["wrong role"], code="no_role", attempt=2)
+    cloud.kill_function("register-membership")
+    found["stopped function"] = cloud.create_cluster(fresh("stopped"), labels=LABELS)
+    cloud.said("route-event", found["stopped function"], decision="routed")
+    cloud.wait_for(lambda: cloud.state()["dead_letters"] > 3, 90, "the letter of the stopped function")
+    return found
+
+
+def taken(cloud: Chain) -> str:
+    """Create a cluster whose membership's id an attached cluster has."""
+    rule = cloud.add_event_rule("lose", times=0)
+    name = fresh("taken")
+    cluster = f"projects/{FLEET}/locations/{REGION}/clusters/{name}"
+    from shared.values.names import ClusterName
+
+    own = ClusterName.parse(cluster).membership(FLEET)
+    cloud.do("fleet", "attach", name=own.membership, location=own.location, project=FLEET)
+    cloud.create_cluster(name, labels=LABELS)
+    cloud.running(cluster)
+    cloud.wait_quiet()
+    cloud.remove_event_rules(rule["id"])
+    return cluster
+
+
+INCIDENTS = {
+    "lost event": ("no event or request has reached a step", "topics publish register-membership"),
+    "revoked permission": ("gkehub.gateway.post", "python -m ops doctor"),
+    "unmanaged Secret": ("and is not ours", "kubectl -n argocd delete secret"),
+    "unmanaged membership": ("has the id that ours needs", "memberships delete"),
+    "unmanaged binding": ("unmanaged", "kubectl delete clusterrolebinding"),
+    "ERROR cluster": ("(ERROR)", "clusters describe"),
+    "re-created cluster": ("earlier cluster of this name", "topics publish register-membership"),
+    "lost agent": ("its agent is lost", "kubectl -n gke-connect get pods"),
+    "wrong role": ("argocd-deployer", "kubectl get clusterroles"),
+    "stopped function": ("register-membership: no answer since route-event", "python -m ops status"),
+}
+
+
+@pytest.mark.parametrize("incident", INCIDENTS)
+def test_one_click_leads_to_cause_and_command(cloud: Chain, night: dict[str, str], tab: Tab, incident: str) -> None:
+    cause, command = INCIDENTS[incident]
+    page = tab()
+    page.goto(f"{cloud.state()['endpoints']['status page']}/")
+    page.locator("#problems ~ ul").get_by_role("link", name=night[incident], exact=True).click()
+    assert cause in page.locator("body").inner_text()
+    assert any(command in one for one in page.locator("pre.command").all_inner_texts())
+
+
+def test_a_poison_message_is_on_the_first_page_with_its_command(cloud: Chain, night: dict[str, str], tab: Tab) -> None:
+    page = tab()
+    page.goto(f"{cloud.state()['endpoints']['status page']}/")
+    problem = page.locator("#problems ~ ul > li", has_text="grant-rbac gave up a message")
+    assert "is not JSON" in problem.inner_text()
+    assert "python -m ops dead-letters list" in problem.locator("pre.command").inner_text()
+
+
+@contextmanager
+def serving(cloud: Chain, **changed: str) -> Iterator[str]:
+    """Run `ops serve` with some settings changed; give its address."""
+    command = [sys.executable, "-u", "-m", "ops", "serve", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(cloud) | changed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert "http://127.0.0.1:" in line, line + process.stdout.read()
+            yield line.partition("is at ")[2].partition(" ")[0]
+        finally:
+            process.terminate()
+
+
+def test_a_gateway_that_is_down_is_one_problem(cloud: Chain, night: dict[str, str], tab: Tab) -> None:
+    fault = cloud.add_fault("status", api="connectgateway", status=503, times=0)
+    try:
+        with serving(cloud) as address:
+            page = tab()
+            page.goto(address)
+            problem = page.locator("#problems ~ ul > li", has_text="the Secrets could not be read")
+            assert "503" in problem.inner_text()
+            assert "python -m ops doctor" in problem.locator("pre.command").inner_text()
+    finally:
+        cloud.remove_faults(fault["id"])
+
+
+def test_a_label_that_the_fleet_lost_stops_at_the_limit(cloud: Chain, night: dict[str, str], tab: Tab) -> None:
+    with serving(cloud, CLUSTER_SELECTOR="env=production") as address:
+        page = tab()
+        page.goto(address)
+        limit = page.locator("#problems ~ ul > li", has_text="Removal limit leaving reached")
+        limit.locator("summary").click()
+        assert "is not selected any more" in limit.inner_text()
+        assert '"release":' in limit.locator("pre.command").inner_text()
+        digest = page.locator("#problems ~ ul > li", has_text="env=production")
+        assert "gcloud functions list" in digest.locator("pre.command").first.inner_text()
+
+
+def test_a_selector_that_matches_nothing_says_so(cloud: Chain, night: dict[str, str], tab: Tab) -> None:
+    with serving(cloud, CLUSTER_SELECTOR="env=prd") as address:
+        page = tab()
+        page.goto(address)
+        problem = page.locator("#problems ~ ul > li", has_text="matches 0 of")
+        assert "CLUSTER_SELECTOR (env=prd)" in problem.inner_text()
+        assert "gcloud functions list" in problem.locator("pre.command").inner_text()
+
+
+def test_ops_serve_answers_to_loopback_names_alone(cloud: Chain) -> None:
+    import http.client
+
+    with serving(cloud) as address:
+        host, _, port = address.removeprefix("http://").rstrip("/").partition(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=60)
+        connection.request("GET", "/healthz", headers={"Host": "evil.example"})
+        assert connection.getresponse().status == 403
