@@ -186,6 +186,7 @@ def command_line() -> argparse.ArgumentParser:
     )
     backfill.add_argument("--project", default="", help="only this project's clusters")
     backfill.add_argument("--dry-run", action="store_true", help="show them, publish nothing")
+    backfill.add_argument("--json", action="store_true", help="as JSON")
     _rate(backfill)
 
     adopt = command(
@@ -197,6 +198,7 @@ def command_line() -> argparse.ArgumentParser:
         "python -m ops adopt --dry-run",
     )
     adopt.add_argument("--dry-run", action="store_true", help="show them, write nothing")
+    adopt.add_argument("--json", action="store_true", help="as JSON")
     adopt.add_argument(
         "--change-server",
         action="store_true",
@@ -214,6 +216,7 @@ def command_line() -> argparse.ArgumentParser:
         "python -m ops shards",
     )
     shards.add_argument("--assign", action="store_true", help="write these shards to the Secrets that have none")
+    shards.add_argument("--json", action="store_true", help="as JSON")
     _rate(shards)
 
     doctor = command(
@@ -238,6 +241,7 @@ def command_line() -> argparse.ArgumentParser:
     ):
         step = command(commands, name, run, text, f"python -m ops {name} write-secret")
         step.add_argument("step", metavar="STEP", help="a function's name, such as write-secret")
+        step.add_argument("--json", action="store_true", help="as JSON")
 
     dead = commands.add_parser(
         "dead-letters",
@@ -254,8 +258,10 @@ def command_line() -> argparse.ArgumentParser:
         "python -m ops dead-letters list",
     )
     listed.add_argument("--unfolded", action="store_true", help="one line for each letter")
+    listed.add_argument("--json", action="store_true", help="as JSON, every letter")
     show = command(actions, "show", _show, "show one letter whole", "python -m ops dead-letters show 1a2b3c4d")
     show.add_argument("id", metavar="ID")
+    show.add_argument("--json", action="store_true", help="as JSON")
     replay = command(
         actions,
         "replay",

@@ -6,9 +6,10 @@ Skipped Secrets are listed with the reason.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from ops.adoption import Adoption, match_secrets
+from ops.adoption import Adoption, Skipped, match_secrets
 from ops.pace import paced
 from ops.partial import planned_survey
 from ops.plan import unread
@@ -28,6 +29,8 @@ def run(options: argparse.Namespace) -> int:
     seen = planned_survey(services)
     code = UNREAD if unread(seen, services.settings) else 0
     adoptions, left = match_secrets(seen, services.settings, change_server=options.change_server)
+    if options.json:
+        return _run_json(adoptions, left, options, services, code)
     if adoptions:
         rows = [(one.secret.name, str(one.request.name), one.known_by, "; ".join(one.notes)) for one in adoptions]
         print(table(("SECRET", "CLUSTER", "KNOWN BY", "NOTE"), rows) + "\n")
@@ -46,6 +49,28 @@ def run(options: argparse.Namespace) -> int:
         print(f"not taken over: {secret}: {why}")
     taken = pluralize(len(adoptions) - len(failed), "Secret")
     print(f"Took over {taken}; the chain completes them. See what still differs:\n  python -m ops plan")
+    return 1 if failed else code
+
+
+def _run_json(
+    adoptions: list[Adoption], left: list[Skipped], options: argparse.Namespace, services: Services, code: int
+) -> int:
+    failed = {} if options.dry_run else dict(take_over(adoptions, services, options.rate))
+    told = {
+        "dryRun": options.dry_run,
+        "adoptions": [
+            {
+                "secret": one.secret.name,
+                "cluster": str(one.request.cluster or one.request.membership),
+                "knownBy": one.known_by,
+                "notes": one.notes,
+                "failed": failed.get(one.secret.name, ""),
+            }
+            for one in adoptions
+        ],
+        "left": [{"secret": one.secret.name, "reason": one.reason, "command": one.command} for one in left],
+    }
+    print(json.dumps(told, indent=2))
     return 1 if failed else code
 
 

@@ -6,6 +6,7 @@ it asks for goes to `dead-letters` when it cannot be done.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from ops.pace import CALLS_PER_CLUSTER, GATEWAY_REQUESTS, paced
@@ -39,6 +40,16 @@ def run(options: argparse.Namespace) -> int:
     plan = filter_plan(seen, services.settings, options.project, "")
     code = UNREAD if unread(seen, services.settings, options.project) else 0
     requests = missing(plan)
+    if options.json:
+        if not options.dry_run:
+            publish_all(requests, services, options.rate, "backfill")
+        told = {
+            "dryRun": options.dry_run,
+            "requests": [{"cluster": request.subject, "reason": request.reason} for request in requests],
+            "skipped": [{"subject": one.subject, "text": one.text, "command": one.command} for one in plan.findings],
+        }
+        print(json.dumps(told, indent=2))
+        return code
     for report in plan.findings:
         print(f"skipped: {report.subject}: {report.text}" + (f"\n  {report.command}" if report.command else ""))
     if not requests:

@@ -6,12 +6,14 @@ says: it is shown without control characters, and no command is made of it but w
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import shlex
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ops import letters, remedies
 from ops.advice import Advice, lines
@@ -33,6 +35,13 @@ def run_list(options: argparse.Namespace) -> int:
     services = connected()
     with opened(services) as mailbox:
         found, truncate = [*mailbox.letters.values()], mailbox.is_cut
+    if options.json:
+        print(
+            json.dumps(
+                {"letters": [as_json(letter, services.settings) for letter in found], "isCut": truncate}, indent=2
+            )
+        )
+        return 0
     folds = [letters.Group((letter,)) for letter in found] if options.unfolded else group_letters(found)
     if not folds:
         print("No dead letters (or another operator is looking at them just now).")
@@ -64,8 +73,28 @@ def run_show(options: argparse.Namespace) -> int:
     """Show one letter whole."""
     services = connected()
     letter = _one(peek(services), options.id)
-    print(as_text(letter, services.settings))
+    settings = services.settings
+    print(json.dumps(as_json(letter, settings), indent=2) if options.json else as_text(letter, settings))
     return 0
+
+
+def as_json(letter: DeadLetter, settings: Settings) -> dict[str, Any]:
+    """Return a letter for programs; `data` is the body in base64."""
+    return {
+        "id": letter.id,
+        "messageId": letter.message_id,
+        "names": letter.names,
+        "step": letter.step,
+        "topic": letter.topic,
+        "code": letter.code,
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+        "published": letter.published.isoformat(timespec="seconds") if letter.published else "",
+        "controlKeys": letter.control_keys,
+        "attributes": dict(letter.attributes),
+        "data": base64.b64encode(letter.data).decode(),
+        "advice": [{"text": one.text, "command": one.command} for one in _advice(letter, settings)],
+    }
 
 
 def as_text(letter: DeadLetter, settings: Settings) -> str:

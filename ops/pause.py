@@ -28,6 +28,12 @@ def run_pause(options: argparse.Namespace) -> int:
     name = subscription_of(_step(options.step, expected))
     before = _read(api, expected, name)
     current = before.get("pushConfig") or {}
+    if options.json:
+        if current.get("pushEndpoint"):
+            _uri(api, expected, options.step)  # a function that is not there could not be resumed
+            _modify(api, expected, name, {})
+        print(json.dumps({"step": options.step, "subscription": name, "paused": True, "before": current}, indent=2))
+        return 0
     if not current.get("pushEndpoint"):
         print(f"{options.step} is paused already. Resume it:\n  {commands.resume(options.step)}")
         return 0
@@ -49,6 +55,9 @@ def run_resume(options: argparse.Namespace) -> int:
     _modify(api, expected, name, desired)
     if not is_same(_read(api, expected, name).get("pushConfig") or {}, desired):
         raise MistakeError(f"subscription {name} does not show the push configuration that was written: run it again")
+    if options.json:
+        print(json.dumps({"step": options.step, "subscription": name, "paused": False, "now": desired}, indent=2))
+        return 0
     print(f"Resumed {options.step}: it pushes to {desired['pushEndpoint']} as {expected.push_account}.")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from ops.pace import paced
@@ -26,8 +27,19 @@ def run(options: argparse.Namespace) -> int:
     everything = services.central.cluster_secrets()
     managed = [secret for secret in everything if secret.is_of_instance(services.settings)]
     moves = shards.assignments(managed, everything, number)
-    print(table(("SHARD", "CLUSTERS", "AFTER THE MOVES"), _rows(everything, moves, number)))
     wrong = [(secret.name, text) for secret in everything if (text := shards.problem(secret, services.settings))]
+    if options.json:
+        failed = assign(moves, services, options.rate) if options.assign else []
+        told = {
+            "clusters": {str(shard): count for shard, count in shards.usage(everything, number).items()},
+            "moves": [{"secret": secret.name, "shard": shard} for secret, shard in moves],
+            "assigned": options.assign,
+            "failed": dict(failed),
+            "wrong": dict(wrong),
+        }
+        print(json.dumps(told, indent=2))
+        return 1 if failed else 2 if wrong or (moves and not options.assign) else 0
+    print(table(("SHARD", "CLUSTERS", "AFTER THE MOVES"), _rows(everything, moves, number)))
     for name, text in wrong:
         print(f"wrong: {name}: {text}")
     others = sum(not secret.data.get("shard") for secret in everything) - len(moves)

@@ -365,6 +365,15 @@ def test_hostile_text_never_reaches_the_terminal(cloud: Chain) -> None:
         ["status"],
         ["dead-letters", "show", id_],
         ["plan", "--cluster", bad],
+        ["list"],
+        ["list", "--search", bad],
+        ["wait", blue, "--for=onboarded", "--timeout=0s"],
+        ["wait", bad, "--for=offboarded", "--timeout=0s"],
+        ["adopt", "--dry-run"],
+        ["backfill", "--dry-run"],
+        ["shards"],
+        ["pause", bad],
+        *([*words, "--json"] for words in (["list"], ["status"], ["plan"], ["explain", blue], ["dead-letters", "list"])),
     )
     answers = [listed, *(ops(cloud, *words) for words in commands)]
     answers.append(ops(cloud, "dead-letters", "replay", "--all"))
