@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-# A cluster that runs is on its way for so long without a fault: the objective of the registration (docs/scale.md).
-YOUNG: Final = timedelta(minutes=5)
+# So long after its creation no event need have reached a step. (GKE's creations take minutes: then nothing excuses silence.)
+YOUNG: Final = timedelta(seconds=30)
 
 
 class Stage(StrEnum):
@@ -218,7 +218,7 @@ class Overview:
             membership=membership,
             secrets=self.secrets.get(name, []),
             findings=[finding for subject in subjects for finding in self.findings.get(subject, [])],
-            activity=self._activity(name, membership),
+            activity=self._activity(name, cluster, membership),
         )
 
     def _read(self, name: Name) -> tuple[Cluster | None, Membership | None]:
@@ -240,15 +240,14 @@ class Overview:
             return None
         return state_of_attached(membership or GONE, settings)
 
-    def _activity(self, name: Name, membership: Membership | None) -> Activity:
+    def _activity(self, name: Name, cluster: Cluster | None, membership: Membership | None) -> Activity:
+        """The log of this very cluster: entries about an earlier one of its name say nothing."""
         found = self.entries.get(str(name), [])
         if membership is not None and str(membership.name) != str(name):
-            found = sorted(
-                {id(one): one for one in (*found, *self.entries.get(str(membership.name), []))}.values(),
-                key=lambda one: one.time,
-                reverse=True,
-            )
-        return Activity(tuple(found))
+            both = {id(one): one for one in (*found, *self.entries.get(str(membership.name), []))}
+            found = sorted(both.values(), key=lambda one: one.time, reverse=True)
+        since = cluster.created if cluster else None
+        return Activity(tuple(one for one in found if since is None or one.time >= since))
 
     def _stage(self, facts: _Facts) -> Stage:
         name, state, secrets, activity = facts.name, facts.state, facts.secrets, facts.activity
@@ -344,7 +343,7 @@ class Overview:
             membership=membership,
             unread="" if cluster or membership else self._unread(name),
             access=Access(works=True),
-            activity=self._activity(name, membership),
+            activity=self._activity(name, cluster, membership),
         )
 
     def _narrowed(self, name: Name, cluster: Cluster | None, membership: Membership | None) -> Snapshot:

@@ -52,16 +52,16 @@ def test_search_and_filters_leave_what_they_ask_for(fleet: str, tab: Tab) -> Non
     page.get_by_label("Search").fill("c07 europe-west1")
     page.get_by_role("button", name="Show", exact=True).click()
     assert sorted(names(page)) == ["c070", "c072", "c074", "c076", "c078"]
-    page.get_by_label("Project").select_option("team-0")
+    page.get_by_role("combobox", name="Project").select_option("team-0")
     page.get_by_label("Label").fill("env=e0")
     page.get_by_role("button", name="Show", exact=True).click()
     assert names(page) == ["c072"]
     page.get_by_role("link", name="Show all").click()
     assert page.locator("#table caption").inner_text().startswith("122 of 122")
-    page.get_by_label("State").select_option("problems")
+    page.get_by_role("combobox", name="State").select_option("problems")
     page.get_by_role("button", name="Show", exact=True).click()
     assert sorted(names(page)) == ["blue", "edge"]
-    page.get_by_label("Kind").select_option("attached")
+    page.get_by_role("combobox", name="Kind").select_option("attached")
     page.get_by_role("button", name="Show", exact=True).click()
     assert names(page) == ["edge"]
 

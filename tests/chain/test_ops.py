@@ -373,7 +373,10 @@ def test_hostile_text_never_reaches_the_terminal(cloud: Chain) -> None:
         ["backfill", "--dry-run"],
         ["shards"],
         ["pause", bad],
-        *([*words, "--json"] for words in (["list"], ["status"], ["plan"], ["explain", blue], ["dead-letters", "list"])),
+        *(
+            [*words, "--json"]
+            for words in (["list"], ["status"], ["plan"], ["explain", blue], ["dead-letters", "list"])
+        ),
     )
     answers = [listed, *(ops(cloud, *words) for words in commands)]
     answers.append(ops(cloud, "dead-letters", "replay", "--all"))

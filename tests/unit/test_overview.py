@@ -52,7 +52,7 @@ CASES: dict[str, tuple[Stage, str, dict[str, Any]]] = {
         "",
         {"entries": (entry("register-membership", "registered", 0.5, next=("grant-rbac",)),)},
     ),
-    "it is young": (Stage.ON_ITS_WAY, "", {"clusters": [replace(BLUE, created=NOW - timedelta(minutes=1))]}),
+    "it is young": (Stage.ON_ITS_WAY, "", {"clusters": [replace(BLUE, created=NOW - timedelta(seconds=10))]}),
     "it is held": (Stage.HELD, "held since 2026-11-24T11:50:00Z (not-wanted)", {"secrets": [secret(held=HELD)]}),
     "it is not selected": (Stage.NOT_SELECTED, "", {"clusters": [replace(BLUE, labels={})], "with_": SELECTING}),
     "it is in ERROR": (Stage.NOT_RUNNING, "ERROR", {"clusters": [replace(BLUE, status="ERROR")]}),
