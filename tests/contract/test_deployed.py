@@ -332,7 +332,7 @@ def test_a_policy_that_was_changed_meanwhile_is_not_overwritten(here: Deployed) 
 def test_an_identity_keeps_its_unique_id(reading: Deployed) -> None:
     _, answer = reading.call("iam", "GET", f"v1/projects/{FLEET}/serviceAccounts")
     ids = {one["email"]: one["uniqueId"] for one in answer["accounts"]}
-    assert len(set(ids.values())) == len(ids) == 12
+    assert len(set(ids.values())) == len(ids) == 13
     assert all(id_.isdigit() and len(id_) == 21 for id_ in ids.values())
     _, one = reading.call("iam", "GET", f"v1/projects/-/serviceAccounts/{ids[PUSH]}")
     assert one["email"] == PUSH
