@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from local.functions import TARGETS
+from local.functions import PAGES, TARGETS
 from local.identities import shipped_roles
 
 FIRST, METADATA, FUNCTIONS = 28100, 28130, 28160  # below the ports that Linux gives to whoever asks for a free one
@@ -45,4 +45,5 @@ def defaults() -> dict[str, int]:
     found = {name: FIRST + place for place, name in enumerate(APIS)}
     identities = ["you", *shipped_roles()]
     found |= {f"metadata {name}": METADATA + place for place, name in enumerate(identities)}
-    return found | {f"function {name}": FUNCTIONS + place for place, name in enumerate(functions())}
+    served = [f"function {name}" for name in (*functions(), *PAGES)] + [f"{name} page" for name in PAGES]
+    return found | {name: FUNCTIONS + place for place, name in enumerate(served)}
