@@ -59,8 +59,6 @@ class Ledger:
         self.bound: set[tuple[int, str]] = set()
         self.requested: set[bytes] = set()
 
-    # What is true.
-
     def came(self, value: object) -> None:
         """A cluster or a membership has come or changed."""
         if isinstance(value, Membership):
@@ -338,9 +336,7 @@ class Ledger:
             return
         body = json.loads(data)
         if body.get("leave") == "hold" or body.get("drop_labels"):
-            # Attached clusters that have left the fleet have a limit of their own.
-            attached = "cluster" not in body and not body.get("drop_labels")
-            counted = context.left if attached else context.blocked
+            counted = context.left if self._has_left(body) else context.blocked
             counted.add(body.get("cluster") or body.get("membership"))
             allowed = context.settings.max_removals.of(context.most_secrets)
             require(
@@ -348,6 +344,13 @@ class Ledger:
                 context,
                 f"the removal limit: {len(counted)} of {context.most_secrets}, {allowed} allowed",
             )
+
+    def _has_left(self, body: Object) -> bool:
+        """Whether a request is about an attached cluster that has left the fleet: those have a limit of their own."""
+        if "cluster" in body or body.get("drop_labels"):
+            return False
+        uids = {one.annotations.get(MEMBERSHIP_UID) for one in self.ours() if str(one.membership) == body["membership"]}
+        return not uids & {member.unique_id for member in self.world.memberships.values()}
 
     def _state(self, context: Context, secret: ClusterSecret) -> State | None:
         """Return the state of this very Secret's cluster by what the step has read in this delivery; None: it has not looked."""

@@ -23,6 +23,8 @@ from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import Decision
 from shared.values.messages import StepRequest
 from shared.values.model import GONE, Membership, State
+from tests.simulation.cast import ATTACHED
+from tests.simulation.noise import Noise
 from tests.simulation.one_thread import replaced
 from tests.simulation.runs import RATES, Run, run
 from tests.simulation.stories import StoryEvent, by_events_alone
@@ -49,6 +51,7 @@ class Mutant:
     changes: tuple[Change, ...]
     by_events: bool = False
     story: tuple[tuple[float, str, str, Mapping[str, Any]], ...] = ()
+    faults: tuple[tuple[str, int, str], ...] = ()  # what goes wrong in the story: call, its how-manieth time, and how
 
 
 def kill(mutant: Mutant, first: int = 0) -> tuple[int, Run | None]:
@@ -57,10 +60,11 @@ def kill(mutant: Mutant, first: int = 0) -> tuple[int, Run | None]:
     chosen = (seed for seed in seeds if by_events_alone(seed) or not mutant.by_events)
     if mutant.story:
         told = [StoryEvent(*line) for line in mutant.story]
-        intact = run(first, told)
+        script = {(call, count): Noise(kind) for call, count, kind in mutant.faults}
+        intact = run(first, told, script)
         assert not intact.violation, intact
         with replaced(*mutant.changes):
-            found = run(first, told)
+            found = run(first, told, script)
         return 1, found if found.violation else None
     with replaced(*mutant.changes):
         for count, seed in enumerate(itertools.islice(chosen, mutant.runs), 1):
@@ -236,11 +240,13 @@ MUTANTS = (
     Mutant("a 404 alone is the proof that a cluster is gone", 800, ((observe, "read_cluster", _no_proof),)),
     Mutant(
         "a 404 alone is the proof that a membership is gone",
-        800,
+        1,
         (
             (observe, "read_membership", _no_proof_of_membership),
-            (remove_secret, "find_membership", observe.find_membership),
+            (remove_secret, "read_membership", _no_proof_of_membership),
         ),
+        story=((1, "attach", "edge", {"labels": {"env": "prod"}}), (900, "repeat", "edge", {"topic": "remove-secret"})),
+        faults=tuple((f"gkehub get {ATTACHED['edge']}", count, "denied") for count in range(5, 9)),
     ),
     Mutant(
         "a later cluster's Secret is taken for an earlier one's", 2000, ((ClusterSecret, "is_of", lambda *_: True),)
