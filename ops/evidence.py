@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ops.activity import Activity
 from ops.adoption import known
+from ops.authors import Change
 from ops.letters import DeadLetter
 from ops.survey import Snapshot, secrets_of
 from shared.values.cluster_secret import ClusterSecret
@@ -45,6 +46,7 @@ class Evidence:
     letters: tuple[DeadLetter, ...] = ()
     letters_unread: str = ""
     activity: Activity = field(default_factory=Activity)
+    changes: tuple[Change, ...] = ()
 
     @property
     def state(self) -> State | None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from ops import activity, letters, remedies
+from ops import activity, authors, letters, remedies
 from ops.activity import Activity, RetryPolicy
+from ops.authors import Change
 from ops.dead_letter_subscription import peek
 from ops.doctor.api import Api, RefusedError
 from ops.doctor.observed import at
@@ -88,6 +90,7 @@ def collect(
         letters=tuple(letters.about(found, names)),
         letters_unread=letters_unread,
         activity=_activity(names, services),
+        changes=_changes(name, there, services),
     )
 
 
@@ -174,6 +177,18 @@ def _activity(names: set[str], services: Services) -> Activity:
         if policy := _policy(api, project, entry.step):
             policies[entry.step] = policy
     return Activity(found.entries, policies)
+
+
+def _changes(name: Name, membership: Membership | None, services: Services) -> tuple[Change, ...]:
+    """Read who changed it. A project whose audit log cannot be read is left out: the log is a help, not a fact."""
+    api, settings = Api(services.session, os.environ, SECONDS), services.settings
+    found: list[Change] = []
+    for project in authors.projects(name, settings.fleet_project, settings.central_membership.project):
+        known = membership.name if membership else None
+        body = authors.query(project, name, known, settings.argocd_namespace, services.now() - LOOK_BACK)
+        with suppress(RefusedError):
+            found += authors.parse(api.post("logging", "v2/entries:list", body).get("entries") or [])
+    return tuple(authors.newest(found))
 
 
 def _policy(api: Api, project: str, step: str) -> RetryPolicy | None:

@@ -37,6 +37,7 @@ HEADINGS: Final = (
     "Cluster",
     "Argo CD",
     "Conflicts",
+    "Changed by",
     "Activity",
     "Dead letters",
     "Next",
@@ -93,6 +94,7 @@ def explain(evidence: Evidence) -> Explanation:
         "Cluster": list(evidence.access.lines),
         "Argo CD": _argocd(evidence),
         "Conflicts": conflicts,
+        "Changed by": [change.line(evidence.seen.now) for change in evidence.changes],
         "Activity": evidence.activity.lines(evidence.seen.now),
         "Dead letters": _letters(evidence),
         "Next": [*(following or [_quiet(evidence, code, unknown)]), *findings],
@@ -159,7 +161,12 @@ def _state(evidence: Evidence) -> list[str]:
     if evidence.state is None:
         return [f"unknown: it could not be read: {evidence.unread or evidence.seen.fleet_unread}"]
     observed = evidence.cluster if isinstance(evidence.name, ClusterName) else evidence.membership
-    return [why(Subject(request_for(evidence.name), evidence.state, observed), evidence.settings)]
+    told = [why(Subject(request_for(evidence.name), evidence.state, observed), evidence.settings)]
+    if isinstance(observed, Cluster | Membership) and observed.created is not None:
+        told.append(f"created {ago(observed.created, evidence.seen.now)}")
+    if isinstance(observed, Cluster) and observed.problem:
+        told.append(f"GKE says: {observed.problem}")
+    return told
 
 
 def _fleet(evidence: Evidence) -> list[str]:

@@ -38,7 +38,9 @@ FACTS = (
 # What a sweep needs of the 10 kB or so that GKE tells of each cluster: the standard query parameter `fields`, a partial
 # response (discovery document of container v1; https://cloud.google.com/apis/docs/system-parameters).
 _FIELDS = ("name", "location", "id", "status", "resourceLabels", "fleet", "autopilot/enabled", "createTime")
-LISTED_FIELDS = f"clusters({','.join((*_FIELDS, *FACTS, *ADDRESSES))}),missingZones"
+# What GKE says is wrong with a cluster: for people.
+PROBLEMS = ("statusMessage", "conditions")
+LISTED_FIELDS = f"clusters({','.join((*_FIELDS, *PROBLEMS, *FACTS, *ADDRESSES))}),missingZones"
 LIST_KEYS = frozenset({"clusters", "missingZones"})
 
 
@@ -143,7 +145,16 @@ class Gke:
             workload_pool=part("workloadIdentityConfig", "workloadPool"),
             endpoint=answers.text_in(answer, "endpoint", what),
             created=answers.time_in(answer, "createTime", what),
+            problem=_problem(answer),
         )
+
+
+def _problem(answer: Object) -> str:
+    """Return GKE's sentences about a cluster; '' where all is well. No answer is unusable because of them."""
+    conditions = answer.get("conditions")
+    items = conditions if isinstance(conditions, list) else []
+    said = [answer.get("statusMessage"), *(item.get("message") for item in items if isinstance(item, dict))]
+    return "; ".join(dict.fromkeys(text for text in said if isinstance(text, str) and text))
 
 
 def _addresses(answer: Object, what: str) -> Iterator[str]:

@@ -85,6 +85,7 @@ class Cluster:
     workload_pool: str = ""
     endpoint: str = ""
     created: datetime | None = None
+    problem: str = ""  # what GKE says is wrong with it
 
     @property
     def id_label(self) -> str:

@@ -26,6 +26,8 @@ FULL = container_v1.ListClustersResponse(
             location="europe-west1",
             id="4711",
             status="RUNNING",
+            status_message="one zone is out of quota",
+            conditions=[{"message": "nodes are unhealthy"}],
             resource_labels={"env": "prod"},
             fleet={"project": "1", "membership": FLEET},
             autopilot={"enabled": True},
@@ -74,6 +76,7 @@ def test_a_list_that_is_cut_to_the_fields_says_all_that_a_sweep_reads() -> None:
     cut = cut_to(full["clusters"][0], inside[1])
     assert set(re.sub(r"\(.*\)", "", LISTED_FIELDS).split(",")) == {"clusters", "missingZones"} == set(full)
     assert listed(full | {"clusters": [cut]}) == listed(full)
+    assert listed(full).items[0].problem == "one zone is out of quota; nodes are unhealthy"
     assert listed(full).items[0].created == datetime(2026, 11, 24, 9, tzinfo=UTC)
     assert set(listed(full).items[0].addresses) == {
         *("34.1.2.3", "34.1.2.4", "34.1.2.5", "10.0.0.2", "10.0.0.3", "gke-1.europe-west1.gke.goog")

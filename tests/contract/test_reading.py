@@ -114,7 +114,7 @@ def test_clusters_are_read_as_the_official_client_reads_them(cloud: Cloud, gke: 
             one.fleet.project,
             MembershipName.parse(one.fleet.membership, NUMBERS) if one.fleet.membership else None,
             one.autopilot.enabled,
-            frozenset({one.endpoint} - {""}),
+            (one.endpoint,) if one.endpoint else (),
             one.current_master_version,
             container_v1.ReleaseChannel.Channel(one.release_channel.channel).name,
             one.network_config.network,

@@ -7,13 +7,18 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chain.running import ROOT, Chain
+from tests.chain.running import CENTRAL_MEMBERSHIP, ROOT, Chain
 from tests.chain.test_ops import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 COMMAND = re.compile(r"^ {2,}((?:gcloud|kubectl|python -m ops|eval) .*)$", re.MULTILINE)
 
@@ -40,6 +45,19 @@ class Printed:
         missing = [text for text in texts if text not in self.text]
         assert not missing, f"{missing} not in:\n{self.text}"
         return True
+
+
+@contextmanager
+def deployed(cloud: Chain, *functions: str, **wrong: str) -> Iterator[None]:
+    """Give running functions wrong settings, and restore them."""
+    before = {"CLUSTER_SELECTOR": "env=prod", "HOLD": "600", "CENTRAL_MEMBERSHIP": CENTRAL_MEMBERSHIP}
+    for name in functions:
+        cloud.do("cloud", "redeploy", name=name, settings=wrong)
+    try:
+        yield
+    finally:
+        for name in functions:
+            cloud.do("cloud", "redeploy", name=name, settings={key: before.get(key, "") for key in wrong})
 
 
 @dataclass(frozen=True)

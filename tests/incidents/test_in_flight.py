@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.chain.running import Chain
     from tests.incidents.console import Console
 
+FOREIGN = b'{"membership":"projects/other-fleet/locations/global/memberships/edge"}'
 LABELS = {"env": "prod", "tier": "gold"}
 
 
@@ -65,11 +66,12 @@ def test_02_a_permission_lost(cloud: Chain, console: Console) -> None:
 
 
 def test_03_poison_messages(cloud: Chain, console: Console) -> None:
-    for number, body in enumerate((b"not json", b"[1]", b"[2]", b"{}", b'{"cluster":"blue"}')):
+    for number, body in enumerate((b"not json", b"[1]", b"{}", b'{"cluster":"blue"}', FOREIGN)):
         cloud.publish("grant-rbac", body, {"cause": f"poison {number}"})
     cloud.wait_for(lambda: cloud.state()["dead_letters"] == 5, what="five letters")
     listed = console.ops("dead-letters", "list")
-    assert listed.has("is not JSON", "is JSON but not an object", "5 letters")
+    assert listed.has("is not JSON", "is JSON but not an object", "neither cluster nor membership", "other-fleet")
+    assert listed.has("5 letters")
     shown = console.paste(listed.command("dead-letters show"))
     assert shown.has("what to do:")
     kept = console.paste(shown.command("dead-letters drop"), 1)  # it asks first
@@ -141,6 +143,8 @@ def test_20_a_function_that_is_down(cloud: Chain, console: Console) -> None:
     cloud.kill_function("grant-rbac")
     cluster = cloud.create_cluster(fresh("down"), labels=LABELS)
     cloud.said("register-membership", cluster, decision="registered")
+    silent = "grant-rbac: no answer since register-membership published its request"
+    cloud.wait_for(lambda: silent in console.ops("explain", cluster).text, 110, "the silence of grant-rbac")
     cloud.wait_for(lambda: cloud.state()["dead_letters"] == 1, 60, "a letter of Pub/Sub")
     told = console.ops("explain", cluster)
     assert told.code == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.chain.running import ARGOCD, BINDING, BINDINGS, CENTRAL, FLEET, MERGE, REGION, SECRETS, fresh
+from tests.incidents.console import deployed
 from tests.incidents.test_in_flight import LABELS, unseen
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def test_09_a_foreign_cluster_role_binding(cloud: Chain, console: Console) -> No
     cloud.said("grant-rbac", cluster, code="unmanaged_binding")
     told = console.ops("explain", cluster)
     assert told.code == 2
-    assert told.has(f"ClusterRoleBinding {name}: unmanaged")
+    assert told.has(f"ClusterRoleBinding {name}: an unmanaged object has the name")
     console.paste(told.command("get-credentials"))
     console.paste(told.command("kubectl get clusterrolebinding"))
     assert told.command("kubectl delete clusterrolebinding", name)
@@ -65,12 +66,20 @@ def test_09_a_foreign_cluster_role_binding(cloud: Chain, console: Console) -> No
 
 
 def test_16_a_cluster_role_that_the_cluster_lacks(cloud: Chain, console: Console) -> None:
-    cluster = cloud.onboard("role", labels=LABELS)
-    told = console.ops("explain", cluster, ARGOCD_CLUSTER_ROLE="argocd-deployer")
-    assert told.code == 2
-    assert told.has("ClusterRole argocd-deployer (ARGOCD_CLUSTER_ROLE): missing", "Create ClusterRole argocd-deployer")
-    assert "all is as it should be" not in told.text
-    assert told.command("kubectl get clusterroles")
+    with deployed(cloud, "grant-rbac", ARGOCD_CLUSTER_ROLE="argocd-deployer"):
+        cluster = cloud.create_cluster(fresh("role"), labels=LABELS)
+        cloud.said("grant-rbac", cluster, decision="retry", code="no_role")
+        told = console.ops("explain", cluster, ARGOCD_CLUSTER_ROLE="argocd-deployer")
+        assert told.code == 2
+        assert told.has(
+            "ClusterRole argocd-deployer (ARGOCD_CLUSTER_ROLE): missing",
+            "Create ClusterRole argocd-deployer",
+            "grant-rbac attempt",
+        )
+        assert "all is as it should be" not in told.text
+        assert told.command("kubectl get clusterroles")
+    cloud.publish("register-membership", {"cluster": cluster})
+    cloud.onboarded(cluster)
 
 
 def test_17_a_cluster_in_error(cloud: Chain, console: Console) -> None:
@@ -78,9 +87,21 @@ def test_17_a_cluster_in_error(cloud: Chain, console: Console) -> None:
     cloud.set_status(cluster, "ERROR", "nodes are out of quota")
     told = console.ops("explain", cluster)
     assert told.code == 2
-    assert told.has("(ERROR)")
+    assert told.has("(ERROR)", "GKE says: nodes are out of quota", "created ")
     assert console.paste(told.command("clusters describe")).has("nodes are out of quota")
     cloud.set_status(cluster, "RUNNING")
+
+
+def test_17_a_cluster_that_is_still_created(cloud: Chain, console: Console) -> None:
+    cluster = unseen(cloud, "young")
+    cloud.set_status(cluster, "PROVISIONING")
+    told = console.ops("explain", cluster)
+    assert told.code == 2
+    assert told.has("(PROVISIONING)", "created ", "no Secret of ours")
+    cloud.set_status(cluster, "RUNNING")
+    cloud.publish("register-membership", {"cluster": cluster})
+    cloud.onboarded(cluster)
+    assert console.ops("explain", cluster).code == 0
 
 
 def test_18_a_cluster_re_created_unseen(cloud: Chain, console: Console) -> None:
@@ -121,7 +142,7 @@ def test_24_objects_changed_by_hand(cloud: Chain, console: Console) -> None:
     cloud.kubernetes(cluster, "DELETE", BINDING)
     told = console.ops("explain", cluster)
     assert told.code == 2
-    assert told.has(f"ClusterRoleBinding fleet-registrar:{ARGOCD}: missing")
+    assert told.has(f"ClusterRoleBinding fleet-registrar:{ARGOCD}: missing", "Changed by", "CreateCluster by ")
     console.paste(told.command("topics publish register-membership"))
     cloud.wait_for(lambda: cloud.binding(cluster))
     cloud.wait_quiet()

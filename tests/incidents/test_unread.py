@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.chain.running import FLEET, fresh
+from tests.incidents.console import deployed
 from tests.incidents.test_in_flight import LABELS
 
 if TYPE_CHECKING:
@@ -101,12 +102,13 @@ def test_12_the_gke_api_is_down(cloud: Chain, console: Console, blue: str) -> No
 
 
 def test_13_a_label_lost_across_the_fleet(cloud: Chain, console: Console) -> None:
-    clusters = [cloud.create_cluster(fresh("lost"), labels=LABELS) for _ in range(5)]
+    clusters = [cloud.create_cluster(fresh("lost"), labels=LABELS) for _ in range(13)]
     cloud.onboarded(*clusters)
     cloud.wait_quiet()
     rule = cloud.add_event_rule("lose", times=0)
+    renamed = {"environment": "prod", "tier": "gold"}
     for cluster in clusters:
-        cloud.set_labels(cluster, {"tier": "gold"})
+        cloud.set_labels(cluster, renamed)
     others = [one for one in cloud.listed() - {*clusters} if one in cloud.state()["clusters"]]
     for cluster in others:  # a small fleet: all but the attached ones lose it
         cloud.set_labels(cluster, {"tier": "gold"})
@@ -120,18 +122,23 @@ def test_13_a_label_lost_across_the_fleet(cloud: Chain, console: Console) -> Non
     assert plan.command("release")
     told = console.ops("explain", clusters[0])
     assert told.code == 2
-    assert told.has("no: CLUSTER_SELECTOR asks for env=prod, it has tier=gold")
+    assert told.has("no: CLUSTER_SELECTOR asks for env=prod, it has environment=prod, tier=gold")
     console.paste(told.command("clusters update"))
-    assert cloud.state()["clusters"][clusters[0]]["resourceLabels"] == LABELS
+    assert cloud.state()["clusters"][clusters[0]]["resourceLabels"] == LABELS | renamed
     for cluster in (*clusters, *others):
         cloud.set_labels(cluster, LABELS)
     cloud.wait_quiet()
 
 
 def test_14_a_selector_that_matches_nothing(cloud: Chain, console: Console, blue: str) -> None:
-    plan = console.ops("plan", CLUSTER_SELECTOR="env=prd")
+    with deployed(cloud, "sweep", "remove-secret", "register-membership", CLUSTER_SELECTOR="env=prd"):
+        cloud.publish("sweep", {})
+        cloud.said("sweep", decision="limited")
+        cloud.wait_quiet()
+        assert not cloud.held(blue)
+        plan = console.ops("plan", CLUSTER_SELECTOR="env=prd")
     assert plan.code == 2
-    assert plan.has("CLUSTER_SELECTOR (env=prd) matches 0 of ")
+    assert plan.has("CLUSTER_SELECTOR (env=prd) matches 0 of ", "REMOVAL LIMIT EXCEEDED")
     told = console.ops("explain", blue, CLUSTER_SELECTOR="env=prd")
     assert told.code == 2
     assert told.has("no: CLUSTER_SELECTOR asks for env=prd, it has env=prod, tier=gold")
@@ -151,14 +158,30 @@ def test_15_a_source_project_that_does_not_exist(cloud: Chain, console: Console)
 
 def test_22_the_central_membership_is_wrong(cloud: Chain, console: Console, blue: str) -> None:
     wrong = f"projects/{FLEET}/locations/global/memberships/centrl"
-    told = console.ops("explain", blue, CENTRAL_MEMBERSHIP=wrong)
+    with deployed(cloud, "write-secret", CENTRAL_MEMBERSHIP=wrong):
+        cluster = cloud.create_cluster(fresh("central"), labels=LABELS)
+        cloud.said("write-secret", cluster, decision="retry", code="no_central_membership", severity="ERROR")
+        seen = console.ops("explain", cluster)  # an operator whose own setting is right
+        assert seen.code == 2
+        assert seen.has("write-secret attempt", f"CENTRAL_MEMBERSHIP {wrong} is not in the fleet")
+        told = console.ops("explain", blue, CENTRAL_MEMBERSHIP=wrong)
     assert concludes_nothing(told)
     assert told.has(f"CENTRAL_MEMBERSHIP {wrong} is not in the fleet")
     assert told.command("python -m ops doctor")
+    cloud.publish("register-membership", {"cluster": cluster})
+    cloud.onboarded(cluster)
 
 
 def test_23_four_settings_are_wrong(cloud: Chain, console: Console) -> None:
     wrong = {"HOLD": "abc", "CLUSTER_SELECTOR": "env in (", "MAX_REMOVALS": "lots", "SWEEP_REQUESTS": "0"}
+    with deployed(cloud, "grant-rbac", **wrong):
+        cluster = cloud.create_cluster(fresh("settings"), labels=LABELS)
+        cloud.said("grant-rbac", cluster, decision="retry", code="invalid_settings", severity="ERROR")
+        seen = console.ops("explain", cluster)  # an operator whose own settings are right
+        assert seen.code == 2
+        assert seen.has("grant-rbac", *wrong)
+    cloud.publish("register-membership", {"cluster": cluster})
+    cloud.onboarded(cluster)
     told = console.ops("plan", **wrong)
     assert told.code == 1
     assert told.has(*wrong, "example:", "make plan")
