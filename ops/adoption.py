@@ -42,7 +42,7 @@ class Adoption:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A Secret that is left as it is, why, and the command that helps ('' if there is none)."""
+    """A Secret that is left as it is, why, and the command that helps ('' if no command helps)."""
 
     secret: ClusterSecret
     reason: str

@@ -130,7 +130,7 @@ resource "google_monitoring_alert_policy" "no_sweep" {
 }
 
 # Our identity may make anybody cluster-admin; only Argo CD's identity is meant. A condition on a list holds when it holds for one element: a
-# second *user* in Argo CD's own binding escapes this, and is mended by the sweep, which looks at the bindings in turn.
+# second *user* in Argo CD's own binding escapes this, and the sweep repairs it at the next periodic check of that binding.
 resource "google_logging_metric" "foreign_bindings" {
   project     = var.project
   name        = "fleet-registrar/foreign-bindings"

@@ -82,7 +82,7 @@ resource "google_storage_bucket_iam_member" "plans" {
   member = "serviceAccount:${google_service_account.delivery[each.key].email}"
 }
 
-# The plan reads what stands, the bundle's object included; the apply holds the project's storage.
+# The plan reads existing resources, including the object of the bundle; the apply manages the storage of the project.
 resource "google_storage_bucket_iam_member" "planned_bundle" {
   for_each = setintersection(local.stages, ["plan"])
 

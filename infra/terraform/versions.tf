@@ -17,7 +17,7 @@ terraform {
     }
   }
 
-  # The bucket is given at init: -backend-config=bucket=… . A gcs backend locks by itself.
+  # The bucket is given at init: -backend-config=bucket=… . A gcs backend locks the state.
   backend "gcs" {
     prefix = "fleet-registrar"
   }

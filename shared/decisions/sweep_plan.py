@@ -97,9 +97,7 @@ def release(found: Differences, settings: Settings, scope: Scope) -> Plan:
         requests = tuple(request for request in found.requests if request.limit and seal(request) in released)
         return Plan(requests, found.findings)
     current = ", ".join(f"{group.limit}: {group.hash}" for group in _groups(found, settings) if group.requests)
-    text = (
-        f"is not the hash of a plan that a removal limit stops now ({current or 'there is none'}): nothing is released"
-    )
+    text = f"is not the hash of a plan that a removal limit stops now ({current or 'no limit stops any'}): nothing is released"
     return Plan((), (*found.findings, Finding(FindingCode.STALE_RELEASE, scope.release, text)))
 
 

@@ -82,7 +82,7 @@ class LabelKeys:
             if valid_key(target) != target:
                 raise ValueError(f"{part!r}: {target!r} is not a valid Kubernetes label key")
             if is_reserved(target):
-                raise ValueError(f"{part!r}: {target!r} is reserved; whoever may label a cluster must not set it")
+                raise ValueError(f"{part!r}: {target!r} is reserved; people who may label a cluster must not set it")
             if target in renames.values() or renames.get(key, target) != target:
                 raise ValueError(f"{part!r}: {key!r} or {target!r} is in another rename already")
             renames[key] = target

@@ -1,6 +1,6 @@
 """One object in memory for equal texts: a fleet of 100,000 clusters says the same short texts over and over.
 
-Pure. Long texts are left alone: they differ from cluster to cluster, and a table of them would cost more than it saves.
+Pure. Long texts are not shared: they differ from cluster to cluster, and a table of them would cost more than it saves.
 """
 
 from __future__ import annotations

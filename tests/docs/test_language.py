@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 # How many of these expressions are left. A number may fall, never rise.
 LEFT_IN_CODE = {
-    ("main.py", "functions/**/*.py", "shared/**/*.py"): 13,
-    ("ops/**/*.py",): 2,
+    ("main.py", "functions/**/*.py", "shared/**/*.py"): 0,
+    ("ops/**/*.py",): 0,
     ("local/**/*.py",): 38,
     ("tests/**/*.py",): 1,
 }
