@@ -1,6 +1,6 @@
 """GET and list both deny clusters that live: a sweep's limit bounds the damage, and the truth repairs all of it.
 
-No proof stands against an API that lies twice. So what a sweep believes gone counts against a limit of its own.
+No proof holds against an API that lies twice. So what a sweep believes gone counts against a limit of its own.
 """
 
 from __future__ import annotations
