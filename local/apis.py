@@ -153,7 +153,7 @@ class Apis:
     # Ports
 
     def listen(self, clusters: Clusters, control: ASGIApp) -> None:
-        """Take all ports, so that everybody can be told of them before anything runs."""
+        """Take all ports, so that their numbers are known before anything runs."""
         self.gke.on_cluster_running = clusters.add_gke
         self.gke.on_cluster_gone = clusters.remove_gke
         self.gke.kubernetes_endpoint = lambda name: (

@@ -56,7 +56,7 @@ def values(settings: Mapping[str, str], namespace: str, central_membership: str)
 def registrar(given: Mapping[str, str], *, attached: bool = False, gateway: str = "") -> list[Json]:
     """Return the manifests of `infra/argocd/registrar` (`registrar-attached`) with the given values.
 
-    `gateway` (host:port) stands in for Google's Connect Gateway in the admission policy.
+    `gateway` (host:port) replaces Google's Connect Gateway in the admission policy.
     """
     found: list[Json] = []
     for file in _FILES_ATTACHED if attached else _FILES:

@@ -111,8 +111,8 @@ class LocalCloud:
             if time.monotonic() > deadline:
                 state = self.state()
                 seen = {key: state[key] for key in ("clusters", "memberships", "secrets", "queues")}
-                told = f"{what or 'what was waited for'} did not happen within {timeout:g} s"
-                raise TimeoutError(f"{told}; there is:\n{json.dumps(seen, indent=1)}")
+                missed = f"{what or 'what was waited for'} did not happen within {timeout:g} s"
+                raise TimeoutError(f"{missed}; there is:\n{json.dumps(seen, indent=1)}")
             time.sleep(0.03)
         return value
 

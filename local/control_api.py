@@ -1,7 +1,7 @@
 """The control API of a running cloud: JSON on loopback, for the owner of its token.
 
 It is this project's, not Google's. `/do` calls a public method of a part by its name, `/set` changes a public attribute,
-`GET /health` says that the cloud runs. Whoever may call `/do` runs code as the user, so a call needs the token of
+`GET /health` says that the cloud runs. A caller of `/do` runs code as the user, so a call needs the token of
 `instance.json`, the `Host` of the port itself (no name that a web page made to point here), and no `Origin`.
 """
 

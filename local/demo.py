@@ -1,7 +1,7 @@
 """The story that `make demo` tells: clusters come, change and go, and Argo CD's list follows by itself.
 
 Everything is real but Google Cloud: the functions run under functions-framework with the official clients, and the story
-only does what people do (create, label, delete, publish) and looks at what stands afterwards. The sweep, which Cloud
+only does what people do (create, label, delete, publish) and reads the state afterwards. The sweep, which Cloud
 Scheduler would wake, is woken by a publish. With `--argocd real` Argo CD itself is at the end: what it says of its
 Applications is waited for as well.
 """
@@ -116,7 +116,7 @@ def _short(text: str) -> str:
 
 
 class Story:
-    """The chapters, in order. Each asserts on what stands, and fails with what it waited for."""
+    """The chapters, in order. Each asserts on the state, and fails with what it waited for."""
 
     def __init__(self, cloud: LocalCloud, teller: Teller, *, argocd: bool) -> None:
         self.cloud = cloud
@@ -300,7 +300,7 @@ def table(cloud: LocalCloud, story: Story) -> str:
         )
     if story.argocd:
         lines += ["", "Argo CD's Applications, by its own status:"]
-        lines += [f"  {name:<60}{', '.join(told)}" for name, told in applications(cloud).items()]
+        lines += [f"  {name:<60}{', '.join(state)}" for name, state in applications(cloud).items()]
     wide = max(len(what) for what, _ in story.times) + 2
     lines += ["", "How long it took (creating, deleting: a second each):"]
     lines += [f"  {what:<{wide}}{seconds:6.2f} s" for what, seconds in story.times]

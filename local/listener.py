@@ -21,7 +21,7 @@ HOST = "127.0.0.1"
 
 
 class Listener:
-    """`app` on `port` (0: a free one, taken at once, so that others can be told of it before anything runs)."""
+    """`app` on `port` (0: a free one, taken at once, so that its number is known before anything runs)."""
 
     def __init__(
         self, app: ASGIApp, *, port: int = 0, certificate: Path | None = None, key: Path | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from local.functions import PAGES, TARGETS
 from local.identities import shipped_roles
 
-FIRST, METADATA, FUNCTIONS = 28100, 28130, 28160  # below the ports that Linux gives to whoever asks for a free one
+FIRST, METADATA, FUNCTIONS = 28100, 28130, 28160  # below Linux's ephemeral ports
 APIS = (
     "control",
     "container",

@@ -47,7 +47,7 @@ def _up_options(up: argparse.ArgumentParser) -> None:
     _parts(up)
     up.add_argument("--central", choices=["gke", "attached"], default="gke", help="attached: it is not a GKE cluster")
     up.add_argument("--spare", type=number(0, 20), default=1, help="real servers that wait for the next cluster")
-    up.add_argument("--selector", default="", help="label selector of the clusters to take in (CLUSTER_SELECTOR)")
+    up.add_argument("--selector", default="", help="label selector of the clusters to register (CLUSTER_SELECTOR)")
     up.add_argument("--label-keys", default="", help="labels to take over (LABEL_KEYS)")
     up.add_argument(
         "--hold", type=number(0), default=600, help="seconds until a cluster that is not wanted is removed (HOLD)"

@@ -28,7 +28,7 @@ REQUESTS = {"SetLabels": "SetLabelsRequest"}
 class AuditedCall:
     """One call of the GKE API that changes something, and the entries that it may leave.
 
-    `request` is what was asked, without `@type`. `version` is the API's, which stands in the method's name alone: inside,
+    `request` is what was asked, without `@type`. `version` is the API's, which only the method's name contains: inside,
     recorded entries say `v1alpha1` whatever was called.
     """
 

@@ -60,7 +60,7 @@ def gateway_app(  # noqa: PLR0917 - each is what another API of the cloud knows
 ) -> ASGIApp:
     """Return the gateway of a fleet project.
 
-    `member(location, membership id)` is None where there is none, or its agent is not connected. `credentials` answers
+    `member(location, membership id)` is None without a member, or if its agent is not connected. `credentials` answers
     `…/memberships/M:generateCredentials`, which shares this host with the gateway.
     `admit()` raises GoogleError for a request that exceeds the project's quota.
     """

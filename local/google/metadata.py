@@ -1,6 +1,6 @@
 """The metadata server: how a process on Google Cloud learns its project, and who it is.
 
-One listener per identity, because a client can be told a host and a port (`GCE_METADATA_HOST`) but no path. It has what
+One listener per identity, because a client takes a host and a port (`GCE_METADATA_HOST`) but no path. It has what
 google-auth and the Go libraries ask (https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys); it leaves
 out instance attributes, waiting for changes, and scopes: a token carries what IAM grants its identity.
 """
@@ -100,5 +100,5 @@ def metadata_app(iam: Iam, email: str, project: str, number: int, *, region: str
 def _text(value: str | None) -> Response:
     if value is None:
         return PlainTextResponse("not found", 404, headers=FLAVOR)
-    # google-auth compares the media type as it stands; the real server says application/text.
+    # google-auth compares the media type exactly; the real server says application/text.
     return Response(value, headers=FLAVOR, media_type="application/text")

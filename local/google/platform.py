@@ -58,7 +58,7 @@ SERVICES = tuple(
 
 
 class Projects:
-    """The projects there are: id and number, either of which the APIs take in paths. Those in `shut` answer 403 for ever.
+    """The projects there are: id and number, and the APIs accept either in paths. Those in `shut` answer 403 for ever.
 
     `enabled` are the APIs of each project (`run.googleapis.com`).
     """
@@ -79,7 +79,7 @@ class Projects:
         raise GoogleError(403, f"Permission denied on resource project {project} (or it may not exist).")
 
     def number(self, project: str) -> str:
-        """Return the number, as the string that stands in JSON, of a project named by id or number."""
+        """Return the number, as a string for JSON, of a project named by id or number."""
         return str(self.numbers[self.id(project)])
 
     def enable(self, project: str, *services: str) -> None:

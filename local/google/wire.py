@@ -75,7 +75,7 @@ def google_api(routes: Sequence[BaseRoute]) -> Starlette:
 
 
 class Allows(Protocol):
-    """Whoever knows what identities may do: IAM."""
+    """What knows the permissions of identities: IAM."""
 
     def allows(self, email: str | None, permission: str, project: str) -> bool: ...
 

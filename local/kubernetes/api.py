@@ -134,8 +134,8 @@ class Api:
         if name:
             return self._authorizer.impersonated(user, name, groups_asked)
         if groups_asked:
-            told = f"Internal error occurred: requested {groups_asked} without impersonating a user"
-            raise StatusError(500, "InternalError", told)
+            message = f"Internal error occurred: requested {groups_asked} without impersonating a user"
+            raise StatusError(500, "InternalError", message)
         return user
 
     # what is no resource

@@ -81,7 +81,7 @@ def service_account(namespace: str, name: str) -> User:
 
 
 def iam_permission(attributes: Attributes) -> str:
-    """Return the IAM permission that GKE asks for; there is none for paths."""
+    """Return the IAM permission that GKE checks; paths have no permission."""
     if attributes.path:
         return ""
     verb = _IAM_VERBS.get(attributes.verb, attributes.verb)
@@ -156,8 +156,8 @@ class Authorizer:
         ]
         if missing:
             groups = " ".join(f'"{group}"' for group in user.groups)
-            told = "\n".join(_shown(rule) for rule in missing)
-            why = f'user "{user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n{told}'
+            rules_text = "\n".join(_shown(rule) for rule in missing)
+            why = f'user "{user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n{rules_text}'
             raise forbidden(resource, name, why)
 
     def _rules(self, user: User, namespace: str) -> Iterator[tuple[Rule, str]]:

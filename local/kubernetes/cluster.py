@@ -64,7 +64,7 @@ class Cluster:
         self._api.close()
 
     def put(self, manifest: dict[str, Any]) -> Object:
-        """Create an object, or merge the manifest into it, by the API's rules but nobody's RBAC: to set a cluster up."""
+        """Create an object, or merge the manifest into it, by the API's rules without RBAC: to set a cluster up."""
         resource = BY_KIND[manifest["apiVersion"], manifest["kind"]]
         item, unknown = schema.typed(resource.kind, manifest)
         if unknown:

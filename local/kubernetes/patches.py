@@ -99,7 +99,7 @@ def json_patch(document: Any, operations: Any) -> Any:
 
 
 def _failed(message: str) -> StatusError:
-    # The cause is not told (kube-apiserver 1.36 answers with empty details); it is kept for who debugs.
+    # The cause is not in the answer (kube-apiserver 1.36 answers with empty details); it is kept for who debugs.
     error = StatusError(422, "Invalid", "the server rejected our request due to an error in our request", {})
     error.add_note(message)
     return error

@@ -25,12 +25,12 @@ def answer(authorizer: Authorizer, caller: User, resource: Resource, namespace: 
             status = _access(authorizer, caller, _attributes(resource, spec))
         case _:
             if not spec.get("user") and not spec.get("groups"):
-                told = "at least one of user or group must be specified"
-                raise invalid(resource, "", [Cause("FieldValueRequired", f"Required value: {told}", "spec.user")])
+                message = "at least one of user or group must be specified"
+                raise invalid(resource, "", [Cause("FieldValueRequired", f"Required value: {message}", "spec.user")])
             about = spec.get("resourceAttributes", {}).get("namespace", "")
             if resource.namespaced and about != namespace:
-                told = f"must match metadata.namespace: {namespace}"
-                raise invalid(resource, "", [bad("spec.resourceAttributes.namespace", about, told)])
+                message = f"must match metadata.namespace: {namespace}"
+                raise invalid(resource, "", [bad("spec.resourceAttributes.namespace", about, message)])
             subject = User(spec.get("user", ""), tuple(spec.get("groups", ())))
             status = _access(authorizer, subject, _attributes(resource, spec))
     return review | {"status": status}
@@ -39,8 +39,8 @@ def answer(authorizer: Authorizer, caller: User, resource: Resource, namespace: 
 def _attributes(resource: Resource, spec: dict[str, Any]) -> Attributes:
     about, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if (about is None) == (path is None):  # neither, or both
-        told = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        raise invalid(resource, "", [bad("spec.resourceAttributes", about, told)])
+        message = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        raise invalid(resource, "", [bad("spec.resourceAttributes", about, message)])
     if path is not None:
         return Attributes(path.get("verb", ""), path=path.get("path", ""))
     fields = ("verb", "group", "resource", "subresource", "namespace", "name")

@@ -80,9 +80,9 @@ def modified(resource: Resource, name: str) -> StatusError:
 
 def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> StatusError:
     lines = [f"{cause.field}: {cause.message}" for cause in causes]
-    told = lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]"
+    causes_text = lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]"
     listed = [{"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes]
-    message = f'{resource.qualified_kind} "{name}" is invalid: {told}'
+    message = f'{resource.qualified_kind} "{name}" is invalid: {causes_text}'
     return StatusError(422, "Invalid", message, details(resource, name, resource.kind, causes=listed))
 
 

@@ -53,8 +53,8 @@ def too_long(field: str, limit: int) -> Cause:
 
 
 def unsupported(field: str, value: str, supported: tuple[str, ...]) -> Cause:
-    told = ", ".join(f'"{one}"' for one in supported)
-    return Cause("FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {told}', field)
+    shown = ", ".join(f'"{one}"' for one in supported)
+    return Cause("FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {shown}', field)
 
 
 def with_defaults(resource: Resource, item: Object) -> Object:

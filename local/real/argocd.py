@@ -50,7 +50,7 @@ class ArgoCD:
     async def start(self, tree: Path, values: Mapping[str, str], replaced: Mapping[str, str]) -> None:
         """Install the CustomResourceDefinitions, start everything, and apply the fleet's stories of `tree`.
 
-        `values` go where `infra/argocd/values` says; `replaced` words stand in for others in the whole tree.
+        `values` go where `infra/argocd/values` says; `replaced` maps words to others, in the whole tree.
         """
         await asyncio.to_thread(build.program, build.ARGOCD)
         self.directory.mkdir(parents=True, exist_ok=True)

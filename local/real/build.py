@@ -1,7 +1,7 @@
 """Builds kube-apiserver and Argo CD from their published Go modules, once, into a cache outside of the checkout.
 
-Each part is a small Go program of ours beside this file; its go.sum pins what goes in. Nothing is installed: what the
-machine lacks is told, with what it is called. https://go.dev/ref/mod#module-cache says where Go keeps what it fetches.
+Each part is a small Go program of ours beside this file; its go.sum pins what goes in. Nothing is installed: an error
+names what the machine lacks. https://go.dev/ref/mod#module-cache says where Go keeps what it fetches.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LEFT_IN_CODE = {
     ("main.py", "functions/**/*.py", "shared/**/*.py"): 0,
     ("ops/**/*.py",): 0,
-    ("local/**/*.py",): 38,
+    ("local/**/*.py",): 0,
     ("tests/**/*.py",): 1,
 }
 

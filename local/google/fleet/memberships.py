@@ -122,7 +122,7 @@ def link_prefixes(container_host: str) -> list[str]:
     """Return the beginnings of a resource link: the real one, and gcloud's.
 
     gcloud puts the host of its endpoint override of the GKE API into links and issuers (command_lib/container/fleet/
-    memberships/gke_util.py, ConstructGKEClusterResourceLinkAndURI). What is stored and told is always the real one.
+    memberships/gke_util.py, ConstructGKEClusterResourceLinkAndURI). The stored one is always the real one.
     """
     return [f"//{host.strip('/')}/" for host in (CONTAINER, container_host) if host]
 

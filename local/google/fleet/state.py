@@ -156,7 +156,7 @@ class Fleet:
         self._remove(self.membership(name))
 
     def refresh(self, name: str) -> None:
-        """Google has looked at the cluster's versions again: `updateTime` moves, and an event tells of it."""
+        """Google has read the cluster's versions again: `updateTime` moves, and an event follows."""
         membership = self.membership(name)
         membership.setdefault("endpoint", {})["kubernetesMetadata"] = kubernetes_metadata(timestamp())
         self._touch(membership)
@@ -224,7 +224,7 @@ class Fleet:
         return self.memberships[name]
 
     def create(self, name: str, asked: Json, *, request_id: str = "", version: str = "v1") -> Json:
-        """Start to register; return the operation. What is known to be wrong only later stands in the operation."""
+        """Start to register; return the operation. An error that is found later is in the operation."""
         earlier = self.changes.of_request(name, request_id)
         if earlier is not None:
             return deepcopy(earlier)

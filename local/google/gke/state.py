@@ -31,12 +31,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 PERSON = "you@example.com"
-METHODS = {
-    "create": "CreateCluster",
-    "delete": "DeleteCluster",
-    "update": "UpdateCluster",
-    "labels": "SetLabels",
-}
+METHODS = {"create": "CreateCluster", "delete": "DeleteCluster", "update": "UpdateCluster", "labels": "SetLabels"}
 
 Authorize = Callable[[AuditedCall], None]  # notes who calls, and refuses with 401 or 403
 

@@ -173,7 +173,7 @@ class Broker:
     def snapshot(self) -> dict[str, dict[str, Any]]:
         """Per subscription: topic, backlog, in_flight, deliveries, acknowledged, dead_lettered, most_deliveries (of one message).
 
-        `oldest_age` is the age of the oldest message in seconds, 0 where there is none.
+        `oldest_age` is the age of the oldest message in seconds, 0 for an empty queue.
         """
         return {name: queue.figures() for name, queue in self._queues.items()}
 

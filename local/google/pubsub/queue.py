@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from local.google.pubsub.model import PushConfig
     from local.google.tasks import Tasks
 
-# Client libraries that are told of an emulator keep gRPC's default limit of 4 MB for an answer.
+# Client libraries that use an emulator keep gRPC's default limit of 4 MB for an answer.
 MAX_PULL_BYTES = 3_500_000
 # Without a retry policy Pub/Sub delivers again at once; pushes then slow down by themselves
 # (https://cloud.google.com/pubsub/docs/push#push_backoff: from 100 milliseconds to 60 seconds).

@@ -108,7 +108,7 @@ def _json(message: Any) -> dict[str, Any]:
 
 
 async def start(log: Path, port: int = 0) -> Emulator:
-    """Start the emulator (on a free port, unless told which) and return it when it answers."""
+    """Start the emulator (on a free port, unless `port` names one) and return it when it answers."""
     if port == 0:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]

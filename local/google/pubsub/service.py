@@ -276,7 +276,7 @@ _PROJECT, _TOPIC, _SUBSCRIPTION = (
     "/v1/projects/{project}/subscriptions/{id}",
 )
 
-# The google.api.http options in pubsub.proto. Paths with a verb stand before those that would swallow it.
+# The google.api.http options in pubsub.proto. Paths with a verb come before those that would swallow it.
 METHODS = (
     Method("Publisher/Publish", types.PublishRequest, publish, "POST", f"{_TOPIC}:publish", "topic"),
     Method("Publisher/CreateTopic", types.Topic, create_topic, "PUT", _TOPIC, "name"),

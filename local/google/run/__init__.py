@@ -1,1 +1,1 @@
-"""Cloud Run and Cloud Functions (2nd generation): services, their APIs, and what stands in front of them."""
+"""Cloud Run and Cloud Functions (2nd generation): services, their APIs, and the check of their callers."""

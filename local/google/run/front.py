@@ -1,4 +1,4 @@
-"""What stands in front of a service that is not public: a call needs an identity token for it, of somebody who may invoke it.
+"""The check before a service that is not public: a call needs an identity token for it, of somebody who may invoke it.
 
 https://cloud.google.com/run/docs/authenticating/service-to-service: the token's audience is the service's URL, and its
 identity needs `run.routes.invoke` on the service. Left out: ingress (every caller is inside), instances, the queue before

@@ -142,5 +142,5 @@ class Run:
         service.build = replace(service.build, variables=dict(variables))
 
     def delete(self, name: str) -> None:
-        """Forget a service; whoever calls its URL meets 404."""
+        """Forget a service; a call of its URL answers 404."""
         del self.services[self.service(name).name]
