@@ -49,7 +49,7 @@ resource "google_monitoring_alert_policy" "dead_letters" {
   }
 }
 
-resource "google_monitoring_alert_policy" "brake" {
+resource "google_monitoring_alert_policy" "removal_limit" {
   project               = var.project
   display_name          = "Fleet Registrar: a removal limit is reached"
   combiner              = "OR"

@@ -323,10 +323,10 @@ def test_a_sweep_is_asked_for_with_a_body(plan: Plan) -> None:
 def test_every_alert_reaches_the_channels(full: Plan) -> None:
     alerts = full.of("google_monitoring_alert_policy")
     assert {alert.name for alert in alerts} == {
-        "brake",
         "dead_letters",
         "foreign_bindings",
         "no_sweep",
+        "removal_limit",
         "slow_onboarding",
     }
     assert {tuple(alert["notification_channels"]) for alert in alerts} == {("projects/my-run/notificationChannels/1",)}
