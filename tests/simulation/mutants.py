@@ -281,7 +281,7 @@ MUTANTS = (
         ((write_secret, "_look_again", lambda subject, _: subject),),
         by_events=True,
     ),
-    Mutant("memberships are read after the cluster", 2000, ((unregister_membership, "_read", _ReadLater),)),
+    Mutant("memberships are read after the cluster", 6000, ((unregister_membership, "_read", _ReadLater),)),
     Mutant("a membership is deleted unread", 100, ((unregister_membership, "_delete", _deleted_unread),)),
     Mutant(
         "the removal limit is off", 200, ((sweep_plan, "limit", lambda found, _: Plan(found.requests, found.findings)),)
@@ -289,7 +289,7 @@ MUTANTS = (
     Mutant("label keys are dropped at once", 200, ((secret_plan, "_label_changes", _all_labels_dropped),)),
     Mutant("a hold is lifted without a grant", 400, ((secret_plan, "plan", _always_granted),)),
     Mutant("pins are not seen", 400, ((ClusterSecret, "is_pinned", property(lambda _: False)),)),
-    Mutant("a Secret is written for what is not wanted", 2500, ((steps, "write", _written_unwanted),)),
+    Mutant("a Secret is written for what is not wanted", 6000, ((steps, "write", _written_unwanted),)),
     Mutant("an event lets a living cluster leave", 2000, ((removal, "_leaving", _an_event_holds),)),
     Mutant("a binding is revoked under a Secret", 2000, ((steps, "revoke", _revoked_under_a_secret),)),
 )
