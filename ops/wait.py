@@ -47,8 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
 def is_done(name: Name, goal: str, services: Services) -> bool:
     """Read the Secret of one cluster: verified and not held means onboarded, none means offboarded."""
-    both = (name, None) if isinstance(name, ClusterName) else (None, name)
-    found = services.central.secret_of(*both)
+    found = services.central.secret_of(name)
     if goal == OFFBOARDED:
         return found is None
     return found is not None and found.hold is None and cluster_secret.GRANT in found.annotations
