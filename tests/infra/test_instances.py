@@ -25,7 +25,8 @@ OTHER: dict[str, Any] = {
     "argocd": {"identity": "argocd@my-fleet.iam.gserviceaccount.com"},
 }
 # An enabled API is enabled, whichever plan asks for it; neither plan disables it. Google's fleet agent has its role once.
-SHARED = ("google_project_service.", "google_project_service_identity.fleet", "google_project_iam_member.fleet_agent",
+# Google names a dashboard.
+SHARED = ("google_monitoring_dashboard.", "google_project_service.", "google_project_service_identity.fleet", "google_project_iam_member.fleet_agent",
           "google_folder_iam_member.fleet_agent", "google_organization_iam_member.fleet_agent", "time_sleep.")  # fmt: skip
 
 
