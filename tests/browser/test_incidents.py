@@ -39,6 +39,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 def night(cloud: Chain) -> dict[str, str]:
     """Everything goes wrong at once; return the cluster of each incident."""
     found: dict[str, str] = {}
+    found["healthy cluster"] = cloud.onboard("healthy", labels=LABELS)
     found["ERROR cluster"] = cloud.onboard("error", labels=LABELS)
     found["re-created cluster"] = cloud.onboard("again", labels=LABELS)
     found["lost agent"] = cloud.attach(fresh("edge"), labels=LABELS, admit=True)
