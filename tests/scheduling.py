@@ -30,7 +30,15 @@ LONGEST = (
     "simulation/",
 )
 # Files that share what is set up once for each worker: one worker runs all of them.
-TOGETHER = ("tests/contract/kubernetes/", "tests/contract/pubsub/", "tests/infra/test_plan")
+TOGETHER = {
+    "tests/contract/kubernetes/": "a Kubernetes API",
+    "tests/contract/pubsub/": "an emulator of Pub/Sub",
+    "tests/contract/test_deployed.py": "a deployed cloud",
+    "tests/contract/test_deployed_logging.py": "a deployed cloud",
+    "tests/infra/test_plan": "plans",
+    "tests/infra/test_names": "plans",
+    "tests/infra/test_cloudbuild": "plans",
+}
 
 
 def rank(name: str) -> int:
@@ -47,4 +55,4 @@ class Files(LoadFileScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return next((part for part in TOGETHER if file.startswith(part)), file)
+        return next((group for start, group in TOGETHER.items() if file.startswith(start)), file)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import requests
+from google.api_core.client_options import ClientOptions
+from google.oauth2.credentials import Credentials
 from google.protobuf import json_format
 
 from local.cloud import Cloud
@@ -128,3 +130,7 @@ def _environment(file: Path) -> dict[str, str]:
         check=True,
     )
     return dict(one.split("=", 1) for one in shown.stdout.split("\0") if "=" in one)
+
+
+def options(here: Deployed, api: str) -> dict[str, Any]:
+    return {"client_options": ClientOptions(api_endpoint=here.url(api)), "credentials": Credentials(token=here.token)}

@@ -6,24 +6,16 @@ Each is read by the official client where there is one for REST, and broken once
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from google.api_core.client_options import ClientOptions
 from google.cloud import eventarc_v1, run_v2
-from google.cloud.logging import Client as LoggingClient
-from google.oauth2.credentials import Credentials
 
-from tests.contract.deployed import AGENT, APPS, FLEET, PLACE, PUSH, TRIGGER, Deployed, deployed
+from tests.contract.deployed import AGENT, FLEET, PLACE, PUSH, TRIGGER, Deployed, options
 from tests.infra.argocd import tool
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 SWEEP = f"{PLACE}/functions/sweep"
 SUBSCRIPTION = f"v1/projects/{FLEET}/subscriptions/sweep"
-
 
 # Not among the packages of the project: it overwrites a file of functions-framework (google/cloud/functions/__init__.py), so
 # that every function would import this client at its start.
@@ -34,26 +26,6 @@ FUNCTIONS_CLIENT = ("--no-deps", "google-cloud-functions==1.25.0")
 def functions_v2() -> Any:
     """The official client of Cloud Functions."""
     return tool("google.cloud.functions_v2", FUNCTIONS_CLIENT)
-
-
-@pytest.fixture
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    with deployed(tmp_path_factory.mktemp("cloud")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """One cloud for the tests that change nothing."""
-    with deployed(tmp_path_factory.mktemp("cloud")) as running:
-        yield running
-
-
-def options(here: Deployed, api: str) -> dict[str, Any]:
-    return {"client_options": ClientOptions(api_endpoint=here.url(api)), "credentials": Credentials(token=here.token)}
-
-
-# Cloud Functions and Cloud Run
 
 
 def test_the_functions_client_lists_what_runs(reading: Deployed, functions_v2: Any) -> None:
@@ -128,9 +100,6 @@ def test_an_access_token_and_a_forged_token_open_no_function(reading: Deployed) 
     assert reading.invoke("sweep", f"{token[:-4]}AAAA") == 401
 
 
-# Pub/Sub's pushes
-
-
 def undelivered(here: Deployed) -> bool:
     """Publish, and say whether the push has failed more than once and the function has seen nothing."""
     before = here.swept()
@@ -191,9 +160,6 @@ def test_publishing_with_credentials_needs_the_grant(reading: Deployed) -> None:
         assert reading.call("pubsub", "POST", path, body, token)[0] == status
 
 
-# Eventarc and the log sinks
-
-
 def test_the_eventarc_client_reads_a_trigger_for_every_method(reading: Deployed) -> None:
     client = eventarc_v1.EventarcClient(transport="rest", **options(reading, "eventarc"))
     found = list(client.list_triggers(parent=f"projects/{FLEET}/locations/-"))
@@ -221,93 +187,6 @@ def test_a_deleted_trigger_brings_no_event(here: Deployed) -> None:
     here.cloud.wait_for(lambda: here.cloud.state()["clusters"][red]["status"] == "RUNNING")
     here.cloud.wait_quiet()
     assert routed(here, red) == 0
-
-
-def test_the_logging_client_reads_the_sinks(reading: Deployed) -> None:
-    client = LoggingClient(project=APPS, _use_grpc=False, **options(reading, "logging"))
-    (sink,) = client.list_sinks()
-    assert sink.name == "fleet-registrar-clusters"
-    assert sink.destination == f"pubsub.googleapis.com/projects/{FLEET}/topics/audit-log-entries"
-    assert sink.writer_identity.startswith("serviceAccount:")
-
-
-def by_sink(here: Deployed) -> list[str]:
-    """What became of the entries of the other project: published, lost …"""
-    here.cloud.wait_quiet()
-    return [
-        one["state"] for one in here.cloud.do("eventarc", "since") if one["sink"] and f"projects/{APPS}" in one["name"]
-    ]
-
-
-def test_a_sink_brings_what_its_filter_names(here: Deployed) -> None:
-    here.cloud.create_cluster("far", project=APPS)
-    here.cloud.wait_for(lambda: by_sink(here) == ["published"])  # the finished entry; the started one is left out
-    path = f"v2/projects/{APPS}/sinks/fleet-registrar-clusters"
-    _, sink = here.call("logging", "GET", path)
-    assert here.call("logging", "PUT", path, sink | {"filter": 'resource.type="gce_instance"'})[0] == 200
-    here.cloud.delete_cluster(f"projects/{APPS}/locations/europe-west1/clusters/far")
-    here.cloud.wait_quiet()
-    assert by_sink(here) == ["published"]
-
-
-def test_a_sink_that_may_not_publish_loses_entries(here: Deployed) -> None:
-    remove(here, f"v1/projects/{FLEET}/topics/audit-log-entries", "roles/pubsub.publisher", api="pubsub")
-    here.cloud.create_cluster("far", project=APPS)
-    here.cloud.wait_for(lambda: by_sink(here) == ["lost"])
-
-
-def test_entries_of_the_fleets_own_project_come_by_triggers_alone(tmp_path: Path) -> None:
-    with deployed(tmp_path) as here:
-        blue = here.cloud.create_cluster("blue")
-        here.cloud.wait_for(lambda: routed(here, blue) == 2)  # started and finished, by triggers
-        here.cloud.wait_quiet()
-        names = [(one["name"], one["sink"]) for one in here.cloud.do("eventarc", "since") if one["name"].endswith(blue)]
-        assert not any(by_sink for _, by_sink in names)
-        assert names.count((f"CreateCluster.finished {blue}", False)) == 1
-
-
-def test_the_logging_client_reads_all_pages_of_entries(here: Deployed) -> None:
-    for number in range(5):
-        here.cloud.publish("sweep", {"number": number})
-    here.cloud.wait_for(lambda: here.swept() >= 5)
-    client = LoggingClient(project=FLEET, _use_grpc=False, **options(here, "logging"))
-    wanted = 'resource.labels.service_name="sweep" jsonPayload.decision="noted"'
-    pages = client.list_entries(filter_=wanted, order_by="timestamp desc", page_size=2)
-    found = [entry.insert_id for entry in pages]
-    assert len(found) == len(set(found)) >= 5
-    again = [entry.insert_id for entry in client.list_entries(filter_=wanted, page_size=1000)]
-    assert sorted(again) == sorted(found)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"resourceNames": []},
-        {"resourceNames": [f"projects/{FLEET}/locations/global/buckets/x/views/y"]},
-        {"filter": 'SEARCH("x")'},
-        {"filter": "a=("},
-        {"orderBy": "severity"},
-        {"pageSize": 0.5},
-        {"pageSize": 1001},
-        {"pageToken": "x"},
-    ],
-)
-def test_a_read_that_is_wrong_or_left_out_is_refused(reading: Deployed, body: dict[str, Any]) -> None:
-    status, answer = reading.call("logging", "POST", "v2/entries:list", {"resourceNames": [f"projects/{FLEET}"]} | body)
-    assert (status, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")
-
-
-def test_what_a_function_logs_is_read_by_the_logging_client(here: Deployed) -> None:
-    here.cloud.publish("sweep", {})
-    here.cloud.wait_for(lambda: here.swept() == 1)
-    client = LoggingClient(project=FLEET, _use_grpc=False, **options(here, "logging"))
-    asked = 'resource.type="cloud_run_revision" resource.labels.service_name="sweep" jsonPayload.decision="noted"'
-    (entry,) = here.cloud.wait_for(lambda: list(client.list_entries(filter_=asked)))
-    assert (entry.severity, entry.payload["message"]) == ("NOTICE", "noted")
-    assert entry.log_name == f"projects/{FLEET}/logs/run.googleapis.com%2Fstdout"
-
-
-# IAM, enabled APIs, schedules, metrics
 
 
 def test_a_permission_taken_out_of_a_role_is_refused(here: Deployed) -> None:

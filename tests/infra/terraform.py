@@ -267,7 +267,7 @@ class Module:
             env=said,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=240,
             check=False,
         )
         return Answer(done.returncode, done.stdout + done.stderr)

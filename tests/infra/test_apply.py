@@ -16,6 +16,7 @@ from tests.infra.terraform import ROOT, Module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 TEAMS = {**LEAST, "sources": {"projects": ["my-fleet", "team-a-prod", "team-b"]}}
 FUNCTION = "google_cloudfunctions2_function.function"
@@ -27,20 +28,31 @@ AGENTS = (
 )
 
 
-@pytest.fixture
-def deployed(changed: Module, reattach: str) -> Iterator[Module]:
+@pytest.fixture(scope="module")
+def applied(module: Module, tmp_path_factory: pytest.TempPathFactory) -> Module:
     """A deployment for three source projects, in a copy of the repository's parts that `make plan` needs."""
-    home = changed.directory.parents[1]
+    home = tmp_path_factory.mktemp("applied") / "copy"
+    shutil.copytree(module.directory.parents[1], home)
     for name in ("Makefile", "main.py", "requirements.txt"):
         shutil.copy(ROOT / name, home)
     for name in ("functions", "shared"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, home / name, ignore=ignored, dirs_exist_ok=True)
-    changed.refuse()
-    done = changed.apply(**TEAMS)
+    found = Module(home / "infra" / "terraform", module.reattach)
+    found.refuse()
+    done = found.apply(**TEAMS)
     assert done.code == 0, done.text
-    yield changed
-    Module(changed.directory, reattach).refuse()
+    return found
+
+
+@pytest.fixture
+def deployed(applied: Module, tmp_path: Path) -> Iterator[Module]:
+    """A copy of the deployment, with its state, for a test to change."""
+    home = tmp_path / "deployed"
+    shutil.copytree(applied.directory.parents[1], home)
+    found = Module(home / "infra" / "terraform", applied.reattach)
+    yield found
+    found.refuse()
 
 
 def make(module: Module, *arguments: str, inputs: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:

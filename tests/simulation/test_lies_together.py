@@ -13,7 +13,6 @@ import pytest
 
 from shared.decisions import sweep_plan
 from shared.decisions.sweep_plan import Plan
-from shared.values.findings import Differences
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.one_thread import one_thread_no_logs, replaced
 from tests.simulation.world import World
@@ -21,6 +20,7 @@ from tests.simulation.world import World
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from shared.values.findings import Differences
     from shared.values.model import Cluster, Membership
 
 CLUSTERS = 60

@@ -12,7 +12,6 @@ from shared.decisions.differences import differences
 from shared.decisions.removal import is_of_another
 from shared.values.cluster_secret import KEEP, SKIP_RECONCILE, ClusterSecret
 from shared.values.codes import FindingCode
-from shared.values.findings import Finding
 from shared.values.inventory import Inventory
 from shared.values.model import GONE
 from shared.values.names import ClusterName, MembershipName
@@ -21,6 +20,8 @@ from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from shared.values.findings import Finding
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")
 NAVY = ClusterName("demo-fleet", "europe-west1", "navy")
