@@ -11,7 +11,7 @@ SOURCES := main.py functions shared local ops tests
 # What the machine sets for its own tools must not leak into ours.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo send test kills matrix bench test-real simulate mutants dist dist-check coverage licences audit release-check workflows lint types layers picture docs check lock clean
+.PHONY: help setup demo send test kills matrix bench test-real simulate mutants dist dist-check coverage licences audit release-check workflows lint types layers picture docs site check lock clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -71,8 +71,12 @@ layers: setup  ## the core imports no client, the functions know nothing of the 
 picture: setup  ## the picture of the status page in docs/, made by the Chromium of this machine
 	@$(BIN)/python -m tests.browser.picture
 
-docs: setup  ## the documentation: language, commands, links, and tables that repeat the code
+docs: setup site  ## the documentation: language, commands, links, tables that repeat the code; and the site
 	@$(BIN)/python -m pytest tests/docs --ignore tests/docs/test_walk.py
+
+site: setup  ## build the documentation's site in site/; a broken link fails
+	@$(BIN)/python -m mkdocs build --quiet --clean
+	@echo "site/index.html"
 
 dist: setup  ## the wheel with the operator's commands, and the functions' bundle, in dist/
 	@rm -rf dist
