@@ -21,6 +21,7 @@ from local.google.fleet.credentials import generate_credentials_routes
 from local.google.fleet.state import Fleet
 from local.google.gke.api import gke_app
 from local.google.gke.state import Gke
+from local.google.iam.state import Iam
 from local.google.iam.tokens import certificates_app
 from local.google.iam_api import iam_app
 from local.google.logging.api import logging_app
@@ -37,11 +38,12 @@ from local.google.run.api import functions_app, run_app
 from local.google.run.state import Run
 from local.google.scheduler import Scheduler, scheduler_app
 from local.google.wire import google_api
-from local.grants import agent, create_accounts
-from local.identities import service_account, shipped_roles, with_shipped_roles
+from local.grants import create_accounts
+from local.identities import grant_shipped_roles, shipped_roles
 from local.listener import Listener
-from local.names import FLEET, NUMBERS, PERSON, REGION, SOURCES
+from local.names import FLEET, NUMBERS, PERSON, REGION
 from local.ports import PortInUseError
+from local.registrars import DEFAULT, STAGING, Registrar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +54,6 @@ if TYPE_CHECKING:
 
     from local.clusters import Clusters
     from local.config import Config
-    from local.google.iam.state import Iam
 
 Json = dict[str, Any]
 
@@ -76,15 +77,18 @@ class Apis:
     def __init__(self, config: Config, directory: Path) -> None:
         self.config = config
         self.directory = directory
-        self.iam: Iam = with_shipped_roles(FLEET, SOURCES)
+        self.registrars = (DEFAULT, STAGING) if config.staging else (DEFAULT,)
+        self.iam = Iam()
+        for registrar in self.registrars:
+            grant_shipped_roles(self.iam, registrar, FLEET, registers=config.registration == "create")
+            create_accounts(self.iam, registrar)
         self.iam.owners.add(PERSON)
-        self.projects = Projects(NUMBERS)
+        self.projects = Projects({**NUMBERS, **{one.project: one.number for one in self.registrars}})
         self.quotas = Quotas()
         self.faults = Faults()
         self.calls = Calls()
         self.authority = Authority()
         self.listeners: dict[str, Listener] = {}
-        create_accounts(self.iam)
         self.broker = Broker(self._push_token, self._forwards) if config.pubsub == "embedded" else None
         self.pubsub: Broker | sdk.Emulator
         self.pubsub_address = ""
@@ -141,14 +145,21 @@ class Apis:
         found = self.iam.accounts.get(account)
         if found is None or found.get("disabled"):
             return None
-        allowed = self.iam.allows_on(agent("pubsub"), "iam.serviceAccounts.getOpenIdToken", found["name"])
+        agent = self._agent(found["name"])
+        allowed = self.iam.allows_on(agent, "iam.serviceAccounts.getOpenIdToken", found["name"])
         return self.iam.tokens.new_identity_token(account, audience) if allowed else None
 
     def _forwards(self, subscription: str, topic: str) -> bool:
         """Whether Pub/Sub's agent may move a message of a subscription to a dead-letter topic."""
-        return self.iam.allows_on(agent("pubsub"), "pubsub.topics.publish", topic) and self.iam.allows_on(
-            agent("pubsub"), "pubsub.subscriptions.consume", subscription
+        agent = self._agent(subscription)
+        return self.iam.allows_on(agent, "pubsub.topics.publish", topic) and self.iam.allows_on(
+            agent, "pubsub.subscriptions.consume", subscription
         )
+
+    def _agent(self, resource: str) -> str:
+        """Pub/Sub's agent in the project of a resource (`projects/P/…`)."""
+        project = resource.split("/")[1]
+        return next((one for one in self.registrars if one.project == project), DEFAULT).agent("pubsub")
 
     # Ports
 
@@ -177,22 +188,24 @@ class Apis:
             generate_credentials_routes(self.fleet, self.iam, self.gateway_url, ca_pem=self.authority.pem.decode())
         )
 
-        def member(location: str, membership_id: str) -> gateway.Member | None:
-            return clusters.through_gateway(self.fleet, location, membership_id)
+        def member(project: str, location: str, membership_id: str) -> gateway.Member | None:
+            return clusters.through_gateway(self.fleet, project, location, membership_id)
 
         def admit() -> None:
             if self.config.quotas:
                 self.quotas.require_gateway_request(NUMBERS[FLEET])
 
-        way = gateway.gateway_app(self.iam, FLEET, NUMBERS[FLEET], member, credentials, admit)
+        fleets = {str(registrar.number): registrar.project for registrar in self.registrars}
+        way = gateway.gateway_app(self.iam, fleets, member, credentials, admit)
         self._listen("connectgateway", way, secure=True)
         self._listen("kubernetes", clusters, secure=True)
         # Google's certificates are no API with a quota, so the log of calls leaves them out.
         self._open("oauth2", certificates_app(self.iam.tokens))
         self._open("control", control)
-        for name in shipped_roles():
-            self._listen_for_metadata(name, service_account(name, FLEET))
-        self._listen_for_metadata("you", PERSON)
+        for registrar in self.registrars:
+            for name in shipped_roles():
+                self._listen_for_metadata(f"{registrar.prefix}{name}", registrar.account(name), registrar)
+        self._listen_for_metadata("you", PERSON, DEFAULT)
         if self.broker is not None:
             self._listen("pubsub", rest_app(self.broker, self.iam))
 
@@ -227,8 +240,9 @@ class Apis:
         await listener.start()
         return listener
 
-    def _listen_for_metadata(self, name: str, email: str) -> None:
-        app = metadata_app(self.iam, email, FLEET, NUMBERS[FLEET], region=REGION, lifetime=self.config.token_seconds)
+    def _listen_for_metadata(self, name: str, email: str, home: Registrar) -> None:
+        lifetime = self.config.token_seconds
+        app = metadata_app(self.iam, email, home.project, home.number, region=REGION, lifetime=lifetime)
         # Its calls stay out of the log: they are no part of what an onboarding costs.
         self._open(f"metadata {name}", observed(app, f"metadata {name}", self.iam, self.faults, Calls()))
 
@@ -276,7 +290,7 @@ class Apis:
 
     def gateway_url(self, membership: Json) -> str:
         """The URL of a member's Kubernetes API through the gateway."""
-        _, _, _, location, _, short = membership["name"].split("/")
+        _, project, _, location, _, short = membership["name"].split("/")
         collection = "gkeMemberships" if "gkeCluster" in membership.get("endpoint", {}) else "memberships"
         base = self.listeners["connectgateway"].url
-        return f"{base}/v1/projects/{NUMBERS[FLEET]}/locations/{location}/{collection}/{short}"
+        return f"{base}/v1/projects/{self.projects.numbers[project]}/locations/{location}/{collection}/{short}"

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from local.google.iam.state import unique_id
-from local.identities import service_account, shipped_roles
-from local.names import FLEET, NUMBERS, ROOT
+from local.identities import shipped_roles
+from local.names import FLEET, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from local.registrars import Registrar
 
 Json = dict[str, Any]
 
@@ -36,19 +38,20 @@ _FILES = ("registrar/roles.yaml", "registrar/policy.yaml")
 _FILES_ATTACHED = (*_FILES, "components/attached-central/impersonation.yaml")
 
 
-def values(settings: Mapping[str, str], namespace: str, central_membership: str) -> dict[str, str]:
-    """Return the values of `infra/argocd/values` that describe this cloud; `settings` are the functions'."""
-    argocd = service_account("argocd", FLEET)
+def values(
+    registrar: Registrar, settings: Mapping[str, str], namespace: str, central_membership: str
+) -> dict[str, str]:
+    """Return the values of `infra/argocd/values` that describe a deployment; `settings` are the functions'."""
     functions = [name for name in shipped_roles() if name != "argocd"]
     return {
-        "instance": settings.get("INSTANCE", "default"),
+        "instance": settings.get("INSTANCE", registrar.instance),
         "namespace": namespace,
-        "fleet-project": FLEET,
-        "fleet-project-number": str(NUMBERS[FLEET]),
-        "functions-domain": argocd.partition("@")[2],
-        "functions-ids": ",".join(unique_id(service_account(name, FLEET)) for name in functions),
+        "fleet-project": registrar.project,
+        "fleet-project-number": str(registrar.number),
+        "functions-domain": registrar.account("write-secret").partition("@")[2],
+        "functions-ids": ",".join(unique_id(registrar.account(name)) for name in functions),
         "shards": settings.get("ARGOCD_SHARDS", "0"),
-        "argocd-identity": argocd,
+        "argocd-identity": registrar.account("argocd"),
         "central-membership": central_membership,
     }
 
@@ -69,15 +72,15 @@ def registrar(given: Mapping[str, str], *, attached: bool = False, gateway: str 
     return found
 
 
-def admission_to_attached(user: str, membership: str) -> Iterator[Json]:
+def admission_to_attached(user: str, membership: str, project: str = FLEET) -> Iterator[Json]:
     """What `gcloud container fleet memberships generate-gateway-rbac --apply` writes into an attached cluster.
 
     The agent may impersonate the user, and the user is an administrator. `membership` is the short name.
     """
     agent = {"kind": "ServiceAccount", "name": "connect-agent-sa", "namespace": "gke-connect"}
     labels = {"connect.gke.io/owner-feature": "connect-gateway"}
-    impersonate: Json = {"name": f"gateway-impersonate-{FLEET}_{user}_{membership}", "labels": labels}
-    permission = {"name": f"gateway-permission-{FLEET}_{user}_{membership}", "labels": labels}
+    impersonate: Json = {"name": f"gateway-impersonate-{project}_{user}_{membership}", "labels": labels}
+    permission = {"name": f"gateway-permission-{project}_{user}_{membership}", "labels": labels}
     rules = [{"apiGroups": [""], "resources": ["users"], "resourceNames": [user], "verbs": ["impersonate"]}]
     person = {"apiGroup": RBAC, "kind": "User", "name": user}
     yield {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": impersonate, "rules": rules}

@@ -35,6 +35,7 @@ from local.names import (
     ROOT,
 )
 from local.processes import StartError
+from local.registrars import DEFAULT, Registrar, settings_of
 from local.reset import Snapshot
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from local.config import Config
+    from local.google.run.state import Service
     from local.processes import Child
 
 Json = dict[str, Any]
@@ -114,22 +116,31 @@ class Cloud:
         metadata = {
             name.removeprefix("metadata "): one.address for name, one in listeners.items() if "metadata " in name
         }
-        self.deployment = Deployment(self.apis, self.settings(), metadata, self.namespace)
-        then(self.deployment.stop)
+        self.deployments = [
+            Deployment(self.apis, registrar, self.settings(registrar), registrar.own(metadata), self.namespace)
+            for registrar in self.apis.registrars
+        ]
+        self.deployment = self.deployments[0]  # what tests and people call by its functions' short names
+        self.run.on_change = self._redeploy_service
+        for deployment in self.deployments:
+            then(deployment.stop)
         if self.apis.broker is not None:  # before the functions stop, pushes do
             then(self.apis.broker.close)
         then(self.eventarc.close)
-        await self.deployment.deploy()
-        people.write_env(
-            self.directory,
-            self.settings(),
-            self.apis.overrides(),
-            token=self.iam.token_for(PERSON),
-            metadata=metadata["you"],
-        )
+        for deployment in self.deployments:
+            await deployment.deploy()
+            registrar = deployment.registrar
+            people.write_env(
+                self.directory / ("env" if registrar is DEFAULT else f"env-{registrar.instance}"),
+                self.settings(registrar),
+                self.apis.overrides(),
+                project=registrar.project,
+                token=self.iam.token_for(PERSON),
+                metadata=metadata["you"],
+            )
         self.kubeconfig.start()
-        await self.deployment.start(lambda child, code: self._tell_death(f"the function {child.name}", code, child.log))
-        self._at_start = Snapshot(self.apis, self.clusters, self.deployment, self.central)
+        await asyncio.gather(*(deployment.start(self._function_died) for deployment in self.deployments))
+        self._at_start = Snapshot(self.apis, self.clusters, self.deployments, self.central)
         await self._seed()
         self.scheduler.start()
         then(self.scheduler.close)
@@ -177,11 +188,12 @@ class Cloud:
         argocd = ArgoCD(self.directory / "argocd", central, self.namespace, given)
         argocd.on_death = self._child_died
         self._running.push_async_callback(argocd.stop)
-        shown = {**self._values(), "apps-project": APPS, "revision": "main"}
+        shown = {**self._values(DEFAULT), "apps-project": APPS, "revision": "main"}
         await argocd.start(ROOT / "infra" / "argocd", shown, {"example-apps": APPS})
 
-    def _values(self) -> dict[str, str]:
-        return values(self.config.settings, self.namespace, self.central_membership)
+    def _values(self, registrar: Registrar) -> dict[str, str]:
+        given = {} if registrar is not DEFAULT else self.config.settings
+        return values(registrar, given, self.namespace, self.central_membership)
 
     async def _make_central(self) -> None:
         """Create the central cluster, its membership, Argo CD's namespace, and what `infra/argocd` grants the functions."""
@@ -198,13 +210,22 @@ class Cloud:
         await _until(lambda: self.fleet.memberships[self.central_membership]["state"]["code"] == "READY")
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
         gateway = self.apis.listeners["connectgateway"].address
-        await self.clusters.apply(
-            self.central, [namespace, *registrar(self._values(), attached=attached, gateway=gateway)]
-        )
-        argocd = argocd_objects(self.namespace, service_account("argocd", FLEET), attached=attached)
+        await self.clusters.apply(self.central, [namespace])
+        for one in self.apis.registrars:
+            manifests = registrar(self._values(one), attached=attached, gateway=gateway)
+            await self.clusters.apply(self.central, manifests)
+        argocd = argocd_objects(self.namespace, DEFAULT.account("argocd"), attached=attached)
         await self.clusters.apply(self.central, argocd)
 
     # What the parts tell each other
+
+    async def _redeploy_service(self, service: Service) -> None:
+        for deployment in self.deployments:
+            if service.name == deployment.registrar.service(service.short):
+                await deployment.redeploy_service(service)
+
+    def _function_died(self, child: Child, code: int) -> None:
+        self._tell_death(f"the function {child.name}", code, child.log)
 
     def _child_died(self, child: Child, code: int) -> None:
         self._tell_death(child.name, code, child.log)
@@ -221,24 +242,21 @@ class Cloud:
         """Argo CD's namespace."""
         return self.config.settings.get("ARGOCD_NAMESPACE", "argocd")
 
-    def settings(self) -> dict[str, str]:
+    def settings(self, registrar: Registrar = DEFAULT) -> dict[str, str]:
         """The functions' settings, and the endpoints they use instead of Google's."""
-        listeners = self.apis.listeners
-        return {
-            **self.config.base_settings(),
-            "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER": f"{listeners['container'].url}/",
-            "CLOUDSDK_API_ENDPOINT_OVERRIDES_GKEHUB": f"{listeners['gkehub'].url}/",
-            "CLOUDSDK_API_ENDPOINT_OVERRIDES_CONNECTGATEWAY": f"{listeners['connectgateway'].url}/",
-            "CLOUDSDK_API_ENDPOINT_OVERRIDES_OAUTH2": f"{listeners['oauth2'].url}/",
-            "PUBSUB_EMULATOR_HOST": self.apis.pubsub_address,
-            **self.config.settings,
-        }
+        urls = {name: listener.url for name, listener in self.apis.listeners.items()}
+        return settings_of(registrar, self.config, urls, self.apis.pubsub_address)
 
     def endpoints(self) -> dict[str, str]:
         """Where everything answers."""
         listeners = self.apis.listeners
         shown = {name: listener.url for name, listener in listeners.items() if not name.startswith("metadata")}
         shown |= {f"metadata of {name}": listeners[f"metadata {name}"].url for name in (*shipped_roles(), "you")}
+        for one in self.apis.registrars[1:]:
+            shown |= {
+                f"metadata of {one.prefix}{name}": listeners[f"metadata {one.prefix}{name}"].url
+                for name in shipped_roles()
+            }
         return {**shown, "pubsub (gRPC)": self.apis.pubsub_address}
 
     def gateway_url(self, membership: str) -> str:
@@ -259,14 +277,20 @@ class Cloud:
         await self.deployment.publish(topic, data, attributes)
 
     async def attach(
-        self, name: str, location: str = "global", labels: dict[str, str] | None = None, *, admit: bool = False
+        self,
+        name: str,
+        location: str = "global",
+        labels: dict[str, str] | None = None,
+        *,
+        admit: bool = False,
+        project: str = FLEET,
     ) -> str:
         """Bring a cluster that is not GKE into the fleet; return its membership. At first it refuses everybody's identity."""
-        full = f"projects/{FLEET}/locations/{location}/memberships/{name}"
+        full = f"projects/{project}/locations/{location}/memberships/{name}"
         self.clusters.add_attached(full)
         if admit:
             await self.admit(full)
-        self.fleet.attach(name, location, labels, project=FLEET)
+        self.fleet.attach(name, location, labels, project=project)
         return full
 
     def forget(self, membership: str) -> None:
@@ -277,8 +301,10 @@ class Cloud:
 
     async def admit(self, membership: str, users: Iterable[str] | None = None) -> None:
         """Let an attached cluster admit users (default: the functions that write there), as a person does by gcloud."""
-        for user in users or [service_account(name, FLEET) for name in ("grant-rbac", "revoke-rbac")]:
-            await self.clusters.apply(membership, admission_to_attached(user, membership.rpartition("/")[2]))
+        project = membership.split("/")[1]
+        functions = [service_account(name, project) for name in ("grant-rbac", "revoke-rbac")]
+        for user in users or functions:
+            await self.clusters.apply(membership, admission_to_attached(user, membership.rpartition("/")[2], project))
 
     def add_fault(self, **fields: Any) -> Fault:
         """Ask for a fault (`faults.Fault`)."""
@@ -320,7 +346,8 @@ class Cloud:
         """Whether nothing is on its way: no event, no message to a function, no operation."""
         if self.apis.broker is None:
             raise RuntimeError("only the embedded Pub/Sub can tell whether something is on its way")
-        steps = [figures for name, figures in self.deployment.queues().items() if name not in ENDS]
+        queues = [queue for deployment in self.deployments for queue in deployment.queues().items()]
+        steps = [figures for name, figures in queues if name not in ENDS]
         return not (
             self.eventarc.waiting()
             or any(step["backlog"] or step["in_flight"] for step in steps)
@@ -346,7 +373,9 @@ class Cloud:
 
     async def state(self) -> Json:
         """All that a person wants to see, without the data of Secrets but name and server."""
-        queues = self.deployment.queues()
+        queues = {
+            f"{one.registrar.prefix}{name}": queue for one in self.deployments for name, queue in one.queues().items()
+        }
         return {
             "at": time.time(),
             "directory": str(self.directory),
@@ -369,8 +398,9 @@ class Cloud:
             "queues": queues,
             "dead_letters": queues["dead-letters"]["backlog"] if queues else None,
             "functions": {
-                name: {"pid": f.pid, "url": self.deployment.url(name), "log": str(f.log)}
-                for name, f in self.deployment.functions.items()
+                f"{one.registrar.prefix}{name}": {"pid": f.pid, "url": one.url(name), "log": str(f.log)}
+                for one in self.deployments
+                for name, f in one.functions.items()
             },
             "faults": self.faults.as_json(),
             "events": self.eventarc.as_json(),

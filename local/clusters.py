@@ -10,7 +10,7 @@ from local.google.gke.names import full_name
 from local.kubernetes.authorization import User
 from local.kubernetes.cluster import Cluster
 from local.kubernetes.host import PREFIX, ClusterHost
-from local.names import FLEET, key
+from local.names import key
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -88,9 +88,9 @@ class Clusters:
         """Return the path of a cluster's own endpoint, behind the listener's address."""
         return f"{PREFIX}{key(name)}"
 
-    def through_gateway(self, fleet: Fleet, location: str, membership_id: str) -> gateway.Member | None:
+    def through_gateway(self, fleet: Fleet, project: str, location: str, membership_id: str) -> gateway.Member | None:
         """What the gateway reaches under a membership; None where nothing is there, not ready, or not connected."""
-        name = f"projects/{FLEET}/locations/{location}/memberships/{membership_id}"
+        name = f"projects/{project}/locations/{location}/memberships/{membership_id}"
         if not fleet.connected(name):
             return None
         membership = fleet.membership(name)

@@ -50,6 +50,8 @@ class Config:
     spare: int = 1  # real servers that wait for the next cluster
     argocd: Literal["none", "real"] = "none"
     central: Literal["gke", "attached"] = "gke"
+    registration: Literal["create", "wait"] = "create"
+    staging: bool = False
     create_seconds: float = 1.0
     delete_seconds: float = 1.0
     update_seconds: float = 0.2
@@ -81,6 +83,7 @@ class Config:
             "LABEL_KEYS": self.label_keys,
             "CENTRAL_MEMBERSHIP": self.central_membership,
             "ARGOCD_SERVICE_ACCOUNT": service_account("argocd", FLEET),
+            "REGISTRATION": self.registration,
             "HOLD": str(self.hold),
             "GATEWAY_REQUESTS": "0",  # the gateway here has no quota unless that is asked for
             "DELIVERY_ATTEMPTS": str(self.attempts),

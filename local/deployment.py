@@ -14,8 +14,7 @@ from local.google.pubsub.model import DeadLetterPolicy, PushConfig, RetryPolicy,
 from local.google.run.front import Front, proxied
 from local.google.run.state import Build, Service
 from local.grants import BUILD, PUSH, TRIGGER, grant_accounts, grant_invokers, grant_topics
-from local.identities import service_account
-from local.names import FLEET, PERSON, REGION, SOURCES, subscription, topic
+from local.names import PERSON, REGION
 from local.processes import StartError
 from local.telemetry import entries
 
@@ -25,11 +24,12 @@ if TYPE_CHECKING:
 
     from local.apis import Apis
     from local.processes import Child
+    from local.registrars import Registrar
 
 STEPS = tuple(target.replace("_", "-") for target in TARGETS if target != "route_event")
 ENDS = ("cluster-events", "dead-letters")
 ENTRIES, DEAD_LETTERS, ROUTER, SWEEP = "audit-log-entries", "dead-letters", "route-event", "sweep"
-SINK = "fleet-registrar-clusters"
+SINK = "fleet-registrar-clusters"  # of the instance `default`
 SINK_FILTER = r"""log_id("cloudaudit.googleapis.com/activity")
 resource.type="gke_cluster"
 protoPayload.serviceName="container.googleapis.com"
@@ -51,8 +51,16 @@ class Deployment:
     name of an identity.
     """
 
-    def __init__(self, apis: Apis, settings: Mapping[str, str], metadata: Mapping[str, str], namespace: str) -> None:
+    def __init__(
+        self,
+        apis: Apis,
+        registrar: Registrar,
+        settings: Mapping[str, str],
+        metadata: Mapping[str, str],
+        namespace: str,
+    ) -> None:
         self.apis = apis
+        self.registrar = registrar
         self.config = apis.config
         self.functions: dict[str, Function] = {}  # messages wake them
         self.pages: dict[str, Function] = {}  # people call them; each starts at its first call
@@ -61,7 +69,6 @@ class Deployment:
         self._fronts: list[Front] = []
         self._create_functions(metadata)
         self._bundle = _bundle_hash(self.config.source)
-        apis.run.on_change = self._redeploy
         apis.logging.sources.append(self._log_entries)
 
     def _create_functions(self, metadata: Mapping[str, str]) -> None:
@@ -73,7 +80,7 @@ class Deployment:
             name = target.replace("_", "-")
             if name not in metadata:
                 raise StartError(f"infra/roles.json has no identity for {name}")
-            home = directory / "home" / name  # one each: gunicorn leaves a socket in it
+            home = directory / "home" / self.registrar.prefix / name  # one each: gunicorn leaves a socket in it
             home.mkdir(parents=True, exist_ok=True)
             variables = {
                 **self._settings,
@@ -86,7 +93,8 @@ class Deployment:
             if target in PAGES:  # it reads more APIs than the others
                 overrides = self.apis.overrides().items()
                 variables |= {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": url for api, url in overrides}
-            process = Function(target, source, directory / "log" / f"{name}.log", variables)
+            log = directory / "log" / f"{self.registrar.prefix.replace('/', '-')}{name}.log"
+            process = Function(target, source, log, variables)
             (self.pages if target in PAGES else self.functions)[name] = process
 
     async def deploy(self) -> None:
@@ -96,38 +104,41 @@ class Deployment:
             await self._deploy_service(name, process)
         await self._create_topics()
         pushed = [ENTRIES if name == ROUTER else name for name in self.functions]
-        grant_accounts(apis.iam, self._namespace)
-        grant_topics(apis.iam, pushed, DEAD_LETTERS)
-        woken = [service for service in apis.run.services.values() if service.short in self.functions]
-        grant_invokers(apis.iam, woken, ROUTER)
+        grant_accounts(apis.iam, self.registrar, self._namespace)
+        grant_topics(apis.iam, self.registrar, pushed, DEAD_LETTERS)
+        services = [apis.run.service(self.registrar.service(name)) for name in self.functions]
+        grant_invokers(apis.iam, self.registrar, services, ROUTER)
         if apis.broker is None:  # the Cloud SDK's emulator pushes without a token
-            for service in woken:
+            for service in services:
                 apis.iam.bind(service.name, "roles/run.invoker", "allUsers")
         if ROUTER in self.functions:
             self._create_triggers()
-            for project in SOURCES:
+            for project in self.registrar.sources:
                 self.add_source(project)
         if SWEEP in self.functions:
             apis.scheduler.create(
                 {
-                    "name": f"projects/{FLEET}/locations/{REGION}/jobs/{SWEEP}",
+                    "name": f"projects/{self.registrar.project}/locations/{REGION}/jobs/{SWEEP}",
                     "description": "Compares clusters, fleet and Argo CD's list",
                     "schedule": "*/15 * * * *",
-                    "pubsubTarget": {"topicName": topic(SWEEP), "data": base64.b64encode(b"{}").decode()},
+                    "pubsubTarget": {
+                        "topicName": self.registrar.topic(SWEEP),
+                        "data": base64.b64encode(b"{}").decode(),
+                    },
                 }
             )
 
     async def _deploy_service(self, name: str, function: Function) -> None:
         apis, one_at_a_time = self.apis, name == SWEEP
-        full = f"projects/{FLEET}/locations/{REGION}/services/{name}"
+        full = self.registrar.service(name)
         wake = self._waking(function) if name in self.pages else None
         front = Front(apis.run, apis.iam, full, lambda: function.url if function.pid else "", wake)
         self._fronts.append(front)
-        listener = await apis.serve(f"function {name}", front)
+        listener = await apis.serve(f"function {self.registrar.prefix}{name}", front)
         if name in self.pages:
-            await apis.serve(f"{name} page", proxied(front, apis.iam, PERSON, lambda: listener.url))
-        bucket = f"{FLEET}-fleet-registrar-bundles"
-        account = f"projects/{FLEET}/serviceAccounts/{service_account(BUILD, FLEET)}"
+            await apis.serve(f"{self.registrar.prefix}{name} page", proxied(front, apis.iam, PERSON, lambda: listener.url))
+        bucket = f"{self.registrar.project}-fleet-registrar-bundles"
+        account = f"projects/{self.registrar.project}/serviceAccounts/{self.registrar.account(BUILD)}"
         build = Build(
             "python313",
             function.target,
@@ -139,7 +150,7 @@ class Deployment:
         service = Service(
             full,
             listener.url,
-            service_account(name, FLEET),
+            self.registrar.account(name),
             {key: value for key, value in self._settings.items() if value and not key.startswith(_OURS)},
             build,
             memory="1Gi" if one_at_a_time else "512Mi",
@@ -167,10 +178,10 @@ class Deployment:
 
     def _create_trigger(self, location: str, name: str, filters: Mapping[str, str]) -> None:
         self.apis.eventarc.create_trigger(
-            f"projects/{FLEET}/locations/{location}/triggers/{name}",
+            f"projects/{self.registrar.project}/locations/{location}/triggers/{name}",
             {
                 "eventFilters": [{"attribute": key, "value": value} for key, value in filters.items()],
-                "serviceAccount": service_account(TRIGGER, FLEET),
+                "serviceAccount": self.registrar.account(TRIGGER),
                 "destination": {"cloudRun": {"service": ROUTER, "region": REGION}},
                 "eventDataContentType": "application/json",
             },
@@ -178,19 +189,26 @@ class Deployment:
 
     def add_source(self, project: str) -> None:
         """Give a source project its log sink, which may publish to the topic of log entries."""
-        destination = f"pubsub.googleapis.com/{topic(ENTRIES)}"
-        sink = {"name": SINK, "destination": destination, "filter": SINK_FILTER.replace("${var.project}", FLEET)}
+        destination = f"pubsub.googleapis.com/{self.registrar.topic(ENTRIES)}"
+        name = SINK.replace("registrar-", f"registrar-{self.registrar.prefix}").replace("/", "-")
+        sink = {
+            "name": name,
+            "destination": destination,
+            "filter": SINK_FILTER.replace("${var.project}", self.registrar.project),
+        }
         made = self.apis.logging.create_sink(project, sink)
-        self.apis.iam.bind(topic(ENTRIES), "roles/pubsub.publisher", made["writerIdentity"])
+        self.apis.iam.bind(self.registrar.topic(ENTRIES), "roles/pubsub.publisher", made["writerIdentity"])
 
     async def _create_topics(self) -> None:
         """Topics and subscriptions, by the same few calls for the embedded broker and for the Cloud SDK's emulator."""
         for name in (ENTRIES, *STEPS, *ENDS):
-            await settled(self.apis.pubsub.create_topic(topic(name)))
+            await settled(self.apis.pubsub.create_topic(self.registrar.topic(name)))
         for end in ENDS:
             await settled(
                 self.apis.pubsub.create_subscription(
-                    Subscription(subscription(end), topic(end), ack_deadline=60, expires_after=0)
+                    Subscription(
+                        self.registrar.subscription(end), self.registrar.topic(end), ack_deadline=60, expires_after=0
+                    )
                 )
             )
         for name in self.functions:
@@ -199,12 +217,12 @@ class Deployment:
             await settled(
                 self.apis.pubsub.create_subscription(
                     Subscription(
-                        subscription(source),
-                        topic(source),
-                        push=PushConfig(url, service_account(PUSH, FLEET), url),
+                        self.registrar.subscription(source),
+                        self.registrar.topic(source),
+                        push=PushConfig(url, self.registrar.account(PUSH), url),
                         ack_deadline=60,
                         retry=RetryPolicy(self.config.retry_min, self.config.retry_max),
-                        dead_letter=DeadLetterPolicy(topic(DEAD_LETTERS), self.config.attempts),
+                        dead_letter=DeadLetterPolicy(self.registrar.topic(DEAD_LETTERS), self.config.attempts),
                         expires_after=0,
                     )
                 )
@@ -212,12 +230,13 @@ class Deployment:
 
     def _log_entries(self) -> Iterator[dict[str, Any]]:
         for service in self.apis.run.services.values():
-            if (process := (self.functions | self.pages).get(service.short)) is not None:
+            process = (self.functions | self.pages).get(service.short)
+            if process is not None and service.name == self.registrar.service(service.short):
                 yield from entries(service, process.log)
 
     def url(self, name: str) -> str:
         """Where a function answers those that may call it; '' once its service is deleted."""
-        service = self.apis.run.services.get(f"projects/{FLEET}/locations/{REGION}/services/{name}")
+        service = self.apis.run.services.get(self.registrar.service(name))
         return service.url if service else ""
 
     async def start(self, on_death: Callable[[Child, int], None]) -> None:
@@ -254,11 +273,11 @@ class Deployment:
         unknown = sorted(settings.keys() - set(SETTINGS))
         if unknown:  # another variable, like PYTHONPATH, could run any code
             raise ValueError(f"{', '.join(unknown)}: not a setting of docs/configuration.md")
-        service = self.apis.run.service(f"projects/{FLEET}/locations/{REGION}/services/{name}")
+        service = self.apis.run.service(self.registrar.service(name))
         changed = {key: value for key, value in {**service.environment, **settings}.items() if value}
         await self.apis.run.change(service.name, environment=changed)
 
-    async def _redeploy(self, service: Service) -> None:
+    async def redeploy_service(self, service: Service) -> None:
         """Start a function again with the settings that its service has now."""
         function = (self.functions | self.pages)[service.short]
         await function.stop()
@@ -270,12 +289,13 @@ class Deployment:
 
     async def publish(self, name: str, data: bytes, attributes: dict[str, str]) -> None:
         """Publish to one of our topics."""
-        await self.apis.publish(topic(name), data, attributes)
+        await self.apis.publish(self.registrar.topic(name), data, attributes)
 
     def queues(self) -> dict[str, dict[str, int]]:
         """What the subscriptions hold, by short name; nothing is known of the Cloud SDK's emulator."""
         figures = self.apis.broker.snapshot() if self.apis.broker is not None else {}
-        return {name.rpartition("/")[2]: figure for name, figure in figures.items()}
+        mine = self.registrar.subscription("")
+        return {name.removeprefix(mine): figure for name, figure in figures.items() if name.startswith(mine)}
 
 
 def _bundle_hash(source: Path) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from local import environment
 from local.config import SETTINGS
 from local.listener import HOST
-from local.names import FLEET, PERSON
+from local.names import PERSON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,19 +52,20 @@ def set_logs_aside(directory: Path) -> None:
 
 
 def write_env(
-    directory: Path, settings: Mapping[str, str], overrides: Mapping[str, str], *, token: str, metadata: str
+    file: Path, settings: Mapping[str, str], overrides: Mapping[str, str], *, project: str, token: str, metadata: str
 ) -> None:
     """Write the file to source: the functions' settings, gcloud's endpoints (`overrides`) and token, certificates.
 
     `metadata` is the address of the person's metadata server.
     """
+    directory = file.parent
     bundle = str(directory / "ca-bundle.pem")
     environment.write_env(
-        directory / "env",
+        file,
         {
             **{name: value for name, value in settings.items() if value},
             "CLOUDSDK_CONFIG": str(directory / "gcloud"),
-            "CLOUDSDK_CORE_PROJECT": FLEET,
+            "CLOUDSDK_CORE_PROJECT": project,
             "CLOUDSDK_CORE_ACCOUNT": PERSON,
             "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
             "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",

@@ -17,7 +17,7 @@ from local.google.tasks import Tasks
 from local.kubernetes.cluster import Cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from local.apis import Apis
     from local.clusters import Clusters
@@ -29,13 +29,16 @@ DATA = (dict, list, set, deque, str, int, float, bool, type(None))
 class Snapshot:
     """The state of a cloud whose central cluster is `central` (a key of the members), to `restore`."""
 
-    def __init__(self, apis: Apis, clusters: Clusters, deployment: Deployment, central: str) -> None:
+    def __init__(self, apis: Apis, clusters: Clusters, deployments: Sequence[Deployment], central: str) -> None:
         self._apis = apis
         self._clusters = clusters
-        self._deployment = deployment
+        self._deployments = deployments
         self._central = central
         self._parts = [(part, _copied(part)) for part in _reachable(_parts(apis))]
-        self._variables = {name: dict(function.variables) for name, function in deployment.functions.items()}
+        self._variables = [
+            {name: dict(function.variables) for name, function in deployment.functions.items()}
+            for deployment in deployments
+        ]
         member = clusters.members[central]
         self._objects = member.store.snapshot() if isinstance(member, Cluster) else None
         self._pubsub = apis.broker.configuration() if apis.broker is not None else None
@@ -53,18 +56,21 @@ class Snapshot:
         for part, before in self._parts:
             _put_back(part, before)
         central.store.restore(self._objects)
-        await asyncio.gather(*(self._restart(name) for name in self._deployment.functions))
-        for function in self._deployment.functions.values():
-            function.clear_log()
+        before_all = zip(self._deployments, self._variables, strict=True)
+        every = [(deployment, name, before) for deployment, kept in before_all for name, before in kept.items()]
+        await asyncio.gather(*(_restart(*one) for one in every))
+        for deployment, name, _ in every:
+            deployment.functions[name].clear_log()
         self._apis.calls.log.clear()
 
-    async def _restart(self, name: str) -> None:
-        """Start a function that was stopped, or that was deployed with other settings."""
-        function, before = self._deployment.functions[name], self._variables[name]
-        if function.variables != before:
-            await function.stop()
-            function.variables, function.deployed = dict(before), set()
-        await self._deployment.start_function(name)
+
+async def _restart(deployment: Deployment, name: str, before: Mapping[str, str]) -> None:
+    """Start a function that was stopped, or that was deployed with other settings."""
+    function = deployment.functions[name]
+    if function.variables != before:
+        await function.stop()
+        function.variables, function.deployed = dict(before), set()
+    await deployment.start_function(name)
 
 
 def _parts(apis: Apis) -> list[Any]:

@@ -115,7 +115,7 @@ def _matched(
     if PLUGIN in secret.annotations:
         notes.append("stop fleet-argocd-plugin: while it runs it overwrites the Secret")
     request = StepRequest(cluster, membership)
-    return Adoption(secret, request, known_by, _patch(secret, cluster, membership), tuple(notes))
+    return Adoption(secret, request, known_by, _patch(secret, cluster, membership, settings.instance), tuple(notes))
 
 
 def _check_owner(secret: ClusterSecret) -> None:
@@ -175,9 +175,13 @@ def _both_names(name: Name, seen: Snapshot, settings: Settings) -> tuple[Cluster
     return name, cluster.membership or listed or name.membership(settings.fleet_project)
 
 
-def _patch(secret: ClusterSecret, cluster: ClusterName | None, membership: MembershipName) -> Object:
+def _patch(secret: ClusterSecret, cluster: ClusterName | None, membership: MembershipName, instance: str) -> Object:
     """Return the merge patch that makes the very Secret that was read ours."""
-    labels = {cluster_secret.MANAGED_BY_LABEL: MANAGED_BY, cluster_secret.MEMBERSHIP_HASH: membership.hash}
+    labels = {
+        cluster_secret.MANAGED_BY_LABEL: MANAGED_BY,
+        cluster_secret.INSTANCE: instance,
+        cluster_secret.MEMBERSHIP_HASH: membership.hash,
+    }
     annotations: dict[str, str | None] = {cluster_secret.MEMBERSHIP: str(membership)}
     if cluster is not None:
         labels[cluster_secret.CLUSTER_HASH] = cluster.hash

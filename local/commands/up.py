@@ -46,6 +46,17 @@ def _up_options(up: argparse.ArgumentParser) -> None:
     up.add_argument("--pubsub", choices=["embedded", "emulator"], default="embedded", help="emulator: the Cloud SDK's")
     _parts(up)
     up.add_argument("--central", choices=["gke", "attached"], default="gke", help="attached: it is not a GKE cluster")
+    up.add_argument(
+        "--registration",
+        choices=["create", "wait"],
+        default="create",
+        help="wait: others register the clusters (REGISTRATION)",
+    )
+    up.add_argument(
+        "--staging",
+        action="store_true",
+        help="a second fleet, demo-staging, whose own functions write to the same Argo CD; its settings are in env-staging",
+    )
     up.add_argument("--spare", type=number(0, 20), default=1, help="real servers that wait for the next cluster")
     up.add_argument("--selector", default="", help="label selector of the clusters to register (CLUSTER_SELECTOR)")
     up.add_argument("--label-keys", default="", help="labels to take over (LABEL_KEYS)")

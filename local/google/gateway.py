@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from local.google.wire import GoogleError, google_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -50,17 +50,17 @@ class Member:
     project: str = ""  # of a GKE cluster: there Google's IAM says who may impersonate
 
 
-def gateway_app(  # noqa: PLR0917 - each is what another API of the cloud knows
+def gateway_app(
     iam: Iam,
-    project: str,
-    number: int,
-    member: Callable[[str, str], Member | None],
+    fleets: Mapping[str, str],
+    member: Callable[[str, str, str], Member | None],
     credentials: ASGIApp | None = None,
     admit: Callable[[], None] = lambda: None,
 ) -> ASGIApp:
-    """Return the gateway of a fleet project.
+    """Return the gateway of the fleets, by the number of their project.
 
-    `member(location, membership id)` is None without a member, or if its agent is not connected. `credentials` answers
+    `member(project, location, membership id)` is None without a member, or if its agent is not connected.
+    `credentials` answers
     `…/memberships/M:generateCredentials`, which shares this host with the gateway.
     `admit()` raises GoogleError for a request that exceeds the project's quota.
     """
@@ -73,8 +73,9 @@ def gateway_app(  # noqa: PLR0917 - each is what another API of the cloud knows
         if caller is None:
             raise GoogleError(401, "Request had invalid authentication credentials. Expected OAuth 2 access token.")
         # The real one knows a fleet by its project's number (gcloud, command_lib/container/fleet/gateway.py, asks for it).
-        if match["project"] != str(number):
+        if match["project"] not in fleets:
             raise GoogleError(400, f"'{match['project']}' is not the number of the fleet's project.")
+        project = fleets[match["project"]]
         permission = f"gkehub.gateway.{_PERMISSION.get(scope['method'], scope['method'].lower())}"
         if not iam.allows(caller, permission, project):
             raise GoogleError(403, f"Permission '{permission}' denied on resource 'projects/{project}' for '{caller}'.")
@@ -84,7 +85,7 @@ def gateway_app(  # noqa: PLR0917 - each is what another API of the cloud knows
         host = _REGIONAL_HOST.match(hosts[0]) if hosts else None
         if host and (host["location"] or "global") != location:
             raise GoogleError(404, f"{hosts[0]} does not serve location '{location}'.")
-        found = member(location, name)
+        found = member(project, location, name)
         if found is None or found.collection != match["collection"]:
             raise GoogleError(404, f"{match['collection']} '{name}' in '{location}' was not found or is not connected.")
         return found, match["path"] or "/"

@@ -221,7 +221,7 @@ def check_workload_identity(expected: Expected, seen: Google, pool: Read[str], *
     found_pool = check.known(pool, email) if gke else ""
     if found_pool is None:
         return check.end(email, "")
-    known = found_pool or f"{settings.fleet_project}.svc.id.goog"
+    known = found_pool or f"{settings.central_membership.project}.svc.id.goog"  # of the central cluster's fleet
     policy = check.known(seen.account_policies.get(email, Unread("was not read")), email)
     if policy is None:
         return check.end(email, "")

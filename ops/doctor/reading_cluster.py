@@ -28,7 +28,7 @@ from shared.values.objects import Object
 from shared.values.target import target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 
 AGENT: Final = "system:serviceaccount:gke-connect:connect-agent-sa"
@@ -207,13 +207,20 @@ class FleetReader:
             secret.name: str(name)
             for name, secrets in adoption.known(seen, self.settings).items()
             for secret in secrets
+            if not secret.is_managed or name in seen.inventory.clusters or name in seen.inventory.memberships
         }
         writers = [
             (secret.name, unmanaged.get(secret.name, ""), who)
             for secret in seen.inventory.unmanaged
             if (who := recognition.writer(secret))
         ]
-        writers += self._other_instances(seen)
+        # Another registrar's Secret matters only if it is for a cluster of ours.
+        others = {secret.name: secret for secret in seen.inventory.unmanaged if secret.is_managed}
+        writers += [
+            (secret, name, f"Fleet Registrar, instance {others[secret].instance!r}")
+            for secret, name in unmanaged.items()
+            if secret in others
+        ]
         if seen.inventory.unread:
             why = "; ".join(f"{project}: {text}" for project, text in sorted(seen.inventory.unread.items()))
             unread = Unread(f"not every project was read: {why}")
@@ -226,18 +233,6 @@ class FleetReader:
             unmanaged=tuple(sorted(pair for pair in unmanaged.items() if pair[0] not in kept)),
             writers=tuple(sorted(writers)),
         )
-
-    def _other_instances(self, seen: Snapshot) -> Iterator[tuple[str, str, str]]:
-        """Give the Secrets that another registrar has written for clusters of our projects."""
-        for secret in (*seen.inventory.secrets, *seen.inventory.unmanaged):
-            instance = secret.labels.get("fleet-registrar/instance", self.expected.instance)
-            cluster = secret.annotations.get("fleet-registrar/cluster", "")
-            if (
-                instance != self.expected.instance
-                and cluster.split("/")[1:2]
-                and (cluster.split("/")[1] in self.settings.source_projects)
-            ):
-                yield secret.name, cluster, f"Fleet Registrar's instance {instance}"
 
     def _survey(self) -> Snapshot:
         try:

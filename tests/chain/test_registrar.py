@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from local import central
+from local.registrars import DEFAULT
 from tests.chain.running import APPS, CENTRAL_MEMBERSHIP, ROOT, Chain, email, fresh, running
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def folder(kind: str, cloud: Chain, tmp_path_factory: pytest.TempPathFactory) ->
         shutil.copytree(ROOT / "infra" / "argocd" / name, tree / name)
     file = tree / "values" / "values.yaml"
     given = yaml.safe_load(file.read_text())
-    given["data"] |= central.values({}, NAMESPACE, MEMBERSHIPS[kind])
+    given["data"] |= central.values(DEFAULT, {}, NAMESPACE, MEMBERSHIPS[kind])
     file.write_text(yaml.safe_dump(given))
     policy = next(one for one in central.registrar(given["data"]) if one["kind"] == "ValidatingAdmissionPolicy")
     at = [one["name"] for one in policy["spec"]["variables"]].index("host")

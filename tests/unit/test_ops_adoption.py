@@ -210,6 +210,14 @@ def test_taking_over_adds_our_mark_and_the_names_and_changes_nothing_else() -> N
     assert before.annotations.items() <= after.annotations.items()
 
 
+def test_an_adopted_secret_belongs_to_the_instance_that_adopts_it() -> None:
+    staging = settings(INSTANCE="staging")
+    adoptions, _ = match_secrets(seen(unmanaged=[theirs(server=URL)], settings=staging), staging)
+    adopted = patched(adoptions[0].secret, adoptions[0].patch)
+    assert adopted.is_of_instance(staging)
+    assert not adopted.is_of_instance(SETTINGS)
+
+
 def test_until_the_access_is_proven_the_chain_writes_nothing_to_it() -> None:
     after = patched(theirs(server=URL), taken(theirs(server=URL)).patch)
     plan = secret_plan.plan(after, target_of(BLUE, BLUE_MEMBER), SETTINGS, granted=False, drop=frozenset(), now=NOW)
