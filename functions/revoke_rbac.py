@@ -21,11 +21,11 @@ from shared.values.target import Subject
 
 def run(request: StepRequest, services: Services) -> Outcome:
     """Do the step for what the message names."""
-    secret = services.central.secret_of(request.name)
+    secret = services.central.secret_of(request.name, namesakes=True)
     # Also in a project that is no source any more: a binding of ours without a Secret of ours is left over there.
     subject = read_subject(request, services, has_secret=True)
     if subject.request.cluster is not None and request.cluster is None:
-        secret = services.central.secret_of(subject.request.cluster)
+        secret = services.central.secret_of(subject.request.cluster, namesakes=True)
     move = steps.revoke(subject.state, secret_left=secret is not None)
     if move not in (Action.REVOKE, Action.CONTINUE):
         if secret is not None and move is Action.NOTHING:

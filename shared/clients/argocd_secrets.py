@@ -30,15 +30,17 @@ class Central:
         self._url = url
         self._secrets = f"api/v1/namespaces/{settings.argocd_namespace}/secrets"
 
-    def secret_of(self, name: Name, *, claim: bool = False) -> ClusterSecret | None:
+    def secret_of(self, name: Name, *, claim: bool = False, namesakes: bool = False) -> ClusterSecret | None:
         """Return our Secret for a cluster or a membership, found by its hash label.
 
+        `namesakes`: also that of another registrar with the same INSTANCE, whose bindings look like ours.
         `claim`: the caller is about to write one. Raises PermanentError when there are two of ours, or, for a claim, when
         another instance or another fleet's registrar has one: which is right is for a person to say.
         """
         items = self._gateway.list(self._url, self._secrets, found_by(name))
         marked = [ClusterSecret.read(item) for item in items]
-        found = [secret for secret in marked if secret.is_of_instance(self._settings)]
+        settings = self._settings
+        found = [one for one in marked if one.is_of_instance(settings) or (namesakes and one.is_of_namesake(settings))]
         if isinstance(name, MembershipName) and len(found) > 1:
             # The id of an attached cluster that has left may be a GKE cluster's now, which is found by its own hash.
             found = [secret for secret in found if CLUSTER_HASH not in secret.labels] or found

@@ -77,7 +77,7 @@ class Gateway(Protocol):
 class Secrets(Protocol):
     """The cluster Secrets in the central cluster."""
 
-    def secret_of(self, name: Name, *, claim: bool = False) -> ClusterSecret | None:
+    def secret_of(self, name: Name, *, claim: bool = False, namesakes: bool = False) -> ClusterSecret | None:
         """Return our Secret for a cluster, or for a membership."""
 
     def managed(self) -> Sequence[ClusterSecret]:

@@ -14,7 +14,7 @@ from shared.decisions import recognition, removal, reports, secret_plan, shards,
 from shared.decisions.recognition import Recognition
 from shared.decisions.removal import Situation
 from shared.decisions.steps import Action
-from shared.values.cluster_secret import ClusterSecret
+from shared.values.cluster_secret import FUNCTIONS_PROJECT, INSTANCE, SELECT_MANAGED, ClusterSecret
 from shared.values.codes import FindingCode, Limit
 from shared.values.errors import PermanentError
 from shared.values.findings import Differences, Finding, Kind, PlannedRequest
@@ -84,6 +84,7 @@ class _Comparison:
         yield from self._left_out()
         yield from self._clashes()
         yield from self._other_fleets()
+        yield from self._namesakes()
         for name in sorted({*inventory.clusters, *of_clusters}):
             yield from self._one(name, of_clusters.get(name, []))
         attached = {name for name, membership in inventory.memberships.items() if membership.cluster is None}
@@ -318,7 +319,9 @@ class _Comparison:
         others = [
             secret
             for secret in self.inventory.unmanaged
-            if secret.is_managed and secret.instance == self.settings.instance
+            if secret.is_managed
+            and secret.instance == self.settings.instance
+            and not secret.is_of_namesake(self.settings)
         ]
         if others:
             names = ", ".join(sorted(secret.name for secret in others)[:20])
@@ -329,6 +332,23 @@ class _Comparison:
             )
             subject = f"projects/{self.settings.fleet_project}"
             yield Finding(FindingCode.OTHER_FLEET, subject, text, reports.list_command(self.settings))
+
+    def _namesakes(self) -> Iterator[Finding]:
+        """One line for each other registrar with the same INSTANCE: neither changes what the other one wrote."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for secret in self.inventory.unmanaged:
+            if secret.is_of_namesake(self.settings):
+                found[secret.annotations[FUNCTIONS_PROJECT]].append(secret.name)
+        for project, names in sorted(found.items()):
+            instance = self.settings.instance
+            text = (
+                f"{len(names)} Secrets of the instance {instance!r} were written by functions in this project, so they are left"
+                f" as they are ({', '.join(sorted(names)[:20])}). Give one of the two registrars another INSTANCE. If these"
+                " functions replace those, take the Secrets over"
+            )
+            selected = f"{SELECT_MANAGED},{INSTANCE}={instance}"
+            command = f"kubectl -n {self.settings.argocd_namespace} annotate secrets -l {selected} {FUNCTIONS_PROJECT}-"
+            yield Finding(FindingCode.SAME_INSTANCE, f"projects/{project}", text, command)
 
     def _clashes(self) -> Iterator[Finding]:
         """Unmanaged Secrets that Argo CD would treat as ours, or that are for the same cluster as ours."""

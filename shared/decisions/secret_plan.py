@@ -17,6 +17,7 @@ from shared.values.cluster_secret import (
     CLUSTER,
     CLUSTER_HASH,
     CLUSTER_ID,
+    FUNCTIONS_PROJECT,
     GRANT,
     HELD,
     INSTANCE,
@@ -231,6 +232,7 @@ def _annotations(target: Target, settings: Settings) -> dict[str, str | None]:
         MEMBERSHIP: str(target.membership.name),
         MEMBERSHIP_UID: target.membership.unique_id,
         GRANT: settings.grant,
+        FUNCTIONS_PROJECT: settings.pubsub_project,
         **fact_annotations(target, settings),
     }
     if isinstance(target, GkeTarget):

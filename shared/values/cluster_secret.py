@@ -38,6 +38,7 @@ CLUSTER: Final = f"{PREFIX}cluster"
 CLUSTER_ID: Final = f"{PREFIX}cluster-id"
 MEMBERSHIP: Final = f"{PREFIX}membership"
 MEMBERSHIP_UID: Final = f"{PREFIX}membership-uid"
+FUNCTIONS_PROJECT: Final = f"{PREFIX}functions-project"
 GRANT: Final = f"{PREFIX}grant"
 LABEL_KEYS: Final = f"{PREFIX}label-keys"
 HELD: Final = f"{PREFIX}held"
@@ -151,11 +152,11 @@ class ClusterSecret:
         return self.labels.get(INSTANCE, DEFAULT_INSTANCE)
 
     def is_of_instance(self, settings: Settings) -> bool:
-        """Whether this instance owns it: our mark, our instance, and a membership of our fleet.
+        """Whether this registrar owns it: our mark, our instance, our functions, and a membership of our fleet.
 
         A spoilt annotation does not give a Secret away: it stays ours, and the sweep reports it.
         """
-        if not self.is_managed or self.instance != settings.instance:
+        if not self.is_managed or self.instance != settings.instance or self.is_of_namesake(settings):
             return False
         try:
             membership = self.membership
@@ -163,12 +164,19 @@ class ClusterSecret:
             return True
         return membership is None or membership.project in (settings.fleet_project, settings.fleet_project_number)
 
+    def is_of_namesake(self, settings: Settings) -> bool:
+        """Whether the functions of another project wrote it under the name of this instance."""
+        writer = self.annotations.get(FUNCTIONS_PROJECT, settings.pubsub_project)
+        return self.is_managed and self.instance == settings.instance and writer != settings.pubsub_project
+
     def owner(self, settings: Settings) -> str:
         """Say whose it is, for reports."""
         if not self.is_managed:
             return "is not managed by Fleet Registrar"
         if self.instance != settings.instance:
             return f"belongs to the instance {self.instance!r} of Fleet Registrar"
+        if self.is_of_namesake(settings):
+            return f"belongs to the functions of project {self.annotations[FUNCTIONS_PROJECT]}, which have the same INSTANCE"
         return f"names {self.annotations.get(MEMBERSHIP, 'no membership')}, which is not in the fleet of {settings.fleet_project}"
 
     @property

@@ -159,6 +159,7 @@ class FindingCode(enum.StrEnum):
     DUPLICATE_SECRETS = "duplicate_secrets"
     OTHER_CLUSTER = "other_cluster"  # the membership of a Secret of ours belongs to another cluster now
     CLASHING_SECRET = "clashing_secret"  # noqa: S105
+    SAME_INSTANCE = "same_instance"  # another registrar has the same INSTANCE
     OTHER_REGISTRAR = "other_registrar"  # a Secret of another instance or fleet
     INVALID_SHARD = "invalid_shard"
     NO_SHARD = "no_shard"
