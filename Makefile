@@ -53,7 +53,7 @@ test-real: setup  ## the same suites and more on kube-apiserver and Argo CD them
 	  tests/chain tests/real --ignore tests/real/test_kubernetes_differential.py
 
 simulate: setup  ## 100,000 life cycles of clusters on a simulated world, with all that can go wrong
-	@$(BIN)/python -m tests.simulation --lives 100000 --sweeps 10000 --jobs $(JOBS)
+	@$(BIN)/python -m tests.simulation --lives 100000 --sweeps 10000 --pairs 100000 --jobs $(JOBS)
 
 mutants: setup  ## the share of small faults in functions/, shared/ and ops/ that the fast tests find (MODULES=…: a part)
 	@$(BIN)/python -m tests.mutation --jobs $(JOBS) $(if $(MINUTES),--minutes $(MINUTES)) $(MODULES)

@@ -38,8 +38,8 @@ from local.google.run.api import functions_app, run_app
 from local.google.run.state import Run
 from local.google.scheduler import Scheduler, scheduler_app
 from local.google.wire import google_api
-from local.grants import create_accounts
-from local.identities import grant_shipped_roles, shipped_roles
+from local.grants import create_accounts, grant_shipped_roles
+from local.identities import shipped_roles
 from local.listener import Listener
 from local.names import FLEET, NUMBERS, PERSON, REGION
 from local.ports import PortInUseError

@@ -136,7 +136,9 @@ class Deployment:
         self._fronts.append(front)
         listener = await apis.serve(f"function {self.registrar.prefix}{name}", front)
         if name in self.pages:
-            await apis.serve(f"{self.registrar.prefix}{name} page", proxied(front, apis.iam, PERSON, lambda: listener.url))
+            await apis.serve(
+                f"{self.registrar.prefix}{name} page", proxied(front, apis.iam, PERSON, lambda: listener.url)
+            )
         bucket = f"{self.registrar.project}-fleet-registrar-bundles"
         account = f"projects/{self.registrar.project}/serviceAccounts/{self.registrar.account(BUILD)}"
         build = Build(

@@ -122,6 +122,7 @@ def test_the_secret_is_byte_for_byte_what_argocd_expects(cloud: Chain) -> None:
         "fleet-registrar/cluster-id": ids[0],
         "fleet-registrar/membership": membership,
         "fleet-registrar/membership-uid": ids[1],
+        "fleet-registrar/functions-project": FLEET,
         "fleet-registrar/grant": f"cluster-admin {ARGOCD}",
         "fleet-registrar/label-keys": "env",
         "fleet-registrar/network": f"projects/{FLEET}/global/networks/default",

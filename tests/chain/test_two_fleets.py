@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.identities import REGISTERING, service_account, shipped_roles
+from local.grants import REGISTERING
+from local.identities import service_account, shipped_roles
 from local.names import NUMBERS
 from tests.chain.running import ARGOCD, CENTRAL_MEMBERSHIP, FLEET, REGION, SECRETS, Chain, fresh, running
 

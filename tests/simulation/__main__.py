@@ -12,7 +12,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 
-from tests.simulation.chunks import Sum, chunk, lying
+from tests.simulation.chunks import Sum, chunk, lying, paired
 
 CHUNK = 100
 
@@ -29,6 +29,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=3600.0, help="stop after so long (default an hour)")
     parser.add_argument("--seed", type=int, default=None, help="seed of the first run; the others count on from it")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--pairs", type=int, default=0, help="and so many life cycles with two registrars")
     parser.add_argument("--sweeps", type=int, default=0, help="and so many sweeps on lists that lie")
     return parser
 
@@ -74,6 +75,15 @@ def main(arguments: list[str]) -> int:
     if given.sweeps and not total.found:
         messages, wrong = lying(given.sweeps, first)
         _say(f"{given.sweeps} sweeps on lists that lie, {messages} messages: {wrong} wrong deletions or holds")
+    if given.pairs and not total.found:
+        with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
+            shares = [
+                pool.submit(paired, given.pairs // given.jobs, first + index * 10**6) for index in range(given.jobs)
+            ]
+            told = [share.result() for share in shares]
+        broken = [one for _, found in told for one in found]
+        _say(f"{sum(lives for lives, _ in told)} lives with two registrars, {len(broken)} violations")
+        total.found += broken
     for story in total.found:
         _say(f"\nA promise is broken. {story}")
     return 1 if total.found or wrong else 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tests.simulation.lists import sweeps
 from tests.simulation.one_thread import one_thread_no_logs
+from tests.simulation.pairs import KINDS, run_pair
 from tests.simulation.runs import run, shrink
 
 
@@ -51,3 +52,18 @@ def lying(count: int, seed: int) -> tuple[int, int]:
     """Sweep on lists that lie."""
     with one_thread_no_logs():
         return sweeps(count, seed)
+
+
+def paired(lives: int, seed: int) -> tuple[int, list[str]]:
+    """Tell stories of two registrars until so many lives began; return their number, and the promises that were broken."""
+    done = 0
+    found: list[str] = []
+    with one_thread_no_logs():
+        while done < lives and not found:
+            for kind in KINDS:
+                begun, broken = run_pair(seed, kind)
+                done += begun
+                if broken:
+                    found.append(f"two registrars ({kind}), seed {seed}: {broken}")
+            seed += 1
+    return done, found

@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from random import Random
 
 import pytest
 
 from functions import sweep
-from shared.values import settings
 from shared.values.cluster_secret import INSTANCE
+from shared.values.codes import FindingCode
 from shared.values.messages import Scope
-from shared.values.names import ClusterName, MembershipName
+from shared.values.names import ClusterName
 from tests.simulation.kubernetes import Object, copied
 from tests.simulation.one_thread import one_thread_no_logs
+from tests.simulation.pairs import KINDS, NAMES, pair, run_pair
+from tests.simulation.pairs import secrets as secrets_of
 from tests.simulation.ports import WorldServices
-from tests.simulation.world import STEPS, World
-from tests.unit.given import ENVIRONMENT
+from tests.simulation.world import World
 
-NAMES = [ClusterName(project, "europe-west1", name) for project in ("demo-apps", "demo-fleet") for name in ("a", "b")]
-EDGE = MembershipName("demo-fleet", "global", "edge")
-LABELS: tuple[dict[str, str], ...] = ({"env": "prod"}, {"env": "dev"}, {"env": "prod", "tier": "web"}, {})
-SELECTORS = ("", "env=prod", "env=dev", "tier", "env")
-RUNS = 60
-TURNS = 12
-
-
-def pair() -> tuple[World, World]:
-    """The worlds of two registrars: one Google Cloud and one central cluster, settings and topics of their own."""
-    first = World()
-    environment = {
-        **ENVIRONMENT,
-        "INSTANCE": "second",
-        "ARGOCD_SERVICE_ACCOUNT": "argocd-second@demo-fleet.iam.gserviceaccount.com",
-    }
-    second = World(settings=settings.load(environment))
-    second.clusters, second.memberships, second.kubernetes = first.clusters, first.memberships, first.kubernetes
-    second.ids = first.ids
-    return first, second
+RUNS = 25
 
 
 def owned(world: World, instance: str) -> Object:
@@ -58,59 +39,44 @@ def owned(world: World, instance: str) -> Object:
     return {"secrets": mine, "inside": inside}
 
 
-def acts(world: World, random: Random) -> None:
-    """A message of any kind for this registrar, and what follows from it."""
-    body: Object
-    if random.random() < 0.4:
-        world.publish("sweep", {})
-    elif random.random() < 0.2:
-        world.publish(
-            random.choice(("register-membership", "write-secret", "remove-secret")), {"membership": str(EDGE)}
-        )
-    else:
-        body = {"cluster": str(random.choice(NAMES))}
-        topic = random.choice(sorted(STEPS))
-        if topic == "remove-secret" and random.random() < 0.5:
-            body["leave"] = random.choice(("hold", "remove"))
-        world.publish(topic, body)
-    for _ in range(300):  # what is raised comes again
-        if not world.queue:
-            return
-        world.now += timedelta(seconds=1)
-        world.deliver(world.queue.pop(0))
-    world.queue.clear()
-
-
-def happens(world: World, random: Random) -> None:
-    name = random.choice(NAMES)
-    match random.randrange(6):
-        case 0 | 1 if name not in world.clusters:
-            world.create(name, random.choice(LABELS))
-        case 2 if name in world.clusters:
-            world.change(name, labels=random.choice(LABELS))
-        case 3 if name in world.clusters:
-            world.delete(name)
-        case 4 if EDGE not in world.memberships:
-            world.attach(EDGE, random.choice(LABELS))
-        case 5:
-            world.memberships.pop(EDGE, None)
-
-
-def test_neither_registrar_changes_what_the_other_owns() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_neither_registrar_changes_or_counts_what_the_other_wrote(kind: str) -> None:
     first_seed = secrets.randbits(40)
     with one_thread_no_logs():
         for seed in range(first_seed, first_seed + RUNS):
-            random = Random(seed)
-            worlds = pair()
-            for _ in range(TURNS):
-                happens(worlds[0], random)
-                mine, other = random.sample(worlds, 2)
-                mine.now = other.now = max(mine.now, other.now) + timedelta(minutes=random.choice((0, 1, 15)))
-                mine.select(random.choice(SELECTORS))
-                before = owned(mine, other.settings.instance)
-                acts(mine, random)
-                after = owned(mine, other.settings.instance)
-                assert after == before, f"seed {seed}: {mine.settings.instance} changed what is not its own"
+            _, broken = run_pair(seed, kind)
+            assert not broken, f"seed {seed}: {broken}"
+
+
+def test_two_registrars_with_one_instance_are_reported_and_do_not_fight() -> None:
+    first, second = pair("namesakes")
+    for name in NAMES:
+        first.create(name, {"env": "prod"})
+    first.sweep()
+    written = secrets_of(first)
+    second.now = first.now + timedelta(hours=1)
+    second.select("env=never")  # nothing of it is selected here, so all of it would be held and removed
+    plan = sweep.planned(Scope(), WorldServices(second))
+    [reported] = [finding for finding in plan.findings if finding.code is FindingCode.SAME_INSTANCE]
+    assert reported.subject == "projects/demo-fleet"
+    assert "annotate secrets" in reported.command
+    second.sweep()
+    assert secrets_of(first) == written
+    codes = {finding.code for finding in sweep.planned(Scope(), WorldServices(first)).findings}
+    assert FindingCode.SAME_INSTANCE not in codes  # the first one sees no Secret of the second
+
+
+def test_a_moved_registrar_takes_its_secrets_over_by_the_reported_command() -> None:
+    first, second = pair("namesakes")
+    first.create(NAMES[0], {"env": "prod"})
+    first.sweep()
+    for stored in first.secrets().values():
+        del stored["metadata"]["annotations"]["fleet-registrar/functions-project"]
+    second.now = first.now + timedelta(hours=1)
+    second.sweep()
+    [kept] = second.secrets().values()
+    assert kept["metadata"]["annotations"]["fleet-registrar/functions-project"] == "other-run"
+    assert not sweep.planned(Scope(), WorldServices(second)).findings
 
 
 def test_the_other_registrars_secrets_do_not_raise_the_limit() -> None:
