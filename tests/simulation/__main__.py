@@ -80,9 +80,9 @@ def main(arguments: list[str]) -> int:
             shares = [
                 pool.submit(paired, given.pairs // given.jobs, first + index * 10**6) for index in range(given.jobs)
             ]
-            told = [share.result() for share in shares]
-        broken = [one for _, found in told for one in found]
-        _say(f"{sum(lives for lives, _ in told)} lives with two registrars, {len(broken)} violations")
+            results = [share.result() for share in shares]
+        broken = [one for _, found in results for one in found]
+        _say(f"{sum(lives for lives, _ in results)} lives with two registrars, {len(broken)} violations")
         total.found += broken
     for story in total.found:
         _say(f"\nA promise is broken. {story}")

@@ -1,6 +1,6 @@
 """Two registrars with one Argo CD, whose clusters overlap: what happens to them, and the promise that neither breaks.
 
-Whoever wrote an object owns it: this is noted here by uid, and not read from labels.
+The writer of an object owns it. This is noted here by uid, not read from labels.
 """
 
 from __future__ import annotations
