@@ -55,7 +55,7 @@ class Ledger:
         self.unmanaged: dict[tuple[str, str], tuple[Kubernetes, tuple[str, str], str]] = {}
         self.registrations: dict[MembershipName, Membership] = {}
         self.left_behind: set[str] = set()
-        self.had_secret: set[str] = set()
+        self.granted: set[tuple[str, str]] = set()
         self.bound: set[tuple[int, str]] = set()
         self.requested: set[bytes] = set()
 
@@ -69,7 +69,8 @@ class Ledger:
         uid = manifest["metadata"]["uid"]
         self.made.setdefault(uid, self.world.t)
         hold = ClusterSecret.read(manifest).hold
-        self.had_secret.add(manifest["metadata"]["annotations"].get(CLUSTER_ID, ""))
+        notes = manifest["metadata"]["annotations"]
+        self.granted.add((notes.get(CLUSTER_ID, ""), notes.get(GRANT, "").rpartition(" ")[2]))
         before = self.held.get(uid)
         if hold is None:
             self.held.pop(uid, None)

@@ -144,13 +144,14 @@ def _earlier_bindings(
 ) -> Iterator[str]:
     """The earlier identity has no access where a Secret notes the grant of the present one.
 
-    Where a person deleted the Secret, nothing noted the earlier identity.
+    Nothing noted it where a person deleted the Secret, or where the identity changed between a grant and its message.
     """
     noted = secret is not None and secret.annotations.get(GRANT) == world.settings.grant
     if not noted or cluster.id in world.ledger.left_behind:
         return
     for (collection, name), stored in inside.objects.items():
-        if collection == rbac.BINDINGS and has_our_label(stored) and name != _binding(world):
+        was_noted = (cluster.id, name.removeprefix("fleet-registrar:")) in world.ledger.granted
+        if collection == rbac.BINDINGS and has_our_label(stored) and name != _binding(world) and was_noted:
             yield f"has {name}, the binding of an earlier identity"
 
 
