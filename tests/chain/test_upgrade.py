@@ -47,7 +47,7 @@ def install_revision(revision: str, directory: Path) -> None:
 def forget_keys(directory: Path, step: str) -> None:
     """Make the version in `directory` an older one, in which the step knows no keys of its own."""
     path = directory / "shared" / "values" / "messages.py"
-    text, count = re.subn(rf'("{step}": )frozenset\(\{{[^}}]*\}}\)', r"\1frozenset()", path.read_text())
+    text, count = re.subn(rf'("{step}": )frozenset\(\s*\{{[^}}]*\}}\s*\)', r"\1frozenset()", path.read_text())
     assert count == 1
     path.write_text(text)
 
