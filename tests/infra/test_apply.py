@@ -35,7 +35,7 @@ def applied(module: Module, tmp_path_factory: pytest.TempPathFactory) -> Module:
     shutil.copytree(module.directory.parents[1], home)
     for name in ("Makefile", "main.py", "requirements.txt"):
         shutil.copy(ROOT / name, home)
-    for name in ("functions", "shared"):
+    for name in ("functions", "ops", "shared"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, home / name, ignore=ignored, dirs_exist_ok=True)
     found = Module(home / "infra" / "terraform", module.reattach)
