@@ -108,8 +108,9 @@ def test_the_bundle_is_the_functions_and_nothing_else(tmp_path: Path) -> None:
     with zipfile.ZipFile(packager().write(tmp_path / "functions.zip")) as archive:
         names = archive.namelist()
     assert {"main.py", "requirements.txt", "functions/sweep.py", "shared/values/settings.py"} <= set(names)
-    assert {name.partition("/")[0] for name in names} == {"main.py", "requirements.txt", "functions", "shared"}
-    assert all(name.endswith((".py", ".txt")) for name in names)
+    rest = [name for name in names if not name.startswith(("functions/", "ops/", "shared/"))]
+    assert sorted(rest) == ["infra/roles.json", "main.py", "requirements.txt"]
+    assert {name.rpartition(".")[2] for name in names} == {"css", "html", "js", "json", "py", "txt"}
 
 
 def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def with_shards(number: int) -> World:
 
 def run(world: World, monkeypatch: pytest.MonkeyPatch, *, assign: bool) -> int:
     monkeypatch.setattr(command, "connected", lambda: services(world))
-    return command.run(argparse.Namespace(assign=assign, rate=QUICK))
+    return command.run(argparse.Namespace(assign=assign, rate=QUICK, json=False))
 
 
 def test_new_clusters_are_spread_evenly_and_cost_one_call_more() -> None:
