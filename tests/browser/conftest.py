@@ -18,7 +18,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 SECONDS = 60.0
 
 
-@pytest.fixture(scope="session")
+# Of a module: Playwright leaves an event loop running in this thread, in which nothing else can call `asyncio.run`.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, headless."""
     if CHROMIUM is None:
