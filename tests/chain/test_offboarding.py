@@ -199,6 +199,7 @@ def test_offboarded_is_published_once(cloud: Chain) -> None:
     cloud.wait_quiet()
     assert cloud.everything() == before
     # A deletion may be over before its first event is read: then there is nothing to hold.
+    cloud.wait_for(lambda: "offboarded" in [event["type"] for event in cloud.events(cluster)])
     types = [event["type"] for event in cloud.events(cluster)]
     assert [kind for kind in types if kind != "held"] == ["onboarded", "offboarded"]
 

@@ -26,7 +26,6 @@ from tests.real.applications import (
     applications,
     commit,
     hello,
-    name_of,
     roll_out,
     short_of,
     synced,
@@ -250,7 +249,7 @@ def apply_application(cloud: Chain, cluster: str) -> str:
         commit(cloud, "workloads/note/note.yaml", str)
     like = application(cloud, "baseline-guardrails", cluster)["spec"]
     source = like["source"] | {"path": "infra/argocd/workloads/note", "targetRevision": "main"}
-    name = f"by-hand-{name_of(cluster)}"
+    name = f"by-hand-{short_of(cluster)}"
     body = {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Application",
