@@ -8,6 +8,7 @@ Applications is waited for as well.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -285,7 +286,8 @@ def applications(cloud: LocalCloud) -> dict[str, tuple[str, str]]:
 
 def _application(component: str, secret: dict[str, Any]) -> str:
     """The name that `infra/argocd/fleet/baseline.yaml` gives an Application."""
-    return f"baseline-{component}-{secret['data.name']}"
+    short = secret["labels"]["fleet-registrar/name"][:24]
+    return f"baseline-{component}-{short}-{hashlib.sha256(secret['data.name'].encode()).hexdigest()[:8]}"
 
 
 def table(cloud: LocalCloud, story: Story) -> str:
