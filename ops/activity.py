@@ -95,8 +95,8 @@ class Activity:
             return [f"unknown: the log could not be read: {one_line(self.unread)}"]
         if not self.entries:
             return ["nothing was logged about it in the last day: no event or request has reached a step"]
-        told = [self._line(entry, now) for entry in self.last]
-        return told + [
+        shown = [self._line(entry, now) for entry in self.last]
+        return shown + [
             f"{step}: no answer since {entry.step} published its request {ago(entry.time, now)}"
             for entry, step in self.silent(now)
         ]

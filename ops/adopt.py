@@ -56,7 +56,7 @@ def _run_json(
     adoptions: list[Adoption], left: list[Skipped], options: argparse.Namespace, services: Services, code: int
 ) -> int:
     failed = {} if options.dry_run else dict(take_over(adoptions, services, options.rate))
-    told = {
+    summary = {
         "dryRun": options.dry_run,
         "adoptions": [
             {
@@ -70,7 +70,7 @@ def _run_json(
         ],
         "left": [{"secret": one.secret.name, "reason": one.reason, "command": one.command} for one in left],
     }
-    print(json.dumps(told, indent=2))
+    print(json.dumps(summary, indent=2))
     return 1 if failed else code
 
 

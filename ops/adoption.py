@@ -77,10 +77,10 @@ def match_secrets(
         if len(others) == 1:
             adoptions += several
             continue
-        told = (
+        text = (
             f"{name} has {len(others)} Secrets ({', '.join(sorted(others))}): delete the wrong one, then run it again"
         )
-        left += [Skipped(each.secret, told) for each in several]
+        left += [Skipped(each.secret, text) for each in several]
     return adoptions, left
 
 

@@ -43,12 +43,12 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         if not options.dry_run:
             publish_all(requests, services, options.rate, "backfill")
-        told = {
+        summary = {
             "dryRun": options.dry_run,
             "requests": [{"cluster": request.subject, "reason": request.reason} for request in requests],
             "skipped": [{"subject": one.subject, "text": one.text, "command": one.command} for one in plan.findings],
         }
-        print(json.dumps(told, indent=2))
+        print(json.dumps(summary, indent=2))
         return code
     for report in plan.findings:
         print(f"skipped: {report.subject}: {report.text}" + (f"\n  {report.command}" if report.command else ""))
@@ -79,8 +79,8 @@ def publish_all(requests: list[PlannedRequest], services: Services, a_minute: in
         try:
             services.bus.publish_object(request.next.topic, request.next.body(), attributes)
         except ReconcileError as error:
-            told = (
+            text = (
                 f"{error}; {progress.done} of {len(requests)} were requested: run it again, it requests what is missing"
             )
-            raise type(error)(told, error.code, error.status) from error
+            raise type(error)(text, error.code, error.status) from error
         progress.step()

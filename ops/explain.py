@@ -57,9 +57,9 @@ def run(options: argparse.Namespace) -> int:
         seen = survey_in_parts(services)
         name = find(options.cluster, seen, dict(services.settings.numbers))
         found, letters_unread = task.result()
-    told = explain(collect(name, seen, services, found, letters_unread))
-    print(json.dumps(told.as_json(), indent=2) if options.json else told)
-    return told.code
+    explanation = explain(collect(name, seen, services, found, letters_unread))
+    print(json.dumps(explanation.as_json(), indent=2) if options.json else explanation)
+    return explanation.code
 
 
 def _letters(services: Services) -> tuple[list[DeadLetter], str]:
@@ -142,25 +142,25 @@ def _access(membership: Membership, services: Services) -> Access:
     """Look, through the gateway, whether Argo CD's identity has access."""
     settings, attached = services.settings, membership.cluster is None
     url = settings.gateway_url(membership.name, gke=not attached)
-    told: list[str] = []
+    facts: list[str] = []
     problem: tuple[str, str] | None = None
     role = settings.argocd_cluster_role
     try:
         for desired in rbac.objects(settings, attached=attached):
             name, collection = desired["metadata"]["name"], rbac.collection(desired)
             drift = rbac.compare(shortly(lambda: services.gateway.get(url, collection, name)), desired)  # noqa: B023
-            told.append(f"{desired['kind']} {name}: {drift.value}")
+            facts.append(f"{desired['kind']} {name}: {drift.value}")
             problem = problem or ((_DRIFT_CODES[drift], name) if drift in _DRIFT_CODES else None)
         if role != "cluster-admin" and shortly(lambda: services.gateway.get(url, rbac.ROLES, role)) is None:
-            told.append(
+            facts.append(
                 f"ClusterRole {role} (ARGOCD_CLUSTER_ROLE): missing in the cluster, so the binding gives nothing"
             )
             problem = (ErrorCode.NO_ROLE, role)
     except ReconcileError as error:
-        told.append(f"unknown: the cluster could not be read with your identity: {error}")
+        facts.append(f"unknown: the cluster could not be read with your identity: {error}")
         if problem is None:
-            return Access(None, tuple(told), error.code if error.code is ErrorCode.UNREACHABLE else "")
-    return Access(problem is None, tuple(told), *(problem or ("", "")))
+            return Access(None, tuple(facts), error.code if error.code is ErrorCode.UNREACHABLE else "")
+    return Access(problem is None, tuple(facts), *(problem or ("", "")))
 
 
 def _activity(names: set[str], services: Services) -> Activity:

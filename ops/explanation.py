@@ -143,16 +143,16 @@ def _quiet(evidence: Evidence, code: int, unknown: list[str]) -> str:
 def _selected(evidence: Evidence) -> list[str]:
     if evidence.state is State.CENTRAL:
         return ["no: it is the central cluster, which is never registered"]
-    told = []
+    facts = []
     if not evidence.is_source:
         sources = ", ".join(sorted(evidence.settings.source_projects))
-        told.append(f"no: its project is none of SOURCE_PROJECTS ({sources})")
+        facts.append(f"no: its project is none of SOURCE_PROJECTS ({sources})")
     if evidence.state in (None, State.DELETED):
-        return told or ["unknown" if evidence.state is None else "no: it does not exist any more"]
+        return facts or ["unknown" if evidence.state is None else "no: it does not exist any more"]
     labels = ", ".join(f"{key}={value}" for key, value in sorted(evidence.labels.items())) or "no labels"
-    told += [f"no: CLUSTER_SELECTOR asks for {requirement(one)}, it has {labels}" for one in evidence.failing]
-    if told:
-        return told
+    facts += [f"no: CLUSTER_SELECTOR asks for {requirement(one)}, it has {labels}" for one in evidence.failing]
+    if facts:
+        return facts
     terms = ", ".join(map(requirement, evidence.settings.selector.requirements))
     return [f"yes: its labels match CLUSTER_SELECTOR ({terms})" if terms else "yes: no CLUSTER_SELECTOR is set"]
 
@@ -161,12 +161,12 @@ def _state(evidence: Evidence) -> list[str]:
     if evidence.state is None:
         return [f"unknown: it could not be read: {evidence.unread or evidence.seen.fleet_unread}"]
     observed = evidence.cluster if isinstance(evidence.name, ClusterName) else evidence.membership
-    told = [why(Subject(request_for(evidence.name), evidence.state, observed), evidence.settings)]
+    facts = [why(Subject(request_for(evidence.name), evidence.state, observed), evidence.settings)]
     if isinstance(observed, Cluster | Membership) and observed.created is not None:
-        told.append(f"created {ago(observed.created, evidence.seen.now)}")
+        facts.append(f"created {ago(observed.created, evidence.seen.now)}")
     if isinstance(observed, Cluster) and observed.problem:
-        told.append(f"GKE says: {observed.problem}")
-    return told
+        facts.append(f"GKE says: {observed.problem}")
+    return facts
 
 
 def _fleet(evidence: Evidence) -> list[str]:
@@ -181,15 +181,15 @@ def _fleet(evidence: Evidence) -> list[str]:
         )
         return [f"no membership in the fleet of {evidence.settings.fleet_project}", *waits]
     owner = "managed" if found.cluster_id else "unmanaged: it is used and never changed"
-    told = [f"{found.name}: {found.state} ({owner})"]
+    facts = [f"{found.name}: {found.state} ({owner})"]
     if isinstance(evidence.cluster, Cluster) and found.is_of_earlier(evidence.cluster):
-        told.append("it was made for an earlier cluster of this name: register-membership replaces it")
+        facts.append("it was made for an earlier cluster of this name: register-membership replaces it")
     if isinstance(evidence.cluster, Cluster) and found.is_stale(evidence.cluster):
-        told.append("it is older than the cluster, so of an earlier cluster of this name: unregister it")
+        facts.append("it is older than the cluster, so of an earlier cluster of this name: unregister it")
     if found.agent_lost(seen.now):
         heard = f", last heard of {ago(found.last_connection, seen.now)}" if found.last_connection else ""
-        told.append(f"its agent is lost{heard}")
-    return told
+        facts.append(f"its agent is lost{heard}")
+    return facts
 
 
 def _argocd(evidence: Evidence) -> list[str]:
@@ -197,22 +197,22 @@ def _argocd(evidence: Evidence) -> list[str]:
         return [f"unknown: the Secrets could not be read: {evidence.seen.secrets_unread}"]
     if not evidence.secrets:
         return ["no Secret of ours"]
-    told = []
+    facts = []
     for secret in evidence.secrets:
-        told.append(f"Secret {secret.name}, as {secret.data.get('name', '(no name)')} at {secret.data.get('server')}")
-        told.append(f"labels: {', '.join(f'{key}={value}' for key, value in sorted(secret.labels.items()))}")
+        facts.append(f"Secret {secret.name}, as {secret.data.get('name', '(no name)')} at {secret.data.get('server')}")
+        facts.append(f"labels: {', '.join(f'{key}={value}' for key, value in sorted(secret.labels.items()))}")
         if hold := secret.hold:
-            told.append(
+            facts.append(
                 f"HELD since {cluster_secret.timestamp(hold.since)} ({hold.reason}): Argo CD does not reconcile it"
             )
         elif cluster_secret.SKIP_RECONCILE in secret.annotations:
-            told.append(f"a person has set {cluster_secret.SKIP_RECONCILE}: Argo CD does not reconcile it")
+            facts.append(f"a person has set {cluster_secret.SKIP_RECONCILE}: Argo CD does not reconcile it")
         if secret.is_pinned:
-            told.append("PINNED by a person (fleet-registrar/keep): never held, never removed")
+            facts.append("PINNED by a person (fleet-registrar/keep): never held, never removed")
         if cluster_secret.AGENT_LOST in secret.annotations:
-            told.append(f"its agent was lost at {secret.annotations[cluster_secret.AGENT_LOST]}")
-        told += _differing(secret, evidence)
-    return told
+            facts.append(f"its agent was lost at {secret.annotations[cluster_secret.AGENT_LOST]}")
+        facts += _differing(secret, evidence)
+    return facts
 
 
 def _differing(secret: ClusterSecret, evidence: Evidence) -> list[str]:
@@ -229,29 +229,29 @@ def _differing(secret: ClusterSecret, evidence: Evidence) -> list[str]:
         ]
     settings, now = evidence.settings, evidence.seen.now
     plan = secret_plan.plan(secret, target, settings, granted=False, drop=frozenset(), now=now)
-    told = []
+    facts = []
     if plan.patch is not None:
         meta = plan.patch["metadata"]
         changed = [*meta.get("labels", {}), *meta.get("annotations", {}), *plan.patch.get("data", {})]
-        told.append(f"differs in {', '.join(changed)}")
+        facts.append(f"differs in {', '.join(changed)}")
     if plan.needs_grant:
-        told.append("its grant is not verified, or it is held")
+        facts.append("its grant is not verified, or it is held")
     if plan.gone:
-        told.append(f"carries label keys that are gone at the source: {', '.join(sorted(plan.gone))}")
-    return [*told, *plan.warnings]
+        facts.append(f"carries label keys that are gone at the source: {', '.join(sorted(plan.gone))}")
+    return [*facts, *plan.warnings]
 
 
 def _conflicts(evidence: Evidence) -> list[str]:
     """What others own and has the name, the server or the id that ours needs."""
-    told = [
+    facts = [
         f"Secret {one.name} is for the same cluster, or has the same server or name, and is unmanaged"
         for one in evidence.unmanaged_secrets
     ]
     if occupant := evidence.unlisted_occupant:
-        told.append(f"Secret {occupant.name} has the name that ours needs, is no cluster Secret and is unmanaged")
+        facts.append(f"Secret {occupant.name} has the name that ours needs, is no cluster Secret and is unmanaged")
     if (taken := evidence.unmanaged_membership) and evidence.present is None:
-        told.append(f"membership {taken.name} has the id that ours needs, names {_cluster_of(taken)} and is unmanaged")
-    return told
+        facts.append(f"membership {taken.name} has the id that ours needs, names {_cluster_of(taken)} and is unmanaged")
+    return facts
 
 
 def _cluster_of(membership: Membership) -> str:

@@ -30,14 +30,14 @@ def run(options: argparse.Namespace) -> int:
     wrong = [(secret.name, text) for secret in everything if (text := shards.problem(secret, services.settings))]
     if options.json:
         failed = assign(moves, services, options.rate) if options.assign else []
-        told = {
+        summary = {
             "clusters": {str(shard): count for shard, count in shards.usage(everything, number).items()},
             "moves": [{"secret": secret.name, "shard": shard} for secret, shard in moves],
             "assigned": options.assign,
             "failed": dict(failed),
             "wrong": dict(wrong),
         }
-        print(json.dumps(told, indent=2))
+        print(json.dumps(summary, indent=2))
         return 1 if failed else 2 if wrong or (moves and not options.assign) else 0
     print(table(("SHARD", "CLUSTERS", "AFTER THE MOVES"), _rows(everything, moves, number)))
     for name, text in wrong:

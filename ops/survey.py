@@ -72,9 +72,9 @@ def snapshot_of(inventory: Inventory, settings: Settings, central: ClusterName |
 
 def operator(services: Services) -> str:
     """Say who types here, for causes: the Google identity where it is known, else the login name."""
-    told = services.gateway.identity or str(getattr(services.credentials, "account", "") or "")
-    if told and told != "default":
-        return told
+    identity = services.gateway.identity or str(getattr(services.credentials, "account", "") or "")
+    if identity and identity != "default":
+        return identity
     try:
         return getpass.getuser()
     except (OSError, KeyError):

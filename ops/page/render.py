@@ -112,7 +112,7 @@ def snapshot(board: Board) -> str:
 
 def cluster(evidence: Evidence, board: Board) -> str:
     """Return the page of one cluster: its timeline, and everything that `ops explain` says."""
-    told = explain(evidence)
+    explanation = explain(evidence)
     found = [row for row in board.rows if row.name == evidence.name]
     return (
         _environment()
@@ -121,10 +121,14 @@ def cluster(evidence: Evidence, board: Board) -> str:
             **_shared(board),
             name=evidence.name,
             row=found[0] if found else None,
-            sections=[(heading, told.sections[heading]) for heading in HEADINGS[:-1] if told.sections.get(heading)],
+            sections=[
+                (heading, explanation.sections[heading])
+                for heading in HEADINGS[:-1]
+                if explanation.sections.get(heading)
+            ],
             moments=timeline(evidence),
             log_unread=evidence.activity.unread,
-            advice=told.advice,
+            advice=explanation.advice,
             snapshot=False,
         )
     )
@@ -185,11 +189,13 @@ def _lanes(board: Board) -> list[tuple[str, list[Object]]]:
     ]
 
 
-def _explained(told: Explanation) -> Object:
+def _explained(explanation: Explanation) -> Object:
     return {
-        "subject": told.subject,
-        "settled": told.settled,
-        "sections": [(heading, told.sections[heading]) for heading in HEADINGS if told.sections.get(heading)],
+        "subject": explanation.subject,
+        "settled": explanation.settled,
+        "sections": [
+            (heading, explanation.sections[heading]) for heading in HEADINGS if explanation.sections.get(heading)
+        ],
     }
 
 

@@ -14,7 +14,7 @@ resource "google_service_account" "chat" {
   display_name = "Posts Fleet Registrar's events to a chat"
 }
 
-# Whoever has the webhook's URL can post: it is a secret. A person adds its version.
+# The URL is a secret: anybody who has it can post to the chat. Add its version by hand.
 resource "google_secret_manager_secret_iam_member" "chat" {
   project   = var.project
   secret_id = var.webhook_secret
