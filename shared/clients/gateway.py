@@ -168,7 +168,6 @@ class Gateway:
 
     def _object(self, status: int, raw: bytes, collection: str, name: str, what: str) -> Object:
         answer = self._checked(status, raw, what)
-        answers.check_depth(answer, what)
         self._require(answer, collection, name, what)
         return answer
 
@@ -185,7 +184,9 @@ class Gateway:
     def _checked(self, status: int, raw: bytes, what: str, most: int = OBJECT_BYTES) -> Object:
         """Return the answer of a call that went well; raise what its refusal means. Secret data is never in a message."""
         if 200 <= status < 300:
-            return answers.parsed(raw, most, what, MAX_VALUES)
+            answer = answers.parsed(raw, most, what, MAX_VALUES)
+            answers.check_depth(answer, what)
+            return answer
         refusal = Refusal.read(status, raw)
         if status == 403 and refusal.by_cluster:
             raise RefusedError(f"{what}: the cluster refuses {self.identity}: {refusal.message}", status=403)

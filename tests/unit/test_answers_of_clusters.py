@@ -161,6 +161,19 @@ def test_an_answer_that_is_parsed_and_nested_too_deep_is_none(stub: Stub, gatewa
     assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
 
 
+def test_a_list_or_a_deletion_that_is_nested_too_deep_is_none(stub: Stub, gateway: Gateway) -> None:
+    deep: Any = "x"
+    for _ in range(MAX_DEPTH):
+        deep = [deep]
+    item = {key: value for key, value in BINDING.items() if key != "kind"} | {"spec": deep}
+    stub.give(sends({"kind": "ClusterRoleBindingList", "items": [item]}), sends(BINDING | {"spec": deep}))
+    with pytest.raises(RetryableError) as listed:
+        list(gateway.list(stub.url, rbac.BINDINGS, ""))
+    with pytest.raises(RetryableError) as deleted:
+        gateway.delete(stub.url, rbac.BINDINGS, NAME, VERSION)
+    assert [listed.value.code, deleted.value.code] == [ErrorCode.UNUSABLE_ANSWER] * 2
+
+
 @pytest.mark.parametrize(
     "odd",
     [
