@@ -67,14 +67,7 @@ def night(cloud: Chain) -> dict[str, str]:
         cloud.said(step, found[f"unmanaged {incident}"], code=f"unmanaged_{incident.lower()}")
     cloud.publish("grant-rbac", b"not json", {"cause": "poison"})
     cloud.said("grant-rbac", "poison", decision="dead_lettered")
-    again = found["re-created cluster"]
-    rule = cloud.add_event_rule("lose", times=0)
-    cloud.delete_cluster(again, seconds=0)
-    cloud.gone(again)
-    cloud.create_cluster(again.rpartition("/")[2], labels=LABELS)
-    cloud.running(again)
-    cloud.wait_quiet()
-    cloud.remove_event_rules(rule["id"])
+    cloud.re_create_unseen(found["re-created cluster"], LABELS)
     cloud.set_status(found["ERROR cluster"], "ERROR", "nodes are out of quota")
     cloud.disconnect(found["lost agent"], state="UNKNOWN")
     # From here on no other cluster can come in.

@@ -141,6 +141,16 @@ class Chain(LocalCloud):
 
         self.wait_for(done, PATIENCE, f"{clusters} running")
 
+    def re_create_unseen(self, cluster: str, labels: dict[str, str]) -> None:
+        """Delete and create a cluster while all events are lost."""
+        rule = self.add_event_rule("lose", times=0)
+        self.delete_cluster(cluster, seconds=0)
+        self.gone(cluster)
+        self.create_cluster(cluster.rpartition("/")[2], labels=labels)
+        self.running(cluster)
+        self.wait_quiet()
+        self.remove_event_rules(rule["id"])
+
     def gone(self, *clusters: str) -> None:
         """Wait until GKE has deleted the clusters."""
         self.wait_for(lambda: not set(clusters) & set(self.state()["clusters"]), PATIENCE, f"{clusters} deleted")

@@ -106,13 +106,7 @@ def test_17_a_cluster_that_is_still_created(cloud: Chain, console: Console) -> N
 
 def test_18_a_cluster_re_created_unseen(cloud: Chain, console: Console) -> None:
     cluster = cloud.onboard("again", labels=LABELS)
-    rule = cloud.add_event_rule("lose", times=0)
-    cloud.delete_cluster(cluster, seconds=0)
-    cloud.gone(cluster)
-    cloud.create_cluster(cluster.rpartition("/")[2], labels=LABELS)
-    cloud.running(cluster)
-    cloud.wait_quiet()
-    cloud.remove_event_rules(rule["id"])
+    cloud.re_create_unseen(cluster, LABELS)
     before = cloud.manifest(cluster)["metadata"]["resourceVersion"]
     told = console.ops("explain", cluster)
     assert told.code == 2
