@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from base64 import b64decode
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from local import environment, people, seed
 from local.apis import Apis
 from local.central import admission_to_attached, registrar, values
-from local.clusters import Clusters, settled
+from local.clusters import Clusters
 from local.deployment import ENDS, Deployment
 from local.google.events import EventRule
 from local.google.faults import Fault
@@ -37,6 +36,7 @@ from local.names import (
 from local.processes import StartError
 from local.registrars import DEFAULT, Registrar, settings_of
 from local.reset import Snapshot
+from local.state import state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -373,52 +373,8 @@ class Cloud:
 
     async def state(self) -> Json:
         """All that a person wants to see, without the data of Secrets but name and server."""
-        queues = {
-            f"{one.registrar.prefix}{name}": queue for one in self.deployments for name, queue in one.queues().items()
-        }
-        return {
-            "at": time.time(),
-            "directory": str(self.directory),
-            "endpoints": self.endpoints(),
-            "clusters": {
-                name: {key: cluster.get(key) for key in ("status", "id", "resourceLabels", "fleet", "autopilot")}
-                for name, cluster in sorted(self.gke.clusters.items())
-            },
-            "memberships": {
-                name: {
-                    "state": membership["state"]["code"],
-                    "connected": self.fleet.connected(name),
-                    "cluster": membership.get("endpoint", {}).get("gkeCluster", {}).get("resourceLink"),
-                    "uniqueId": membership["uniqueId"],
-                    "labels": membership.get("labels", {}),
-                }
-                for name, membership in sorted(self.fleet.memberships.items())
-            },
-            "secrets": await self._secrets(),
-            "queues": queues,
-            "dead_letters": queues["dead-letters"]["backlog"] if queues else None,
-            "functions": {
-                f"{one.registrar.prefix}{name}": {"pid": f.pid, "url": one.url(name), "log": str(f.log)}
-                for one in self.deployments
-                for name, f in one.functions.items()
-            },
-            "faults": self.faults.as_json(),
-            "events": self.eventarc.as_json(),
-            "schedules": self.scheduler.as_json(),
-        }
-
-    async def _secrets(self) -> list[Json]:
-        central = self.members.get(self.central)
-        shown = ("name", "uid", "resourceVersion", "labels", "annotations")
-        return [
-            {key: secret["metadata"].get(key) for key in shown}
-            | {
-                f"data.{key}": b64decode(value).decode(errors="replace")
-                for key, value in (secret.get("data") or {}).items()
-                if key in ("name", "server")
-            }
-            for secret in (await settled(central.objects("secrets", self.namespace)) if central else [])
-        ]
+        parts = await state(self.apis, self.clusters, self.deployments, self.central, self.namespace)
+        return {"at": time.time(), "directory": str(self.directory), "endpoints": self.endpoints(), **parts}
 
 
 async def _until(condition: Callable[[], bool], within: float = 30.0) -> None:
