@@ -24,7 +24,7 @@ output "environment" {
 }
 
 output "source_projects" {
-  description = "Projects whose clusters are taken in. Below a folder or organisation: as of this apply."
+  description = "Projects whose clusters are registered. Below a folder or organisation: as of this apply."
   value       = sort(local.source_projects)
 }
 

@@ -16,7 +16,7 @@ define drop
 	  while IFS= read -r address; do $(TF) state rm "$$address" </dev/null || exit 1; done
 endef
 
-.PHONY: package plan apply keep-agents forget uninstall-stop uninstall-rbac uninstall scan
+.PHONY: package plan apply keep-agents forget uninstall-stop uninstall-rbac uninstall scan terraform-docs
 
 package:  ## the functions' bundle, for terraform
 	@$(PYTHON) infra/terraform/package.py
@@ -50,3 +50,6 @@ uninstall: keep-agents  ## uninstall, last: destroy the rest, but for the roles 
 
 scan: setup  ## checkov on infra/terraform, in a virtual environment of its own
 	@$(BIN)/python -m tests.infra.scan
+
+terraform-docs: setup  ## the tables of inputs and outputs in each module's README.md, as terraform-docs writes them
+	@$(BIN)/python -m tests.infra.terraform_docs

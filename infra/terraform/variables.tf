@@ -3,7 +3,7 @@ variable "argocd" {
     Argo CD on the central cluster: its namespace; the e-mail of its Google identity, if another instance has created it; the ClusterRole
     that its identity is bound to in every cluster; the project whose
     Workload Identity pool its pods have (the central cluster's project, or the fleet project with fleet Workload Identity; the fleet
-    project where nothing is said); whether its web terminal may open sessions through the gateway; the Kubernetes service accounts of
+    project by default); whether its web terminal may open sessions through the gateway; the Kubernetes service accounts of
     its server and application controller, which have its identity (the Argo CD operator puts the ArgoCD's name before them); how many
     application controllers share the clusters by the number in each Secret (0: the functions write no number).
   EOT
@@ -72,7 +72,7 @@ variable "delivery" {
 }
 
 variable "fleet_project" {
-  description = "Id of the fleet's host project; the project of the functions where nothing is said. Membership events reach the functions only then."
+  description = "Id of the fleet's host project; by default the project of the functions. Membership events reach the functions only then."
   type        = string
   default     = null
 
@@ -214,8 +214,8 @@ variable "settings" {
 
 variable "sources" {
   description = <<-EOT
-    Where clusters are taken in from: a list of projects; or everything below a folder (then the organisation too: only its custom roles can be
-    bound to a folder); or a whole organisation. Numbers for folder and organisation. The fleet project where nothing is said.
+    The projects whose clusters are registered: a list of projects; or everything below a folder (then the organisation too: only its custom roles can be
+    bound to a folder); or a whole organisation. Numbers for folder and organisation. By default the fleet project.
     `with_gke_only` leaves out projects of the folder or organisation that have not enabled the GKE API when Terraform runs; use it from
     about 1,000 projects on. A project that enables GKE later is then a source from the next apply on.
   EOT
