@@ -3,6 +3,7 @@
 A running cluster is removed only by a sweep's `leave`, in two passes. Needs: memberships get, list
 in the fleet project; gateway get, patch, delete and memberships get in the central cluster's; clusters get and list in the
 source projects; list, patch and delete on Secrets in Argo CD's namespace (a Role in the central cluster).
+With list on Applications there, the log and the event say how many Applications pointed to an offboarded cluster.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from shared.clients import deadline
 from shared.clients.observe import find_membership, read_membership, read_subject
 from shared.clients.ports import Services
 from shared.decisions import removal, secret_plan
@@ -20,6 +22,7 @@ from shared.values import cluster_secret
 from shared.values.cluster_event import ClusterEvent, EventType
 from shared.values.cluster_secret import MEMBERSHIP_UID, ClusterSecret, Reason
 from shared.values.codes import Decision, FindingCode
+from shared.values.errors import ReconcileError
 from shared.values.messages import Outcome, OutgoingMessage, StepRequest
 from shared.values.model import GONE, Cluster, Membership, State, state_of_attached, state_of_cluster
 from shared.values.names import ClusterName, MembershipName
@@ -27,6 +30,7 @@ from shared.values.target import Subject
 
 # Events hold so many Secrets of attached clusters that have left the fleet; beyond, a sweep counts them against its limit.
 EVENT_HOLDS: Final = 3
+COUNT_SECONDS: Final = 10.0
 _DOING = {
     Action.HOLD: (Decision.HELD, "held the Secret"),
     Action.RELEASE: (Decision.RELEASED, "released the hold"),
@@ -137,8 +141,10 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
         return replace(no_op(move, subject, services.settings), event=earlier)
     said = why(subject, services.settings)
     decision, did = _DOING[move]
+    applications = None
     if secret is not None and move is Action.DELETE:
         services.central.delete(secret)
+        applications = _count_applications(secret, services)
     elif secret is not None and move in (Action.HOLD, Action.RELEASE):
         patch = secret_plan.hold(secret, reason, services.now()) if move is Action.HOLD else secret_plan.release(secret)
         if patch is None:
@@ -159,8 +165,21 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
     topic = "unregister-membership" if subject.state is State.DELETED else "revoke-rbac"
     previous = secret.previous_identity(services.settings) if secret is not None and topic == "revoke-rbac" else ""
     following = (OutgoingMessage(topic, StepRequest(subject.request.cluster, membership, previous=previous)),)
-    event = _event(EventType.OFFBOARDED, secret, earlier=secret is None)
-    return Outcome(decision, subject.state, f"{did}: {said}", following, event=event)
+    event = replace(_event(EventType.OFFBOARDED, secret, earlier=secret is None), applications=applications)
+    pointed = "" if applications is None else f"; Applications that pointed to it: {applications}"
+    return Outcome(decision, subject.state, f"{did}: {said}{pointed}", following, event=event)
+
+
+def _count_applications(secret: ClusterSecret, services: Services) -> int | None:
+    """Return how many Applications point to the cluster; None where that cannot be read: it is for people only.
+
+    After the deletion, so that this read does not make the proof of the deletion look fresher than it is.
+    """
+    try:
+        with deadline.within(COUNT_SECONDS):
+            return sum(one.points_to(secret) for one in services.central.applications())
+    except (ReconcileError, TimeoutError):
+        return None
 
 
 def _held_earlier(secret: ClusterSecret | None, reason: Reason) -> ClusterEvent | None:

@@ -219,6 +219,16 @@ def command_line() -> argparse.ArgumentParser:
     shards.add_argument("--json", action="store_true", help="as JSON")
     _rate(shards)
 
+    orphans = command(
+        commands,
+        "orphans",
+        _orphans,
+        "list Argo CD's Applications whose cluster Argo CD does not have; exit code 0: none, 2: some, 3: something could not be"
+        " read, 1: error",
+        "python -m ops orphans",
+    )
+    orphans.add_argument("--json", action="store_true", help="as JSON")
+
     doctor = command(
         commands,
         "doctor",
@@ -354,6 +364,12 @@ def _shards(options: argparse.Namespace) -> int:
     from ops import shards
 
     return shards.run(options)
+
+
+def _orphans(options: argparse.Namespace) -> int:
+    from ops import orphans
+
+    return orphans.run(options)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ops.advice import Advice, lines
 from ops.evidence import Evidence
+from ops.holds import consequences
 from ops.plan import requirement
 from ops.recommendations import recommend
 from ops.survey import is_about
@@ -205,6 +206,7 @@ def _argocd(evidence: Evidence) -> list[str]:
             facts.append(
                 f"HELD since {cluster_secret.timestamp(hold.since)} ({hold.reason}): Argo CD does not reconcile it"
             )
+            facts += consequences(secret, evidence.seen)
         elif cluster_secret.SKIP_RECONCILE in secret.annotations:
             facts.append(f"a person has set {cluster_secret.SKIP_RECONCILE}: Argo CD does not reconcile it")
         if secret.is_pinned:

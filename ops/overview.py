@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from ops.activity import ON_ITS_WAY, Activity, Entry
 from ops.adoption import known
 from ops.evidence import Access, Evidence
+from ops.holds import waiting
 from ops.survey import Snapshot, spoken_of
+from ops.terminal import pluralize
 from shared.decisions.outcomes import why
 from shared.decisions.steps import by_cluster, membership_in_list
 from shared.values import cluster_secret
@@ -295,7 +297,9 @@ class Overview:
             case Stage.IN_ARGOCD | Stage.CENTRAL | Stage.EXTERNAL | Stage.NOT_SELECTED:
                 return ""
             case Stage.HELD if secret is not None and secret.hold is not None:
-                return f"held since {cluster_secret.timestamp(secret.hold.since)} ({secret.hold.reason})"
+                deletions = len(waiting(secret, self.seen))
+                wait = f"; {pluralize(deletions, 'deletion waits', 'deletions wait')} for its end" if deletions else ""
+                return f"held since {cluster_secret.timestamp(secret.hold.since)} ({secret.hold.reason}){wait}"
             case Stage.CONFLICT if name in self.others:
                 names = ", ".join(one.name for one in self.others[name])
                 return f"Secret {names} is for this cluster and is not ours: adopt it"

@@ -43,9 +43,20 @@ def survey_in_parts(services: Services) -> Snapshot:
     central = parts.attempt("fleet", lambda: services.central_cluster, None)
     seen = snapshot_of(inventory, services.settings, central, services.now())
     failed = parts.failed
-    if not failed:
+    if failed:
+        secrets, fleet = failed.get("secrets", ""), failed.get("fleet", "")
+        seen = replace(seen, plan=Plan(), secrets_unread=secrets, fleet_unread=fleet)
+    return _with_applications(seen, services)
+
+
+def _with_applications(seen: Snapshot, services: Services) -> Snapshot:
+    """Read the Applications where a hold makes them matter: an installation may have thousands."""
+    if not any(secret.hold for secret in seen.inventory.secrets):
         return seen
-    return replace(seen, plan=Plan(), secrets_unread=failed.get("secrets", ""), fleet_unread=failed.get("fleet", ""))
+    try:
+        return replace(seen, applications=tuple(shortly(services.central.applications, "reading Applications")))
+    except ReconcileError as error:
+        return replace(seen, applications_unread=str(error))
 
 
 def planned_survey(services: Services) -> Snapshot:

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ops import limits, remedies
+from ops import holds, limits, remedies
 from ops.advice import lines
 from ops.partial import survey_in_parts
 from ops.survey import Snapshot, connected, find, is_about
@@ -35,8 +35,10 @@ def run(options: argparse.Namespace) -> int:
     plan = filter_plan(seen, settings, options.project, options.cluster)
     missing = unread(seen, settings, options.project)
     causes = [] if options.project or options.cluster or not seen.is_planned else behind(seen, settings)
-    shown = as_json(plan, settings) | {"unread": missing, "causes": causes}
-    print(json.dumps(shown, indent=2) if options.json else as_text(plan, settings, seen.inventory, missing, causes))
+    warnings = holds.releases(seen, settings)
+    shown = as_json(plan, settings) | {"unread": missing, "causes": causes, "warnings": warnings}
+    text = as_text(plan, settings, seen.inventory, missing, [*causes, *(f"Warning: {one}" for one in warnings)])
+    print(json.dumps(shown, indent=2) if options.json else text)
     return UNREAD if missing else DIFFERENT if differs(plan) else 0
 
 

@@ -5,7 +5,7 @@ Nothing that deletes is recommended because of what could not be read.
 
 from __future__ import annotations
 
-from ops import remedies
+from ops import holds, remedies
 from ops.advice import Advice, command
 from ops.evidence import Evidence
 from ops.limits import release
@@ -23,7 +23,8 @@ from shared.values.names import ClusterName
 
 def recommend(evidence: Evidence, *, unsettled: bool) -> list[Advice]:
     """Return what helps: first against what is wrong, then what continues."""
-    advice = [*_against_faults(evidence), *_against_state(evidence)]
+    advice = [one for secret in evidence.secrets for one in holds.advice(secret, evidence.seen, evidence.settings)]
+    advice += [*_against_faults(evidence), *_against_state(evidence)]
     advice += [one for secret in evidence.secrets for one in _about_secret(secret, evidence)]
     given = {one.command for one in advice}
     reported = [one.command for one in evidence.seen.plan.findings if one.subject == str(evidence.name)]

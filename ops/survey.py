@@ -17,6 +17,7 @@ from shared.decisions.differences import differences
 from shared.decisions.sweep_plan import Plan
 from shared.runtime.services import Services
 from shared.values import settings as settings_module
+from shared.values.application import Application
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.errors import PermanentError, ReconcileError
 from shared.values.inventory import Inventory
@@ -33,6 +34,7 @@ class Snapshot:
     """What was read, and what differs. `central` is the central cluster, None when it is not a GKE cluster.
 
     `secrets_unread` and `fleet_unread` say why a list could not be read: it is empty then, and the plan is, too.
+    `applications` are those of Argo CD, read only while a Secret of ours is held; `applications_unread` says why they were not.
     """
 
     inventory: Inventory
@@ -41,6 +43,8 @@ class Snapshot:
     now: datetime
     secrets_unread: str = ""
     fleet_unread: str = ""
+    applications: tuple[Application, ...] = ()
+    applications_unread: str = ""
 
     @property
     def is_planned(self) -> bool:

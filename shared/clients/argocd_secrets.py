@@ -1,8 +1,9 @@
-"""The cluster Secrets in the central cluster, reached through its own membership like any other cluster."""
+"""Argo CD's cluster Secrets and Applications in the central cluster, reached through its own membership."""
 
 from __future__ import annotations
 
 from shared.clients.ports import Gateway
+from shared.values.application import GROUP_VERSION, Application
 from shared.values.cluster_secret import (
     CLUSTER_HASH,
     MEMBERSHIP_HASH,
@@ -15,7 +16,7 @@ from shared.values.cluster_secret import (
     select_unmanaged,
 )
 from shared.values.codes import ErrorCode
-from shared.values.errors import PermanentError
+from shared.values.errors import PermanentError, ReconcileError
 from shared.values.names import MembershipName, Name
 from shared.values.objects import Object
 from shared.values.settings import Settings
@@ -29,6 +30,7 @@ class Central:
         self._settings = settings
         self._url = url
         self._secrets = f"api/v1/namespaces/{settings.argocd_namespace}/secrets"
+        self._applications = f"{GROUP_VERSION}/namespaces/{settings.argocd_namespace}/applications"
 
     def secret_of(self, name: Name, *, claim: bool = False, namesakes: bool = False) -> ClusterSecret | None:
         """Return our Secret for a cluster or a membership, found by its hash label.
@@ -95,6 +97,15 @@ class Central:
         """Return the Secret of that name, managed or not."""
         found = self._gateway.get(self._url, self._secrets, name)
         return None if found is None else ClusterSecret.read(found)
+
+    def applications(self) -> list[Application]:
+        """Return the Applications of Argo CD's namespace. Where their kind is not installed there are none."""
+        try:
+            return [Application.read(item) for item in self._gateway.list(self._url, self._applications, "")]
+        except ReconcileError as error:
+            if error.code is ErrorCode.NOT_FOUND:
+                return []
+            raise
 
     def create(self, manifest: Object) -> ClusterSecret:
         """Create a Secret and return it. Raises ConflictError when the name is taken."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
 PAGE: Final = 500
+APPLICATIONS_PAGE: Final = 100  # an Application with its status has up to some 100 kB
 # A Kubernetes object has at most 1.5 MiB in etcd. A member cluster may belong to anybody: what it sends is not kept whole.
 OBJECT_BYTES: Final = 4 * 2**20
 PAGE_BYTES: Final = 16 * 2**20
@@ -35,6 +36,7 @@ KINDS: Final = {
     "clusterrolebindings": "ClusterRoleBinding",
     "clusterroles": "ClusterRole",
     "subjectaccessreviews": "SubjectAccessReview",
+    "applications": "Application",
 }
 
 
@@ -70,8 +72,9 @@ class Gateway:
         what = f"listing {collection} at {url}"
         tokens: set[str] = set()
         token = ""
+        limit = APPLICATIONS_PAGE if _kind(collection) == "Application" else PAGE
         while len(tokens) < MAX_PAGES:
-            query = urlencode({"labelSelector": selector, "limit": PAGE} | ({"continue": token} if token else {}))
+            query = urlencode({"labelSelector": selector, "limit": limit} | ({"continue": token} if token else {}))
             status, raw = self._call("GET", f"{url}/{collection}?{query}", what, most=PAGE_BYTES)
             deadline.note_read()
             page = self._checked(status, raw, what, PAGE_BYTES)

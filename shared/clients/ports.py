@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from shared.values.application import Application
 from shared.values.cluster_secret import ClusterSecret, Reason
 from shared.values.inventory import Listed
 from shared.values.model import Cluster, Membership
@@ -75,7 +76,7 @@ class Gateway(Protocol):
 
 
 class Secrets(Protocol):
-    """The cluster Secrets in the central cluster."""
+    """The cluster Secrets, and the Applications that use them, in the central cluster."""
 
     def secret_of(self, name: Name, *, claim: bool = False, namesakes: bool = False) -> ClusterSecret | None:
         """Return our Secret for a cluster, or for a membership."""
@@ -97,6 +98,9 @@ class Secrets(Protocol):
 
     def secret_named(self, name: str) -> ClusterSecret | None:
         """Return the Secret of that name, managed or not."""
+
+    def applications(self) -> Sequence[Application]:
+        """Return the Applications of Argo CD's namespace."""
 
     def create(self, manifest: Object) -> ClusterSecret:
         """Create a Secret and return it. Raises ConflictError when the name is taken."""

@@ -62,6 +62,8 @@ def of_outcome(
     }
     if event.type is EventType.ONBOARDED:
         data["seconds"] = seconds_since_start(message, now)
+    if event.applications is not None:
+        data["applications"] = event.applications
     return _cloud_event(event.type, step, data, message, settings, now=now)
 
 

@@ -109,7 +109,7 @@ def test_a_schema_refuses_what_it_does_not_know(kind: str, heard: list[CloudEven
     data: dict[str, Any] = next(event.data for event in heard if event["type"] == kind)
     with pytest.raises(ValidationError):
         schema(kind).validate({**data, "unknown": 1})
-    for key in data.keys() - {"cluster", "membership"}:
+    for key in data.keys() - {"cluster", "membership", "applications"}:
         with pytest.raises(ValidationError):
             schema(kind).validate({other: value for other, value in data.items() if other != key})
 

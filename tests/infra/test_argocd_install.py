@@ -277,8 +277,10 @@ def test_every_function_has_the_verbs_of_the_one_file_of_permissions(function: s
     if not ROLES[function]["secrets"]:
         assert not [key for key in objects if key[2] == name]
         return
+    applications = {"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": ["list"]}
     assert objects["Role", "argocd", name]["rules"] == [
-        {"apiGroups": [""], "resources": ["secrets"], "verbs": ROLES[function]["secrets"]}
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ROLES[function]["secrets"]},
+        *([applications] if function in ("remove-secret", "status") else []),
     ]
     binding = objects["RoleBinding", "argocd", name]
     assert binding["roleRef"]["name"] == name

@@ -1,0 +1,84 @@
+"""What the release of a hold would do in Argo CD: deletions that wait are carried out in the running cluster. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ops.advice import Advice, command
+from ops.survey import Snapshot, spoken_of
+from ops.terminal import pluralize
+from shared.values.model import State, state_of_attached, state_of_cluster
+from shared.values.names import ClusterName, Name
+
+if TYPE_CHECKING:
+    from shared.values.application import Application
+    from shared.values.cluster_secret import ClusterSecret
+    from shared.values.settings import Settings
+
+MOST: Final = 5  # names in one sentence
+
+
+def waiting(secret: ClusterSecret, seen: Snapshot) -> list[Application]:
+    """Return the Applications of a held cluster whose deletion waits until the hold ends."""
+    found = [one for one in seen.applications if one.deleted_at and one.points_to(secret)]
+    return found if secret.hold else []
+
+
+def consequences(secret: ClusterSecret, seen: Snapshot) -> list[str]:
+    """Say what a hold does in Argo CD, and what its release would do; empty for a Secret that is not held."""
+    if not secret.hold:
+        return []
+    lines = ["Argo CD shows its last status until the hold ends (docs/operate.md#what-a-hold-does-in-argo-cd)"]
+    if seen.applications_unread:
+        lines.append(f"unknown: whether deletions wait: {seen.applications_unread}")
+    elif found := waiting(secret, seen):
+        lines.append(f"{_listed(found)}: a release deletes their resources in the cluster, a removal leaves them")
+    return lines
+
+
+def releases(seen: Snapshot, settings: Settings) -> list[str]:
+    """Warn of each hold that ends soon, because its cluster is selected, while Applications wait in deletion."""
+    warnings = []
+    for secret in seen.inventory.secrets:
+        name = spoken_of(secret)
+        if not secret.hold or name is None or not _is_selected(name, seen, settings):
+            continue
+        if seen.applications_unread:
+            warnings.append(
+                f"The hold of {name} is about to be released. Whether Applications wait in deletion is unknown:"
+                f" {seen.applications_unread}"
+            )
+        elif found := waiting(secret, seen):
+            warnings.append(
+                f"The hold of {name} is about to be released, and {_listed(found)}:"
+                f" Argo CD then deletes their resources in the running cluster. See: python -m ops explain {name}"
+            )
+    return warnings
+
+
+def advice(secret: ClusterSecret, seen: Snapshot, settings: Settings) -> list[Advice]:
+    """Return the commands that let a waiting Application go without its resources, before a release."""
+    kubectl = ("kubectl", "-n", settings.argocd_namespace, "patch", "applications.argoproj.io")
+    return [
+        Advice(
+            f"If the workloads of {one.name} shall stay, drop its finalizer before the hold ends",
+            command(*kubectl, one.name, "--type=merge", '--patch={"metadata":{"finalizers":null}}'),
+        )
+        for one in waiting(secret, seen)[:MOST]
+    ]
+
+
+def _listed(found: list[Application]) -> str:
+    names = ", ".join(one.name for one in found[:MOST])
+    more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
+    return (
+        f"{pluralize(len(found), 'Application')} {'waits' if len(found) == 1 else 'wait'} in deletion ({names}{more})"
+    )
+
+
+def _is_selected(name: Name, seen: Snapshot, settings: Settings) -> bool:
+    if isinstance(name, ClusterName):
+        cluster = seen.inventory.clusters.get(name)
+        return cluster is not None and state_of_cluster(cluster, settings, seen.central) is State.SELECTED
+    membership = seen.inventory.memberships.get(name)
+    return membership is not None and state_of_attached(membership, settings) is State.SELECTED
