@@ -1,9 +1,9 @@
 """`grant_rbac`: lets Argo CD's identity into the cluster, through the gateway, and proves that it works.
 
 Needs: gateway get, post, patch, delete and memberships get, list in the fleet project; in the source projects clusters
-get and list, ClusterRoleBindings, `container.clusterRoles.bind` and access reviews (IAM, because a new cluster knows no
-RBAC of ours); on attached clusters a person grants that once. Only this
-function may bind roles, so it shares its identity with no other.
+get and list, ClusterRoleBindings list, create, update and delete, `container.clusterRoles.bind` and access reviews (IAM,
+because a new cluster knows no RBAC of ours); on attached clusters a person grants that once. Only this function may bind
+roles, so it shares its identity with no other.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ def run(request: StepRequest, services: Services) -> Outcome:
     membership, attached = target.membership, isinstance(target, AttachedTarget)
     url = target.server(services.settings)
     try:
-        did = _ensure_access(url, services, attached=attached, new=request.new)
-        _delete_previous(url, request.previous, services, attached=attached)
+        objects = _Objects(url, services)
+        did = _ensure_access(objects, attached=attached, new=request.new)
+        if not request.new or request.previous:
+            _delete_stale(objects, request.previous, attached=attached)
     except RefusedError as error:
         if not attached:
             raise
@@ -60,15 +62,32 @@ def run(request: StepRequest, services: Services) -> Outcome:
     return Outcome(decision, subject.state, message, (OutgoingMessage("write-secret", following),))
 
 
-def _ensure_access(url: str, services: Services, *, attached: bool, new: bool) -> str:
+class _Objects:
+    """Our RBAC objects in one cluster, listed once for each collection and only if they are needed."""
+
+    def __init__(self, url: str, services: Services) -> None:
+        self.url = url
+        self.services = services
+        self._listed: dict[str, dict[str, Object]] = {}
+
+    def of(self, collection: str, *, again: bool = False) -> dict[str, Object]:
+        """Return the objects with our label by their names."""
+        if again or collection not in self._listed:
+            found = self.services.gateway.list(self.url, collection, rbac.SELECT)
+            self._listed[collection] = {each["metadata"]["name"]: each for each in found}
+        return self._listed[collection]
+
+
+def _ensure_access(objects: _Objects, *, attached: bool, new: bool) -> str:
     """Create what is missing, prove that the access works, and return what was done: '' for nothing.
 
     In a new cluster, and once one object was missing, the rest is created before it is read: that saves calls.
     """
+    url, services = objects.url, objects.services
     settings = services.settings
     did: list[str] = []
     for desired in rbac.objects(settings, attached=attached):
-        did.append(_ensure_object(url, desired, services, create_first=new))
+        did.append(_ensure_object(objects, desired, create_first=new))
         new = new or bool(did[-1])
     role = None
     if settings.argocd_cluster_role != "cluster-admin":
@@ -83,43 +102,46 @@ def _ensure_access(url: str, services: Services, *, attached: bool, new: bool) -
     return ", ".join(filter(None, did))
 
 
-def _delete_previous(url: str, previous: str, services: Services, *, attached: bool) -> None:
-    """Delete our objects of an identity that is no longer Argo CD's, once the new one has access."""
-    for manifest in rbac.objects_of_previous(services.settings, previous, attached=attached):
-        name, collection = manifest["metadata"]["name"], rbac.collection(manifest)
-        current = services.gateway.get(url, collection, name)
-        if current is not None and rbac.is_managed(current, services.settings.instance):
-            services.gateway.delete(url, collection, name, rbac.version(current))
+def _delete_stale(objects: _Objects, previous: str, *, attached: bool) -> None:
+    """Delete our objects of identities that are no longer Argo CD's, once the present one has access."""
+    services = objects.services
+    for collection in (rbac.BINDINGS, rbac.ROLES) if attached else (rbac.BINDINGS,):
+        stale = rbac.stale(objects.of(collection).values(), services.settings, previous, services.now())
+        for each in stale:
+            services.gateway.delete(objects.url, collection, each["metadata"]["name"], rbac.version(each))
+        if not stale:
+            return  # a role without a binding gives nothing
 
 
-def _ensure_object(url: str, desired: Object, services: Services, *, create_first: bool) -> str:
+def _ensure_object(objects: _Objects, desired: Object, *, create_first: bool) -> str:
     """Bring one object to what it should be; '' when nothing differed."""
-    name = desired["metadata"]["name"]
-    collection = rbac.collection(desired)
-    if create_first:
+    url, gateway = objects.url, objects.services.gateway
+    name, collection = desired["metadata"]["name"], rbac.collection(desired)
+    current = None if create_first else objects.of(collection).get(name)
+    if current is None:
         with suppress(ConflictError):
-            services.gateway.create(url, collection, desired)
+            gateway.create(url, collection, desired)
             return f"made {desired['kind']} {name}"
-    current = services.gateway.get(url, collection, name)
+        current = objects.of(collection, again=True).get(name)
     match rbac.compare(current, desired):
         case Drift.NONE:
             return ""
-        case Drift.MISSING:
-            services.gateway.create(url, collection, desired)
-            return f"made {desired['kind']} {name}"
+        case Drift.MISSING:  # it was deleted meanwhile, or has no label of ours
+            with suppress(ConflictError):
+                gateway.create(url, collection, desired)
+                return f"made {desired['kind']} {name}"
         case Drift.CHANGED if current is not None:
-            services.gateway.patch(url, collection, name, rbac.patch(current, desired))
+            gateway.patch(url, collection, name, rbac.patch(current, desired))
             return f"repaired {desired['kind']} {name}"
         case Drift.OTHER_ROLE if current is not None:
-            services.gateway.delete(url, collection, name, rbac.version(current))
-            services.gateway.create(url, collection, desired)
+            gateway.delete(url, collection, name, rbac.version(current))
+            gateway.create(url, collection, desired)
             return f"re-created {desired['kind']} {name} with another role"
-        case _:
-            raise PermanentError(
-                f"{desired['kind']} {name} in the cluster at {url} has no label of ours, so it is unmanaged and stays"
-                " unchanged. Rename or delete it, then replay the message",
-                ErrorCode.UNMANAGED_BINDING,
-            )
+    raise PermanentError(
+        f"{desired['kind']} {name} in the cluster at {url} has no label of ours, so it is unmanaged and stays"
+        " unchanged. Rename or delete it, then replay the message",
+        ErrorCode.UNMANAGED_BINDING,
+    )
 
 
 def _prove(url: str, review: Object, services: Services) -> None:

@@ -1,7 +1,7 @@
 """`revoke_rbac`: removes our binding from a cluster that is running and not selected, once no Secret of ours is left for it.
 
 Needs: gateway get, delete and memberships get, list in the fleet project; gateway get in the central cluster's; clusters
-get, list and ClusterRoleBindings get, delete in the source projects; list on Secrets in Argo CD's namespace. On attached
+get, list and ClusterRoleBindings list, delete in the source projects; list on Secrets in Argo CD's namespace. On attached
 clusters a person grants that.
 """
 
@@ -12,7 +12,7 @@ from shared.clients.ports import Services
 from shared.decisions import rbac, steps
 from shared.decisions.outcomes import access_denied, no_op, why
 from shared.decisions.steps import Action
-from shared.values.codes import Decision
+from shared.values.codes import Decision, FindingCode
 from shared.values.errors import RefusedError
 from shared.values.messages import Outcome, OutgoingMessage, StepRequest
 from shared.values.model import Cluster, Membership
@@ -40,34 +40,38 @@ def run(request: StepRequest, services: Services) -> Outcome:
     except RefusedError as error:
         if not isinstance(subject.observed, Membership):
             raise
-        raise access_denied(subject.observed, services.settings, error) from error
+        denied = access_denied(subject.observed, services.settings, error)
+        if request.check:
+            return Outcome(Decision.NO_BINDING, denied.code, f"no binding of ours can be looked for: {denied}")
+        raise denied from error
+    if request.check:
+        return Outcome(decision, subject.state, f"{did}: {reason}")
     following = (
         OutgoingMessage("unregister-membership", StepRequest(subject.request.cluster, subject.request.membership)),
     )
+    if decision is Decision.BLOCKED:
+        text = (
+            f"{did}: {reason}. Delete it with the cluster's own kubeconfig:\n{rbac.delete_command(services.settings)}"
+        )
+        return Outcome(decision, FindingCode.BINDING_LEFT, text, following, "WARNING")
     return Outcome(decision, subject.state, f"{did}: {reason}", following)
 
 
 def _delete_bindings(subject: Subject, services: Services) -> tuple[Decision, str]:
-    """Delete our objects, the binding first; an object without our label is unmanaged and stays."""
+    """Delete our objects, the bindings first; an object without our label is unmanaged and stays."""
     membership = subject.observed
     if isinstance(membership, Cluster):
         membership = find_membership(membership, subject.request.membership, services)
     if not isinstance(membership, Membership):
-        return Decision.NO_BINDING, "no membership leads to the cluster: its binding is unreachable"
+        return Decision.BLOCKED, "no membership leads to the cluster, so a binding of ours may be left there"
     settings, attached = services.settings, membership.cluster is None
     url = settings.gateway_url(membership.name, gke=not attached)
+    identities = (settings.argocd_service_account, subject.request.previous)
     did = []
-    decision = Decision.NO_BINDING
-    gone = rbac.objects_of_previous(settings, subject.request.previous, attached=attached)
-    for manifest in [*rbac.objects(settings, attached=attached), *gone]:
-        name, collection = manifest["metadata"]["name"], rbac.collection(manifest)
-        current = services.gateway.get(url, collection, name)
-        if current is None:
-            continue
-        if not rbac.is_managed(current, settings.instance):
-            did.append(f"left {manifest['kind']} {name}, which is unmanaged")
-            continue
-        services.gateway.delete(url, collection, name, rbac.version(current))
-        did.append(f"deleted {manifest['kind']} {name}")
-        decision = Decision.REVOKED
-    return decision, ", ".join(did) if did else "no binding of ours was left"
+    for collection in (rbac.BINDINGS, rbac.ROLES) if attached else (rbac.BINDINGS,):
+        found = services.gateway.list(url, collection, rbac.SELECT)
+        for each in rbac.removable(found, settings, *identities, made_before=services.now()):
+            name = each["metadata"]["name"]
+            services.gateway.delete(url, collection, name, rbac.version(each))
+            did.append(f"deleted {collection.rpartition('/')[2]}/{name}")
+    return (Decision.REVOKED, ", ".join(did)) if did else (Decision.NO_BINDING, "no binding of ours was left")

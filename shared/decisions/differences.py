@@ -152,6 +152,8 @@ class _Comparison:
             return
         found = list(self._removal(request, Situation.of_attached(state, secret, membership)))
         yield from found
+        if state is State.UNSELECTED and secret is None and membership and not membership.agent_lost(self.now):
+            self.unchanged.append(OutgoingMessage("revoke-rbac", replace(request, check=True)))
         if state is State.UNKNOWN and membership is not None and not found:
             yield Finding(FindingCode.UNKNOWN_STATE, str(name), f"is {membership.state}: in no state to act on")
 
@@ -160,7 +162,8 @@ class _Comparison:
         for name in (cluster.membership, cluster.name.membership(self.settings.fleet_project)):
             membership = self.inventory.memberships.get(name) if name else None
             if membership is not None and membership.cluster == cluster.name:
-                self.unchanged.append(OutgoingMessage("remove-secret", StepRequest(cluster.name, membership.name)))
+                request = StepRequest(cluster.name, membership.name, check=True)
+                self.unchanged.append(OutgoingMessage("revoke-rbac", request))
                 return
 
     def _removal(self, request: StepRequest, situation: Situation) -> Iterator[PlannedRequest | Finding]:

@@ -9,23 +9,28 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.values.cluster_secret import INSTANCE, MANAGED_BY_LABEL
+from shared.values.cluster_secret import FUNCTIONS_PROJECT, INSTANCE, MANAGED_BY_LABEL, SELECT_MANAGED
 from shared.values.model import MANAGED_BY
 from shared.values.objects import Object, precondition
 from shared.values.settings import DEFAULT_INSTANCE, Settings
 from shared.values.target import GkeTarget, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 # Collections of the Kubernetes API, below a cluster's address.
 BINDINGS: Final = "apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 ROLES: Final = "apis/rbac.authorization.k8s.io/v1/clusterroles"
 REVIEWS: Final = "apis/authorization.k8s.io/v1/subjectaccessreviews"
+
+SELECT: Final = SELECT_MANAGED
+NAME_PREFIX: Final = "fleet-registrar:"
+# A step that began with an earlier identity has ended after so long. What it would take for stale may be newer than it.
+SETTLED: Final = timedelta(minutes=10)
 
 GROUP: Final = "rbac.authorization.k8s.io"
 AGENT: Final = {"kind": "ServiceAccount", "name": "connect-agent-sa", "namespace": "gke-connect"}
@@ -44,12 +49,15 @@ class Drift(enum.Enum):
 
 def objects(settings: Settings, *, attached: bool) -> list[Object]:
     """Return the desired objects in the order of their creation; the first is Argo CD's ClusterRoleBinding."""
-    labels = {MANAGED_BY_LABEL: MANAGED_BY, INSTANCE: settings.instance}
+    marks = {
+        "labels": {MANAGED_BY_LABEL: MANAGED_BY, INSTANCE: settings.instance},
+        "annotations": {FUNCTIONS_PROJECT: settings.pubsub_project},
+    }
     user = {"apiGroup": GROUP, "kind": "User", "name": settings.argocd_service_account}
-    binding = _binding(f"fleet-registrar:{settings.argocd_service_account}", settings.argocd_cluster_role, user, labels)
+    own, name = names_for(settings.argocd_service_account)
+    binding = _binding(own, settings.argocd_cluster_role, user, marks)
     if not attached:
         return [binding]
-    name = f"fleet-registrar:impersonate:{settings.argocd_service_account}"
     rule = {
         "apiGroups": [""],
         "resources": ["users"],
@@ -59,17 +67,47 @@ def objects(settings: Settings, *, attached: bool) -> list[Object]:
     role = {
         "apiVersion": f"{GROUP}/v1",
         "kind": "ClusterRole",
-        "metadata": {"name": name, "labels": labels},
+        "metadata": {"name": name, **marks},
         "rules": [rule],
     }
-    return [binding, role, _binding(name, name, AGENT, labels)]
+    return [binding, role, _binding(name, name, AGENT, marks)]
 
 
-def objects_of_previous(settings: Settings, previous: str, *, attached: bool) -> list[Object]:
-    """Return what we made for an identity that is no longer Argo CD's; nothing for Argo CD's own."""
-    if not previous or previous == settings.argocd_service_account:
-        return []
-    return objects(replace(settings, argocd_service_account=previous), attached=attached)
+def names_for(identity: str) -> tuple[str, str]:
+    """Return the names of the objects that give an identity access: its binding, and those for the agent."""
+    return f"{NAME_PREFIX}{identity}", f"{NAME_PREFIX}impersonate:{identity}"
+
+
+def stale(found: Iterable[Object], settings: Settings, previous: str, now: datetime) -> list[Object]:
+    """Return our objects of identities that are no longer Argo CD's: of `previous`, and what these functions made before."""
+    current = names_for(settings.argocd_service_account)
+    gone = removable(found, settings, previous, made_before=now - SETTLED)
+    return [each for each in gone if each["metadata"]["name"] not in current]
+
+
+def removable(found: Iterable[Object], settings: Settings, *identities: str, made_before: datetime) -> list[Object]:
+    """Return our objects of these identities, and those of any identity that these functions made before that time.
+
+    Functions of another project may serve another Argo CD under the same INSTANCE, so what they made for others stays.
+    """
+    named = {name for identity in identities if identity for name in names_for(identity)}
+    return [
+        each
+        for each in found
+        if is_managed(each, settings.instance)
+        and each["metadata"]["name"].startswith(NAME_PREFIX)
+        and (each["metadata"]["name"] in named or _was_made_by(settings, each, made_before))
+    ]
+
+
+def _was_made_by(settings: Settings, found: Object, before: datetime) -> bool:
+    annotations, created = found["metadata"].get("annotations") or {}, found["metadata"].get("creationTimestamp")
+    if annotations.get(FUNCTIONS_PROJECT) != settings.pubsub_project or not isinstance(created, str):
+        return False
+    try:
+        return datetime.fromisoformat(created) <= before
+    except (ValueError, TypeError):  # no time, or one without a zone
+        return False
 
 
 def grant_audience(target: Target, settings: Settings) -> str:
@@ -161,11 +199,17 @@ def admission_command(membership: str, project: str, users: list[str]) -> str:
     )
 
 
-def _binding(name: str, role: str, subject: Object, labels: Mapping[str, str]) -> Object:
+def delete_command(settings: Settings) -> str:
+    """Return the command with which a person deletes what we made in a cluster that the functions do not reach."""
+    marks = f"{SELECT},{INSTANCE}={settings.instance}"
+    return f"kubectl delete clusterrolebindings,clusterroles -l {marks}"
+
+
+def _binding(name: str, role: str, subject: Object, marks: Object) -> Object:
     return {
         "apiVersion": f"{GROUP}/v1",
         "kind": "ClusterRoleBinding",
-        "metadata": {"name": name, "labels": dict(labels)},
+        "metadata": {"name": name, **marks},
         "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role},
         "subjects": [subject],
     }

@@ -142,6 +142,7 @@ class FindingCode(enum.StrEnum):
     NOT_LISTED = "not_listed"
     EARLIER_CLUSTER = "earlier_cluster"
     ORPHANED_MEMBERSHIP = "orphaned_membership"
+    BINDING_LEFT = "binding_left"  # a binding of ours may be left in a cluster that the functions do not reach
     PERIODIC_CHECK = "periodic_check"
     READ_SINCE = "read_since"  # a step has read the cluster since the message was published
     GKE_MEMBERSHIP = "gke_membership"  # the message names the membership of a GKE cluster

@@ -39,7 +39,7 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "write-secret": frozenset(
         {"granted", "drop_labels", "secret_uid", "membership_uid", "renewed", "previous", "identity"}
     ),
-    "revoke-rbac": frozenset({"previous"}),
+    "revoke-rbac": frozenset({"previous", "check"}),
     "remove-secret": frozenset({"leave", "secret_uid"}),
 }
 
@@ -62,6 +62,7 @@ class StepRequest:
     new: bool = False
     renewed: bool = False
     previous: str = ""  # the identity that the Secret notes as granted, if it is no longer Argo CD's
+    check: bool = False  # a sweep looks for a binding that was left: none is known, so a refusal is no fault
     identity: str = ""  # whom `granted` is for: a hint, in case it is no longer Argo CD's when the message arrives
 
     @property
@@ -93,6 +94,7 @@ class StepRequest:
             "renewed": self.renewed,
             "previous": self.previous,
             "identity": self.identity,
+            "check": self.check,
         }
         return {key: value for key, value in said.items() if value}
 
@@ -195,7 +197,7 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
         if key in allowed
     }
     faults += [f"{key} is not a text" for key, value in texts.items() if not isinstance(value, str)]
-    flags = {key: body.get(key, False) for key in ("new", "renewed") if key in allowed}
+    flags = {key: body.get(key, False) for key in ("new", "renewed", "check") if key in allowed}
     faults += [f"{key} is neither true nor false" for key, value in flags.items() if not isinstance(value, bool)]
     drop = body.get("drop_labels", []) if "drop_labels" in allowed else []
     if not isinstance(drop, list) or not all(isinstance(key, str) for key in drop):
@@ -227,6 +229,7 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
         renewed=flags.get("renewed", False),
         previous=texts.get("previous", ""),
         identity=texts.get("identity", ""),
+        check=flags.get("check", False),
     )
 
 

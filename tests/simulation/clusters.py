@@ -81,7 +81,6 @@ def _drop(world: Simulation, member: Membership) -> None:
     cluster = world.clusters.get(member.cluster) if member.cluster else None
     if cluster is not None and cluster.membership == member.name:
         world.change(cluster.name, fleet_project="", membership=None)
-        world.ledger.left_behind.add(cluster.id)  # no way leads to its binding, until it is registered again
     emit_membership_event(world, "deleted", member)
 
 

@@ -54,8 +54,6 @@ class Ledger:
         self.made: dict[str, float] = {}
         self.unmanaged: dict[tuple[str, str], tuple[Kubernetes, tuple[str, str], str]] = {}
         self.registrations: dict[MembershipName, Membership] = {}
-        self.left_behind: set[str] = set()
-        self.granted: set[tuple[str, str]] = set()
         self.bound: set[tuple[int, str]] = set()
         self.requested: set[bytes] = set()
 
@@ -69,8 +67,6 @@ class Ledger:
         uid = manifest["metadata"]["uid"]
         self.made.setdefault(uid, self.world.t)
         hold = ClusterSecret.read(manifest).hold
-        notes = manifest["metadata"]["annotations"]
-        self.granted.add((notes.get(CLUSTER_ID, ""), notes.get(GRANT, "").rpartition(" ")[2]))
         before = self.held.get(uid)
         if hold is None:
             self.held.pop(uid, None)

@@ -54,6 +54,15 @@ class Mutant:
     faults: tuple[tuple[str, int, str], ...] = ()  # what goes wrong in the story: call, its how-manieth time, and how
 
 
+_OF_ATTACHED = differences._Comparison._of_attached
+
+
+def _without_checks_of_leftovers(comparison: Any, name: Any, secret: Any) -> Iterator[Any]:
+    before = len(comparison.unchanged)
+    yield from _OF_ATTACHED(comparison, name, secret)
+    comparison.unchanged[before:] = [one for one in comparison.unchanged[before:] if one.topic != "revoke-rbac"]
+
+
 def kill(mutant: Mutant, first: int = 0) -> tuple[int, Run | None]:
     """Tell rough runs until the fault is found; return how many that took, and the run that found it."""
     seeds = (seed for seed in itertools.count(first) if RATES[seed % len(RATES)] >= ROUGH)
@@ -215,7 +224,17 @@ MUTANTS = (
     ),
     Mutant("a forged word proves a grant", 400, ((write_secret, "_signed", _any_word_is_a_proof),)),
     Mutant("a forged leave counts", 2000, ((StepRequest, "from_reader_of", lambda request, _: request),)),
-    Mutant("an earlier identity keeps its access", 800, ((grant_rbac, "_delete_previous", lambda *_, **__: None),)),
+    Mutant("an earlier identity keeps its access", 800, ((grant_rbac, "_delete_stale", lambda *_, **__: None),)),
+    Mutant(
+        "an earlier identity that nothing notes keeps its access",
+        2000,
+        ((rbac, "_was_made_by", lambda *_: False),),
+    ),
+    Mutant(
+        "nobody looks for a binding that stayed in an attached cluster",
+        2000,
+        ((differences._Comparison, "_of_attached", _without_checks_of_leftovers),),
+    ),
     Mutant(
         "nobody looks for a binding that stayed",
         1,

@@ -106,12 +106,10 @@ def _of_cluster(world: Simulation, cluster: Cluster, secret: ClusterSecret | Non
     inside = world.kubernetes[cluster.id]
     binding = inside.objects.get((rbac.BINDINGS, _binding(world)))
     ours = binding is not None and has_our_label(binding)
-    if state is State.UNSELECTED:
-        if secret is not None and not has_keep_annotation(secret):
-            yield "is not wanted and has a Secret"
-        if secret is None and ours and _is_reachable(world, cluster):
-            yield "is not wanted and has our binding"
-    yield from _earlier_bindings(world, cluster, inside, secret)
+    if state is State.UNSELECTED and secret is not None and not has_keep_annotation(secret):
+        yield "is not wanted and has a Secret"
+    if _is_reachable(world, cluster):
+        yield from _bindings(world, inside, state, secret)
     if state is State.UNKNOWN and secret is not None and not has_keep_annotation(secret):
         held = secret.hold is not None and secret.hold.reason == "going"
         if held == world.ledger.lives(secret):
@@ -132,32 +130,40 @@ def _of_cluster(world: Simulation, cluster: Cluster, secret: ClusterSecret | Non
 
 
 def _is_reachable(world: Simulation, cluster: Cluster) -> bool:
-    """Whether a sweep finds a binding that stayed: the cluster is in a source project and in the fleet."""
+    """Whether a way leads to a cluster's bindings: it is in a source project, and a membership of the fleet is its own."""
     names = {cluster.membership, cluster.name.membership(FLEET)} - {None}
     ways = [world.memberships.get(name) for name in names if name is not None and name.project == FLEET]
-    registered = any(way is not None and way.cluster == cluster.name for way in ways)
+    registered = any(
+        way is not None and way.cluster == cluster.name and not way.is_of_earlier(cluster) and not way.is_stale(cluster)
+        for way in ways
+    )
     return registered and cluster.name.project in world.settings.source_projects
 
 
-def _earlier_bindings(
-    world: Simulation, cluster: Cluster, inside: Kubernetes, secret: ClusterSecret | None
-) -> Iterator[str]:
-    """The earlier identity has no access where a Secret notes the grant of the present one.
+def _bindings(world: Simulation, inside: Kubernetes, state: State, secret: ClusterSecret | None) -> Iterator[str]:
+    """Every binding of ours belongs to a Secret of ours, for Argo CD's present identity, or is reported.
 
-    Nothing noted it where a person deleted the Secret, or where the identity changed between a grant and its message.
+    A pinned Secret, a held one and one whose access is not verified yet are reported, or asked for at each sweep.
     """
-    noted = secret is not None and secret.annotations.get(GRANT) == world.settings.grant
-    if not noted or cluster.id in world.ledger.left_behind:
+    found = [
+        name
+        for (collection, name), stored in inside.objects.items()
+        if collection == rbac.BINDINGS and has_our_label(stored)
+    ]
+    if state is State.UNSELECTED and secret is None and found:
+        yield f"is not wanted, has no Secret, and has our binding {found}"
+    if state is not State.SELECTED or secret is None or secret.annotations.get(GRANT) != world.settings.grant:
         return
-    for (collection, name), stored in inside.objects.items():
-        was_noted = (cluster.id, name.removeprefix("fleet-registrar:")) in world.ledger.granted
-        if collection == rbac.BINDINGS and has_our_label(stored) and name != _binding(world) and was_noted:
-            yield f"has {name}, the binding of an earlier identity"
+    email = world.settings.argocd_service_account
+    if earlier := [name for name in found if not name.endswith(f":{email}")]:
+        yield f"has {earlier}, of an earlier identity"
 
 
 def _of_attached(world: Simulation, membership: Membership, secret: ClusterSecret | None) -> Iterator[str]:
     state = state_of_attached(membership, world.settings)
     inside = world.kubernetes[membership.unique_id]
+    if inside.admits_us:
+        yield from _bindings(world, inside, state, secret)
     if state is State.UNSELECTED and secret is not None and not has_keep_annotation(secret):
         yield "is not wanted and has a Secret"
     if (

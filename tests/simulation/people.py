@@ -78,8 +78,6 @@ def do_delete_secret(world: Simulation, who: str) -> None:
     stored = world.central.objects.get((SECRETS, secret_name_of(who)))
     if stored is not None and _marked(stored):
         del world.central.objects[SECRETS, secret_name_of(who)]
-        if CLUSTERS.get(who) in world.clusters:  # then nothing tells of its binding any more
-            world.ledger.left_behind.add(world.clusters[CLUSTERS[who]].id)
 
 
 def do_foreign_secret(world: Simulation, who: str, same: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from functions import grant_rbac, revoke_rbac
 from shared.decisions import rbac
-from shared.values.codes import Decision, ErrorCode
+from shared.values.codes import Decision, ErrorCode, FindingCode
 from shared.values.errors import PermanentError, RefusedError, RetryableError
 from shared.values.messages import StepRequest
 from shared.values.names import ClusterName, MembershipName
@@ -217,11 +217,12 @@ def test_a_binding_that_changed_since_it_was_read_is_not_deleted() -> None:
     assert BINDING in inside.objects
 
 
-def test_a_cluster_without_membership_has_no_binding_to_revoke() -> None:
+def test_a_binding_that_no_membership_leads_to_is_reported() -> None:
     world = World()
     world.create(BLUE)
     world.select("env=prod")
     outcome = revoked(world)
-    assert outcome.decision is Decision.NO_BINDING
+    assert (outcome.decision, outcome.code) == (Decision.BLOCKED, FindingCode.BINDING_LEFT)
+    assert outcome.message.splitlines()[-1].startswith("kubectl delete clusterrolebindings,clusterroles -l ")
     assert outcome.next[0].topic == "unregister-membership"
     assert not [call for call in world.calls if call.startswith("gateway delete")]

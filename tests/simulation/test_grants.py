@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from shared.decisions import rbac
 from shared.values.cluster_secret import GRANT, HELD, KEEP, REFRESH
 from shared.values.errors import RetryableError
 from shared.values.names import ClusterName, MembershipName
@@ -301,74 +299,3 @@ def test_forged_drop_of_labels_removes_none() -> None:
     )
     world.settle()
     assert "tier" not in secret(world, BLUE)["metadata"]["labels"]
-
-
-NEXT = "argocd2@demo-fleet.iam.gserviceaccount.com"
-
-
-def bindings(world: World) -> list[str]:
-    """The names of our objects in both clusters."""
-    edge = world.kubernetes[world.memberships[EDGE].unique_id]
-    return sorted(name for cluster in (world.inside(BLUE), edge) for _, name in cluster.objects)
-
-
-def both(world: World) -> None:
-    onboard(world, BLUE, {"env": "prod"})
-    world.attach(EDGE, {"env": "prod"})
-    world.publish("register-membership", {"membership": str(EDGE)})
-    world.settle()
-
-
-def test_earlier_identity_loses_its_access_with_the_new_grant() -> None:
-    """By a sweep, and by the chain of an event, which knows nothing of the change."""
-    for by_sweep in (True, False):
-        world = World()
-        both(world)
-        earlier = bindings(world)
-        world.settings = replace(world.settings, argocd_service_account=NEXT)
-        if by_sweep:
-            world.sweep()
-        else:
-            world.publish("register-membership", {"cluster": str(BLUE)})
-            world.publish("register-membership", {"membership": str(EDGE)})
-            world.settle()
-        assert bindings(world) == sorted(name.replace("argocd@", "argocd2@") for name in earlier)
-        assert secret(world, BLUE)["metadata"]["annotations"][GRANT] == world.settings.grant
-        assert not world.dead
-
-
-def test_earlier_identity_keeps_its_access_until_the_new_one_has_it() -> None:
-    world = World()
-    onboard(world, BLUE, {})
-    world.settings = replace(world.settings, argocd_service_account=NEXT)
-    seen: list[bool] = []
-
-    def watch(phase: str, call: str) -> None:
-        if phase == "before" and call.startswith("gateway delete"):
-            seen.append((rbac.BINDINGS, f"fleet-registrar:{NEXT}") in world.inside(BLUE).objects)
-
-    world.touch = watch
-    world.sweep()
-    assert seen == [True]
-
-
-def test_unmanaged_binding_of_the_earlier_identity_stays() -> None:
-    world = World()
-    onboard(world, BLUE, {})
-    (stored,) = world.inside(BLUE).objects.values()
-    stored["metadata"]["labels"] = {}
-    world.settings = replace(world.settings, argocd_service_account=NEXT)
-    world.sweep()
-    assert len(world.inside(BLUE).objects) == 2
-
-
-def test_forged_earlier_identity_takes_no_access_away() -> None:
-    world = World()
-    both(world)
-    before = bindings(world)
-    for previous in (world.settings.argocd_service_account, "x", "argocd@elsewhere.iam.gserviceaccount.com"):
-        for topic in ("grant-rbac", "write-secret", "revoke-rbac"):
-            world.publish(topic, {"cluster": str(BLUE), "previous": previous})
-            world.publish(topic, {"membership": str(EDGE), "previous": previous})
-        world.settle()
-    assert bindings(world) == before

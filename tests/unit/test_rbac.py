@@ -28,7 +28,11 @@ def test_argo_cds_binding() -> None:
     assert binding == {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",
-        "metadata": {"name": f"fleet-registrar:{EMAIL}", "labels": MANAGED_BY_LABEL},
+        "metadata": {
+            "name": f"fleet-registrar:{EMAIL}",
+            "labels": MANAGED_BY_LABEL,
+            "annotations": {"fleet-registrar/functions-project": "demo-fleet"},
+        },
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": EMAIL}],
     }
