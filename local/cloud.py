@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict
@@ -33,6 +34,7 @@ from local.names import (
     REGION,
     ROOT,
 )
+from local.parent import Parent
 from local.processes import StartError
 from local.registrars import DEFAULT, Registrar, settings_of
 from local.reset import Snapshot
@@ -108,6 +110,7 @@ class Cloud:
         then(self.apis.stop)
         self.apis.listen(self.clusters, self._control(self))
         self._running.callback(self.clusters.close)
+        parent = await self._start_parent()
         pubsub = self.apis.start_pubsub(self._running, self._tell_death)
         await asyncio.gather(pubsub, self.apis.start(), self._start_planes())
         await self._make_central()
@@ -117,7 +120,9 @@ class Cloud:
             name.removeprefix("metadata "): one.address for name, one in listeners.items() if "metadata " in name
         }
         self.deployments = [
-            Deployment(self.apis, registrar, self.settings(registrar), registrar.own(metadata), self.namespace)
+            Deployment(
+                self.apis, registrar, self.settings(registrar), registrar.own(metadata), self.namespace, parent=parent
+            )
             for registrar in self.apis.registrars
         ]
         self.deployment = self.deployments[0]  # what tests and people call by its functions' short names
@@ -155,6 +160,15 @@ class Cloud:
         instance = self.directory / environment.FOUND_BY
         instance.unlink(missing_ok=True)
         self._running.callback(instance.unlink, missing_ok=True)
+
+    async def _start_parent(self) -> Parent | None:
+        """Start what forks the functions. Elsewhere than on Linux, where a fork outlives its parent, each starts by itself."""
+        if sys.platform != "linux":
+            return None
+        parent = Parent(self.config.source.resolve().parent)
+        self._running.push_async_callback(parent.stop)
+        await parent.start()
+        return parent
 
     async def _start_planes(self) -> None:
         if self.config.kube == "embedded":

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local.apis import Apis
+    from local.parent import Parent
     from local.processes import Child
     from local.registrars import Registrar
 
@@ -58,6 +59,8 @@ class Deployment:
         settings: Mapping[str, str],
         metadata: Mapping[str, str],
         namespace: str,
+        *,
+        parent: Parent | None,
     ) -> None:
         self.apis = apis
         self.registrar = registrar
@@ -66,6 +69,7 @@ class Deployment:
         self.pages: dict[str, Function] = {}  # people call them; each starts at its first call
         self._settings = settings
         self._namespace = namespace
+        self._parent = parent
         self._fronts: list[Front] = []
         self._create_functions(metadata)
         self._bundle = _bundle_hash(self.config.source)
@@ -94,7 +98,7 @@ class Deployment:
                 overrides = self.apis.overrides().items()
                 variables |= {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": url for api, url in overrides}
             log = directory / "log" / f"{self.registrar.prefix.replace('/', '-')}{name}.log"
-            process = Function(target, source, log, variables)
+            process = Function(target, source, log, variables, self._parent)
             (self.pages if target in PAGES else self.functions)[name] = process
 
     async def deploy(self) -> None:

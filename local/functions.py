@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from local.parent import Parent
+    from local.processes import Process
+
 TARGETS = (
     "route_event",
     "register_membership",
@@ -74,32 +77,38 @@ def settings_errors(source: Path, settings: Mapping[str, str]) -> str:
 
 
 class Function(Child):
-    """One function of `source`, under functions-framework with gunicorn."""
+    """One function of `source`, under functions-framework with gunicorn. `parent` forks it: see `local/parent.py`."""
 
-    def __init__(self, target: str, source: Path, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        target: str,
+        source: Path,
+        log: Path,
+        environment: Mapping[str, str],
+        parent: Parent | None = None,
+    ) -> None:
         super().__init__(target.replace("_", "-"), log)
         self.target = target
         self.signature = "http" if target in PAGES else "cloudevent"
         self.variables = dict(environment)
         self.deployed: set[str] = set()  # names of variables that a later deployment gave it
         self._source = source
+        self._parent = parent
+
+    async def spawn(self, directory: Path) -> Process:
+        """Let the parent fork it; without one, start it as the command does."""
+        if self._parent is None:
+            return await super().spawn(directory)
+        return await self._parent.fork(self._arguments(), self.environment(), self.log)
 
     def command(self) -> list[str]:
         """`python -m functions_framework …`: with `-m`, Python finds the packages beside main.py."""
         python = [sys.executable, "-S", "-E", "-c", WITH_PARENT, sys.executable, "-m", "functions_framework"]
-        signature = ["--signature-type", self.signature]
-        return [
-            *python,
-            "--source",
-            str(self._source),
-            "--target",
-            self.target,
-            *signature,
-            "--host",
-            HOST,
-            "--port",
-            str(self.port),
-        ]
+        return [*python, *self._arguments()]
+
+    def _arguments(self) -> list[str]:
+        function = ["--source", str(self._source), "--target", self.target, "--signature-type", self.signature]
+        return [*function, "--host", HOST, "--port", str(self.port)]
 
     def environment(self) -> Mapping[str, str]:
         """Cloud Run's variables and what it was given; of the machine only where programs are."""

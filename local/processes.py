@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from local.listener import HOST
 
@@ -27,6 +27,24 @@ class StartError(RuntimeError):
     """Something does not start; the message says what and why."""
 
 
+class Process(Protocol):
+    """What is needed of a process that runs: an asyncio.subprocess.Process, or one that `local/parent.py` has forked."""
+
+    @property
+    def pid(self) -> int:
+        """Its id, and its group's."""
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs."""
+
+    async def wait(self) -> int:
+        """Return the exit code when it has ended."""
+
+    def send_signal(self, signal_: int, /) -> None:
+        """Send a signal."""
+
+
 class Child:
     """A process of ours: started in a session of its own, logged to a file, and missed when it ends by itself."""
 
@@ -35,7 +53,7 @@ class Child:
         self.log = log
         self.port = 0
         self.on_death: Callable[[Child, int], None] = lambda _child, _code: None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._wanted = False
         self._reserved: socket.socket | None = None
@@ -55,15 +73,10 @@ class Child:
         """All that the process may see of the environment; a subclass says it."""
         raise NotImplementedError
 
-    async def start(self, directory: Path, within: float = 60.0) -> None:
-        """Start, and return when its port is open."""
-        if self.pid is not None:
-            return
-        if self._reserved is not None:
-            self._reserved.close()
-            self._reserved = None
+    async def spawn(self, directory: Path) -> Process:
+        """Start the process, in a session of its own, with its output in the log."""
         with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *self.command(),
                 cwd=directory,
                 env=self.environment(),
@@ -72,6 +85,15 @@ class Child:
                 stderr=log,
                 start_new_session=True,
             )
+
+    async def start(self, directory: Path, within: float = 60.0) -> None:
+        """Start, and return when its port is open."""
+        if self.pid is not None:
+            return
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
+        self._process = await self.spawn(directory)
         self._wanted = True
         self._watch = asyncio.create_task(self._until_it_ends(self._process))
         deadline = asyncio.get_running_loop().time() + within
@@ -123,7 +145,7 @@ class Child:
         """Let the port go, for good."""
         self._release()
 
-    async def _until_it_ends(self, process: asyncio.subprocess.Process) -> None:
+    async def _until_it_ends(self, process: Process) -> None:
         code = await process.wait()
         if self._wanted:
             self.on_death(self, code)

@@ -1,0 +1,116 @@
+"""The program of the functions' parent process (`local/parent.py`): it imports their packages once, and forks one child per order.
+
+It runs by itself, beside the source that the functions come from, and imports nothing of `local`.
+Stdin has an order per line; stdout answers `started PID` in order of the orders, and `ended PID CODE` when a child has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+FRAMEWORK = (
+    "functions_framework._cli",
+    "flask",
+    "cloudevents.http",
+)  # not gunicorn: it reads HOME and PORT when imported
+FOLDERS = ("functions", "shared")  # of the bundle, beside main.py
+PR_SET_PDEATHSIG = 1
+Order = dict[str, Any]  # arguments of functions_framework, environment, log
+
+
+def preload(directory: Path) -> None:
+    """Import what the functions in `directory` import, and forget their own modules: a child reads those from the disk.
+
+    What cannot be imported is left to the children, which then say so in their logs.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module("shared.runtime.lazy_imports").lighten()
+    paths = (path.relative_to(directory) for folder in FOLDERS for path in sorted((directory / folder).rglob("*.py")))
+    for name in (*FRAMEWORK, *(".".join(path.with_suffix("").parts) for path in paths)):
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    own = {path.stem for path in directory.iterdir()}
+    for name in [name for name in sys.modules if name.partition(".")[0] in own and name != "__main__"]:
+        del sys.modules[name]
+    gc.freeze()  # or each child's collector would look through all of it, and copy it
+
+
+def next_child() -> Order | None:
+    """Fork for each order, and return the order in the child. Return None in the parent, after the last order."""
+    answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def answer(text: str) -> None:
+        os.write(answers, f"{text}\n".encode())
+
+    def reap(*_: object) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                answer(f"ended {found[0]} {os.waitstatus_to_exitcode(found[1])}")
+
+    signal.signal(signal.SIGCHLD, reap)
+    parent = os.getpid()
+    for line in sys.stdin:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # `started` comes before `ended`
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(answers)
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:
+                os._exit(1)
+        else:
+            answer(f"started {child}")
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        if child == 0:
+            order: Order = json.loads(line)
+            return order
+    return None
+
+
+def become(order: Order) -> None:
+    """Turn this child into the process that the order describes: session, streams, environment, arguments."""
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for old, new in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(old, new)
+    os.close(nothing)
+    os.close(log)
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    sys.argv = ["functions_framework", *order["arguments"]]
+
+
+def main() -> None:
+    """Serve orders; in a child, run what `python -m functions_framework` runs."""
+    directory = Path.cwd()
+    sys.path[0] = str(directory)  # as with `python -m`
+    preload(directory)
+    order = next_child()
+    if order is not None:
+        become(order)
+        code: object = 1
+        try:
+            runpy.run_module("functions_framework", run_name="__main__", alter_sys=True)
+        except SystemExit as end:  # gunicorn's workers, too, end by this
+            code = end.code
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))  # tearing down what was preloaded takes long
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The functions' parent process: it has imported their packages, and forks a function in milliseconds (`local/forking.py`).
+
+A function that it forks differs from one that is started by itself in nothing but the time that its imports take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local.processes import WITH_PARENT, StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PROGRAM = Path(__file__).with_name("forking.py")
+
+
+class Forked:
+    """A process that the parent has forked, with what `local/processes.py` needs of an asyncio.subprocess.Process."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, or the negative number of the signal that ended it; None while it runs."""
+        return self._code.result() if self._code.done() else None
+
+    async def wait(self) -> int:
+        """Return the exit code when it has ended."""
+        return await asyncio.shield(self._code)
+
+    def send_signal(self, signal_: int) -> None:
+        """Send a signal, if it still runs."""
+        if not self._code.done():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal_)
+
+    def end(self, code: int) -> None:
+        """Note that it has ended."""
+        if not self._code.done():
+            self._code.set_result(code)
+
+
+class Parent:
+    """The parent of the functions whose main.py is in `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._asked: deque[asyncio.Future[Forked]] = deque()
+        self._children: dict[int, Forked] = {}
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start it; it imports while others work, and orders wait for it."""
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-S", "-E", "-c", WITH_PARENT, sys.executable, str(PROGRAM)),
+            cwd=self._directory,
+            env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._reading = asyncio.create_task(self._read())
+
+    async def fork(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
+        """Fork a child that runs `python -m functions_framework` with these arguments. Raises StartError if the parent has ended."""
+        if self._process is None or self._process.stdin is None or self._process.returncode is not None:
+            raise StartError("the functions' parent process has ended: stop the local cloud and start it again")
+        order = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
+        forked: asyncio.Future[Forked] = asyncio.get_running_loop().create_future()
+        self._asked.append(forked)
+        self._process.stdin.write(f"{json.dumps(order)}\n".encode())
+        return await forked
+
+    async def stop(self) -> None:
+        """Let it end: its children have ended before."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            await self._process.wait()
+        if self._reading is not None:
+            await self._reading
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            match line.split():
+                case [b"started", pid]:
+                    child = self._children[int(pid)] = Forked(int(pid))
+                    asked = self._asked.popleft()
+                    if not asked.done():
+                        asked.set_result(child)
+                case [b"ended", pid, code]:
+                    self._children.pop(int(pid)).end(int(code))
+        for child in self._children.values():  # the kernel ends them with their parent
+            child.end(-signal.SIGTERM)
+        for asked in self._asked:
+            if not asked.done():
+                asked.set_exception(StartError("the functions' parent process has ended"))

@@ -1,0 +1,147 @@
+"""A function that the parent process forks is the process that `python -m functions_framework` would be."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local.config import SETTINGS
+from local.functions import Function
+from local.names import ROOT
+from local.parent import Parent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from local.processes import Child
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends forks with their parent")
+
+GIVEN = {"GCE_METADATA_HOST": "127.0.0.1:1", "HOME": "/nowhere", "SSL_CERT_FILE": "/nowhere/ca.pem"}
+MAIN = """
+import json, os, signal, sys, threading
+from shared.where import HERE
+
+print(json.dumps({
+    "environment": dict(os.environ), "arguments": sys.argv[1:], "path": sys.path, "directory": os.getcwd(),
+    "leads its session": os.getpid() == os.getsid(0) == os.getpgrp(), "stdin": os.readlink("/proc/self/fd/0"),
+    "blocked": [str(one) for one in signal.pthread_sigmask(signal.SIG_BLOCK, [])],
+    "child ends": str(signal.getsignal(signal.SIGCHLD)), "threads": threading.active_count(),
+    "main": sys.modules["__main__"].__name__, "here": HERE,
+    "open": sorted(os.readlink(f"/proc/self/fd/{one}").partition(":")[0] for one in os.listdir("/proc/self/fd")[:-1]),
+}), flush=True)
+
+def sweep(event):
+    pass
+"""
+# Prints the names of the environment's variables that somebody looks for while the functions' packages are imported.
+PRELOADING = """
+import os, sys, threading
+from pathlib import Path
+from local import forking
+
+asked = set()
+class Watched(os._Environ):
+    def __getitem__(self, key):
+        asked.add(key)
+        return super().__getitem__(key)
+os.environ.__class__ = Watched
+sys.path[0] = os.getcwd()
+forking.preload(Path.cwd())
+print(*asked)
+print(threading.active_count(), "google.auth" in sys.modules, "kubernetes.client" in sys.modules, "shared" in sys.modules)
+"""
+
+
+def _source(directory: Path, here: str = "first") -> Path:
+    (directory / "shared").mkdir(exist_ok=True)
+    (directory / "shared" / "where.py").write_text(f"HERE = {here!r}\n")
+    source = directory / "main.py"
+    source.write_text(MAIN)
+    return source
+
+
+async def _with_parent(directory: Path, work: Callable[[Parent], Any]) -> Any:
+    parent = Parent(directory)
+    await parent.start()
+    try:
+        return await work(parent)
+    finally:
+        await parent.stop()
+
+
+async def _said(function: Function, directory: Path) -> dict[str, Any]:
+    """What the function says when it starts, without what differs from process to process."""
+    function.clear_log()
+    await function.start(directory)
+    await function.stop()
+    function.close()
+    found: dict[str, Any] = json.loads(function.log.read_text().splitlines()[0].replace(str(function.port), "PORT"))
+    return found
+
+
+def test_a_forked_function_finds_what_one_started_by_itself_finds(tmp_path: Path) -> None:
+    source = _source(tmp_path)
+
+    async def both(parent: Parent) -> tuple[dict[str, Any], ...]:
+        log = tmp_path / "log"
+        functions = (Function("sweep", source, log, GIVEN, parent), Function("sweep", source, log, GIVEN))
+        return tuple([await _said(function, tmp_path) for function in functions])
+
+    forked, alone = asyncio.run(_with_parent(tmp_path, both))
+    assert forked == alone
+    assert forked["environment"].items() >= GIVEN.items()
+
+
+def test_a_function_runs_the_code_that_is_there_when_it_starts(tmp_path: Path) -> None:
+    source = _source(tmp_path)
+
+    async def twice(parent: Parent) -> list[str]:
+        function = Function("sweep", source, tmp_path / "log", GIVEN, parent)
+        first = await _said(function, tmp_path)
+        _source(tmp_path, "second, and longer")
+        return [first["here"], (await _said(function, tmp_path))["here"]]
+
+    assert asyncio.run(_with_parent(tmp_path, twice)) == ["first", "second, and longer"]
+
+
+@pytest.mark.parametrize("ended", ["function", "parent"])
+def test_a_killed_function_is_missed_as_is_its_parent(tmp_path: Path, ended: str) -> None:
+    source = _source(tmp_path)
+
+    async def killed(parent: Parent) -> list[int]:
+        codes: asyncio.Queue[int] = asyncio.Queue()
+
+        def note(_: Child, code: int) -> None:
+            codes.put_nowait(code)
+
+        function = Function("sweep", source, tmp_path / "log", GIVEN, parent)
+        function.on_death = note
+        await function.start(tmp_path)
+        assert function.pid is not None
+        os.kill(function.pid if ended == "function" else parent.pid, signal.SIGKILL)
+        code = await asyncio.wait_for(codes.get(), 60)
+        await function.kill()
+        function.close()
+        return [code]
+
+    wanted = signal.SIGKILL if ended == "function" else signal.SIGTERM
+    assert asyncio.run(_with_parent(tmp_path, killed)) == [-wanted]
+
+
+def test_preloading_reads_no_variable_of_a_function_and_starts_no_thread() -> None:
+    done = subprocess.run([sys.executable, "-c", PRELOADING], cwd=ROOT, capture_output=True, text=True, check=True)
+    asked, rest = done.stdout.splitlines()
+    function = Function("sweep", ROOT / "main.py", ROOT, GIVEN)
+    function.close()
+    given = {*function.environment(), *SETTINGS, "GCE_METADATA_IP", "REQUESTS_CA_BUNDLE", "PUBSUB_EMULATOR_HOST"}
+    assert set(asked.split()) & given <= {"PATH", "LANG", "PYTHONUNBUFFERED"}  # which the parent has, too
+    assert rest == "1 True True False"
