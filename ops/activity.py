@@ -79,6 +79,13 @@ class Activity:
         """The steps whose last entry is a failure."""
         return [entry for entry in self.last if entry.failed]
 
+    @property
+    def granted(self) -> datetime | None:
+        """When the access was last granted; None if no entry says so, or if it was revoked since."""
+        decided = (Decision.GRANTED, Decision.REVOKED)
+        last = next((entry for entry in self.entries if entry.decision in decided), None)
+        return last.time if last and last.decision == Decision.GRANTED else None
+
     def silent(self, now: datetime) -> list[tuple[Entry, str]]:
         """Return what was published and not answered: the entry that published, and the step that has logged nothing since."""
         last = {entry.step: entry.time for entry in self.last}

@@ -102,6 +102,8 @@ class Row:
     membership: str = ""
     registered: datetime | None = None
     granted: bool = False
+    granted_at: datetime | None = None
+    server: str = ""
     secret: str = ""
     written: str = ""
     held_since: datetime | None = None
@@ -201,6 +203,8 @@ class Overview:
             membership=str(membership.name) if membership else "",
             registered=membership.created if membership else None,
             granted=bool(secret and cluster_secret.GRANT in secret.annotations),
+            granted_at=facts.activity.granted,
+            server=secret.data.get("server", "") if secret else "",
             secret=secret.name if secret else "",
             written=secret.created if secret else "",
             held_since=hold.since if hold else None,

@@ -33,6 +33,7 @@ locals {
     ARGOCD_SERVICE_ACCOUNT = local.emails[local.argocd]
     ARGOCD_CLUSTER_ROLE    = var.argocd.cluster_role
     ARGOCD_SHARDS          = tostring(var.argocd.shards)
+    ARGOCD_URL             = var.argocd.url
     PUBSUB_PROJECT         = var.project
     MAX_REMOVALS           = var.settings.max_removals
     SWEEP_REQUESTS         = tostring(var.settings.sweep_requests)

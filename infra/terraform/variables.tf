@@ -5,7 +5,8 @@ variable "argocd" {
     Workload Identity pool its pods have (the central cluster's project, or the fleet project with fleet Workload Identity; the fleet
     project by default); whether its web terminal may open sessions through the gateway; the Kubernetes service accounts of
     its server and application controller, which have its identity (the Argo CD operator puts the ArgoCD's name before them); how many
-    application controllers share the clusters by the number in each Secret (0: the functions write no number).
+    application controllers share the clusters by the number in each Secret (0: the functions write no number); the address of its
+    web page, to which the status page links (empty: no links).
   EOT
   type = object({
     namespace                 = optional(string, "argocd")
@@ -14,6 +15,7 @@ variable "argocd" {
     workload_identity_project = optional(string)
     terminal                  = optional(bool, false)
     shards                    = optional(number, 0)
+    url                       = optional(string, "")
     service_accounts          = optional(list(string), ["argocd-application-controller", "argocd-server"])
   })
   default  = {}
@@ -34,6 +36,10 @@ variable "argocd" {
   validation {
     condition     = var.argocd.shards >= 0 && var.argocd.shards <= 1000 && floor(var.argocd.shards) == var.argocd.shards
     error_message = "argocd.shards is a whole number from 0 (off) to 1000; example: 3."
+  }
+  validation {
+    condition     = can(regex("^(https?://[^\\s/?#@]+(/[^\\s?#]*)?)?$", var.argocd.url))
+    error_message = "argocd.url is the address of Argo CD's web page, without query; example: https://argocd.example.com."
   }
 }
 

@@ -177,6 +177,7 @@ def row_json(row: Row) -> Object:
         "membership": row.membership,
         "registered": timestamp(row.registered) if row.registered else "",
         "granted": row.granted,
+        "grantedAt": timestamp(row.granted_at) if row.granted_at else "",
         "secret": row.secret,
         "written": row.written,
         "heldSince": timestamp(row.held_since) if row.held_since else "",

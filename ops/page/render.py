@@ -64,6 +64,7 @@ def _environment() -> jinja2.Environment:
         "policy": content_security_policy(),
         "cluster_address": cluster_address,
         "console": console,
+        "argocd": argocd,
         "logs": logs,
         "stamp": lambda time: timestamp(time) if time else "",
     }
@@ -211,6 +212,11 @@ def console(name: Name) -> str:
     else:
         path = "kubernetes/list/overview"
     return f"https://console.cloud.google.com/{path}?project={quote(name.project)}"
+
+
+def argocd(url: str, server: str) -> str:
+    """Return Argo CD's page of a cluster that it knows by this server; '' without an address of Argo CD or a server."""
+    return f"{url}/settings/clusters/{quote(server, safe='')}" if url and server else ""
 
 
 def logs(name: Name, project: str) -> str:

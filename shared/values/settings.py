@@ -31,6 +31,7 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _INSTANCE = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
 _ROLE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.:]*[A-Za-z0-9])?")
 _ENDPOINT = re.compile(r"https?://[^\s/]+(?:/[^\s]*)?")
+_PAGE = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
 
 
 class SettingsError(RetryableError):
@@ -75,6 +76,7 @@ class Settings:
     argocd_service_account: str
     argocd_cluster_role: str
     argocd_shards: int
+    argocd_url: str
     pubsub_project: str
     max_removals: RemovalLimit
     sweep_requests: int
@@ -196,6 +198,10 @@ def _shards(text: str) -> int:
     return number
 
 
+def _page(text: str) -> str:
+    return _matching(_PAGE, "an address of a web page, without query")(text).rstrip("/")
+
+
 def _seconds(text: str) -> timedelta:
     try:
         return timedelta(seconds=_whole_number(0)(text))
@@ -265,6 +271,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
             "ARGOCD_CLUSTER_ROLE", _matching(_ROLE, "a ClusterRole's name"), "cluster-admin", "cluster-admin"
         ),
         argocd_shards=reader.read("ARGOCD_SHARDS", _shards, 0, "3"),
+        argocd_url=reader.read("ARGOCD_URL", _page, "", "https://argocd.example.com"),
         pubsub_project=reader.read("PUBSUB_PROJECT", project, fleet, "my-fleet"),
         max_removals=reader.read("MAX_REMOVALS", _allowance, RemovalLimit(10, percent=True), "10%"),
         sweep_requests=reader.read("SWEEP_REQUESTS", _whole_number(1), 200, "200"),

@@ -40,6 +40,7 @@ FULL: dict[str, Any] = {
         "workload_identity_project": "central-host",
         "terminal": True,
         "shards": 3,
+        "url": "https://argocd.example.com",
     },
     "runbook_url": "https://docs.example.com/operate",
     "notification_channels": ["projects/my-run/notificationChannels/1"],

@@ -92,6 +92,13 @@ def test_a_cluster_stands_where_lists_and_log_say(stage: Stage, reason: str, giv
     assert (found.stage, reason in found.reason) == (stage, True), found
 
 
+def test_a_row_has_the_time_of_its_grant() -> None:
+    granted = entry(decision=Decision.GRANTED, minutes=5)
+    assert row(secrets=[secret()], entries=(granted,)).granted_at == granted.time
+    assert row(secrets=[secret()], entries=(entry(decision=Decision.REVOKED), granted)).granted_at is None
+    assert row(secrets=[secret()]).granted_at is None
+
+
 def test_a_failure_of_a_settled_cluster_is_no_problem() -> None:
     assert row(secrets=[secret()], entries=(entry(),)).stage is Stage.IN_ARGOCD
 

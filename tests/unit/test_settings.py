@@ -24,6 +24,7 @@ OPTIONAL = (
     "ARGOCD_NAMESPACE",
     "ARGOCD_CLUSTER_ROLE",
     "ARGOCD_SHARDS",
+    "ARGOCD_URL",
     "PUBSUB_PROJECT",
     "MAX_REMOVALS",
     "SWEEP_REQUESTS",
@@ -46,6 +47,7 @@ def test_the_defaults() -> None:
     assert found.argocd_namespace == "argocd"
     assert found.argocd_cluster_role == "cluster-admin"
     assert found.argocd_shards == 0
+    assert found.argocd_url == ""
     assert found.pubsub_project == "demo-fleet"
     assert found.max_removals == RemovalLimit(10, percent=True)
     assert found.sweep_requests == 200
@@ -151,6 +153,10 @@ def test_what_is_required_is_said_and_can_be_mended() -> None:
         ("ARGOCD_SHARDS", "-1"),
         ("ARGOCD_SHARDS", "1001"),
         ("ARGOCD_SHARDS", "two"),
+        ("ARGOCD_URL", "argocd.example.com"),
+        ("ARGOCD_URL", "javascript:alert(1)"),
+        ("ARGOCD_URL", "https://person@argocd.example.com"),
+        ("ARGOCD_URL", "https://argocd.example.com/?a=b"),
         ("MAX_REMOVALS", "101%"),
         ("MAX_REMOVALS", "-1"),
         ("MAX_REMOVALS", "%"),

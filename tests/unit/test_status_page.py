@@ -10,17 +10,18 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import pytest
 
 from ops.activity import Entry
+from ops.doctor.expected import Expected
 from ops.health import Backlog, Seen
 from ops.overview import Stage
 from ops.page import answer as answers
 from ops.page.answer import answer
 from ops.page.board import Board, Budget, Log, as_json, build
-from ops.page.render import cluster_address, content_security_policy, page, snapshot
+from ops.page.render import cluster, cluster_address, content_security_policy, page, snapshot
 from ops.page.timeline import timeline
 from ops.page.view import SIZES, View, parse, select
 from ops.terminal import MistakeError
@@ -29,7 +30,7 @@ from shared.values.errors import RetryableError
 from shared.values.names import ClusterName
 from shared.values.settings import RemovalLimit
 from tests.unit.deployment import EXPECTED, right
-from tests.unit.given import BLUE, BLUE_MEMBER, NOW, SELECTING, SETTINGS, as_secret, created, secret
+from tests.unit.given import BLUE, BLUE_MEMBER, NOW, SELECTING, SETTINGS, as_secret, created, secret, settings
 from tests.unit.surveys import seen, theirs
 
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[2J\u202eevil\u2066\x85\r\n"
@@ -43,7 +44,8 @@ def entry(step: str = "grant-rbac", decision: str = "retry", **more: Any) -> Ent
 def board(survey: Any = None, log: Log | None = None, **more: Any) -> Board:
     survey = survey or seen([BLUE], [BLUE_MEMBER], [secret()])
     delivery = right().delivery
-    shown = Seen(EXPECTED, delivery, more.pop("backlogs", {}), more.pop("letters", 0), survey, NOW)
+    expected = more.pop("expected", EXPECTED)
+    shown = Seen(expected, delivery, more.pop("backlogs", {}), more.pop("letters", 0), survey, NOW)
     return build(shown, log or Log(), Budget(120), "me@example.com")
 
 
@@ -219,6 +221,14 @@ def test_an_address_leads_back_to_its_view() -> None:
     view = View("a b", "p&q", "eu", "gke", "held", "k=v#", "name", descending=True, page=3, size=100)
     assert parse(dict(parse_qsl(view.address(page=3)[1:]))) == view
     assert parse(dict(parse_qsl(view.address(sort="kind")[1:]))).page == 1
+
+
+def test_a_cluster_links_to_argo_cd_where_its_address_is_set() -> None:
+    shown = board(expected=Expected(settings(ARGOCD_URL="https://argocd.example.com/")))
+    link = f'href="https://argocd.example.com/settings/clusters/{quote(secret().data["server"], safe="")}"'
+    assert link in page(shown, View())
+    assert link in cluster(shown.overview.evidence(BLUE.name), shown)
+    assert "/settings/clusters/" not in page(board(), View())
 
 
 def test_a_cluster_address_names_it_whole() -> None:
