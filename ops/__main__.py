@@ -285,6 +285,7 @@ def command_line() -> argparse.ArgumentParser:
     replay.add_argument("--body", default="", help="the repaired body of one letter: JSON, or a file")
     replay.add_argument("--dry-run", action="store_true", help="show what would be published, publish nothing")
     replay.add_argument("--yes", action="store_true", help="also letters with control keys, such as leave or release")
+    replay.add_argument("--json", action="store_true", help="as JSON")
     drop = command(
         actions,
         "drop",
@@ -296,6 +297,7 @@ def command_line() -> argparse.ArgumentParser:
     drop.add_argument("--all", action="store_true", help="all of them")
     drop.add_argument("--reason", default="", help="with --all: those whose reason holds this text")
     drop.add_argument("--yes", action="store_true", help="do not ask")
+    drop.add_argument("--json", action="store_true", help="as JSON; needs --yes")
     return parser
 
 

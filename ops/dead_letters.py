@@ -12,6 +12,7 @@ import re
 import shlex
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,10 +171,12 @@ def run_drop(options: argparse.Namespace) -> int:
     """Discard letters for good, after a question; 1 when they were kept."""
     if bool(options.ids) == options.all:
         raise MistakeError("say which letters: dead-letters drop ID…, or dead-letters drop --all [--reason TEXT]")
+    if options.json and not options.yes:
+        raise MistakeError("with --json nobody is asked: dead-letters drop --json --yes …")
     services = connected()
     with opened(services) as subscription:
         chosen = _chosen(options, [*subscription.letters.values()])
-        for letter in chosen:
+        for letter in [] if options.json else chosen:
             print(
                 f"{letter.id}  {one_line(letter.subject) or '(unknown)'}  {letter.step}: {one_line(letter.reason, MAX_WIDTH)}"
             )
@@ -182,7 +185,10 @@ def run_drop(options: argparse.Namespace) -> int:
             return 1
         for letter in chosen:
             subscription.acknowledge(letter)
-    print(f"Discarded {pluralize(len(chosen), 'letter')}.")
+    if options.json:
+        print(json.dumps({"discarded": [as_json(letter, services.settings) for letter in chosen]}, indent=2))
+    else:
+        print(f"Discarded {pluralize(len(chosen), 'letter')}.")
     return 0
 
 
@@ -212,12 +218,54 @@ def run_replay(options: argparse.Namespace) -> int:
     repaired = _repaired(options.body) if options.body else None
     services = connected()
     with opened(services) as mailbox:
-        chosen = _chosen(options, [*mailbox.letters.values()])
-        kept = [letter for letter in chosen if not _replay(letter, mailbox, services, repaired, options)]
-    done = pluralize(len(chosen) - len(kept), "letter")
+        replays = []
+        for letter in _chosen(options, [*mailbox.letters.values()]):
+            replays.append(_replay(letter, mailbox, services, repaired, options))
+            if not options.json:
+                print(replays[-1])
+    kept = [one for one in replays if one.kept]
+    if options.json:
+        summary = {"dryRun": options.dry_run, "replayed": [], "kept": []}
+        for one in replays:
+            summary["kept" if one.kept else "replayed"].append(one.as_json())
+        print(json.dumps(summary, indent=2))
+        return 1 if kept else 0
+    done = pluralize(len(replays) - len(kept), "letter")
     text = f"Would replay {done}; nothing was published." if options.dry_run else f"Replayed {done}."
     print(f"{text} Kept {len(kept)}." if kept else text)
     return 1 if kept else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What became of one letter. `kept` says why it stays; `note` is for people; `listed_again`: it could not be taken out."""
+
+    letter: DeadLetter
+    topic: str = ""
+    control_keys: tuple[str, ...] = ()
+    kept: str = ""
+    note: str = ""
+    listed_again: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for programs; what does not apply is left out."""
+        found = {
+            "id": self.letter.id,
+            "messageId": self.letter.message_id,
+            "names": list(self.letter.names),
+            "topic": self.topic,
+            "controlKeys": list(self.control_keys),
+            "reason": self.kept,
+            "listedAgain": self.listed_again,
+        }
+        return {key: value for key, value in found.items() if value}
+
+    def __str__(self) -> str:
+        if self.kept:
+            return f"{self.letter.id} is kept: {self.kept}{self.note}"
+        if self.listed_again:
+            return f"{self.letter.id} → {self.topic}, but it will be listed again: {self.listed_again}"
+        return f"{self.letter.id} → {self.topic}{self.note}"
 
 
 def _replay(
@@ -226,35 +274,30 @@ def _replay(
     services: Services,
     body: bytes | None,
     options: argparse.Namespace,
-) -> bool:
-    """Publish a letter to where it came from, and take it out only then; False when it is kept."""
+) -> Replay:
+    """Publish a letter to where it came from, and take it out only then."""
     try:
         topic, data, attributes = letters.replay(letter, services.settings, body)
     except ReconcileError as error:
-        print(f"{letter.id} is kept: {one_line(str(error))}. See what to do:")
-        print(f"  python -m ops dead-letters show {letter.id}")
-        return False
+        show = f". See what to do:\n  python -m ops dead-letters show {letter.id}"
+        return Replay(letter, kept=one_line(str(error)), note=show)
     keys = letters.control_keys(data)
     if options.dry_run:
         control = f" (control keys: {', '.join(keys)})" if keys else ""
-        print(f"{letter.id} → {topic}{control}: {one_line(data.decode(errors='replace'), MAX_WIDTH)}")
-        return True
+        shown = f"{control}: {one_line(data.decode(errors='replace'), MAX_WIDTH)}"
+        return Replay(letter, topic, keys, note=shown)
     if keys and not options.yes:
-        values = one_line(data.decode(errors="replace"))
-        print(f"{letter.id} is kept: its control keys ({', '.join(keys)}) need --yes: {values}")
-        return False
+        values = f": {one_line(data.decode(errors='replace'))}"
+        return Replay(letter, topic, keys, kept=f"its control keys ({', '.join(keys)}) need --yes", note=values)
     try:
         services.bus.publish(topic, data, attributes)
     except ReconcileError as error:
-        print(f"{letter.id} is kept: {one_line(str(error))}")
-        return False
+        return Replay(letter, topic, keys, kept=one_line(str(error)))
     try:
         mailbox.acknowledge(letter)
     except ReconcileError as error:
-        print(f"{letter.id} → {topic}, but it will be listed again: {one_line(str(error))}")
-        return True
-    print(f"{letter.id} → {topic}: {letter.subject or 'sent'}")
-    return True
+        return Replay(letter, topic, keys, listed_again=one_line(str(error)))
+    return Replay(letter, topic, keys, note=f": {letter.subject or 'sent'}")
 
 
 def _repaired(text: str) -> bytes:

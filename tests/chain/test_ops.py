@@ -208,6 +208,8 @@ def test_a_poison_message_is_listed_shown_repaired_and_gone(cloud: Chain) -> Non
     kept = succeeds(cloud, "dead-letters", "replay", id_, code=1)
     assert f"{id_} is kept: the message to register-membership is not JSON" in kept
     assert id_ in succeeds(cloud, "dead-letters", "list")
+    [letter] = json.loads(succeeds(cloud, "dead-letters", "replay", id_, "--json", code=1))["kept"]
+    assert (letter["id"], "is not JSON" in letter["reason"]) == (id_, True)
     assert "Replayed 1 letter." in succeeds(cloud, "dead-letters", "replay", id_, "--body", f'{{"cluster":"{blue}"}}')
     cloud.onboarded(blue)
     assert succeeds(cloud, "dead-letters", "list").startswith("No dead letters")
@@ -231,7 +233,8 @@ def test_exhausted_letters_are_grouped_and_replayed_by_reason(cloud: Chain) -> N
     assert "python -m ops doctor" in shown
     assert f"{id_} from register-membership" in succeeds(cloud, "explain", blue, code=2)
     assert "Replayed 0 letters." in succeeds(cloud, "dead-letters", "replay", "--all", "--reason", "something else")
-    assert "Replayed 3 letters." in succeeds(cloud, "dead-letters", "replay", "--all", "--reason", "403")
+    told = json.loads(succeeds(cloud, "dead-letters", "replay", "--all", "--reason", "403", "--json"))
+    assert ([one["topic"] for one in told["replayed"]], told["kept"]) == (["register-membership"] * 3, [])
     cloud.onboarded(blue)
     cloud.wait_quiet()
     assert cloud.state()["dead_letters"] == 0
@@ -336,8 +339,10 @@ def test_a_letter_is_not_discarded_without_an_answer(cloud: Chain) -> None:
     cloud.wait_for(lambda: cloud.state()["dead_letters"] == 1, what="a letter")
     assert "Nothing was discarded." in succeeds(cloud, "dead-letters", "drop", "--all", code=1)
     assert cloud.state()["dead_letters"] == 1
-    succeeds(cloud, "dead-letters", "drop", "--all", "--yes")
+    told = json.loads(succeeds(cloud, "dead-letters", "drop", "--all", "--yes", "--json"))
+    assert [one["step"] for one in told["discarded"]] == ["grant-rbac"]
     cloud.wait_quiet()
+    assert cloud.state()["dead_letters"] == 0
 
 
 def test_hostile_text_never_reaches_the_terminal(cloud: Chain) -> None:

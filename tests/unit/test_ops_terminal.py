@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import subprocess
@@ -9,10 +10,11 @@ import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from ops.__main__ import main
+from ops.__main__ import command_line, main
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS, paced
 from ops.plan import as_json, as_text, behind, differs, filter_plan, unread
 from ops.survey import find
@@ -22,6 +24,9 @@ from shared.decisions.sweep_plan import Plan
 from shared.values.names import ClusterName
 from tests.unit.given import BLUE, BLUE_MEMBER, ENVIRONMENT, NOW, SELECTING, SETTINGS, as_secret, created, secret
 from tests.unit.surveys import seen, theirs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 
@@ -204,6 +209,7 @@ def test_what_is_typed_wrong_ends_with_one_line_and_1(
         (["dead-letters", "replay"], "say which letters"),
         (["dead-letters", "replay", "1", "--all"], "say which letters"),
         (["dead-letters", "replay", "1", "--reason", "x"], "--all --reason"),
+        (["dead-letters", "drop", "1", "--json"], "nobody is asked"),
         (["dead-letters", "replay", "1", "2", "--body", "{}"], "repairs one letter"),
         (["dead-letters", "replay", "1", "--body", "/no/such/file"], "neither JSON nor a file"),
         (["backfill", "--rate", "1000"], "more than Connect Gateway bears"),
@@ -251,6 +257,22 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
         main([*command.split(), "--help"])
     assert ended.value.code == 0
     assert f"python -m ops {command}".strip() in " ".join(capsys.readouterr().out.split())
+
+
+def test_every_command_that_ends_by_itself_has_json() -> None:
+    def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+        inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        if not inner:
+            yield parser
+        for one in (one for action in inner for one in action.choices.values()):
+            yield from leaves(one)
+
+    found = {
+        one.prog.removeprefix("python -m ops "): "--json" in one._option_string_actions
+        for one in leaves(command_line())
+    }
+    assert len(found) > 12
+    assert [name for name, has in found.items() if not has] == ["serve"]
 
 
 def test_help_loads_no_client() -> None:
