@@ -173,7 +173,7 @@ class Apis:
         )
         container = self._listen("container", gke_app(self.gke, self.iam))
         self.fleet.container_host = container.address
-        self._listen("gkehub", fleet_app(self.fleet, self.iam))
+        self._listen("gkehub", fleet_app(self.fleet, self.iam, self.logging.write))
         self._listen(
             "platform", platform_app(self.iam, self.projects, quota_routes(self.iam, self.projects, self.quotas))
         )

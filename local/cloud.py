@@ -74,7 +74,7 @@ class Cloud:
             self.central,
             lambda: {name: self.direct(name) for name in self.members},
         )
-        self.clusters = Clusters(self.apis.iam, self.kubeconfig.write_soon)
+        self.clusters = Clusters(self.apis.iam, self.kubeconfig.write_soon, self.apis.logging.write)
         self.members = self.clusters.members
         self.iam, self.projects = self.apis.iam, self.apis.projects
         self.gke, self.fleet = self.apis.gke, self.apis.fleet

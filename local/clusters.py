@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.google import gateway
 from local.google.gke.names import full_name
+from local.google.kubernetes_audit import audited
 from local.kubernetes.authorization import User
 from local.kubernetes.cluster import Cluster
 from local.kubernetes.host import PREFIX, ClusterHost
@@ -15,7 +16,7 @@ from local.names import key
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from local.google.fleet.state import Fleet
     from local.google.iam.state import Iam
@@ -32,14 +33,15 @@ async def settled(result: Awaitable[Any] | Any) -> Any:
 class Clusters:
     """Clusters by full name; an attached one goes by its membership's. `on_change` is called when one comes or goes.
 
-    `planes`, if given, starts a kube-apiserver for each cluster.
+    `planes`, if given, starts a kube-apiserver for each cluster. `keep` takes the audit entries of GKE clusters.
     """
 
-    def __init__(self, iam: Iam, on_change: Callable[[], None]) -> None:
+    def __init__(self, iam: Iam, on_change: Callable[[], None], keep: Callable[[Json], None]) -> None:
         self.members: dict[str, Cluster | RealCluster] = {}
         self.planes: ControlPlanes | None = None
         self._iam = iam
         self._on_change = on_change
+        self._keep = keep
         self._host = ClusterHost()
 
     def close(self) -> None:
@@ -99,17 +101,34 @@ class Clusters:
         if cluster is None or membership["state"]["code"] == "CREATING":
             return None
         if link:
-            return gateway.Member(cluster.app, "gkeMemberships", cluster.admin_token, cluster.name.split("/")[1])
+            app = self._audited(cluster, cluster.app)
+            return gateway.Member(app, "gkeMemberships", cluster.admin_token, cluster.name.split("/")[1])
         return gateway.Member(cluster.app, "memberships", _agent_token(cluster))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The clusters' own endpoints, for kubectl with a cluster's token; a GKE cluster knows Google's tokens too."""
         if scope["type"] != "http":
             return
-        cluster = self._host.clusters.get(scope["path"].removeprefix(PREFIX).partition("/")[0])
-        if cluster is not None and scope.get("identity") and "/clusters/" in cluster.name:
+        place = scope["path"].removeprefix(PREFIX).partition("/")[0]
+        served = self._host.clusters.get(place)
+        cluster = self.members.get(served.name) if served is not None else None
+        if cluster is None or "/clusters/" not in cluster.name:
+            await self._host(scope, receive, send)
+            return
+        if scope.get("identity"):
             scope = {**scope, "headers": gateway.impersonating(scope, cluster.admin_token)}
-        await self._host(scope, receive, send)
+        await self._audited(cluster, self._host, PREFIX + place)(scope, receive, send)
+
+    def _audited(self, cluster: Cluster | RealCluster, app: ASGIApp, prefix: str = "") -> ASGIApp:
+        """Wrap the API of a GKE cluster: its writes become audit entries."""
+
+        def user(scope: Scope) -> str:
+            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+            token = headers.get(b"authorization", "").partition(" ")[2]
+            caller = cluster.tokens.get(token)
+            return headers.get(b"impersonate-user") or (caller.name if caller else "system:anonymous")
+
+        return audited(app, cluster.name, prefix, user, self._keep)
 
 
 def _agent_token(cluster: Cluster | RealCluster) -> str:

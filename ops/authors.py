@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ops.terminal import ago, one_line
+from shared.values.messages import STEPS
 from shared.values.names import ClusterName, MembershipName, Name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from shared.values.settings import Settings
 
 MOST: Final = 5
 
@@ -35,10 +38,14 @@ def projects(name: Name, fleet: str, central: str) -> list[str]:
 
 
 def query(
-    project: str, name: Name, membership: MembershipName | None, namespace: str, since: datetime
+    project: str, name: Name, membership: MembershipName | None, since: datetime, settings: Settings
 ) -> dict[str, Any]:
-    """Return the body of `entries:list`, the newest first: Admin Activity of GKE, the fleet and the clusters' Kubernetes APIs."""
-    objects = [f"core/v1/namespaces/{namespace}/secrets/{name.secret_name}", *(_forms(name))]
+    """Return the body of `entries:list`, the newest first: Admin Activity of GKE, the fleet and the clusters' Kubernetes APIs.
+
+    Left out: calls that were refused, and what our own functions changed, which is in their log.
+    """
+    objects = [f"core/v1/namespaces/{settings.argocd_namespace}/secrets/{name.secret_name}", *_forms(name)]
+    ours = " OR ".join(_quoted(settings.function_account(step)) for step in sorted(STEPS))
     if membership is not None:
         objects += _forms(membership)
     about = f"protoPayload.resourceName=({' OR '.join(map(_quoted, sorted(set(objects))))})"
@@ -49,7 +56,8 @@ def query(
     return {
         "resourceNames": [f"projects/{project}"],
         "filter": 'log_id("cloudaudit.googleapis.com/activity") protoPayload.authenticationInfo.principalEmail:*'
-        f' {about} timestamp>="{since.isoformat()}"',
+        f" {about} NOT protoPayload.authenticationInfo.principalEmail=({ours})"
+        f' NOT protoPayload.status.code>0 timestamp>="{since.isoformat()}"',
         "orderBy": "timestamp desc",
         "pageSize": MOST,
     }

@@ -185,7 +185,7 @@ def _changes(name: Name, membership: Membership | None, services: Services) -> t
     found: list[Change] = []
     for project in authors.projects(name, settings.fleet_project, settings.central_membership.project):
         known = membership.name if membership else None
-        body = authors.query(project, name, known, settings.argocd_namespace, services.now() - LOOK_BACK)
+        body = authors.query(project, name, known, services.now() - LOOK_BACK, settings)
         with suppress(RefusedError):
             found += authors.parse(api.post("logging", "v2/entries:list", body).get("entries") or [])
     return tuple(authors.newest(found))

@@ -129,6 +129,26 @@ def test_19_an_agent_that_is_lost(cloud: Chain, console: Console) -> None:
     cloud.wait_quiet()
 
 
+def test_24_explain_says_who_changed_each_object(cloud: Chain, console: Console) -> None:
+    cluster = cloud.onboard("who", labels=LABELS)
+    short, secret = cluster.rpartition("/")[2], cloud.manifest(cluster)["metadata"]["name"]
+    own = cloud.membership(cluster)
+    rule = cloud.add_event_rule("lose", times=0)  # nothing repairs it meanwhile
+    console.paste(f"kubectl --context {short} delete clusterrolebinding fleet-registrar:{ARGOCD}")
+    console.paste(f"kubectl --context central -n argocd annotate secret {secret} note=mine")
+    console.paste(
+        f"gcloud container fleet memberships update {own.rpartition('/')[2]} --location={REGION} --update-labels=a=b"
+    )
+    told = console.ops("explain", cluster)
+    told.has("io.k8s.authorization.rbac.v1.clusterrolebindings.delete by local-admin")
+    told.has("io.k8s.core.v1.secrets.patch by local-admin")
+    told.has("GkeHub.UpdateMembership by you@example.com")
+    cloud.remove_event_rules(rule["id"])
+    console.paste(told.command("topics publish register-membership"))
+    cloud.wait_for(lambda: cloud.binding(cluster))
+    cloud.wait_quiet()
+
+
 def test_24_objects_changed_by_hand(cloud: Chain, console: Console) -> None:
     cluster = cloud.onboard("hand", labels=LABELS)
     name = cloud.manifest(cluster)["metadata"]["name"]

@@ -9,7 +9,7 @@ import pytest
 
 from local.google.logging.filters import parse as parse_filter
 from ops.authors import Change, newest, parse, projects, query
-from tests.unit.given import BLUE, EDGE
+from tests.unit.given import BLUE, EDGE, SETTINGS
 
 NOW = datetime(2026, 11, 27, 12, 0, 0, tzinfo=UTC)
 SECRET = f"core/v1/namespaces/argocd/secrets/{BLUE.name.secret_name}"
@@ -31,7 +31,7 @@ def entry(resource: str, method: str = "x", by: str = "you@example.com", **label
 
 
 def is_found(found: dict[str, Any]) -> bool:
-    body = query("demo-apps", BLUE.name, EDGE.name, "argocd", NOW - timedelta(days=1))
+    body = query("demo-apps", BLUE.name, EDGE.name, NOW - timedelta(days=1), SETTINGS)
     return parse_filter(body["filter"])(found)
 
 
@@ -43,6 +43,17 @@ def test_changes_of_its_objects_are_found(resource: str) -> None:
     assert is_found(entry(resource))
     assert not is_found(entry(f"{resource}-2"))
     assert not is_found(entry(resource, by=""))
+
+
+def test_a_call_that_was_refused_is_no_change() -> None:
+    refused = entry(str(BLUE.name))
+    assert not is_found({**refused, "protoPayload": {**refused["protoPayload"], "status": {"code": 7}}})
+    assert is_found({**refused, "protoPayload": {**refused["protoPayload"], "status": {}}})
+
+
+def test_what_our_functions_changed_is_left_out() -> None:
+    assert not is_found(entry(str(EDGE.name), by="write-secret@demo-fleet.iam.gserviceaccount.com"))
+    assert is_found(entry(str(EDGE.name), by="write-secret@demo-apps.iam.gserviceaccount.com"))
 
 
 def test_changes_of_bindings_in_its_own_cluster_are_found() -> None:
