@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local.google.wire import GoogleError, google_api, json_body, require
+from local.google.schemas import message_body
+from local.google.wire import GoogleError, google_api, require
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -54,7 +55,9 @@ def eventarc_app(eventarc: Eventarc, iam: Iam, projects: Projects) -> Starlette:
         name = f"{parent(request, 'triggers.create')}/triggers/{id_}"
         if not id_:
             raise GoogleError(400, "trigger_id is required.")
-        return done(name, "create", eventarc.create_trigger(name, await json_body(request)))
+        return done(
+            name, "create", eventarc.create_trigger(name, await message_body(request, "eventarc", "Trigger", "trigger"))
+        )
 
     async def get(request: Request) -> JSONResponse:
         return JSONResponse(eventarc.trigger(named(request, "triggers.get")))
@@ -62,7 +65,11 @@ def eventarc_app(eventarc: Eventarc, iam: Iam, projects: Projects) -> Starlette:
     async def patch(request: Request) -> JSONResponse:
         name = named(request, "triggers.update")
         paths = [path for path in request.query_params.get("updateMask", "").split(",") if path]
-        return done(name, "update", eventarc.update_trigger(name, await json_body(request), paths))
+        return done(
+            name,
+            "update",
+            eventarc.update_trigger(name, await message_body(request, "eventarc", "Trigger", "trigger"), paths),
+        )
 
     async def delete(request: Request) -> JSONResponse:
         name = named(request, "triggers.delete")

@@ -11,7 +11,8 @@ from starlette.routing import Route
 from local.google.iam.roles import PREDEFINED
 from local.google.iam.state import same_etag
 from local.google.resource_policies import policy_routes
-from local.google.wire import GoogleError, google_api, json_body, require
+from local.google.schemas import message_body
+from local.google.wire import GoogleError, google_api, require
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -88,7 +89,7 @@ class _Api:
     async def create_account(self, request: Request) -> JSONResponse:
         project = self._projects.id(request.path_params["project"])
         require(request, self._iam, "iam.serviceAccounts.create", project)
-        body = await json_body(request)
+        body = await message_body(request, "iam", "CreateServiceAccountRequest")
         id_ = str(body.get("accountId", ""))
         if not _ACCOUNT_ID.fullmatch(id_):
             raise GoogleError(400, f"Service account id {id_!r} has 6 to 30 lower-case letters, digits and dashes.")
@@ -105,10 +106,12 @@ class _Api:
         return JSONResponse({})
 
     async def disable_account(self, request: Request) -> JSONResponse:
+        await message_body(request, "iam", "DisableServiceAccountRequest")
         self._allowed(request, "iam.serviceAccounts.disable")["disabled"] = True
         return JSONResponse({})
 
     async def enable_account(self, request: Request) -> JSONResponse:
+        await message_body(request, "iam", "EnableServiceAccountRequest")
         self._allowed(request, "iam.serviceAccounts.enable").pop("disabled", None)
         return JSONResponse({})
 
@@ -147,7 +150,7 @@ class _Api:
         return JSONResponse({"roles": found} if found else {})
 
     async def create_role(self, request: Request) -> JSONResponse:
-        body = await json_body(request)
+        body = await message_body(request, "iam", "CreateRoleRequest")
         id_, role = str(body.get("roleId", "")), body.get("role", {})
         name = f"{self._parent(request, 'iam.roles.create')}/roles/{id_}"
         if not _ROLE_ID.fullmatch(id_):
@@ -163,7 +166,7 @@ class _Api:
 
     async def patch_role(self, request: Request) -> JSONResponse:
         role = self._role(request, "iam.roles.update")
-        body = await json_body(request)
+        body = await message_body(request, "iam", "Role", "role")
         if body.get("etag") and not same_etag(body["etag"], role["etag"]):
             raise GoogleError(409, f"The role {role['name']} was changed meanwhile.", "ABORTED")
         mask = [path for path in request.query_params.get("updateMask", "").split(",") if path]
@@ -180,6 +183,7 @@ class _Api:
         return JSONResponse(role)
 
     async def undelete_role(self, request: Request) -> JSONResponse:
+        await message_body(request, "iam", "UndeleteRoleRequest")
         role = self._role(request, "iam.roles.undelete")
         role.pop("deleted", None)
         return JSONResponse(role)

@@ -13,7 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from local.google.resource_policies import policy_routes
-from local.google.wire import GoogleError, google_api, json_body, require
+from local.google.schemas import message_body
+from local.google.wire import GoogleError, google_api, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -171,18 +172,20 @@ def _service_usage(iam: Iam, projects: Projects) -> list[Route]:
 
     async def enable(request: Request) -> JSONResponse:
         project, name = project_of(request, "serviceusage.services.enable"), request.path_params["service"]
+        await message_body(request, "serviceusage", "EnableServiceRequest")
         service(project, name)
         projects.enable(project, name)
         return changed(project, [name], "EnableService")
 
     async def batch_enable(request: Request) -> JSONResponse:
         project = project_of(request, "serviceusage.services.enable")
-        names = (await json_body(request)).get("serviceIds", [])
+        names = (await message_body(request, "serviceusage", "BatchEnableServicesRequest")).get("serviceIds", [])
         projects.enable(project, *names)
         return changed(project, names, "BatchEnableServices")
 
     async def disable(request: Request) -> JSONResponse:
         project, name = project_of(request, "serviceusage.services.disable"), request.path_params["service"]
+        await message_body(request, "serviceusage", "DisableServiceRequest")
         service(project, name)
         projects.disable(project, name)
         return changed(project, [name], "DisableService")
@@ -233,6 +236,7 @@ def _resource_manager(iam: Iam, projects: Projects) -> list[Route]:
         return JSONResponse({"projects": [v3(project) for project in visible(request)]})
 
     async def ancestry(request: Request) -> JSONResponse:
+        await message_body(request, "cloudresourcemanager", "GetAncestryRequest")
         return JSONResponse({"ancestor": [{"resourceId": {"type": "project", "id": allowed(request)}}]})
 
     def name(request: Request) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local.google.wire import GoogleError, json_body
+from local.google.schemas import message_body
+from local.google.wire import GoogleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,15 +35,18 @@ def policy_routes(path: str, iam: Iam, permissions: str, resource: Callable[[Req
         return name
 
     async def get(request: Request) -> JSONResponse:
+        await message_body(request, "cloudresourcemanager", "GetIamPolicyRequest")
         return JSONResponse(iam.policy(named(request, "getIamPolicy")))
 
     async def set_(request: Request) -> JSONResponse:
         name = named(request, "setIamPolicy")
-        return JSONResponse(iam.set_policy(name, (await json_body(request)).get("policy", {})))
+        return JSONResponse(
+            iam.set_policy(name, (await message_body(request, "iam", "SetIamPolicyRequest")).get("policy", {}))
+        )
 
     async def test(request: Request) -> JSONResponse:
         name, caller = resource(request), request.scope.get("identity")
-        asked = (await json_body(request)).get("permissions", [])
+        asked = (await message_body(request, "iam", "TestIamPermissionsRequest")).get("permissions", [])
         granted = [permission for permission in asked if iam.allows_on(caller, permission, name)]
         return JSONResponse({"permissions": granted} if granted else {})
 

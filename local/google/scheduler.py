@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local.google.wire import GoogleError, google_api, json_body, require
+from local.google.schemas import message_body
+from local.google.wire import GoogleError, google_api, require
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -133,7 +134,7 @@ def scheduler_app(scheduler: Scheduler, iam: Iam, projects: Projects) -> Starlet
 
     async def create(request: Request) -> JSONResponse:
         parent(request, "jobs.create")
-        return JSONResponse(scheduler.create(await json_body(request)))
+        return JSONResponse(scheduler.create(await message_body(request, "cloudscheduler", "Job", "job")))
 
     async def get(request: Request) -> JSONResponse:
         return JSONResponse(scheduler.job(named(request, "jobs.get")))
@@ -143,12 +144,15 @@ def scheduler_app(scheduler: Scheduler, iam: Iam, projects: Projects) -> Starlet
         return JSONResponse({})
 
     async def pause(request: Request) -> JSONResponse:
+        await message_body(request, "cloudscheduler", "PauseJobRequest")
         return JSONResponse(scheduler.set_state(named(request, "jobs.pause"), "PAUSED"))
 
     async def resume(request: Request) -> JSONResponse:
+        await message_body(request, "cloudscheduler", "ResumeJobRequest")
         return JSONResponse(scheduler.set_state(named(request, "jobs.enable"), "ENABLED"))
 
     async def run(request: Request) -> JSONResponse:
+        await message_body(request, "cloudscheduler", "RunJobRequest")
         return JSONResponse(await scheduler.run(named(request, "jobs.run")))
 
     jobs = "/v1/projects/{project}/locations/{location}/jobs"

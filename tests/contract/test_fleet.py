@@ -170,8 +170,9 @@ def test_a_project_that_the_service_agent_may_not_read_is_refused(cloud: Cloud) 
 def test_unknown_fields_are_refused(cloud: Cloud) -> None:
     headers = {"Authorization": f"Bearer {cloud.token}"}
     url = f"{cloud.url('gkehub')}/v1/{HOME}/memberships?membershipId=blue"
-    answer = requests.post(url, json={"endpoint": {"gke_cluster": {}}}, headers=headers, timeout=20)
+    answer = requests.post(url, json={"endpoint": {"gkeCluster": {}, "bogus": {}}}, headers=headers, timeout=20)
     assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert "Unknown name \"bogus\" at 'resource.endpoint'" in answer.json()["error"]["message"]
 
 
 def test_a_deleted_membership_is_gone_on_both_sides(cloud: Cloud) -> None:

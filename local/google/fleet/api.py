@@ -5,31 +5,39 @@ from __future__ import annotations
 import re
 import uuid
 from copy import deepcopy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from local.google.fleet import audit
 from local.google.fleet.memberships import CONTAINER, MEMBERSHIP_ID, resource_link, timestamp
-from local.google.wire import GoogleError, google_api, json_body, require
+from local.google.schemas import message_body
+from local.google.wire import GoogleError, google_api, require
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.applications import Starlette
     from starlette.requests import Request
 
     from local.google.fleet.state import Fleet
     from local.google.iam.state import Iam
 
+    Json = dict[str, Any]
+    Call = Callable[[], Awaitable[Json]]
 
-def fleet_app(fleet: Fleet, iam: Iam) -> Starlette:
-    """Return the application that answers for gkehub.googleapis.com."""
-    return google_api(_Api(fleet, iam).routes())
+
+def fleet_app(fleet: Fleet, iam: Iam, keep: Callable[[Json], None] = lambda _entry: None) -> Starlette:
+    """Return the application that answers for gkehub.googleapis.com; `keep` takes its audit entries."""
+    return google_api(_Api(fleet, iam, keep).routes())
 
 
 class _Api:
-    def __init__(self, fleet: Fleet, iam: Iam) -> None:
+    def __init__(self, fleet: Fleet, iam: Iam, keep: Callable[[Json], None]) -> None:
         self._fleet = fleet
         self._iam = iam
+        self._keep = keep
 
     def routes(self) -> list[Route]:
         base = "/{version}/projects/{project}/locations/{location}"
@@ -47,6 +55,20 @@ class _Api:
             Route(one, self._delete, methods=["DELETE"]),
         ]
 
+    async def _audited(self, request: Request, verb: str, id_: str, change: Call) -> JSONResponse:
+        """Make a change of a membership, and leave the entry that says who made it, or was refused."""
+        path, caller = request.path_params, request.scope.get("identity")
+        try:
+            operation = await change()
+        except GoogleError as error:
+            if caller and path["project"] in self._fleet.projects.numbers:
+                name = f"projects/{path['project']}/locations/{path['location']}/memberships/{id_}"
+                self._keep(audit.entry(verb, path["version"], name, caller, error=error))
+            raise
+        name = operation["metadata"]["target"]
+        self._keep(audit.entry(verb, path["version"], name, caller or "", operation=operation["name"]))
+        return JSONResponse(operation)
+
     def _place(self, request: Request, permission: str) -> tuple[str, str, str]:
         """Return project id, location and version of an allowed call."""
         version = request.path_params["version"]
@@ -61,10 +83,20 @@ class _Api:
         return f"projects/{project}/locations/{location}/memberships/{request.path_params['membership']}", version
 
     async def _create(self, request: Request) -> JSONResponse:
-        project, location, version = self._place(request, "gkehub.memberships.create")
-        name = f"projects/{project}/locations/{location}/memberships/{request.query_params.get('membershipId', '')}"
-        request_id = _request_id(request)
-        return JSONResponse(self._fleet.create(name, await json_body(request), request_id=request_id, version=version))
+        id_ = request.query_params.get("membershipId", "")
+
+        async def change() -> Json:
+            project, location, version = self._place(request, "gkehub.memberships.create")
+            name = f"projects/{project}/locations/{location}/memberships/{id_}"
+            request_id = _request_id(request)
+            return self._fleet.create(
+                name,
+                await message_body(request, "gkehub", "Membership", "resource"),
+                request_id=request_id,
+                version=version,
+            )
+
+        return await self._audited(request, "Create", id_, change)
 
     async def _get(self, request: Request) -> JSONResponse:
         name, _ = self._named(request, "gkehub.memberships.get")
@@ -90,20 +122,28 @@ class _Api:
         return JSONResponse(self._fleet.lists(project, location, where=where, size=size, token=token))
 
     async def _patch(self, request: Request) -> JSONResponse:
-        name, version = self._named(request, "gkehub.memberships.update")
-        paths = [_camel(path) for path in request.query_params.get("updateMask", "").split(",") if path]
-        return JSONResponse(self._fleet.patch(name, await json_body(request), paths, version=version))
+        async def change() -> Json:
+            name, version = self._named(request, "gkehub.memberships.update")
+            paths = [_camel(path) for path in request.query_params.get("updateMask", "").split(",") if path]
+            return self._fleet.patch(
+                name, await message_body(request, "gkehub", "Membership", "resource"), paths, version=version
+            )
+
+        return await self._audited(request, "Update", request.path_params["membership"], change)
 
     async def _delete(self, request: Request) -> JSONResponse:
-        name, version = self._named(request, "gkehub.memberships.delete")
-        force = request.query_params.get("force", "").lower() == "true"
-        return JSONResponse(self._fleet.delete(name, force=force, request_id=_request_id(request), version=version))
+        async def change() -> Json:
+            name, version = self._named(request, "gkehub.memberships.delete")
+            force = request.query_params.get("force", "").lower() == "true"
+            return self._fleet.delete(name, force=force, request_id=_request_id(request), version=version)
+
+        return await self._audited(request, "Delete", request.path_params["membership"], change)
 
     async def _create_binding(self, request: Request) -> JSONResponse:
         name, version = self._named(request, "gkehub.membershipbindings.create")
         self._fleet.membership(name)
         id_ = request.query_params.get("membershipBindingId", "")
-        body = await json_body(request)
+        body = await message_body(request, "gkehub", "MembershipBinding", "membership_binding")
         full = f"{name}/bindings/{id_}"
         if not MEMBERSHIP_ID.fullmatch(id_) or not isinstance(body.get("scope"), str):
             raise GoogleError(400, "a binding needs a valid membership_binding_id and a scope")

@@ -18,34 +18,6 @@ PREFIX = "//gkehub.googleapis.com/"
 MEMBERSHIP_ID = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 NAME = re.compile(r"projects/([^/]+)/locations/([^/]+)/memberships/([^/]+)")
 CLUSTER = re.compile(r"projects/([^/]+)/locations/([^/]+)/clusters/([^/]+)")
-# What the messages have in v1: an unknown name is an error in Google's JSON, not a thing to be overlooked.
-MEMBERSHIP_FIELDS = [
-    "authority",
-    "clusterTier",
-    "createTime",
-    "deleteTime",
-    "description",
-    "endpoint",
-    "externalId",
-    "labels",
-    "lastConnectionTime",
-    "membershipType",
-    "monitoringConfig",
-    "name",
-    "state",
-    "uniqueId",
-    "updateTime",
-]
-ENDPOINT_FIELDS = [
-    "applianceCluster",
-    "edgeCluster",
-    "gkeCluster",
-    "googleManaged",
-    "kubernetesMetadata",
-    "kubernetesResource",
-    "multiCloudCluster",
-    "onPremCluster",
-]
 PATCHABLE = ("authority", "description", "externalId", "labels")
 
 
@@ -71,15 +43,6 @@ def kubernetes_metadata(now: str) -> Json:
         "memoryMb": 8192,
         "updateTime": now,
     }
-
-
-def check_fields(asked: Json) -> None:
-    """Refuse a field that a membership does not have."""
-    endpoint = asked.get("endpoint", {})
-    unknown = [f"\"{key}\" at 'membership'" for key in asked if key not in MEMBERSHIP_FIELDS]
-    unknown += [f"\"{key}\" at 'membership.endpoint'" for key in endpoint if key not in ENDPOINT_FIELDS]
-    if unknown:
-        raise GoogleError(400, f"Invalid JSON payload received. Unknown name {unknown[0]}: Cannot find field.")
 
 
 def new_membership(name: str, asked: Json) -> Json:

@@ -23,7 +23,6 @@ from local.google.fleet.memberships import (
     PATCHABLE,
     PREFIX,
     authority,
-    check_fields,
     check_id,
     check_issuer,
     kubernetes_metadata,
@@ -229,7 +228,6 @@ class Fleet:
         if earlier is not None:
             return deepcopy(earlier)
         self._check_new(name)
-        check_fields(asked)
         membership = new_membership(
             name, {key: deepcopy(asked[key]) for key in (*PATCHABLE, "endpoint") if key in asked}
         )
@@ -302,7 +300,6 @@ class Fleet:
     def patch(self, name: str, asked: Json, paths: list[str], *, version: str = "v1") -> Json:
         """Start to change a membership; a path that is named is replaced as a whole."""
         membership = self._changeable(name)
-        check_fields(asked)
         if not paths:
             raise GoogleError(400, "update_mask is required.")
         for path in paths:

@@ -9,7 +9,8 @@ from starlette.routing import Route
 
 from local.google.gke.clusters import VERSION
 from local.google.gke.names import cluster_name
-from local.google.wire import GoogleError, google_api, json_body, require
+from local.google.schemas import message_body
+from local.google.wire import GoogleError, google_api, require
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -72,7 +73,7 @@ class _Api:
 
     async def _create(self, request: Request) -> JSONResponse:
         project, location, version = self._place(request)
-        body = await json_body(request)
+        body = await message_body(request, "container", "CreateClusterRequest")
         cluster = body.get("cluster")
         if not isinstance(cluster, dict):
             raise GoogleError(400, "Must specify a cluster.")
@@ -86,7 +87,7 @@ class _Api:
 
     async def _set_labels(self, request: Request) -> JSONResponse:
         name, version = self._named(request)
-        body = await json_body(request)
+        body = await message_body(request, "container", "SetLabelsRequest")
         asked, fingerprint = body.get("resourceLabels", {}), body.get("labelFingerprint", "")
         return JSONResponse(
             self._gke.set_labels(name, asked, fingerprint, version=version, authorize=self._authorize(request))
@@ -94,7 +95,7 @@ class _Api:
 
     async def _update(self, request: Request) -> JSONResponse:
         name, version = self._named(request)
-        update = (await json_body(request)).get("update", {})
+        update = (await message_body(request, "container", "UpdateClusterRequest")).get("update", {})
         return JSONResponse(self._gke.update(name, update, version=version, authorize=self._authorize(request)))
 
     async def _get(self, request: Request) -> JSONResponse:

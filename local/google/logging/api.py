@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local.google.wire import GoogleError, google_api, json_body, require
+from local.google.schemas import message_body
+from local.google.wire import GoogleError, google_api, require
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -36,7 +37,9 @@ def logging_app(logging: Logging, iam: Iam) -> Starlette:
     async def create_sink(request: Request) -> JSONResponse:
         project = allowed(request, "sinks.create")
         unique = request.query_params.get("uniqueWriterIdentity", "").lower() == "true"
-        return JSONResponse(logging.create_sink(project, await json_body(request), unique=unique))
+        return JSONResponse(
+            logging.create_sink(project, await message_body(request, "logging", "LogSink", "sink"), unique=unique)
+        )
 
     async def get_sink(request: Request) -> JSONResponse:
         return JSONResponse(logging.sink(allowed(request, "sinks.get"), request.path_params["sink"]))
@@ -44,14 +47,18 @@ def logging_app(logging: Logging, iam: Iam) -> Starlette:
     async def update_sink(request: Request) -> JSONResponse:
         project = allowed(request, "sinks.update")
         paths = [path for path in request.query_params.get("updateMask", "").split(",") if path]
-        return JSONResponse(logging.update_sink(project, request.path_params["sink"], await json_body(request), paths))
+        return JSONResponse(
+            logging.update_sink(
+                project, request.path_params["sink"], await message_body(request, "logging", "LogSink", "sink"), paths
+            )
+        )
 
     async def delete_sink(request: Request) -> JSONResponse:
         logging.delete_sink(allowed(request, "sinks.delete"), request.path_params["sink"])
         return JSONResponse({})
 
     async def read(request: Request) -> JSONResponse:
-        body = await json_body(request)
+        body = await message_body(request, "logging", "ListLogEntriesRequest")
         names = [str(name) for name in body.get("resourceNames", [])]
         if not names or any(not re.fullmatch(r"projects/[^/]+", name) for name in names):
             raise GoogleError(

@@ -71,7 +71,6 @@ class Logging:
         agent = f"service-{number}@gcp-sa-logging.iam.gserviceaccount.com"
         made = self._checked(sink) | {
             "name": name,
-            "resourceName": f"projects/{project}/sinks/{name}",
             "createTime": _now(),
             "updateTime": _now(),
             "writerIdentity": f"serviceAccount:{agent}"

@@ -14,7 +14,8 @@ from starlette.routing import Route
 
 from local.google.resource_policies import policy_routes
 from local.google.run import messages
-from local.google.wire import GoogleError, google_api, json_body, require
+from local.google.schemas import message_body
+from local.google.wire import GoogleError, google_api, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +148,7 @@ class _Api:
 
     async def replace_v1(self, request: Request) -> JSONResponse:
         service = self._allowed(request, "run.services.update")
-        spec = (await json_body(request)).get("spec", {}).get("template", {}).get("spec", {})
+        spec = (await message_body(request, "run", "Service")).get("spec", {}).get("template", {}).get("spec", {})
         container = (spec.get("containers") or [{}])[0]
         changed = await self._run.change(
             service.name,
@@ -177,7 +178,7 @@ class _Api:
 
     async def patch_function(self, request: Request) -> JSONResponse:
         service = self._allowed(request, "cloudfunctions.functions.update")
-        body = await json_body(request)
+        body = await message_body(request, "cloudfunctions", "Function", "function")
         mask = [path for path in request.query_params.get("updateMask", "").split(",") if path]
         settings = body.get("serviceConfig", {})
         paths = [path.split(".")[1] for path in mask if path.startswith("serviceConfig.")]
