@@ -110,7 +110,16 @@ def check_sharding(expected: Expected, seen: Central, fleet: Fleet) -> list[Find
     algorithm = variables.get("ARGOCD_CONTROLLER_SHARDING_ALGORITHM") or str(
         at(parameters, "data", "controller.sharding.algorithm") or "legacy"
     )
-    secrets = fleet.secrets if not isinstance(fleet.secrets, Unread) else ()
+    if (number := expected.settings.argocd_shards) and number != replicas:
+        effect = "the others get no new cluster" if number < replicas else "new clusters crowd the first replica"
+        check.warn(
+            Code.SHARDS_DIFFER,
+            name,
+            f"ARGOCD_SHARDS is {number}, and the controller has {replicas} replicas: {effect}",
+            "python -m ops shards",
+        )
+    ours = fleet.secrets if not isinstance(fleet.secrets, Unread) else ()
+    secrets = (*ours, *(check.known(fleet.others, namespace) or ()))
     without = sum(1 for _, shard in secrets if not shard)
     if algorithm != "legacy" and replicas > 1 and (without or not secrets):
         fix = commands.line(

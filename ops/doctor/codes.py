@@ -27,6 +27,7 @@ class Code(StrEnum):
     ARGOCD_VERSION_UNKNOWN = "argocd_version_unknown"
     SHARDING_MOVES_CLUSTERS = "argocd_sharding_moves_clusters"
     SHARDING_REPLICAS_DIFFER = "argocd_replicas_differ"
+    SHARDS_DIFFER = "argocd_shards_differ"
     SHARD_OUT_OF_RANGE = "shard_out_of_range"
     ARGOCD_IDENTITY_MISSING = "argocd_identity_missing"
     ARGOCD_IDENTITY_WRONG = "argocd_identity_wrong"

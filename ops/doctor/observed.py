@@ -94,6 +94,7 @@ class Fleet:
     writers: Read[tuple[tuple[str, str, str], ...]]  # (Secret, cluster or '', who goes on writing it)
     gateway_peak: Read[int]  # most requests in one minute of the last hour
     gateway_limit: Read[int]
+    others: Read[tuple[tuple[str, str], ...]] = ()  # (name, shard) of the cluster Secrets of others
 
 
 @dataclass(frozen=True)

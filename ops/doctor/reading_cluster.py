@@ -20,6 +20,7 @@ from ops.doctor.observed import Central, DryRun, Fleet, at
 from ops.doctor.reading_google import Reader
 from ops.survey import Snapshot
 from shared.decisions import recognition, secret_plan
+from shared.decisions.shards import with_shard
 from shared.runtime.services import Services
 from shared.values.errors import ReconcileError
 from shared.values.model import Cluster, Membership
@@ -152,10 +153,17 @@ class CentralReader:
         right = right_secret(self.expected, is_gke=self._is_gke())
         unmarked = {**right, "metadata": {"name": TRIED, "namespace": namespace}}
         elsewhere = {**right, "data": {**right["data"], "server": _encoded("https://elsewhere.example")}}
+        beyond = with_shard(right, self.expected.settings.argocd_shards)
         touched = {"metadata": {"annotations": {"fleet-registrar/doctor": "dry-run"}}}
         attempts: dict[str, tuple[str, str, str, Object]] = {
             "write-secret creates a Secret without our mark": ("write-secret", "POST", path, unmarked),
             "write-secret creates a Secret with another server": ("write-secret", "POST", path, elsewhere),
+            "write-secret creates a Secret with a shard that ARGOCD_SHARDS excludes": (
+                "write-secret",
+                "POST",
+                path,
+                beyond,
+            ),
             "write-secret changes argocd-secret": ("write-secret", "PATCH", f"{path}/argocd-secret", touched),
             "remove-secret changes argocd-secret": ("remove-secret", "PATCH", f"{path}/argocd-secret", touched),
         }
@@ -179,7 +187,8 @@ def right_secret(expected: Expected, *, is_gke: bool) -> Object:
     name = ClusterName(settings.fleet_project, member.location, TRIED) if is_gke else None
     cluster = Cluster(name=name, id="0", status="RUNNING", labels={}) if name else None
     membership = Membership(name=member, unique_id="0", state="READY", labels={}, cluster=name)
-    return secret_plan.new_secret(target_of(cluster, membership), settings, _EPOCH)
+    manifest = secret_plan.new_secret(target_of(cluster, membership), settings, _EPOCH)
+    return with_shard(manifest, settings.argocd_shards - 1) if settings.argocd_shards else manifest
 
 
 class FleetReader:
@@ -202,7 +211,7 @@ class FleetReader:
         )
         seen: Read[Snapshot] = found.pop("survey")
         if isinstance(seen, Unread):
-            return Fleet(**found, secrets=seen, unmanaged=seen, writers=seen)
+            return Fleet(**found, secrets=seen, others=seen, unmanaged=seen, writers=seen)
         unmanaged = {
             secret.name: str(name)
             for name, secrets in adoption.known(seen, self.settings).items()
@@ -224,12 +233,11 @@ class FleetReader:
         if seen.inventory.unread:
             why = "; ".join(f"{project}: {text}" for project, text in sorted(seen.inventory.unread.items()))
             unread = Unread(f"not every project was read: {why}")
-            secrets = tuple((one.name, one.data.get("shard", "")) for one in seen.inventory.secrets)
-            return Fleet(**found, secrets=secrets, unmanaged=unread, writers=tuple(sorted(writers)))
+            return Fleet(**found, **_shards(seen), unmanaged=unread, writers=tuple(sorted(writers)))
         kept = {name for name, _, _ in writers}  # reported once, with who writes it
         return Fleet(
             **found,
-            secrets=tuple((one.name, one.data.get("shard", "")) for one in seen.inventory.secrets),
+            **_shards(seen),
             unmanaged=tuple(sorted(pair for pair in unmanaged.items() if pair[0] not in kept)),
             writers=tuple(sorted(writers)),
         )
@@ -260,6 +268,12 @@ class FleetReader:
 
     def _quotas(self, service: str) -> list[Object]:
         return _quotas(self.reader.api, self.settings.fleet_project, service)
+
+
+def _shards(seen: Snapshot) -> dict[str, Any]:
+    """The shard of each cluster Secret, ours and others'."""
+    lists = {"secrets": seen.inventory.secrets, "others": seen.inventory.unmanaged}
+    return {key: tuple((one.name, one.data.get("shard", "")) for one in several) for key, several in lists.items()}
 
 
 def gateway_limit(api: Api, project: str) -> int:
