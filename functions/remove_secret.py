@@ -106,18 +106,15 @@ def _hold_of_another(request: StepRequest, secret: ClusterSecret | None, service
     """Hold the Secret at once if its membership belongs to another cluster now. Its own cluster may be unreadable."""
     membership = services.fleet.membership(secret.membership) if secret is not None and secret.membership else None
     code = FindingCode.OTHER_CLUSTER
-    if secret is None or secret.is_pinned or not removal.is_of_another(secret, membership):
+    if secret is None or membership is None or secret.is_pinned or not removal.is_of_another(secret, membership):
         message = f"nothing to do: {request.cluster} has no Secret that another cluster's membership names"
         return Outcome(Decision.NO_OP, code, message)
-    assert isinstance(membership, Membership)  # noqa: S101 - for the type checker
-    if secret.hold is not None:
-        text = f"Secret {secret.name} is held already ({secret.hold.reason})"
-        return Outcome(Decision.UNCHANGED, code, text, event=_held_earlier(secret, "other-cluster"))
-    patch = secret_plan.hold(secret, "other-cluster", services.now())
-    assert patch is not None  # noqa: S101 - without a hold there is something to patch
-    services.central.patch(secret, patch)
-    message = f"held the Secret (other-cluster): {membership.name} is the membership of {membership.cluster} now"
-    return Outcome(Decision.HELD, code, message, event=_event(EventType.HELD, secret, "other-cluster"))
+    if secret.hold is None and (patch := secret_plan.hold(secret, "other-cluster", services.now())):
+        services.central.patch(secret, patch)
+        message = f"held the Secret (other-cluster): {membership.name} is the membership of {membership.cluster} now"
+        return Outcome(Decision.HELD, code, message, event=_event(EventType.HELD, secret, "other-cluster"))
+    message = f"Secret {secret.name} is held already"
+    return Outcome(Decision.UNCHANGED, code, message, event=_held_earlier(secret, "other-cluster"))
 
 
 def _hand_to_cluster(request: StepRequest, reason: str) -> Outcome:

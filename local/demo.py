@@ -171,8 +171,8 @@ class Story:
 
     def _secret(self, cluster: str) -> dict[str, Any]:
         found = self.cloud.secret(cluster)
-        self._check(found is not None, f"there is a Secret for {cluster}")
-        assert found is not None
+        if found is None:
+            raise AssertionError(f"expected: there is a Secret for {cluster}")
         return found
 
     def _membership(self, cluster: str) -> str | None:

@@ -71,9 +71,8 @@ def _start() -> LocalCloud:
         folder.cleanup()
 
     atexit.register(stop)
-    assert process.stdout is not None
     said = []
-    for line in process.stdout:
+    for line in process.stdout or ():
         said.append(line)
         if line.startswith("ready:"):
             return LocalCloud.from_env(Path(folder.name))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pkgutil
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,9 +20,7 @@ from shared.values.errors import ReconcileError
 from shared.values.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    Run = Callable[[argparse.Namespace], int]
+    from collections.abc import Sequence
 
 _SHORT = "full name, its membership's, or a short name that only one has"
 
@@ -38,7 +37,7 @@ def _run(options: argparse.Namespace) -> int:
         print(f"ops: {stopped}", file=sys.stderr)
         return 1
     try:
-        code = int(options.run(options))
+        code = int(pkgutil.resolve_name(options.run)(options))  # imported now: `--help` needs no client
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader closed the pipe; Python would report that once more at exit.
@@ -102,19 +101,22 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fleet-registrar {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    def command(to: argparse._SubParsersAction[_Parser], name: str, run: Run, text: str, example: str) -> _Parser:
-        one = to.add_parser(name, help=text, description=text, epilog=f"example: {example}")
+    def command(
+        to: argparse._SubParsersAction[_Parser], name: str, run: str, text: str, example: str, *, json: str = "as JSON"
+    ) -> _Parser:
+        one = to.add_parser(name, help=text, description=text, epilog=f"example: python -m ops {example}")
         one.set_defaults(run=run)
+        if json:
+            one.add_argument("--json", action="store_true", help=json)
         return one
 
     plan = command(
         commands,
         "plan",
-        _plan,
+        "ops.plan:run",
         "show what a sweep would do; exit code 0: nothing differs, 2: something does, 3: something could not be read, 1: error",
-        "python -m ops plan --project team-a",
+        "plan --project team-a",
     )
-    plan.add_argument("--json", action="store_true", help="as JSON")
     narrower = plan.add_mutually_exclusive_group()
     narrower.add_argument("--project", default="", help="only this project's clusters")
     narrower.add_argument("--cluster", default="", help=f"only this cluster: {_SHORT}")
@@ -122,10 +124,11 @@ def command_line() -> argparse.ArgumentParser:
     status = command(
         commands,
         "status",
-        _status,
+        "ops.status:run",
         "show functions, queues, the last sweep, dead letters and what is wrong; exit code 0: everything works, 2: something"
         " is wrong, 3: something could not be read, 1: error",
-        "python -m ops status",
+        "status",
+        json="",
     )
     form = status.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as JSON (docs/status.schema.json)")
@@ -134,21 +137,21 @@ def command_line() -> argparse.ArgumentParser:
     serve = command(
         commands,
         "serve",
-        _serve,
+        "ops.serve:run",
         "show the status page in a browser; it answers on loopback alone, with your identity, and writes nothing",
-        "python -m ops serve",
+        "serve",
+        json="",
     )
     serve.add_argument("--port", type=_port, default=8070, help="where it listens (default: 8070; 0: a free one)")
 
     listed = command(
         commands,
         "list",
-        _list_clusters,
+        "ops.listing:run",
         "list every cluster in one line, problems first; exit code 0: no problem, 2: some, 3: something could not be read,"
         " 1: error",
-        "python -m ops list --problems",
+        "list --problems",
     )
-    listed.add_argument("--json", action="store_true", help="as JSON")
     listed.add_argument("--problems", action="store_true", help="only clusters with a problem")
     listed.add_argument("--project", default="", help="only this project's clusters")
     listed.add_argument("--search", metavar="TEXT", default="", help="only clusters whose line has these words")
@@ -156,49 +159,45 @@ def command_line() -> argparse.ArgumentParser:
     wait = command(
         commands,
         "wait",
-        _wait,
+        "ops.wait:run",
         "wait until a cluster is in Argo CD, or is out of it; exit code 0: it is so, 2: the time is over, 1: error",
-        "python -m ops wait blue --for=onboarded --timeout=10m",
+        "wait blue --for=onboarded --timeout=10m",
     )
     wait.add_argument("cluster", metavar="CLUSTER", help=_SHORT)
     wait.add_argument("--for", dest="goal", choices=("onboarded", "offboarded"), required=True, help="what to wait for")
     wait.add_argument("--timeout", type=_seconds, default=600.0, help="such as 90s, 10m, 1h (default: 10m)")
-    wait.add_argument("--json", action="store_true", help="as JSON")
 
     explain = command(
         commands,
         "explain",
-        _explain,
+        "ops.explain:run",
         "say why a cluster is, or is not, in Argo CD; exit code 0: it is, as it should be, 2: it is not, 3: unknown, because"
         " something could not be read, 1: error",
-        "python -m ops explain projects/team-a/locations/europe-west1/clusters/blue",
+        "explain projects/team-a/locations/europe-west1/clusters/blue",
     )
     explain.add_argument("cluster", metavar="CLUSTER", help=_SHORT)
-    explain.add_argument("--json", action="store_true", help="as JSON")
 
     backfill = command(
         commands,
         "backfill",
-        _backfill,
+        "ops.backfill:run",
         "request every selected cluster that has no Secret of its own; exit code 0: done, 3: something could not be read, 1:"
         " error",
-        "python -m ops backfill --project team-a --dry-run",
+        "backfill --project team-a --dry-run",
     )
     backfill.add_argument("--project", default="", help="only this project's clusters")
     backfill.add_argument("--dry-run", action="store_true", help="show them, publish nothing")
-    backfill.add_argument("--json", action="store_true", help="as JSON")
     _rate(backfill)
 
     adopt = command(
         commands,
         "adopt",
-        _adopt,
+        "ops.adopt:run",
         "take over cluster Secrets that others have written for our clusters, in place: uid, names, shard, project and"
         " people's labels stay; exit code 0: done, 3: something could not be read, 1: error, or some failed",
-        "python -m ops adopt --dry-run",
+        "adopt --dry-run",
     )
     adopt.add_argument("--dry-run", action="store_true", help="show them, write nothing")
-    adopt.add_argument("--json", action="store_true", help="as JSON")
     adopt.add_argument(
         "--change-server",
         action="store_true",
@@ -210,34 +209,31 @@ def command_line() -> argparse.ArgumentParser:
     shards = command(
         commands,
         "shards",
-        _shards,
+        "ops.shards:run",
         "show how clusters are spread over Argo CD's controllers, and the shards for Secrets without one; exit code 0: each has"
         " one, 2: some have none or a wrong one, 1: fault",
-        "python -m ops shards",
+        "shards",
     )
     shards.add_argument("--assign", action="store_true", help="write these shards to the Secrets that have none")
-    shards.add_argument("--json", action="store_true", help="as JSON")
     _rate(shards)
 
-    orphans = command(
+    command(
         commands,
         "orphans",
-        _orphans,
+        "ops.orphans:run",
         "list Argo CD's Applications whose cluster Argo CD does not have; exit code 0: none, 2: some, 3: something could not be"
         " read, 1: error",
-        "python -m ops orphans",
+        "orphans",
     )
-    orphans.add_argument("--json", action="store_true", help="as JSON")
 
     doctor = command(
         commands,
         "doctor",
-        _doctor,
+        "ops.doctor.command:run",
         "check the whole deployment and show the command that repairs each fault; writes nothing; exit code 0: all checks pass,"
         " 2: warnings, or something could not be read, 1: failures",
-        "python -m ops doctor",
+        "doctor",
     )
-    doctor.add_argument("--json", action="store_true", help="as JSON")
     doctor.add_argument(
         "--canary",
         metavar="CLUSTER",
@@ -246,12 +242,11 @@ def command_line() -> argparse.ArgumentParser:
     )
 
     for name, run, text in (
-        ("pause", _pause, "stop the pushes to a step; its messages wait"),
-        ("resume", _resume, "restore endpoint, identity and audience of a paused step's pushes"),
+        ("pause", "ops.pause:run_pause", "stop the pushes to a step; its messages wait"),
+        ("resume", "ops.pause:run_resume", "restore endpoint, identity and audience of a paused step's pushes"),
     ):
-        step = command(commands, name, run, text, f"python -m ops {name} write-secret")
+        step = command(commands, name, run, text, f"{name} write-secret")
         step.add_argument("step", metavar="STEP", help="a function's name, such as write-secret")
-        step.add_argument("--json", action="store_true", help="as JSON")
 
     dead = commands.add_parser(
         "dead-letters",
@@ -263,21 +258,21 @@ def command_line() -> argparse.ArgumentParser:
     listed = command(
         actions,
         "list",
-        _list,
+        "ops.dead_letters:run_list",
         "list the letters, folded by cluster, step and reason",
-        "python -m ops dead-letters list",
+        "dead-letters list",
+        json="as JSON, every letter",
     )
     listed.add_argument("--unfolded", action="store_true", help="one line for each letter")
-    listed.add_argument("--json", action="store_true", help="as JSON, every letter")
-    show = command(actions, "show", _show, "show one letter whole", "python -m ops dead-letters show 1a2b3c4d")
+    show = command(actions, "show", "ops.dead_letters:run_show", "show one letter whole", "dead-letters show 1a2b3c4d")
     show.add_argument("id", metavar="ID")
-    show.add_argument("--json", action="store_true", help="as JSON")
     replay = command(
         actions,
         "replay",
-        _replay,
+        "ops.dead_letters:run_replay",
         "publish letters again, to where they came from; they leave the dead letters only then",
-        "python -m ops dead-letters replay 1a2b3c4d",
+        "dead-letters replay 1a2b3c4d",
+        json="",
     )
     replay.add_argument("ids", metavar="ID", nargs="*")
     replay.add_argument("--all", action="store_true", help="all of them")
@@ -289,9 +284,10 @@ def command_line() -> argparse.ArgumentParser:
     drop = command(
         actions,
         "drop",
-        _drop,
+        "ops.dead_letters:run_drop",
         "discard letters for good; asks first",
-        "python -m ops dead-letters drop 1a2b3c4d",
+        "dead-letters drop 1a2b3c4d",
+        json="",
     )
     drop.add_argument("ids", metavar="ID", nargs="*")
     drop.add_argument("--all", action="store_true", help="all of them")
@@ -309,111 +305,6 @@ def _rate(parser: argparse.ArgumentParser) -> None:
         help=f"clusters a minute (default: {CLUSTERS_A_MINUTE}; Connect Gateway takes {GATEWAY_REQUESTS} requests a minute,"
         f" each cluster makes about {CALLS_PER_CLUSTER})",
     )
-
-
-# Each command imports what it needs when it is called: `--help` needs no client.
-
-
-def _plan(options: argparse.Namespace) -> int:
-    from ops import plan
-
-    return plan.run(options)
-
-
-def _status(options: argparse.Namespace) -> int:
-    from ops import status
-
-    return status.run(options)
-
-
-def _serve(options: argparse.Namespace) -> int:
-    from ops import serve
-
-    return serve.run(options)
-
-
-def _list_clusters(options: argparse.Namespace) -> int:
-    from ops import listing
-
-    return listing.run(options)
-
-
-def _wait(options: argparse.Namespace) -> int:
-    from ops import wait
-
-    return wait.run(options)
-
-
-def _explain(options: argparse.Namespace) -> int:
-    from ops import explain
-
-    return explain.run(options)
-
-
-def _backfill(options: argparse.Namespace) -> int:
-    from ops import backfill
-
-    return backfill.run(options)
-
-
-def _adopt(options: argparse.Namespace) -> int:
-    from ops import adopt
-
-    return adopt.run(options)
-
-
-def _shards(options: argparse.Namespace) -> int:
-    from ops import shards
-
-    return shards.run(options)
-
-
-def _orphans(options: argparse.Namespace) -> int:
-    from ops import orphans
-
-    return orphans.run(options)
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from ops.doctor import command
-
-    return command.run(options)
-
-
-def _pause(options: argparse.Namespace) -> int:
-    from ops import pause
-
-    return pause.run_pause(options)
-
-
-def _resume(options: argparse.Namespace) -> int:
-    from ops import pause
-
-    return pause.run_resume(options)
-
-
-def _list(options: argparse.Namespace) -> int:
-    from ops import dead_letters
-
-    return dead_letters.run_list(options)
-
-
-def _show(options: argparse.Namespace) -> int:
-    from ops import dead_letters
-
-    return dead_letters.run_show(options)
-
-
-def _replay(options: argparse.Namespace) -> int:
-    from ops import dead_letters
-
-    return dead_letters.run_replay(options)
-
-
-def _drop(options: argparse.Namespace) -> int:
-    from ops import dead_letters
-
-    return dead_letters.run_drop(options)
 
 
 if __name__ == "__main__":

@@ -56,13 +56,11 @@ def _against_faults(evidence: Evidence) -> list[Advice]:
         advice += remedies.unmanaged_secret(occupant.name, settings)
     if (taken := evidence.unmanaged_membership) and evidence.present in (None, taken):
         advice += remedies.unmanaged_membership(taken.name)
+    # Where the Secret or membership itself was seen, its own remedy is above.
+    covered = {ErrorCode.UNMANAGED_SECRET} if unmanaged or occupant else set()
+    covered |= {ErrorCode.UNMANAGED_MEMBERSHIP} if taken else set()
     for code, found in codes:
-        # Where the Secret or membership itself was seen, its own remedy is above.
-        seen_above = {
-            ErrorCode.UNMANAGED_SECRET: bool(unmanaged or occupant),
-            ErrorCode.UNMANAGED_MEMBERSHIP: bool(taken),
-        }
-        if not seen_above.get(code):  # type: ignore[call-overload]
+        if code not in covered:
             advice += remedies.remedies(code, name, membership, settings, found)
     if any(not letter.is_managed for letter in evidence.letters):
         advice.append(Advice("See whether the functions run", remedies.STATUS))

@@ -65,7 +65,8 @@ def google_api(routes: Sequence[BaseRoute]) -> Starlette:
     """Return an application whose `GoogleError`s, unknown paths and crashes become Google's error bodies."""
 
     async def refused(_request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, GoogleError)
+        if not isinstance(error, GoogleError):
+            raise error
         return google_error(error.code, error.message, error.status)
 
     async def unknown(request: Request, _error: Exception) -> JSONResponse:

@@ -70,10 +70,10 @@ def field_requirements(text: str) -> list[tuple[str, str, str]]:
     """Parse a field selector into (path, `=` or `!=`, value)."""
     requirements = []
     for part in _split(text):
-        path, sign, value = re.match(r"([^=!]*)(==|!=|=)?(.*)", part, re.DOTALL).groups()  # type: ignore[union-attr]  # always matches
-        if sign is None:
+        path, *rest = re.split("(==|!=|=)", part, maxsplit=1)
+        if not rest:
             raise bad_request(f"invalid field selector: {part!r}; can't understand it")
-        requirements.append((path, "!=" if sign == "!=" else "=", value))
+        requirements.append((path, "!=" if rest[0] == "!=" else "=", rest[1]))
     return requirements
 
 

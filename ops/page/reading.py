@@ -144,18 +144,22 @@ class Live:
 
     def board(self) -> Board:
         """Return a reading that is not older than some seconds. Raises ReconcileError for wrong settings."""
+        services = self._connected()
+        with self._lock:
+            if self._board is None or time.monotonic() - self._board[0] > self._fresh:
+                self._board = time.monotonic(), read_board(services)
+            return self._board[1]
+
+    def _connected(self) -> Services:
         with self._lock:
             if self._services is None:
                 self._services = self._connect()
-            if self._board is None or time.monotonic() - self._board[0] > self._fresh:
-                self._board = time.monotonic(), read_board(self._services)
-            return self._board[1]
+            return self._services
 
     def evidence(self, text: str) -> Evidence:
         """Read what is about one cluster, as `ops explain` does. Raises MistakeError when no cluster is called so."""
         board = self.board()
-        services = self._services
-        assert services is not None  # noqa: S101 - board() connects
+        services = self._connected()
         seen = board.seen.survey
         name = find(text, seen, dict(services.settings.numbers))
         return explain.collect(name, seen, services, [], NOT_LEASED)

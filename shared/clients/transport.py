@@ -76,26 +76,22 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Body(sock))
 
 
-class _Bounded:
+class _Http(HTTPConnection):
     """Connects and sends within the step's time."""
 
-    timeout: float | None
+    response_class = _Response
 
     def connect(self) -> None:
         self.timeout = deadline.remaining(self.timeout or CONNECT_SECONDS)
-        super().connect()  # type: ignore[misc]
+        super().connect()
 
     def send(self, data: Any) -> None:
         deadline.remaining(ANSWER_SECONDS)
-        super().send(data)  # type: ignore[misc]
+        super().send(data)
 
 
-class _Http(_Bounded, HTTPConnection):
-    response_class = _Response
-
-
-class _Https(_Bounded, HTTPSConnection):
-    response_class = _Response
+class _Https(_Http, HTTPSConnection):
+    pass
 
 
 class HttpPool(HTTPConnectionPool):

@@ -46,4 +46,5 @@ def http_entry_point(declared: Callable[[Request], None]) -> Callable[[Request],
         answered: Response = module.run(request.method, request.path, request.args.to_dict())
         return answered
 
-    return functions_framework.http(serve)  # type: ignore[return-value]
+    functions_framework.http(serve)  # registers it by its name
+    return serve
