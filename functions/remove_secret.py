@@ -136,7 +136,7 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
         if secret is None and request.leave == "remove":
             earlier = _event(EventType.OFFBOARDED, None, earlier=True)
         return replace(no_op(move, subject, services.settings), event=earlier)
-    said = why(subject, services.settings)
+    explained = why(subject, services.settings)
     decision, did = _DOING[move]
     applications = None
     if secret is not None and move is Action.DELETE:
@@ -145,18 +145,18 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
     elif secret is not None and move in (Action.HOLD, Action.RELEASE):
         patch = secret_plan.hold(secret, reason, services.now()) if move is Action.HOLD else secret_plan.release(secret)
         if patch is None:
-            text = f"the Secret is held already: {said}"
+            text = f"the Secret is held already: {explained}"
             return Outcome(Decision.UNCHANGED, subject.state, text, event=_held_earlier(secret, reason))
         if reason == "left-fleet" and not request.leave and services.central.count_held(reason) >= EVENT_HOLDS:
             message = (
-                f"nothing to do: {said}, and so are {EVENT_HOLDS} or more attached clusters whose Secrets are held."
+                f"nothing to do: {explained}, and so are {EVENT_HOLDS} or more attached clusters whose Secrets are held."
                 " The next sweep decides on all of them by its removal limit"
             )
             return Outcome(Decision.NO_OP, FindingCode.LEFT_FLEET, message, severity="WARNING")
         services.central.patch(secret, patch)
         why_held = f" ({reason})" if move is Action.HOLD else ""
         event = _event(EventType.HELD, secret, reason) if why_held else _event(EventType.RELEASED, secret)
-        return Outcome(decision, subject.state, f"{did}{why_held}: {said}", event=event)
+        return Outcome(decision, subject.state, f"{did}{why_held}: {explained}", event=event)
     membership = subject.request.membership or (secret.membership if secret else None)
     # A cluster that is gone has no binding to revoke.
     topic = "unregister-membership" if subject.state is State.DELETED else "revoke-rbac"
@@ -164,7 +164,7 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
     following = (OutgoingMessage(topic, StepRequest(subject.request.cluster, membership, previous=previous)),)
     event = replace(_event(EventType.OFFBOARDED, secret, earlier=secret is None), applications=applications)
     pointed = "" if applications is None else f"; Applications that pointed to it: {applications}"
-    return Outcome(decision, subject.state, f"{did}: {said}{pointed}", following, event=event)
+    return Outcome(decision, subject.state, f"{did}: {explained}{pointed}", following, event=event)
 
 
 def _count_applications(secret: ClusterSecret, services: Services) -> int | None:

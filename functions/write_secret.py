@@ -108,7 +108,7 @@ def _write(
 def _onboard(subject: Subject, target: Target, services: Services) -> Outcome:
     """Create the Secret, read the cluster again, and write the labels that ApplicationSets select on."""
     created = _create(target, services)
-    again = _look_again(subject, services)
+    again = _read_again(subject, services)
     if isinstance(again, Outcome):
         return again
     # Argo CD knows the cluster now: the labels that ApplicationSets select on may follow.
@@ -250,7 +250,7 @@ def _create(target: Target, services: Services) -> ClusterSecret:
         ) from None
 
 
-def _look_again(subject: Subject, services: Services) -> Subject | Outcome:
+def _read_again(subject: Subject, services: Services) -> Subject | Outcome:
     """Read the cluster once more: its deletion may have passed by before the Secret was there.
 
     Only the very cluster that the Secret was created for gets the labels. What else it became meanwhile, the sweep finds.

@@ -115,7 +115,7 @@ class Apis:
             operation_seconds=config.membership_seconds,
         )
 
-    # What the APIs tell each other
+    # Callbacks between the APIs
 
     def emit_audit(self, entry: Json) -> None:
         """Write an audit entry: sinks and triggers carry it on."""

@@ -54,7 +54,7 @@ Json = dict[str, Any]
 
 
 class Cloud:
-    """A running cloud. `died` is done, with what to tell, when a part ends that nobody asked to end.
+    """A running cloud. `died` is done, with the reason, when a part ends that nobody asked to end.
 
     `control` makes the API by which people and tests call it.
     """
@@ -111,7 +111,7 @@ class Cloud:
         self.apis.listen(self.clusters, self._control(self))
         self._running.callback(self.clusters.close)
         parent = await self._start_parent()
-        pubsub = self.apis.start_pubsub(self._running, self._tell_death)
+        pubsub = self.apis.start_pubsub(self._running, self._report_death)
         await asyncio.gather(pubsub, self.apis.start(), self._start_planes())
         await self._make_central()
         await self._start_argocd()
@@ -231,7 +231,7 @@ class Cloud:
         argocd = argocd_objects(self.namespace, DEFAULT.account("argocd"), attached=attached)
         await self.clusters.apply(self.central, argocd)
 
-    # What the parts tell each other
+    # Callbacks of the parts
 
     async def _redeploy_service(self, service: Service) -> None:
         for deployment in self.deployments:
@@ -239,12 +239,12 @@ class Cloud:
                 await deployment.redeploy_service(service)
 
     def _function_died(self, child: Child, code: int) -> None:
-        self._tell_death(f"the function {child.name}", code, child.log)
+        self._report_death(f"the function {child.name}", code, child.log)
 
     def _child_died(self, child: Child, code: int) -> None:
-        self._tell_death(child.name, code, child.log)
+        self._report_death(child.name, code, child.log)
 
-    def _tell_death(self, what: str, code: int, log: Path) -> None:
+    def _report_death(self, what: str, code: int, log: Path) -> None:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         if not self.died.done():
             self.died.set_result(f"{what} ended by itself (exit {code}); the end of {log}:\n{tail}")

@@ -196,10 +196,10 @@ class Story:
 def applications(cloud: LocalCloud) -> dict[str, tuple[str, str]]:
     """Argo CD's Applications on the fleet's clusters, and what it says of them: sync and health."""
     _, found = cloud.kubernetes(CENTRAL, "GET", APPLICATIONS)
-    told = {one["metadata"]["name"]: one.get("status", {}) for one in found.get("items", [])}
+    statuses = {one["metadata"]["name"]: one.get("status", {}) for one in found.get("items", [])}
     return {
         name: (status.get("sync", {}).get("status", ""), status.get("health", {}).get("status", ""))
-        for name, status in sorted(told.items())
+        for name, status in sorted(statuses.items())
         if name != "fleet"
     }
 
@@ -240,7 +240,7 @@ def _identities(cloud: LocalCloud) -> set[str]:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Start a cloud, tell the story, stop the cloud. Returns 0, or 1 after saying which chapter failed."""
+    """Start a cloud, run the story, stop the cloud. Returns 0, or 1 after saying which chapter failed."""
     argocd = options.argocd == "real"
     with tempfile.TemporaryDirectory(prefix="fleet-registrar-") as directory:
         command = [
@@ -272,7 +272,7 @@ def main(options: argparse.Namespace) -> int:
             if (cloud := _ready(up, Path(directory))) is None:
                 print(f"the local cloud did not start:\n{log.read_text()[-3000:]}")
                 return 1
-            return _tell(cloud, argocd=argocd)
+            return _run_chapters(cloud, argocd=argocd)
         finally:
             up.send_signal(signal.SIGTERM)
             try:
@@ -281,16 +281,16 @@ def main(options: argparse.Namespace) -> int:
                 up.kill()
 
 
-def _tell(cloud: LocalCloud, *, argocd: bool) -> int:
+def _run_chapters(cloud: LocalCloud, *, argocd: bool) -> int:
     teller = Teller(cloud)
     story = Story(cloud, teller, argocd=argocd)
     chapters = story.chapters()
     if page := cloud.state()["endpoints"].get("status page"):
         print(f"status page, while the demo runs: {page}/")
     try:
-        for number, (name, tell) in enumerate(chapters, 1):
+        for number, (name, chapter) in enumerate(chapters, 1):
             teller.chapter(f"{number}/{len(chapters)}  {name}")
-            tell()
+            chapter()
             # What a chapter set off is printed below its own heading.
             cloud.wait_quiet()
             teller.flush()

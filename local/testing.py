@@ -71,9 +71,9 @@ def _start() -> LocalCloud:
         folder.cleanup()
 
     atexit.register(stop)
-    said = []
+    lines = []
     for line in process.stdout or ():
-        said.append(line)
+        lines.append(line)
         if line.startswith("ready:"):
             return LocalCloud.from_env(Path(folder.name))
-    raise RuntimeError(f"the local cloud did not start:\n{''.join(said)}")
+    raise RuntimeError(f"the local cloud did not start:\n{''.join(lines)}")

@@ -100,7 +100,7 @@ def as_json(letter: DeadLetter, settings: Settings) -> dict[str, Any]:
 
 def as_text(letter: DeadLetter, settings: Settings) -> str:
     """Return a letter for people, with what can be done about it."""
-    said = {
+    fields = {
         "id": f"{letter.id} ({letter.message_id})",
         "cluster": ", ".join(letter.names) or "(unknown)",
         "step": letter.step,
@@ -110,8 +110,8 @@ def as_text(letter: DeadLetter, settings: Settings) -> str:
         "attempts": letter.attempts,
         "since": letter.published.isoformat(timespec="seconds") if letter.published else "",
     }
-    rest = {key: value for key, value in letter.attributes.items() if key not in said}
-    shown = [f"{key + ':':<10}{one_line(value)}" for key, value in said.items() if value]
+    rest = {key: value for key, value in letter.attributes.items() if key not in fields}
+    shown = [f"{key + ':':<10}{one_line(value)}" for key, value in fields.items() if value]
     if rest:
         shown += ["attributes:", *(f"  {one_line(key)}: {one_line(value)}" for key, value in sorted(rest.items()))]
     shown += ["body:", *(f"  {line}" for line in letters.shown(letter.data).split("\n"))]

@@ -64,9 +64,9 @@ class Explanation:
 
     def as_json(self) -> Object:
         """Return the lines for programs; `advice` pairs each sentence with its command ('' for no command)."""
-        said = {heading: [*self.sections.get(heading, [])] for heading in HEADINGS if heading != "You can"}
+        ordered = {heading: [*self.sections.get(heading, [])] for heading in HEADINGS if heading != "You can"}
         advice = [{"text": one.text, "command": one.command} for one in self.advice]
-        return {"exitCode": self.code, "cluster": self.subject, "sections": said, "advice": advice}
+        return {"exitCode": self.code, "cluster": self.subject, "sections": ordered, "advice": advice}
 
     def __str__(self) -> str:
         width = max(map(len, HEADINGS)) + 2

@@ -64,19 +64,19 @@ class DeadLetter:
 
         No other attribute decides: a publisher to one topic chooses the attributes of a message there.
         """
-        said = self.attributes.get("step" if self.is_managed else f"{_SOURCE}Subscription", "")
-        if self.is_managed and said == "route-event":  # it answers Eventarc, too, and that is no topic of ours
-            said = self.attributes.get("topic", "")
-            return said if said == messages.AUDIT_LOG_ENTRIES else ""
-        return said if said in REPLAYABLE else ""
+        source = self.attributes.get("step" if self.is_managed else f"{_SOURCE}Subscription", "")
+        if self.is_managed and source == "route-event":  # it answers Eventarc, too, and that is no topic of ours
+            source = self.attributes.get("topic", "")
+            return source if source == messages.AUDIT_LOG_ENTRIES else ""
+        return source if source in REPLAYABLE else ""
 
     @property
     def step(self) -> str:
         """The step that gave up, or that could not be reached."""
         if self.is_managed:
             return self.attributes["step"]
-        said = self.attributes.get(f"{_SOURCE}Subscription", "")
-        return "route-event" if said == messages.AUDIT_LOG_ENTRIES else said or "unknown"
+        source = self.attributes.get(f"{_SOURCE}Subscription", "")
+        return "route-event" if source == messages.AUDIT_LOG_ENTRIES else source or "unknown"
 
     @property
     def reason(self) -> str:
@@ -89,7 +89,7 @@ class DeadLetter:
 
     @property
     def code(self) -> str:
-        """Why it is here, for programs; '' when the function has not said so."""
+        """Why it is here, for programs; '' if the function gave none."""
         return self.attributes.get("code", "") if self.is_managed else ""
 
     @property
@@ -114,8 +114,8 @@ class DeadLetter:
     def names(self) -> tuple[str, ...]:
         """The names that it speaks of: the cluster's, then the membership's."""
         body = self.body or {}
-        said = (self.attributes.get(key) or body.get(key) for key in ("cluster", "membership"))
-        return tuple(str(each) for each in said if each)
+        found = (self.attributes.get(key) or body.get(key) for key in ("cluster", "membership"))
+        return tuple(str(each) for each in found if each)
 
     @property
     def subject(self) -> str:
@@ -167,9 +167,9 @@ def replay(letter: DeadLetter, settings: Settings, repaired: bytes | None = None
     """Return what a replay publishes: topic, body, attributes. Raises ReconcileError when it would only come back."""
     topic, data = letter.topic, letter.data if repaired is None else repaired
     if not topic:
-        said = letter.attributes.get("topic") or letter.attributes.get(f"{_SOURCE}Subscription") or letter.step
+        source = letter.attributes.get("topic") or letter.attributes.get(f"{_SOURCE}Subscription") or letter.step
         raise PermanentError(
-            f"it came from {said!r}, which is no topic of ours: ask a step for the cluster instead",
+            f"it came from {source!r}, which is no topic of ours: ask a step for the cluster instead",
             ErrorCode.INVALID_MESSAGE,
         )
     if topic in messages.STEPS:

@@ -82,7 +82,7 @@ _PROBLEMS: Final = frozenset(
 )
 _CONFLICTS: Final = frozenset({FindingCode.CLASHING_SECRET, FindingCode.OTHER_REGISTRAR, FindingCode.DUPLICATE_SECRETS})
 # What a sweep asks for where the Secret that is there belongs to an earlier cluster of the name, or was adopted.
-_ANEW: Final = frozenset({FindingCode.NOT_REGISTERED, FindingCode.NO_SECRET})
+_RECREATED: Final = frozenset({FindingCode.NOT_REGISTERED, FindingCode.NO_SECRET})
 _BY_STATE: Final[Mapping[State, Stage]] = {
     State.CENTRAL: Stage.CENTRAL,
     State.PROVISIONING: Stage.PROVISIONING,
@@ -269,7 +269,7 @@ class Overview:
         if FindingCode.AGENT_LOST in codes:
             return Stage.AGENT_LOST
         asked = {request.code for request in self.requests.get(str(name), [])}
-        if secrets and not asked & _ANEW:
+        if secrets and not asked & _RECREATED:
             differs = bool(asked)
             return Stage.FAILED if differs and activity.failing else Stage.DIFFERS if differs else Stage.IN_ARGOCD
         if self.settings.secrets == "external":

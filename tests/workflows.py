@@ -1,7 +1,7 @@
 """`make workflows`: actionlint and zizmor on .github/workflows. Both are fetched once, into the cache outside of the checkout.
 
 actionlint is a Go program; zizmor comes from a pinned package. Neither is asked to use the network: zizmor's online
-audits are left out, and said so.
+audits are skipped, with the reason.
 """
 
 # ruff: noqa: T201 - a command, which talks to a person

@@ -152,7 +152,7 @@ def _up(options: argparse.Namespace) -> int:
         await starting
         # What start-up has made stays: the collector need not look at it again and again while requests wait.
         gc.freeze()
-        _tell(cloud.endpoints(), cloud.directory)
+        _print_endpoints(cloud.endpoints(), cloud.directory)
         ends: list[asyncio.Future[Any]] = [cloud.died, stopping]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -178,7 +178,7 @@ def _demo(options: argparse.Namespace) -> int:
     return demo.main(options)
 
 
-def _tell(endpoints: dict[str, str], directory: Path) -> None:
+def _print_endpoints(endpoints: dict[str, str], directory: Path) -> None:
     width = max(map(len, endpoints))
     for name, url in endpoints.items():
         print(f"  {name:{width}}  {url}")

@@ -86,8 +86,8 @@ def as_create(attributes: Attributes) -> Attributes:
 def require_json(request: Request) -> None:
     accept = request.headers.get("accept", "*/*")
     if not any(part.strip().startswith(("application/json", "*/*", "application/*")) for part in accept.split(",")):
-        told = "only the following media types are accepted: application/json"
-        raise StatusError(406, "NotAcceptable", told)
+        message = "only the following media types are accepted: application/json"
+        raise StatusError(406, "NotAcceptable", message)
 
 
 def table_wanted(request: Request) -> str:
@@ -102,8 +102,8 @@ async def read_body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
-            told = f"Request entity too large: limit is {MAX_BODY}"
-            raise StatusError(413, "RequestEntityTooLarge", told)
+            message = f"Request entity too large: limit is {MAX_BODY}"
+            raise StatusError(413, "RequestEntityTooLarge", message)
     return bytes(body)
 
 
@@ -167,12 +167,12 @@ def read_patch(
     def change(item: Object) -> Object:
         result = PATCHES[media](item, patch)
         try:
-            changed, told = decoded(resource, asked, result)
+            changed, notes = decoded(resource, asked, result)
         except StatusError as error:  # the patch could be made, but what it makes is no such object
-            told_why = f"Invalid value: {json.dumps(json.dumps(result))}: {error.message}"
-            cause = {"reason": "FieldValueInvalid", "message": told_why, "field": "patch"}
-            raise StatusError(422, "Invalid", f' "" is invalid: patch: {told_why}', {"causes": [cause]}) from error
-        warnings.extend(told)
+            reason = f"Invalid value: {json.dumps(json.dumps(result))}: {error.message}"
+            cause = {"reason": "FieldValueInvalid", "message": reason, "field": "patch"}
+            raise StatusError(422, "Invalid", f' "" is invalid: patch: {reason}', {"causes": [cause]}) from error
+        warnings.extend(notes)
         return changed
 
     return change, warnings

@@ -35,7 +35,7 @@ class View:
     def address(self, **changes: Any) -> str:
         """Return the query of this view with some fields changed; another filter or order begins at page 1."""
         view = replace(self, **({"page": 1} | changes))
-        said = {
+        parameters = {
             "q": view.q,
             "project": view.project,
             "location": view.location,
@@ -47,7 +47,7 @@ class View:
             "page": "" if view.page == 1 else str(view.page),
             "size": "" if view.size == SIZES[0] else str(view.size),
         }
-        return "?" + urlencode({key: value for key, value in said.items() if value})
+        return "?" + urlencode({key: value for key, value in parameters.items() if value})
 
     @property
     def is_filtered(self) -> bool:

@@ -45,7 +45,7 @@ class Fleet:
     def membership(self, name: MembershipName) -> Membership | None:
         """Return the membership; None is the fleet's 404, which alone proves nothing."""
         what = f"reading {name}"
-        found = http.get(self._session, f"{self._base}/{name}", what, missing_is_none=True)
+        found = http.get(self._session, f"{self._base}/{name}", what, allow_missing=True)
         return None if found is None else self._membership(found, what, name)
 
     def in_list(self, name: MembershipName) -> bool:

@@ -55,7 +55,7 @@ class Gke:
     def cluster(self, name: ClusterName) -> Cluster | None:
         """Return the cluster; None is GKE's 404, which alone proves nothing. Raises a fault for any other refusal."""
         what = f"reading {name}"
-        answer = http.get(self._session, f"{self._base}/{name}", what, missing_is_none=True)
+        answer = http.get(self._session, f"{self._base}/{name}", what, allow_missing=True)
         return None if answer is None else self._cluster(name, answer, what)
 
     def in_list(self, name: ClusterName) -> bool:
@@ -153,8 +153,8 @@ def _problem(answer: Object) -> str:
     """Return GKE's sentences about a cluster; '' where all is well. No answer is unusable because of them."""
     conditions = answer.get("conditions")
     items = conditions if isinstance(conditions, list) else []
-    said = [answer.get("statusMessage"), *(item.get("message") for item in items if isinstance(item, dict))]
-    return "; ".join(dict.fromkeys(text for text in said if isinstance(text, str) and text))
+    texts = [answer.get("statusMessage"), *(item.get("message") for item in items if isinstance(item, dict))]
+    return "; ".join(dict.fromkeys(text for text in texts if isinstance(text, str) and text))
 
 
 def _addresses(answer: Object, what: str) -> Iterator[str]:

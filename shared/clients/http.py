@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from google.auth.transport.requests import AuthorizedSession
 
 
-def get(session: AuthorizedSession, url: str, what: str, *, missing_is_none: bool = False) -> Object | None:
+def get(session: AuthorizedSession, url: str, what: str, *, allow_missing: bool = False) -> Object | None:
     """Return the object that a URL answers with; None is the API's 404, where that is asked for.
 
     Only a 200 with an object is an answer. Raises FaultError for everything else.
@@ -29,7 +29,7 @@ def get(session: AuthorizedSession, url: str, what: str, *, missing_is_none: boo
     deadline.note_read()
     if status != 200:
         refusal = Refusal.read(status, raw)
-        if missing_is_none and status == 404 and refusal.reason == "NOT_FOUND":
+        if allow_missing and status == 404 and refusal.reason == "NOT_FOUND":
             return None
         raise refusal.error(what)
     body = answers.parsed(raw, MAX_BYTES, what)

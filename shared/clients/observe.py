@@ -68,8 +68,8 @@ def find_membership(cluster: Cluster, hint: MembershipName | None, services: Ser
     Raises RetryableError when cluster and membership do not name each other.
     """
     fleet = services.settings.fleet_project
-    said = (cluster.membership, hint, cluster.name.membership(fleet))
-    for name in dict.fromkeys(name for name in said if name is not None and name.project == fleet):
+    candidates = (cluster.membership, hint, cluster.name.membership(fleet))
+    for name in dict.fromkeys(name for name in candidates if name is not None and name.project == fleet):
         found = read_membership(name, services)
         if isinstance(found, Gone):
             continue

@@ -1,4 +1,4 @@
-"""Publishing to Pub/Sub by its official client, one message a call: the step is done when Pub/Sub has said so.
+"""Publishing to Pub/Sub by its official client, one message a call: it returns once Pub/Sub has accepted the message.
 
 The batching publisher is not used: it takes attributes as keyword arguments, so that a message with an attribute
 called `topic` or `data` could not be carried on, and it publishes from a thread.

@@ -216,13 +216,13 @@ class _Comparison:
         if secret is None and name in self.others and not external:
             yield self._other_entry(name)
             return
-        said = cluster.membership or name.membership(self.settings.fleet_project)
-        membership = self.inventory.memberships.get(said)
+        expected = cluster.membership or name.membership(self.settings.fleet_project)
+        membership = self.inventory.memberships.get(expected)
         if membership is None and cluster.membership is None:
             membership = steps.membership_in_list(cluster, self.registrations.get(name, []))
-        if membership is None and not self.inventory.knows_membership(said):
+        if membership is None and not self.inventory.knows_membership(expected):
             yield Finding(
-                FindingCode.INCOMPLETE_LIST, str(name), f"{said} is in a location that the fleet's list lacks"
+                FindingCode.INCOMPLETE_LIST, str(name), f"{expected} is in a location that the fleet's list lacks"
             )
         elif (
             membership is None

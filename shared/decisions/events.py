@@ -75,24 +75,24 @@ def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
     if failed and whole:
         return Route(EventCode.REFUSED, f"{method} refused: nothing has changed")
     when = "finished" if operation.get("last") else "started" if operation else "done"
-    said = f"{method} {when}" + (", failed" if failed and when == "finished" else "")
+    text = f"{method} {when}" + (", failed" if failed and when == "finished" else "")
     if method == "CreateCluster" and (when != "finished" or failed):
         if failed:
-            return Route(EventCode.FAILED, f"{said}: there is no cluster to register")
-        return Route(EventCode.STARTED, f"{said}: there is no cluster to register yet")
+            return Route(EventCode.FAILED, f"{text}: there is no cluster to register")
+        return Route(EventCode.STARTED, f"{text}: there is no cluster to register yet")
     if method in ("UpdateCluster", "SetLabels") and when == "started":
-        return Route(EventCode.STARTED, f"{said}: the last entry of this operation is the one to act on")
+        return Route(EventCode.STARTED, f"{text}: the last entry of this operation is the one to act on")
     cluster = _cluster(entry, payload, numbers)
     code = _CODES.get(method, EventCode.CHANGED)
     topic = _TOPICS[code]
     who = _object(payload.get("authenticationInfo")).get("principalEmail")
     cause = truncate(
         " ".join(
-            str(part) for part in (said, who and f"by {who}", operation.get("id") or entry.get("insertId")) if part
+            str(part) for part in (text, who and f"by {who}", operation.get("id") or entry.get("insertId")) if part
         )
     )
     since = _since(code, entry.get("timestamp"))
-    return Route(code, said, cause, OutgoingMessage(topic, StepRequest(cluster=cluster)), since)
+    return Route(code, text, cause, OutgoingMessage(topic, StepRequest(cluster=cluster)), since)
 
 
 def route_membership(
@@ -116,10 +116,10 @@ def route_membership(
     membership = _membership(payload, attributes, numbers)
     code = _CODES.get(kind, EventCode.CHANGED)
     topic = "remove-secret" if code is EventCode.DELETED else "register-membership"
-    said = f"membership {kind}" + ("" if payload or kind == "deleted" else ", without a readable body")
-    cause = truncate(f"{said} {attributes.get('id', '')}".strip())
+    text = f"membership {kind}" + ("" if payload or kind == "deleted" else ", without a readable body")
+    cause = truncate(f"{text} {attributes.get('id', '')}".strip())
     since = _since(code, attributes.get("time"))
-    return Route(code, said, cause, OutgoingMessage(topic, StepRequest(membership=membership)), since)
+    return Route(code, text, cause, OutgoingMessage(topic, StepRequest(membership=membership)), since)
 
 
 def payload(data: bytes) -> Any:

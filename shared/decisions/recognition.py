@@ -119,8 +119,8 @@ def recognise(secret: ClusterSecret, known: Index) -> Recognition:
     """Return which cluster a Secret is for."""
     problem = ""
     try:
-        if (said := _annotated(secret, known.settings)) is not None:
-            return Recognition(frozenset({known.subject(said)}), BY_ANNOTATION)
+        if (annotated := _annotated(secret, known.settings)) is not None:
+            return Recognition(frozenset({known.subject(annotated)}), BY_ANNOTATION)
     except InvalidNameError as error:
         problem = f"its annotation is invalid: {error}"
     server = secret.data.get("server", "")

@@ -65,8 +65,8 @@ def names(request: StepRequest | None) -> dict[str, str]:
     """The cluster and the membership that a request names, as labels."""
     if request is None:
         return {}
-    said = {"cluster": request.cluster, "membership": request.membership}
-    return {key: str(name) for key, name in said.items() if name}
+    named = {"cluster": request.cluster, "membership": request.membership}
+    return {key: str(name) for key, name in named.items() if name}
 
 
 def outcome(

@@ -81,8 +81,8 @@ class StepRequest:
         return self if self.secret_uid == uid else replace(self, leave="", drop_labels=frozenset())
 
     def body(self) -> Object:
-        """The message's body as a JSON object, without what is not said."""
-        said = {
+        """The message's body as a JSON object, without empty fields."""
+        fields = {
             "cluster": self.cluster and str(self.cluster),
             "membership": self.membership and str(self.membership),
             "granted": self.granted,
@@ -96,7 +96,7 @@ class StepRequest:
             "identity": self.identity,
             "check": self.check,
         }
-        return {key: value for key, value in said.items() if value}
+        return {key: value for key, value in fields.items() if value}
 
 
 def request_for(name: Name) -> StepRequest:
@@ -204,8 +204,8 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
         faults.append("drop_labels is not a list of label keys")
     leave: Leave = ""
     match body.get("leave"):
-        case "hold" | "remove" | "other-cluster" as said:
-            leave = said
+        case "hold" | "remove" | "other-cluster" as fields:
+            leave = fields
         case None:
             pass
         case _:

@@ -44,33 +44,33 @@ def main() -> int:
             home = Path(directory)
             alone = 0.1
             if "calls" in parts:
-                _tell("calls")
+                _report("calls")
                 rows += calls.measured(chain)[0]
             if "latency" in parts:
-                _tell("latency")
+                _report("latency")
                 found, hops = latency.measured(chain, home, 50 if options.quick else 200, noise["latency"])
                 alone = statistics.median(hops.whole)
                 rows += found
             if "burst" in parts:
-                _tell("burst")
+                _report("burst")
                 rows += burst.measured(chain, 100 if options.quick else 500, alone, noise["burst"])
     if "paced" in parts:
-        _tell("paced bursts")
+        _report("paced bursts")
         rows += paced.measured(50 if options.quick else 500, noise["paced"])
     if "cold" in parts:
-        _tell("cold starts")
+        _report("cold starts")
         with tempfile.TemporaryDirectory() as directory, cloud(Path(directory)) as chain:  # its functions are stopped
             targets = ("register_membership", "write_secret") if options.quick else tuple(cold.CLIENTS)
             rows += cold.measured(chain, Path(directory), 3 if options.quick else 7, targets, noise["cold"])
     if "sweep" in parts:
-        _tell("sweeps")
+        _report("sweeps")
         if options.quick:
             found, sweeps = sweep.measured((1_000, sweep.HELD), (), noise["sweep"])
         else:
             found, sweeps = sweep.measured((1_000, sweep.HELD, 100_000), (sweep.HELD, 100_000), noise["sweep"])
         rows += found
     if "local" in parts:
-        _tell("the local cloud")
+        _report("the local cloud")
         rows += local_cloud.measured(1 if options.quick else 5, noise["local"])
     rows += [
         Row(f"noise during {part}: the same work", str(one), f"{os.cpu_count()} processors; the load is also our own")
@@ -86,7 +86,7 @@ def main() -> int:
     return 1 if missed else 0
 
 
-def _tell(what: str) -> None:
+def _report(what: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {what} …", file=sys.stderr, flush=True)  # noqa: T201
 
 

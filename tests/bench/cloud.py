@@ -107,6 +107,6 @@ def done(chain: Chain, function: str, decision: str = "") -> dict[str, float]:
 def ways(chain: Chain, clusters: list[str]) -> list[Way]:
     """The ways of clusters that have arrived."""
     ran = events(chain, "CreateCluster.finished")
-    told = [done(chain, "route-event", "routed")]
-    told += [done(chain, step) for step in ONBOARDING[1:]]
-    return [Way(ran[name], tuple(each[name] for each in told)) for name in clusters]
+    times = [done(chain, "route-event", "routed")]
+    times += [done(chain, step) for step in ONBOARDING[1:]]
+    return [Way(ran[name], tuple(each[name] for each in times)) for name in clusters]

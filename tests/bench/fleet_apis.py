@@ -173,7 +173,7 @@ class Fleet:
         self, name: MembershipName, cluster: ClusterName | None, labels: dict[str, str], uid: str = "0"
     ) -> None:
         link = cluster or ClusterName(self.settings.fleet_project, name.location, "central")
-        told = {
+        listed = {
             "name": str(name),
             "labels": labels,
             "endpoint": {
@@ -205,10 +205,10 @@ class Fleet:
             "clusterTier": "STANDARD",
         }
         cut = {
-            **{key: told[key] for key in ("name", "uniqueId", "state", "labels")},
+            **{key: listed[key] for key in ("name", "uniqueId", "state", "labels")},
             "endpoint": {"gkeCluster": {"resourceLink": link.link}},
         }
-        self.memberships[False].append(json.dumps(told, indent=2).encode())
+        self.memberships[False].append(json.dumps(listed, indent=2).encode())
         self.memberships[True].append(json.dumps(cut, indent=2).encode())
 
     def answer(self, path: str, query: dict[str, list[str]]) -> bytes:

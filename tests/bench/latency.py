@@ -89,8 +89,8 @@ def measured(chain: Chain, home: Path, clusters: int, noise: Noise) -> tuple[lis
     under_load = {step: [way.hops[place] for way in loaded] for place, step in enumerate(ONBOARDING)}
     for step, seconds in hops.items():
         part = statistics.median(seconds) / middle
-        told = f"{part:.0%} of the whole; under load {spread(under_load[step])}"
-        rows.append(Row(f"latency: hop {step}", spread(seconds), told))
+        note = f"{part:.0%} of the whole; under load {spread(under_load[step])}"
+        rows.append(Row(f"latency: hop {step}", spread(seconds), note))
     return rows, Hops(hops, under_load, whole, bare)
 
 

@@ -90,8 +90,8 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--fetch", action="store_true", help="the pages to fetch come on standard input")
     options = parser.parse_args()
-    told = fetched(options.url, json.load(sys.stdin)) if options.fetch else swept(options.url)
-    print(json.dumps(told))  # noqa: T201
+    measured = fetched(options.url, json.load(sys.stdin)) if options.fetch else swept(options.url)
+    print(json.dumps(measured))  # noqa: T201
 
 
 if __name__ == "__main__":

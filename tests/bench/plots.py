@@ -62,10 +62,10 @@ def _latency(hops: Hops) -> str:
         parts.append(f'<rect x="{150 + place * 150}" y="262" width="12" height="12" fill="{COLOURS[place]}"/>')
         parts.append(_text(168 + place * 150, 273, step))
     loaded = len(next(iter(hops.under_load.values())))
-    told = (
+    caption = (
         f"{len(hops.whole)} clusters one after another; under load {loaded}, each at its time, the last one done or not"
     )
-    parts.append(_text(150, 305, told))
+    parts.append(_text(150, 305, caption))
     return _svg(parts, "RUNNING to Secret: where the time goes; each hop with its delivery")
 
 

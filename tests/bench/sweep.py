@@ -103,7 +103,7 @@ def _rows(one: Swept) -> list[Row]:
 def _swept(clusters: int, noise: Noise, *, drift: bool) -> Swept:
     with _apis(clusters, drift=drift) as url:
         noise.sample()
-        told = _child([url], "")
+        figures = _child([url], "")
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}/asked") as answer:
             pages = json.load(answer)
         noise.sample()
@@ -112,12 +112,12 @@ def _swept(clusters: int, noise: Noise, *, drift: bool) -> Swept:
     return Swept(
         clusters,
         drift,
-        told["seconds"],
-        told["cpu"],
-        told["before"],
-        told["peak"],
-        told["requests"],
-        told["checks"],
+        figures["seconds"],
+        figures["cpu"],
+        figures["before"],
+        figures["peak"],
+        figures["requests"],
+        figures["checks"],
         len(pages),
         fetched["seconds"],
         fetched["bytes"] / 1e6,
@@ -125,7 +125,7 @@ def _swept(clusters: int, noise: Noise, *, drift: bool) -> Swept:
 
 
 def _child(arguments: list[str], given: str) -> dict[str, Any]:
-    told = subprocess.run(
+    ran = subprocess.run(
         [sys.executable, "-m", "tests.bench.one_sweep", *arguments],
         cwd=ROOT,
         env=_clean(),
@@ -134,8 +134,8 @@ def _child(arguments: list[str], given: str) -> dict[str, Any]:
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
-    answer: dict[str, Any] = json.loads(told.stdout)
+    assert ran.returncode == 0, ran.stderr
+    answer: dict[str, Any] = json.loads(ran.stdout)
     return answer
 
 

@@ -64,22 +64,22 @@ def night(cloud: Chain) -> dict[str, str]:
         ("grant-rbac", "binding"),
         ("register-membership", "membership"),
     ):
-        cloud.said(step, found[f"unmanaged {incident}"], code=f"unmanaged_{incident.lower()}")
+        cloud.logged(step, found[f"unmanaged {incident}"], code=f"unmanaged_{incident.lower()}")
     cloud.publish("grant-rbac", b"not json", {"cause": "poison"})
-    cloud.said("grant-rbac", "poison", decision="dead_lettered")
+    cloud.logged("grant-rbac", "poison", decision="dead_lettered")
     cloud.re_create_unseen(found["re-created cluster"], LABELS)
     cloud.set_status(found["ERROR cluster"], "ERROR", "nodes are out of quota")
     cloud.disconnect(found["lost agent"], state="UNKNOWN")
     # From here on no other cluster can come in.
     cloud.do("iam", "revoke", email("write-secret"), FLEET, "gkehub.gateway.post")
     found["revoked permission"] = cloud.create_cluster(fresh("denied"), labels=LABELS)
-    cloud.said("write-secret", found["revoked permission"], code="denied", attempt=2)
+    cloud.logged("write-secret", found["revoked permission"], code="denied", attempt=2)
     cloud.redeploy("grant-rbac", {"ARGOCD_CLUSTER_ROLE": "argocd-deployer"})
     found["wrong role"] = cloud.create_cluster(fresh("role"), labels=LABELS)
-    cloud.said("grant-rbac", found["wrong role"], code="no_role", attempt=2)
+    cloud.logged("grant-rbac", found["wrong role"], code="no_role", attempt=2)
     cloud.kill_function("register-membership")
     found["stopped function"] = cloud.create_cluster(fresh("stopped"), labels=LABELS)
-    cloud.said("route-event", found["stopped function"], decision="routed")
+    cloud.logged("route-event", found["stopped function"], decision="routed")
     cloud.wait_for(lambda: cloud.state()["dead_letters"] > 3, 90, "the letter of the stopped function")
     return found
 

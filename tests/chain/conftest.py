@@ -1,7 +1,7 @@
 """One local cloud per worker, shared by all tests that need no settings of their own; each test repairs what it has broken.
 
 A module that needs other settings has a `cloud` fixture of its own, made with `running`. With CHAIN_KUBE=real the same tests
-run on kube-apiservers, with the admission policy of `infra/argocd/` in the central one; what is left out there is said.
+run on kube-apiservers, with the admission policy of `infra/argocd/` in the central one; skipped tests have a reason.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 def healthy(cloud: Chain) -> Iterator[None]:
     """After each test the faults are gone, all functions run, and none has met anything that nobody thought of."""
     before = {name: len(text) for name, text in cloud.logs().items()}
-    standing = _members(cloud) if KUBE == "real" else set()
+    current = _members(cloud) if KUBE == "real" else set()
     yield
     cloud.restore()
     if KUBE == "real":
-        _end(cloud, _members(cloud) - standing)
+        _end(cloud, _members(cloud) - current)
     for name, text in cloud.logs().items():
         new = text[before.get(name, 0) :]
         assert "not expected:" not in new, f"{name}:\n{tail(new)}"

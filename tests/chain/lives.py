@@ -112,7 +112,7 @@ ATTACHED: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 # A cluster that is re-created under its name, and whose deletion event is lost.
-ANEW: dict[str, tuple[str, ...]] = {
+RECREATED: dict[str, tuple[str, ...]] = {
     "register-membership": (CLUSTER, MEMBERSHIP, UNREGISTER, "POST */memberships", OPERATION),
     "write-secret": (LIST, CLUSTER, MEMBERSHIP, f"PATCH {SECRET}"),
 }
@@ -135,10 +135,10 @@ def lived(cloud: Chain, effect: str, count: int = AT_ONCE, **fault: Any) -> list
         for place, (step, call) in enumerate(calls):
             cluster = clusters[place]
             pattern, _, skip = call.partition("#")
-            told = pattern.format(name=names[place], membership=membership_id(cluster))
+            called = pattern.format(name=names[place], membership=membership_id(cluster))
             added.append(
                 cloud.add_fault(
-                    effect, call=told, caller="*" if step == PUBLISHING else email(step), skip=int(skip or 0), **fault
+                    effect, call=called, caller="*" if step == PUBLISHING else email(step), skip=int(skip or 0), **fault
                 )
             )
 
@@ -207,9 +207,9 @@ def add_faults(
     ):
         pattern, _, skip = call.partition("#")
         name = cluster.rpartition("/")[2]
-        told = pattern.format(name=name, membership=membership_id(cluster) if "/clusters/" in cluster else name)
+        called = pattern.format(name=name, membership=membership_id(cluster) if "/clusters/" in cluster else name)
         caller = "*" if step == PUBLISHING else email(step)
-        added.append(cloud.add_fault(effect, call=told, caller=caller, skip=int(skip or 0), **fault))
+        added.append(cloud.add_fault(effect, call=called, caller=caller, skip=int(skip or 0), **fault))
     return added
 
 
@@ -249,9 +249,9 @@ def lived_attached(cloud: Chain, effect: str, **fault: Any) -> None:
     assert not [letter for edge in edges for letter in cloud.dead_letters(edge)]
 
 
-def made_anew(cloud: Chain, effect: str, **fault: Any) -> None:
+def recreated(cloud: Chain, effect: str, **fault: Any) -> None:
     """Clusters are re-created under their names, and their deletion events are lost."""
-    names = [fresh("again") for _ in range(sum(map(len, ANEW.values())))]
+    names = [fresh("again") for _ in range(sum(map(len, RECREATED.values())))]
     clusters = [cloud.create_cluster(name, labels=WANTED) for name in names]
     cloud.onboarded(*clusters)
     cloud.wait_quiet()
@@ -259,7 +259,7 @@ def made_anew(cloud: Chain, effect: str, **fault: Any) -> None:
     for cluster in clusters:
         cloud.delete_cluster(cluster, seconds=0)
     cloud.gone(*clusters)
-    added = add_faults(cloud, ANEW, clusters, effect, **fault)
+    added = add_faults(cloud, RECREATED, clusters, effect, **fault)
     for name in names:
         cloud.create_cluster(name, labels=WANTED)
     met(cloud, added)
@@ -281,7 +281,7 @@ def membership_id(cluster: str) -> str:
 
 def unknown(calls: Iterable[Json]) -> set[str]:
     """The calls of the steps that are listed nowhere here."""
-    stages = [*CALLS.values(), *ATTACHED.values(), ANEW]
+    stages = [*CALLS.values(), *ATTACHED.values(), RECREATED]
     known = {step: {call for stage in stages for call in stage.get(step, ())} for step in STEPS}
     patterns = {
         step: [call.partition("#")[0].format(name="*", membership="*") for call in several] + [FIRST_LOOK, PROOF]

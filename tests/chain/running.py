@@ -227,7 +227,7 @@ class Chain(LocalCloud):
             },
         }
 
-    # What was given up, and what was said
+    # Dead letters and logs
 
     def events(self, cluster: str) -> list[Json]:
         """The CloudEvents of a cluster, in order of publication: attributes without `ce-`, short `type`, and `data`."""
@@ -259,7 +259,7 @@ class Chain(LocalCloud):
         """The lines that a function has logged about `text`."""
         return [json.loads(line) for line in self.log(function).splitlines() if text in line and line.startswith("{")]
 
-    def said(self, function: str, *texts: str, **fields: str | int) -> Json:
+    def logged(self, function: str, *texts: str, **fields: str | int) -> Json:
         """Wait for a log line with these fields (`decision`, `code`, `severity`, …) that holds all the texts: names, causes."""
 
         def found() -> list[Json]:

@@ -75,7 +75,7 @@ def test_lost_agent_is_noted_once_and_refreshed_once(cloud: Chain) -> None:
     cloud.wait_for(lambda: "fleet-registrar/agent-lost" in cloud.manifest(edge)["metadata"]["annotations"])
     noted = cloud.manifest(edge)
     cloud.publish("write-secret", {"membership": edge}, {"cause": f"again {edge}"})
-    cloud.said("write-secret", f"again {edge}")
+    cloud.logged("write-secret", f"again {edge}")
     assert cloud.manifest(edge) == noted
     cloud.reconnect(edge)
     cloud.publish("write-secret", {"membership": edge})
@@ -90,9 +90,9 @@ def test_lost_agent_neither_gets_a_grant_nor_loses_its_secret(cloud: Chain) -> N
     before = cloud.everything()
     cloud.disconnect(edge)
     cloud.publish("grant-rbac", {"membership": edge})
-    cloud.said("grant-rbac", edge, decision="retry", code="unreachable")
+    cloud.logged("grant-rbac", edge, decision="retry", code="unreachable")
     cloud.publish("remove-secret", {"membership": edge})
-    cloud.said("remove-secret", edge, decision="reversed")
+    cloud.logged("remove-secret", edge, decision="reversed")
     assert cloud.everything() == before
     cloud.reconnect(edge)
     cloud.wait_quiet()
@@ -130,7 +130,7 @@ def test_membership_message_of_a_gke_cluster_becomes_its_clusters(cloud: Chain) 
     before = cloud.everything()
     for topic in STEPS:
         cloud.publish(topic, {"membership": membership}, {"cause": f"{topic} of {cluster}"})
-        cloud.said(topic, f"{topic} of {cluster}")
+        cloud.logged(topic, f"{topic} of {cluster}")
     cloud.wait_quiet()
     assert cloud.everything() == before
 

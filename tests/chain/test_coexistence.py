@@ -65,7 +65,7 @@ def test_membership_after_the_creation_event(cloud: Chain, mode: str) -> None:
         cloud.wait_quiet()
         assert theirs not in cloud.state()["memberships"], operation
         return
-    cloud.said("register-membership", cluster, decision="waiting", code="waiting_for_membership")
+    cloud.logged("register-membership", cluster, decision="waiting", code="waiting_for_membership")
     cloud.wait_quiet()
     assert cloud.secret(cluster) is None
     assert not cloud.dead_letters(cluster)
@@ -95,7 +95,7 @@ def test_stale_membership_of_a_namesake(cloud: Chain, mode: str) -> None:
         assert letter.code == "unmanaged_membership"
         assert stale in letter.reason
     else:
-        cloud.said("register-membership", cluster, decision="waiting")
+        cloud.logged("register-membership", cluster, decision="waiting")
     assert stale in cloud.state()["memberships"]
     assert cloud.secret(cluster) is None
     cloud.detach(stale)
@@ -126,7 +126,7 @@ def test_secret_of_argocd_cluster_add_and_a_sweep_are_one_entry(cloud: Chain, mo
     }
     assert cloud.kubernetes(CENTRAL, "POST", SECRETS, manifest)[0] == 201
     cloud.publish("sweep", {"cluster": cluster})
-    reported = cloud.said("sweep", cluster, decision="reported", code="clashing_secret")
+    reported = cloud.logged("sweep", cluster, decision="reported", code="clashing_secret")
     assert reported["message"].splitlines()[1:] == [ADOPT]
     cloud.wait_quiet()
     assert cloud.secret(cluster) is None

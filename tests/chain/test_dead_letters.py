@@ -60,9 +60,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 def test_invalid_message_is_dead_lettered_at_once_with_a_reason(cloud: Chain, step: str) -> None:
     for kind, (data, _) in POISON.items():
         cloud.publish(step, data, {"cause": f"{kind} to {step}", "mine": "kept"})
-    for kind, (data, said) in POISON.items():
+    for kind, (data, expected) in POISON.items():
         letter = cloud.dead_letter(f"'{kind} to {step}'", step)
-        assert said in letter.reason, kind
+        assert expected in letter.reason, kind
         assert letter.data == data
         assert {key: letter.attributes[key] for key in ("topic", "step", "mine")} == {
             "topic": step,
@@ -75,9 +75,9 @@ def test_invalid_message_is_dead_lettered_at_once_with_a_reason(cloud: Chain, st
 
 @pytest.mark.parametrize("kind", OF_ONE_STEP)
 def test_a_key_of_a_wrong_type_is_dead_lettered(cloud: Chain, kind: str) -> None:
-    step, body, said = OF_ONE_STEP[kind]
+    step, body, expected = OF_ONE_STEP[kind]
     cloud.publish(step, body, {"cause": kind})
-    assert said in cloud.dead_letter(f"'{kind}'", step).reason
+    assert expected in cloud.dead_letter(f"'{kind}'", step).reason
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_repaired_message_succeeds(cloud: Chain, step: str) -> None:
     assert letter.attributes["cluster"] == cluster
     repaired = {key: value for key, value in letter.body.items() if key != "typo"}
     cloud.publish(letter.attributes["topic"], repaired, {"cause": f"repaired {cluster}"})
-    cloud.said("write-secret", f"repaired {cluster}")
+    cloud.logged("write-secret", f"repaired {cluster}")
     cloud.onboarded(cluster)
 
 
@@ -156,7 +156,7 @@ def test_exhausted_message_is_dead_lettered_and_replayed(cloud: Chain) -> None:
 def test_failed_publish_of_a_dead_letter_is_retried(cloud: Chain) -> None:
     cloud.add_fault("status", api="pubsub", call="POST */topics/dead-letters:publish", status=503, times=2)
     cloud.publish("revoke-rbac", b"poison", {"cause": "stubborn"})
-    cloud.said("revoke-rbac", "stubborn", decision="retry", code="unavailable")
+    cloud.logged("revoke-rbac", "stubborn", decision="retry", code="unavailable")
     assert cloud.dead_letter("'stubborn'", "revoke-rbac").code == "invalid_message"
 
 
@@ -174,7 +174,7 @@ def test_odd_attributes_do_not_prevent_a_dead_letter(cloud: Chain) -> None:
 def test_request_of_a_sweep_is_not_dead_lettered(cloud: Chain, topic: str) -> None:
     cause = f"swept {topic}"
     cloud.publish(topic, b"poison", {"cause": cause, "requested-by": "sweep"})
-    cloud.said(topic, cause, decision="dropped", code="invalid_message", severity="ERROR")
+    cloud.logged(topic, cause, decision="dropped", code="invalid_message", severity="ERROR")
     cloud.wait_quiet()
     assert not cloud.dead_letters(f"'{cause}'")
 
@@ -222,7 +222,7 @@ def test_an_event_in_structured_mode_is_taken_too(cloud: Chain) -> None:
     data = entry() | {"resource": {"type": "gke_cluster", "labels": where}}
     body = json.dumps(event | {"data": data, "datacontenttype": "application/json"}).encode()
     assert sent(cloud, body, {"content-type": "application/cloudevents+json"}) == 200
-    cloud.said("remove-secret", name)
+    cloud.logged("remove-secret", name)
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ def output() -> str:
 @pytest.fixture(scope="module")
 def chapters(output: str) -> dict[int, list[str]]:
     """The lines of each chapter."""
-    told = output.partition("\nArgo CD's list of clusters:")[0]
-    parts = re.split(r"^(\d)/8  .*\n", told, flags=re.MULTILINE)[1:]
+    story = output.partition("\nArgo CD's list of clusters:")[0]
+    parts = re.split(r"^(\d)/8  .*\n", story, flags=re.MULTILINE)[1:]
     numbers, texts = parts[::2], parts[1::2]
     return {int(number): text.split("\n\n")[0].splitlines() for number, text in zip(numbers, texts, strict=True)}
 
@@ -37,8 +37,8 @@ def chapters(output: str) -> dict[int, list[str]]:
 def test_every_chapter_has_lines_and_no_line_is_elsewhere(output: str, chapters: dict[int, list[str]]) -> None:
     assert list(chapters) == [1, 2, 3, 4, 5, 6, 7, 8]
     assert all(len(lines) > 1 for lines in chapters.values())
-    told = output.partition("\nArgo CD's list of clusters:")[0].splitlines()
-    assert sum(map(len, chapters.values())) == len([line for line in told if LINE.fullmatch(line)])
+    story = output.partition("\nArgo CD's list of clusters:")[0].splitlines()
+    assert sum(map(len, chapters.values())) == len([line for line in story if LINE.fullmatch(line)])
 
 
 def test_no_step_acts_on_a_cluster_below_another_chapter(chapters: dict[int, list[str]]) -> None:
@@ -71,7 +71,7 @@ def test_no_line_is_repeated_in_a_chapter(chapters: dict[int, list[str]]) -> Non
         (7, "unregister-membership +deleted", "batch is gone"),
     ],
 )
-def test_what_came_of_it_stands_below_what_was_done(
+def test_results_are_printed_below_the_action(
     chapters: dict[int, list[str]], chapter: int, cause: str, effect: str
 ) -> None:
     places = [

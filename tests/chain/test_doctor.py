@@ -127,9 +127,9 @@ def test_doctor_prints_a_line_for_each_check_and_changes_nothing(operator: Opera
 
     before, waiting = operator.cloud.everything(), queues()
     answer = ops(operator.environment, "doctor", "--json")
-    told = json.loads(answer.stdout)
-    assert (answer.returncode, told["exitCode"]) == ((2, 2) if UNKNOWN else (0, 0))
-    assert told["counts"]["fail"] == told["counts"]["warn"] == 0
+    report = json.loads(answer.stdout)
+    assert (answer.returncode, report["exitCode"]) == ((2, 2) if UNKNOWN else (0, 0))
+    assert report["counts"]["fail"] == report["counts"]["warn"] == 0
     assert operator.cloud.everything() == before
     assert queues() == waiting
     lines = ops(operator.environment, "doctor").stdout.splitlines()

@@ -46,4 +46,4 @@ def test_lost_answers_for_an_attached_cluster_change_nothing(cloud: Chain) -> No
 
 
 def test_lost_answers_during_a_re_creation_change_nothing(cloud: Chain) -> None:
-    lives.made_anew(cloud, "drop")
+    lives.recreated(cloud, "drop")

@@ -25,7 +25,7 @@ def test_the_list_of_calls_is_complete(cloud: Chain) -> None:
     since = time.time()
     lives.lived(cloud, "", 2)
     lives.lived_attached(cloud, "")
-    lives.made_anew(cloud, "")
+    lives.recreated(cloud, "")
     assert not lives.unknown(cloud.calls(since))
 
 
@@ -41,4 +41,4 @@ def test_refusals_for_an_attached_cluster_change_nothing(cloud: Chain, status: i
 
 @pytest.mark.parametrize("status", [404, 500])
 def test_refusals_during_a_re_creation_change_nothing(cloud: Chain, status: int) -> None:
-    lives.made_anew(cloud, "status", status=status)
+    lives.recreated(cloud, "status", status=status)

@@ -139,10 +139,10 @@ def test_forged_grants_gain_nothing_and_real_ones_do(cloud: Chain) -> None:
     forged.append(signed_by(cloud, "grant-rbac", "https://service.example"))
     for index, granted in enumerate(forged):
         cloud.publish("write-secret", {"membership": edge, "granted": granted}, {"cause": f"forged {index} {edge}"})
-        cloud.said("write-secret", f"forged {index} {edge}", decision="retry", code="stale_grant")
+        cloud.logged("write-secret", f"forged {index} {edge}", decision="retry", code="stale_grant")
     assert cloud.everything() == before
     cloud.publish("write-secret", {"membership": edge, "granted": tokens["grant-rbac"]}, {"cause": f"real {edge}"})
-    cloud.said("write-secret", f"real {edge}", decision="created")
+    cloud.logged("write-secret", f"real {edge}", decision="created")
     logs = "".join(cloud.logs().values())
     assert not [token for token in tokens.values() if token in logs]
 
@@ -169,8 +169,8 @@ def test_cluster_whose_membership_names_another_is_retried(cloud: Chain) -> None
         for step in STEPS:
             cloud.publish(step, {"cluster": liar})
         for step in ("register-membership", "grant-rbac"):
-            cloud.said(step, liar, decision="retry", code="membership_mismatch")
-        cloud.said("write-secret", liar, decision="needs_membership")
+            cloud.logged(step, liar, decision="retry", code="membership_mismatch")
+        cloud.logged("write-secret", liar, decision="needs_membership")
         assert cloud.everything() == before
     finally:
         cloud.set("gke", "stale", {})
@@ -183,7 +183,7 @@ def test_cluster_that_claims_the_central_membership_is_ignored(cloud: Chain) -> 
     cloud.running(liar)
     before = cloud.everything()
     cloud.publish("register-membership", {"cluster": liar, "membership": CENTRAL_MEMBERSHIP})
-    cloud.said("register-membership", liar, decision="no_op", code="not_source")
+    cloud.logged("register-membership", liar, decision="no_op", code="not_source")
     cloud.wait_quiet()
     assert cloud.everything() == before
 
@@ -214,6 +214,6 @@ def test_second_reversal_within_a_minute_is_retried(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     before = cloud.everything()
     cloud.publish("remove-secret", {"cluster": cluster}, {"reversed": "true"})
-    cloud.said("remove-secret", cluster, decision="retry", code="reversed_twice")
+    cloud.logged("remove-secret", cluster, decision="retry", code="reversed_twice")
     assert cloud.everything() == before
     assert not cloud.quiet()  # it is not lost: it is retried

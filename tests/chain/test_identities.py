@@ -266,11 +266,11 @@ def test_each_permission_of_the_roles_is_needed(cloud: Chain) -> None:
     cloud.running(cluster)
     cloud.remove_event_rules()
 
-    def anew() -> bool:
+    def is_recreated() -> bool:
         notes = cloud.manifest(cluster)["metadata"]["annotations"]
         return bool(notes["fleet-registrar/cluster-id"] == cloud.state()["clusters"][cluster]["id"])
 
-    grown.until(anew, "a re-created cluster")
+    grown.until(is_recreated, "a re-created cluster")
 
     # A foreign Secret has the name of another one's.
     name = fresh("green")

@@ -53,9 +53,9 @@ def test_the_wheel_has_one_package(installed: Path) -> None:
 
 def test_the_installed_command_has_its_own_name(installed: Path) -> None:
     assert run(installed, "--version").stdout == f"fleet-registrar {VERSION}\n"
-    told = run(installed, "plan", "--help").stdout
-    assert told.startswith("usage: fleet-registrar plan ")
-    assert "python -m ops" not in told
+    usage = run(installed, "plan", "--help").stdout
+    assert usage.startswith("usage: fleet-registrar plan ")
+    assert "python -m ops" not in usage
 
 
 def test_the_installed_command_answers_as_a_checkout(installed: Path, cloud: Chain) -> None:

@@ -88,8 +88,8 @@ def test_gateway_outage_is_retried(cloud: Chain) -> None:
     down = cloud.add_fault("status", api="connectgateway", status=503, times=0)
     cluster = cloud.create_cluster(fresh("blue"))
     cloud.delete_cluster(held_up)
-    cloud.said("grant-rbac", cluster, decision="retry", status=503)
-    cloud.said("remove-secret", held_up, decision="retry", status=503)
+    cloud.logged("grant-rbac", cluster, decision="retry", status=503)
+    cloud.logged("remove-secret", held_up, decision="retry", status=503)
     assert cloud.secret(held_up) is not None
     cloud.remove_faults(down["id"])
     cloud.onboarded(cluster)

@@ -31,7 +31,7 @@ def ask(cloud: Chain, cluster: str, leave: str) -> None:
 
 def deselected(cloud: Chain, cluster: str) -> None:
     cloud.set_labels(cluster, {})
-    cloud.said("write-secret", cluster, code="unselected")
+    cloud.logged("write-secret", cluster, code="unselected")
     cloud.wait_quiet()
 
 
@@ -45,7 +45,7 @@ def held_long_enough(cloud: Chain, cluster: str) -> None:
 def test_unselected_cluster_is_ignored(cloud: Chain) -> None:
     before = cloud.everything()
     cluster = cloud.create_cluster(fresh("other"), labels={"argocd": "no"})
-    cloud.said("register-membership", cluster, code="unselected")
+    cloud.logged("register-membership", cluster, code="unselected")
     cloud.wait_quiet()
     after = cloud.everything()
     assert (after["secrets"], after["memberships"]) == (before["secrets"], before["memberships"])
@@ -54,7 +54,7 @@ def test_unselected_cluster_is_ignored(cloud: Chain) -> None:
 
 def test_a_cluster_that_gets_the_label_appears(cloud: Chain) -> None:
     cluster = cloud.create_cluster(fresh("late"))
-    cloud.said("register-membership", cluster, code="unselected")
+    cloud.logged("register-membership", cluster, code="unselected")
     cloud.set_labels(cluster, WANTED)
     cloud.onboarded(cluster)
 
@@ -65,7 +65,7 @@ def test_event_never_removes_a_running_cluster(cloud: Chain) -> None:
     before = cloud.everything()
     for topic in STEPS:
         cloud.publish(topic, {"cluster": cluster}, {"cause": f"look {topic} {cluster}"})
-        cloud.said(topic, f"look {topic} {cluster}")
+        cloud.logged(topic, f"look {topic} {cluster}")
     cloud.wait_quiet()
     assert cloud.everything() == before
 
@@ -94,7 +94,7 @@ def test_removal_needs_a_hold_of_the_same_reason_and_time(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", labels=WANTED)
     deselected(cloud, cluster)
     ask(cloud, cluster, "remove")
-    cloud.said("remove-secret", cluster, decision="no_op")
+    cloud.logged("remove-secret", cluster, decision="no_op")
     cloud.wait_quiet()
     assert cluster in cloud.listed()
     long_ago = {"annotations": {f"{MARK}held": "going 2020-01-01T00:00:00Z skip-reconcile=ours"}}
@@ -112,7 +112,7 @@ def test_selected_cluster_is_never_removed(cloud: Chain) -> None:
     before = cloud.everything()
     for leave in ("hold", "remove"):
         ask(cloud, cluster, leave)
-    cloud.said("remove-secret", cluster, decision="reversed")
+    cloud.logged("remove-secret", cluster, decision="reversed")
     cloud.wait_quiet()
     assert cloud.everything() == before
 
@@ -163,7 +163,7 @@ def test_unselected_attached_cluster_is_removed_in_two_passes(cloud: Chain) -> N
     edge = cloud.attach(fresh("edge"), labels=WANTED, admit=True)
     cloud.onboarded(edge)
     cloud.do("fleet", "patch", name=edge, asked={"labels": {}}, paths=["labels"])
-    cloud.said("register-membership", edge, code="unselected")
+    cloud.logged("register-membership", edge, code="unselected")
     held_long_enough(cloud, edge)
     ask(cloud, edge, "remove")
     cloud.wait_for(lambda: cloud.secret(edge) is None)

@@ -83,7 +83,7 @@ def test_a_refused_deletion_changes_nothing(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     before = cloud.everything()
     assert asked(cloud, "container", "DELETE", cluster, email("write-secret")) == 403
-    cloud.said("route-event", "DeleteCluster", decision="ignored", code="refused")
+    cloud.logged("route-event", "DeleteCluster", decision="ignored", code="refused")
     cloud.wait_quiet()
     assert cloud.everything() == before
 
@@ -96,7 +96,7 @@ def test_a_cluster_whose_creation_fails_leaves_nothing(cloud: Chain) -> None:
     cloud.create_cluster(name)
     cloud.wait_for(lambda: cloud.state()["clusters"][cluster]["status"] == "ERROR")
     cloud.publish("register-membership", {"cluster": cluster})  # and nobody can force it in
-    cloud.said("register-membership", cluster, decision="no_op", code="unknown", severity="WARNING")
+    cloud.logged("register-membership", cluster, decision="no_op", code="unknown", severity="WARNING")
     cloud.wait_quiet()
     after = cloud.everything()
     assert (after["memberships"], after["secrets"]) == (before["memberships"], before["secrets"])
@@ -110,7 +110,7 @@ def test_a_pinned_secret_is_neither_held_nor_removed(cloud: Chain) -> None:
     pinned = cloud.manifest(cluster)
     cloud.delete_cluster(cluster)
     cloud.gone(cluster)
-    cloud.said("remove-secret", cluster, decision="blocked", code="pinned", severity="ERROR")
+    cloud.logged("remove-secret", cluster, decision="blocked", code="pinned", severity="ERROR")
     cloud.wait_quiet()
     assert cloud.manifest(cluster) == pinned
     cloud.change_secret(cluster, {"annotations": {f"{MARK}keep": None}})
@@ -124,11 +124,11 @@ def test_404_that_the_list_contradicts_proves_nothing(cloud: Chain) -> None:
     cloud.set("gke", "hidden_from_get", [cluster])
     try:
         cloud.publish("remove-secret", {"cluster": cluster})
-        cloud.said("remove-secret", cluster, decision="retry", code="contradiction")
+        cloud.logged("remove-secret", cluster, decision="retry", code="contradiction")
         assert cloud.everything() == before
     finally:
         cloud.set("gke", "hidden_from_get", [])
-    cloud.said("remove-secret", cluster, decision="reversed", code="selected")
+    cloud.logged("remove-secret", cluster, decision="reversed", code="selected")
     cloud.wait_quiet()
     assert cloud.everything() == before
 
@@ -138,7 +138,7 @@ def test_unknown_membership_is_not_read(cloud: Chain) -> None:
     membership = f"projects/{FLEET}/locations/{REGION}/memberships/{fresh('never')}"
     since = time.time()
     cloud.publish("remove-secret", {"membership": membership})
-    cloud.said("remove-secret", membership, decision="no_op", code="no_secret")
+    cloud.logged("remove-secret", membership, decision="no_op", code="no_secret")
     reads = [one["path"] for one in cloud.calls(since) if one["caller"] == email("remove-secret")]
     of_the_fleet = [path for path in reads if path.startswith(f"/v1/projects/{FLEET}/locations/{REGION}/memberships")]
     # A process that is new also reads which cluster is the central one.
@@ -152,7 +152,7 @@ def test_list_with_missing_zones_proves_nothing(cloud: Chain) -> None:
     try:
         cloud.delete_cluster(cluster, seconds=0)
         cloud.gone(cluster)
-        cloud.said("remove-secret", cluster, decision="retry", code="incomplete_list")
+        cloud.logged("remove-secret", cluster, decision="retry", code="incomplete_list")
         assert cloud.manifest(cluster)["metadata"]["uid"] == secret["metadata"]["uid"]
     finally:
         cloud.set("gke", "missing_zones", {})
@@ -165,7 +165,7 @@ def test_shut_down_project_proves_nothing(cloud: Chain) -> None:
     cloud.do("gke", "shut_project", project=APPS)
     try:
         cloud.publish("remove-secret", {"cluster": cluster})
-        cloud.said("remove-secret", cluster, decision="retry", code="denied")
+        cloud.logged("remove-secret", cluster, decision="retry", code="denied")
         assert cloud.everything() == before
     finally:
         cloud.set("projects", "shut", [])

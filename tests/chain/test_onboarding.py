@@ -173,7 +173,7 @@ def test_replay_of_an_onboarded_cluster_writes_nothing(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", labels={"env": "prod"})
     before, since = cloud.everything(), time.time()
     cloud.publish("register-membership", {"cluster": cluster}, {"cause": cluster})
-    cloud.said("write-secret", cluster, decision="unchanged")
+    cloud.logged("write-secret", cluster, decision="unchanged")
     cloud.wait_quiet()
     assert cloud.everything() == before
     writes = {call for call in counted(cloud, since) if " GET " not in call}
@@ -228,9 +228,9 @@ def test_odd_label_characters_are_adapted_or_reported(cloud: Chain) -> None:
     cluster = cloud.onboard("odd", labels=odd)
     labels = {key: value for key, value in cloud.labels(cluster).items() if "/" not in key}
     assert labels == {"a": "plain", "b": "wins", "c": "begins", "e" * 63: "v" * 63, "f": ""}
-    told = cloud.said("write-secret", cluster, decision="created", severity="WARNING")["message"]
+    message = cloud.logged("write-secret", cluster, decision="created", severity="WARNING")["message"]
     for key in ("straße", "größe", "日本", "-_-", "'b-'"):
-        assert key in told
+        assert key in message
 
 
 def test_what_people_add_to_a_secret_stays(cloud: Chain) -> None:
@@ -283,7 +283,7 @@ def test_log_entries_name_cluster_step_cause_decision_and_code(cloud: Chain) -> 
     cluster = cloud.onboard("blue")
     traces = set()
     for step in ("route-event", "register-membership", "grant-rbac", "write-secret"):
-        line = cloud.said(step, cluster)
+        line = cloud.logged(step, cluster)
         labels = line["logging.googleapis.com/labels"]
         assert (line["severity"], line["step"], labels["cluster"], labels["step"]) == ("INFO", step, cluster, step)
         assert "CreateCluster finished" in labels["cause"]

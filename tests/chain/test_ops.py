@@ -137,7 +137,7 @@ def test_plan_and_explain_before_backfill_and_after(cloud: Chain) -> None:
     assert "nothing: all is as it should be" in after
 
 
-def test_a_backfill_takes_in_all_clusters_whose_events_were_lost(cloud: Chain) -> None:
+def test_a_backfill_requests_all_clusters_whose_events_were_lost(cloud: Chain) -> None:
     clusters = unseen(cloud, *(f"lost{number}" for number in range(6)))
     answer = ops(cloud, "backfill", "--project", "demo-apps", "--rate", "340")
     assert answer.stdout.startswith("Published requests for 6 clusters.")
@@ -188,8 +188,8 @@ def _registered(cloud: Chain, cluster: str) -> str:
 def test_what_is_not_ours_to_take_over_is_listed_with_the_reason(cloud: Chain) -> None:
     by_hand(cloud, "in-cluster", "https://kubernetes.default.svc", "in-cluster")
     before = cloud.everything()
-    told = succeeds(cloud, "adopt")
-    assert "in-cluster  its server https://kubernetes.default.svc " in told
+    printed = succeeds(cloud, "adopt")
+    assert "in-cluster  its server https://kubernetes.default.svc " in printed
     assert cloud.everything() == before
     cloud.kubernetes(CENTRAL, "DELETE", f"{SECRETS}/in-cluster")
 
@@ -198,7 +198,7 @@ def test_a_poison_message_is_listed_shown_repaired_and_gone(cloud: Chain) -> Non
     [blue] = unseen(cloud, "poison")
     poison = f'{{"cluster":"{blue}"'.encode()
     cloud.publish("register-membership", poison, {"cause": "a typo", "reversed": "true"})
-    cloud.said("register-membership", code="invalid_message")
+    cloud.logged("register-membership", code="invalid_message")
     listed = succeeds(cloud, "dead-letters", "list")
     id_ = id_of(listed, "is not JSON")
     shown = succeeds(cloud, "dead-letters", "show", id_)
@@ -233,8 +233,8 @@ def test_exhausted_letters_are_grouped_and_replayed_by_reason(cloud: Chain) -> N
     assert "python -m ops doctor" in shown
     assert f"{id_} from register-membership" in succeeds(cloud, "explain", blue, code=2)
     assert "Replayed 0 letters." in succeeds(cloud, "dead-letters", "replay", "--all", "--reason", "something else")
-    told = json.loads(succeeds(cloud, "dead-letters", "replay", "--all", "--reason", "403", "--json"))
-    assert ([one["topic"] for one in told["replayed"]], told["kept"]) == (["register-membership"] * 3, [])
+    printed = json.loads(succeeds(cloud, "dead-letters", "replay", "--all", "--reason", "403", "--json"))
+    assert ([one["topic"] for one in printed["replayed"]], printed["kept"]) == (["register-membership"] * 3, [])
     cloud.onboarded(blue)
     cloud.wait_quiet()
     assert cloud.state()["dead_letters"] == 0
@@ -243,7 +243,7 @@ def test_exhausted_letters_are_grouped_and_replayed_by_reason(cloud: Chain) -> N
 def test_a_letter_leaves_only_when_its_replay_was_published(cloud: Chain) -> None:
     [blue] = unseen(cloud, "kept")
     cloud.publish("register-membership", {"cluster": blue, "membership": "red"})
-    cloud.said("register-membership", blue, code="invalid_message")
+    cloud.logged("register-membership", blue, code="invalid_message")
     id_ = id_of(succeeds(cloud, "dead-letters", "list"), "not a membership's name")
     cloud.add_fault("status", api="pubsub", call="POST */topics/register-membership:publish", status=503, times=1)
     repaired = ["--body", f'{{"cluster":"{blue}"}}']
@@ -260,7 +260,7 @@ def test_looking_and_dry_runs_write_and_publish_nothing(cloud: Chain) -> None:
     server = cloud.do("cloud", "gateway_url", membership=_registered(cloud, clusters[1]))
     by_hand(cloud, "legacy-look", server, "prod-look")
     cloud.publish("register-membership", {"membership": "edge"})
-    cloud.said("register-membership", decision="dead_lettered", code="invalid_message")
+    cloud.logged("register-membership", decision="dead_lettered", code="invalid_message")
     cloud.wait_quiet()
     letter = id_of(succeeds(cloud, "dead-letters", "list"), "is not a membership")
     before, queues, since = cloud.everything(), _published(cloud), time.time()
@@ -292,22 +292,22 @@ def test_plan_needs_the_sweeps_rights_and_reports_denied_reads(cloud: Chain) -> 
     blue = cloud.onboard("seen")
     as_sweep = as_identity(cloud, "sweep")
     assert succeeds(cloud, "plan", identity=as_sweep) == "Nothing differs.\n"
-    told = succeeds(cloud, "explain", blue, code=3, identity=as_sweep)
-    assert "unknown: the cluster could not be read with your identity" in told
-    assert "as it should be" not in told
+    printed = succeeds(cloud, "explain", blue, code=3, identity=as_sweep)
+    assert "unknown: the cluster could not be read with your identity" in printed
+    assert "as it should be" not in printed
 
 
 def test_plan_without_the_right_to_read_says_what_is_unknown(cloud: Chain) -> None:
-    told = succeeds(cloud, "plan", code=3, identity=as_identity(cloud, "route-event"))
-    assert "There is no plan without" in told
-    assert "403" in told
+    printed = succeeds(cloud, "plan", code=3, identity=as_identity(cloud, "route-event"))
+    assert "There is no plan without" in printed
+    assert "403" in printed
 
 
 def test_a_binding_that_was_taken_away_is_seen_in_the_cluster(cloud: Chain) -> None:
     blue = cloud.onboard("unbound")
     cloud.kubernetes(blue, "DELETE", BINDING)
-    told = succeeds(cloud, "explain", blue, code=2)
-    assert f"ClusterRoleBinding fleet-registrar:{ARGOCD}: missing" in told
+    printed = succeeds(cloud, "explain", blue, code=2)
+    assert f"ClusterRoleBinding fleet-registrar:{ARGOCD}: missing" in printed
     cloud.publish("register-membership", {"cluster": blue})
     cloud.wait_for(lambda: cloud.binding(blue))
 
@@ -319,7 +319,7 @@ def test_a_forged_letter_is_replayed_only_to_its_source_and_with_yes(cloud: Chai
     body = {"cluster": blue, "leave": "remove"}
     # To a topic that the forger may publish to: the step's own letter names the step.
     cloud.publish("grant-rbac", body, forged | rule)
-    cloud.said("grant-rbac", blue, decision="dead_lettered", code="unknown_key")
+    cloud.logged("grant-rbac", blue, decision="dead_lettered", code="unknown_key")
     # To the dead letters themselves.
     cloud.publish("dead-letters", body, forged)
     cloud.wait_for(lambda: cloud.state()["dead_letters"] == 2, what="two letters")
@@ -339,8 +339,8 @@ def test_a_letter_is_not_discarded_without_an_answer(cloud: Chain) -> None:
     cloud.wait_for(lambda: cloud.state()["dead_letters"] == 1, what="a letter")
     assert "Nothing was discarded." in succeeds(cloud, "dead-letters", "drop", "--all", code=1)
     assert cloud.state()["dead_letters"] == 1
-    told = json.loads(succeeds(cloud, "dead-letters", "drop", "--all", "--yes", "--json"))
-    assert [one["step"] for one in told["discarded"]] == ["grant-rbac"]
+    printed = json.loads(succeeds(cloud, "dead-letters", "drop", "--all", "--yes", "--json"))
+    assert [one["step"] for one in printed["discarded"]] == ["grant-rbac"]
     cloud.wait_quiet()
     assert cloud.state()["dead_letters"] == 0
 

@@ -116,7 +116,7 @@ def test_re_creation_during_a_removal_ends_complete(cloud: Chain) -> None:
     for cluster in clusters:
         cloud.create_cluster(cluster.rpartition("/")[2])
 
-    def anew() -> bool:
+    def is_recreated() -> bool:
         state = cloud.state()
         secrets = {one["annotations"].get("fleet-registrar/cluster"): one for one in state["secrets"]}
         return all(
@@ -126,9 +126,9 @@ def test_re_creation_during_a_removal_ends_complete(cloud: Chain) -> None:
             for cluster in clusters
         )
 
-    cloud.wait_for(anew, what="the new clusters' Secrets")
+    cloud.wait_for(is_recreated, what="the new clusters' Secrets")
     cloud.wait_quiet()
-    assert anew()
+    assert is_recreated()
     state = cloud.state()
     for cluster in clusters:
         labels = state["memberships"][cloud.membership(cluster)]["labels"]
@@ -155,7 +155,7 @@ def test_late_deletion_of_an_earlier_cluster_changes_nothing(cloud: Chain) -> No
     cloud.wait_quiet()
     before = cloud.everything()
     cloud.release()
-    cloud.said("remove-secret", cluster, decision="reversed")
+    cloud.logged("remove-secret", cluster, decision="reversed")
     cloud.wait_quiet()
     assert cloud.everything() == before
     assert cloud.manifest(cluster)["metadata"]["uid"] == uid  # in place: no ApplicationSet has seen it go

@@ -46,16 +46,16 @@ def foreign_secret(cloud: Chain, name: str, data: dict[str, str], labels: dict[s
 
 def test_unmanaged_membership_with_our_id_is_unchanged(cloud: Chain) -> None:
     name = fresh("blue")
-    in_the_way = cloud.attach(membership_id(full(name)), REGION)
-    cloud.dead_letter(in_the_way)  # an attached cluster that has admitted nobody
-    before = cloud.state()["memberships"][in_the_way]
+    conflicting = cloud.attach(membership_id(full(name)), REGION)
+    cloud.dead_letter(conflicting)  # an attached cluster that has admitted nobody
+    before = cloud.state()["memberships"][conflicting]
     cluster = cloud.create_cluster(name)
     letter = cloud.dead_letter(cluster, "register-membership")
-    assert in_the_way in letter.reason
+    assert conflicting in letter.reason
     assert letter.code == "unmanaged_membership"
-    assert cloud.state()["memberships"][in_the_way] == before
+    assert cloud.state()["memberships"][conflicting] == before
     assert cloud.secret(cluster) is None
-    cloud.detach(in_the_way)
+    cloud.detach(conflicting)
     cloud.wait_quiet()
     cloud.replay(letter)
     cloud.onboarded(cluster)
@@ -65,14 +65,14 @@ def test_unmanaged_membership_of_another_cluster_is_unchanged(cloud: Chain) -> N
     name = fresh("blue")
     other = cloud.create_cluster(fresh("other"), project=OTHER)  # a project that is no source
     cloud.running(other)
-    in_the_way = f"projects/{FLEET}/locations/{REGION}/memberships/{membership_id(full(name))}"
+    conflicting = f"projects/{FLEET}/locations/{REGION}/memberships/{membership_id(full(name))}"
     link = f"//container.googleapis.com/{other}"
-    cloud.do("fleet", "create", name=in_the_way, asked={"endpoint": {"gkeCluster": {"resourceLink": link}}})
+    cloud.do("fleet", "create", name=conflicting, asked={"endpoint": {"gkeCluster": {"resourceLink": link}}})
     cloud.wait_quiet()
     cluster = cloud.create_cluster(name)
     letter = cloud.dead_letter(cluster, "register-membership")
     assert other in letter.reason
-    cloud.detach(in_the_way)
+    cloud.detach(conflicting)
     cloud.replay(letter)
     cloud.onboarded(cluster)
 
@@ -108,7 +108,7 @@ def test_cluster_registered_under_another_membership_uses_it(cloud: Chain) -> No
     cloud.set("gke", "stale", {cluster: stale})
     try:
         cloud.publish("register-membership", {"cluster": cluster})
-        cloud.said("register-membership", theirs, decision="unchanged", code="selected")
+        cloud.logged("register-membership", theirs, decision="unchanged", code="selected")
     finally:
         cloud.set("gke", "stale", {})
     cloud.wait_quiet()
@@ -201,7 +201,7 @@ def test_two_managed_secrets_for_one_cluster_are_unchanged(cloud: Chain) -> None
     assert cloud.everything() == before
     cloud.kubernetes(CENTRAL, "DELETE", f"{SECRETS}/{second['metadata']['name']}")
     cloud.publish("write-secret", {"cluster": cluster})
-    cloud.said("write-secret", cluster, decision="unchanged")
+    cloud.logged("write-secret", cluster, decision="unchanged")
 
 
 def test_membership_without_our_label_is_unmanaged(cloud: Chain) -> None:

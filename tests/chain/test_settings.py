@@ -74,7 +74,7 @@ def test_invalid_settings_are_reported_together_and_retried(cloud: Chain) -> Non
         for step in STEPS:
             cloud.publish(step, {"cluster": cluster})
         for function in FUNCTIONS:
-            message = cloud.said(function, decision="retry", code="invalid_settings")["message"]
+            message = cloud.logged(function, decision="retry", code="invalid_settings")["message"]
             for setting, value in WRONG.items():
                 assert f"{setting} is not set" in message or f"{setting}={value!r}: " in message, setting
             assert message.count("example: ") == len(WRONG)
@@ -90,7 +90,7 @@ def test_missing_central_membership_is_reported_and_retried(cloud: Chain) -> Non
     elsewhere = CENTRAL_MEMBERSHIP.replace("/central", "/elsewhere")
     with deployed(cloud, ("write-secret",), {"CENTRAL_MEMBERSHIP": elsewhere}, RIGHT):
         cluster = cloud.create_cluster(fresh("blue"))
-        cloud.said("write-secret", elsewhere, cluster, code="no_central_membership")
+        cloud.logged("write-secret", elsewhere, cluster, code="no_central_membership")
     cloud.onboarded(cluster)
 
 
@@ -141,7 +141,7 @@ def test_missing_role_is_retried(cloud: Chain) -> None:
     role = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
     with deployed(cloud, functions, {"ARGOCD_CLUSTER_ROLE": "deployer"}, {"ARGOCD_CLUSTER_ROLE": ""}):
         cluster = cloud.create_cluster(fresh("blue"))
-        cloud.said("grant-rbac", cluster, "deployer", code="no_role")
+        cloud.logged("grant-rbac", cluster, "deployer", code="no_role")
         rules = [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]}]
         made = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "deployer"}}
         cloud.kubernetes(cluster, "POST", role, made | {"rules": rules})
@@ -153,8 +153,8 @@ def test_former_source_project_keeps_its_secrets_until_a_sweep(cloud: Chain) -> 
     before = cloud.everything()
     with deployed(cloud, ("register-membership", "write-secret"), {"SOURCE_PROJECTS": FLEET}, RIGHT):
         cloud.set_labels(cluster, {"env": "prod"})
-        cloud.said("write-secret", cluster, decision="no_op")
+        cloud.logged("write-secret", cluster, decision="no_op")
         cloud.publish("register-membership", {"cluster": cluster})
-        cloud.said("register-membership", cluster, decision="no_op", code="not_source")
+        cloud.logged("register-membership", cluster, decision="no_op", code="not_source")
         cloud.wait_quiet()
         assert cloud.everything() == before

@@ -108,7 +108,7 @@ def test_with_wait_no_identity_may_register(tmp_path_factory: pytest.TempPathFac
         settings = cloud.do("cloud", "settings")
         assert settings["REGISTRATION"] == "wait"
         cluster = cloud.create_cluster(fresh("waits"))
-        cloud.said("register-membership", cluster, decision="waiting", code="waiting_for_membership")
+        cloud.logged("register-membership", cluster, decision="waiting", code="waiting_for_membership")
         for name in shipped_roles():
             for permission in REGISTERING:
                 email = service_account(name, FLEET)

@@ -86,7 +86,7 @@ def test_a_key_that_an_older_function_does_not_know_waits_for_its_upgrade(source
     forget_keys(source, "write-secret")
     with running(tmp_path, "--source", str(source / "main.py"), "--attempts", "100") as cloud:
         cluster = cloud.create_cluster(fresh("early"), project=APPS, labels={"env": "prod"})
-        cloud.said("write-secret", cluster, decision="retry", code="unknown_key")
+        cloud.logged("write-secret", cluster, decision="retry", code="unknown_key")
         assert cloud.secret(cluster) is None
         upgrade(cloud, source, ("write-secret",))
         cloud.onboarded(cluster)

@@ -65,7 +65,7 @@ def test_a_changed_setting_reaches_the_running_function(here: Deployed, function
     assert here.seen("sweep")[0]["hold"] == "5"
 
 
-def test_a_state_that_was_asked_for_is_told(here: Deployed, functions_v2: Any) -> None:
+def test_a_requested_state_is_returned(here: Deployed, functions_v2: Any) -> None:
     here.cloud.do("run", "set_state", name=SWEEP, state="FAILED", message="the build failed")
     function = here.read("cloudfunctions", f"v2/{SWEEP}", functions_v2.Function)
     assert function.state == functions_v2.Function.State.FAILED
@@ -108,7 +108,7 @@ def undelivered(here: Deployed) -> bool:
     return here.swept() == before
 
 
-def test_a_subscription_without_its_token_reaches_nobody(here: Deployed) -> None:
+def test_a_push_without_a_token_is_not_delivered(here: Deployed) -> None:
     _, before = here.call("pubsub", "GET", SUBSCRIPTION)
     endpoint = before["pushConfig"]["pushEndpoint"]
     status, _ = here.call(
@@ -121,13 +121,13 @@ def test_a_subscription_without_its_token_reaches_nobody(here: Deployed) -> None
     here.cloud.wait_for(lambda: here.swept() >= 1)
 
 
-def test_a_push_identity_that_may_not_invoke_reaches_nobody(here: Deployed) -> None:
+def test_a_push_identity_without_invoke_is_not_delivered(here: Deployed) -> None:
     path = f"v2/{PLACE}/services/sweep"
     assert here.call("run", "POST", f"{path}:setIamPolicy", {"policy": {"bindings": []}})[0] == 200
     assert undelivered(here)
 
 
-def test_pubsub_without_the_right_to_mint_the_token_reaches_nobody(here: Deployed) -> None:
+def test_a_push_whose_token_cannot_be_minted_is_not_delivered(here: Deployed) -> None:
     path = f"v1/projects/{FLEET}/serviceAccounts/{PUSH}:setIamPolicy"
     assert here.call("iam", "POST", path, {"policy": {"bindings": []}})[0] == 200
     here.cloud.publish("sweep", {})
@@ -251,7 +251,7 @@ def test_requests_to_the_gateway_are_counted(here: Deployed) -> None:
     assert sum(points) == 1
 
 
-def test_quotas_of_memberships_and_of_the_gateway_are_told(reading: Deployed) -> None:
+def test_quotas_of_memberships_and_the_gateway_are_returned(reading: Deployed) -> None:
     limits = {}
     for service in ("gkehub", "connectgateway"):
         path = f"v1beta1/projects/{FLEET}/services/{service}.googleapis.com/consumerQuotaMetrics"
@@ -262,7 +262,7 @@ def test_quotas_of_memberships_and_of_the_gateway_are_told(reading: Deployed) ->
     assert limits == {"1/{project}": "250", "1/{project}/{region}": "50", "1/min/{project}": "2400"}
 
 
-def test_nobody_reads_without_permission(reading: Deployed) -> None:
+def test_reading_needs_permission(reading: Deployed) -> None:
     token = reading.cloud.do("iam", "token_for", email="stranger@example.com")
     for api, method, path in [
         ("cloudfunctions", "GET", f"v2/{PLACE}/functions"),

@@ -37,7 +37,7 @@ def get(cloud: LocalCloud, api: str, path: str, email: str = PERSON, **query: st
     return answer.status_code, answer.json()
 
 
-def test_limit_is_told_by_unit_and_may_change(cloud: LocalCloud) -> None:
+def test_a_limit_has_a_unit_and_may_change(cloud: LocalCloud) -> None:
     path = f"/v1beta1/projects/{FLEET}/services/gkehub.googleapis.com/consumerQuotaMetrics"
     cloud.do("quotas", "change", "gkehub.googleapis.com", "gkehub.googleapis.com/regional_memberships", 7)
     _, answer = get(cloud, "platform", path)
@@ -74,7 +74,7 @@ def test_requests_are_counted_by_minute(cloud: LocalCloud) -> None:
         ({"expirationPolicy": {"ttl": "86400s"}}, {"ttl": "86400s"}),
     ],
 )
-def test_subscription_expires_after_a_month_unless_told_otherwise(
+def test_a_subscription_expires_after_a_month_by_default(
     cloud: LocalCloud, asked: dict[str, Any], shown: dict[str, Any]
 ) -> None:
     base = f"{cloud.do('cloud', 'pubsub_url')}v1/projects/{FLEET}"

@@ -80,7 +80,7 @@ def test_registering_takes_time(cloud: Cloud) -> None:
     assert operation.result(timeout=20).state.code == State.READY
 
 
-def test_a_cluster_that_is_registered_already_is_told_by_the_operation(cloud: Cloud) -> None:
+def test_the_operation_refuses_a_registered_cluster(cloud: Cloud) -> None:
     create_cluster(cloud)
     register(cloud).result(timeout=20)
     operation = register(cloud, "another")
@@ -89,7 +89,7 @@ def test_a_cluster_that_is_registered_already_is_told_by_the_operation(cloud: Cl
     assert list(cloud.fleet.memberships) == [MEMBER]
 
 
-def test_an_id_that_is_taken_is_told_at_once(cloud: Cloud) -> None:
+def test_a_taken_id_is_refused_at_once(cloud: Cloud) -> None:
     create_cluster(cloud)
     register(cloud).result(timeout=20)
     with pytest.raises(exceptions.Conflict):

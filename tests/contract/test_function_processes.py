@@ -78,7 +78,7 @@ async def _with_parent(directory: Path, work: Callable[[Parent], Any]) -> Any:
         await parent.stop()
 
 
-async def _said(function: Function, directory: Path) -> dict[str, Any]:
+async def _logged(function: Function, directory: Path) -> dict[str, Any]:
     """What the function says when it starts, without what differs from process to process."""
     function.clear_log()
     await function.start(directory)
@@ -94,7 +94,7 @@ def test_a_forked_function_finds_what_one_started_by_itself_finds(tmp_path: Path
     async def both(parent: Parent) -> tuple[dict[str, Any], ...]:
         log = tmp_path / "log"
         functions = (Function("sweep", source, log, GIVEN, parent), Function("sweep", source, log, GIVEN))
-        return tuple([await _said(function, tmp_path) for function in functions])
+        return tuple([await _logged(function, tmp_path) for function in functions])
 
     forked, alone = asyncio.run(_with_parent(tmp_path, both))
     assert forked == alone
@@ -106,9 +106,9 @@ def test_a_function_runs_the_code_that_is_there_when_it_starts(tmp_path: Path) -
 
     async def twice(parent: Parent) -> list[str]:
         function = Function("sweep", source, tmp_path / "log", GIVEN, parent)
-        first = await _said(function, tmp_path)
+        first = await _logged(function, tmp_path)
         _source(tmp_path, "second, and longer")
-        return [first["here"], (await _said(function, tmp_path))["here"]]
+        return [first["here"], (await _logged(function, tmp_path))["here"]]
 
     assert asyncio.run(_with_parent(tmp_path, twice)) == ["first", "second, and longer"]
 

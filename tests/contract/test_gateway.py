@@ -86,9 +86,9 @@ def test_a_gke_cluster_hears_the_plain_email_and_its_rbac_decides(cloud: LocalCl
         with pytest.raises(client.ApiException) as refused:
             client.CoreV1Api(api).list_namespace()
         assert refused.value.status == 403
-        told = json.loads(refused.value.body or "")
-        assert told["kind"] == "Status"
-        assert f'User "{ARGOCD}"' in told["message"]
+        status_object = json.loads(refused.value.body or "")
+        assert status_object["kind"] == "Status"
+        assert f'User "{ARGOCD}"' in status_object["message"]
         _bind(cloud, cluster, ARGOCD)
         namespaces: Any = client.CoreV1Api(api).list_namespace()
         assert "kube-system" in [item.metadata.name for item in namespaces.items]

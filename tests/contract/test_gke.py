@@ -76,7 +76,7 @@ def test_a_cluster_made_again_under_its_name_has_another_id(cloud: Cloud) -> Non
     assert len(set(ids)) == 2
 
 
-def test_one_name_may_stand_in_a_zone_a_region_and_two_projects(cloud: Cloud) -> None:
+def test_one_name_may_exist_in_a_zone_a_region_and_two_projects(cloud: Cloud) -> None:
     zone = f"projects/{FLEET}/locations/europe-west1-b"
     for parent in (HOME, zone, f"projects/{APPS}/locations/europe-west1"):
         done(cloud, create(cloud, parent=parent), parent)

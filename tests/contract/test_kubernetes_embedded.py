@@ -116,7 +116,7 @@ class TestHost:
         with watch:
             assert list(watch.iter_lines()) == []
 
-    def test_a_watch_from_before_the_last_compaction_is_told_so(self, world: World) -> None:
+    def test_a_watch_from_before_the_last_compaction_is_gone(self, world: World) -> None:
         world.call("POST", SECRETS, secret("a"))
         world.blue.store.forget_events()
         with world.watch(f"{SECRETS}?watch=1&resourceVersion=1") as watch:
@@ -176,7 +176,7 @@ class TestIam:
         assert world.call(method, path, {}, Impersonate_User="u@example.com").status_code != 403
         assert world.call(method, path, {}, Impersonate_User="u@example.com", cluster="green").status_code == 403
 
-    def test_bind_lets_somebody_make_another_cluster_admin(self, world: World) -> None:
+    def test_bind_permits_making_another_cluster_admin(self, world: World) -> None:
         world.permissions["u@example.com"] = {"container.clusterRoleBindings.create"}
         made = binding("b", "cluster-admin", {"kind": "User", "name": "argocd@example.com"})
         refused = world.call("POST", BINDINGS, made, Impersonate_User="u@example.com")
@@ -219,7 +219,7 @@ class TestTokens:
         assert answer.status_code == 403
         assert 'User "system:anonymous" cannot list' in answer.json()["message"]
 
-    def test_acting_as_somebody_must_be_allowed_by_name(self, world: World, agent: str) -> None:
+    def test_impersonation_must_be_allowed_by_name(self, world: World, agent: str) -> None:
         refused = self.whoami(world, agent, Impersonate_User="u@example.com")
         assert refused.status_code == 403
         assert 'cannot impersonate resource "users" in API group "" at the cluster scope' in refused.json()["message"]

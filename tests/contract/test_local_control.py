@@ -111,8 +111,8 @@ def _run(directory: Path, line: str, capsys: pytest.CaptureFixture[str]) -> tupl
         code = main([command, "--directory", str(directory), *options])
     except SystemExit as ended:
         code = int(ended.code or 0)
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
 
 
 WRONG = [

@@ -67,7 +67,7 @@ class Up:
         self.pids = [function["pid"] for function in cloud.state()["functions"].values()]
 
     def end(self, signal_: signal.Signals) -> tuple[int, str]:
-        """Send a signal; return the exit code and what it said on stderr."""
+        """Send a signal; return the exit code and what it printed on stderr."""
         self.process.send_signal(signal_)
         return self.ended()
 
@@ -162,10 +162,10 @@ def test_when_a_function_dies_it_says_which_with_the_end_of_its_log(tmp_path: Pa
         up.cloud.publish("write-secret", {"last": "words"})
         until(lambda: "received" in up.cloud.log("write-secret"))
         os.kill(up.cloud.state()["functions"]["write-secret"]["pid"], signal.SIGKILL)
-        code, said = up.ended()
+        code, printed = up.ended()
     assert code == 1
-    assert "the function write-secret ended by itself" in said
-    assert "received" in said
+    assert "the function write-secret ended by itself" in printed
+    assert "received" in printed
     assert all(_gone(pid) for pid in up.pids)
 
 
@@ -221,7 +221,7 @@ def test_events_reach_route_event_from_the_fleets_project_and_by_the_sink(tmp_pa
         assert len(routed) == 3
 
 
-def test_people_ask_and_tell_it_by_commands(tmp_path: Path) -> None:
+def test_commands_read_and_change_a_running_cloud(tmp_path: Path) -> None:
     with _up(tmp_path / "d") as up:
         assert _local(up, "attach", "edge", "--labels", "env=edge", "--admit").strip().endswith("/memberships/edge")
         _local(up, "disconnect", "edge")

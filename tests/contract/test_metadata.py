@@ -85,7 +85,7 @@ def test_a_token_is_handed_out_again_until_shortly_before_its_end() -> None:
     assert 3000 < second["expires_in"] <= 3600
 
 
-def test_numbers_and_places_are_told_as_on_cloud_run() -> None:
+def test_numbers_and_places_are_those_of_cloud_run() -> None:
     def ask(address: str) -> list[str]:
         v1 = "/computeMetadata/v1"
         return [

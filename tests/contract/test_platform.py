@@ -46,7 +46,7 @@ def test_a_search_shows_what_the_caller_may_see(cloud: Cloud) -> None:
     assert call(cloud, "GET", "/v3/projects:search", token="unknown") == 401
 
 
-def test_permissions_are_told(cloud: Cloud) -> None:
+def test_permissions_are_returned(cloud: Cloud) -> None:
     token = cloud.iam.token_for("reader@example.com")
     cloud.iam.grant("reader@example.com", FLEET, "gkehub.gateway.get")
     body = {"permissions": ["gkehub.gateway.get", "gkehub.gateway.post"]}

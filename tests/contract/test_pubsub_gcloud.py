@@ -96,9 +96,11 @@ def test_a_subscription_is_created_pulled_acknowledged_and_deleted(gcloud: Calla
     assert gcloud("topics", "list-subscriptions", "register-membership") == ["projects/demo/subscriptions/reader"]
 
     gcloud("topics", "publish", "register-membership", '--message={"cluster": "other"}')
-    told = gcloud("topics", "publish", "register-membership", '--message={"cluster": "x"}', "--attribute=cause=person")
+    published = gcloud(
+        "topics", "publish", "register-membership", '--message={"cluster": "x"}', "--attribute=cause=person"
+    )
     [received] = gcloud("subscriptions", "pull", "reader", "--auto-ack", "--limit=5")
-    assert [received["message"]["messageId"]] == told["messageIds"]
+    assert [received["message"]["messageId"]] == published["messageIds"]
     assert received["message"]["attributes"] == {"cause": "person"}
 
     gcloud("topics", "publish", "register-membership", "--message=again", "--attribute=cause=person")
@@ -115,7 +117,7 @@ def test_a_subscription_is_created_pulled_acknowledged_and_deleted(gcloud: Calla
     assert gcloud("subscriptions", "list") == []
 
 
-def test_what_the_api_refuses_is_told(gcloud: Callable[..., Any]) -> None:
+def test_a_refusal_of_the_api_is_printed(gcloud: Callable[..., Any]) -> None:
     gcloud("topics", "create", "refusals")
     with pytest.raises(subprocess.CalledProcessError) as refused:
         gcloud("topics", "create", "refusals")

@@ -134,7 +134,7 @@ def test_clusters_are_read_as_the_official_client_reads_them(cloud: Cloud, gke: 
     assert gke.list(APPS) == Listed()
 
 
-def test_what_is_not_there_is_none_and_in_no_list_and_what_is_hidden_proves_nothing(cloud: Cloud, fleet: Fleet) -> None:
+def test_a_missing_object_is_in_no_list_and_a_hidden_one_proves_nothing(cloud: Cloud, fleet: Fleet) -> None:
     never = MembershipName(FLEET, REGION, "never")
     assert (fleet.membership(never), fleet.in_list(never)) == (None, False)
     cloud.do(cloud.fleet.attach, "edge", REGION, {}, project=FLEET)
@@ -155,7 +155,7 @@ def test_a_list_of_several_pages_is_read_to_its_end(
     assert sorted(one.name.membership for one in fleet.list(FLEET).items) == names
 
 
-def test_what_is_refused_is_told_with_its_code_and_is_no_answer(cloud: Cloud, fleet: Fleet, gke: Gke) -> None:
+def test_a_refusal_has_its_code_and_is_no_answer(cloud: Cloud, fleet: Fleet, gke: Gke) -> None:
     cloud.iam.owners.clear()
     for read in (
         lambda: fleet.list(FLEET),

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 # Each expression made readers stop; the right side is what the field says.
 HABITS = {
     r"stands?(?! for\b)|standing|stood": "is, exists, current",
-    r"told|tells? apart": "reported, logged, distinguished",
+    r"told|said|tells? apart": "reported, logged, distinguished",
     r"anew": "again, re-created",
     r"who(?:ever)? (?:asks|looks|reads|says)|whoever|nobody's": "name the person or the component",
     r"mend(?:s|ed|ing)?": "repair, fix, correct",
@@ -45,7 +45,7 @@ class Line:
     where: str
     text: str
     raw: str
-    kind: str  # paragraph, list, table, heading, comment
+    kind: str  # paragraph, list, table, heading, comment, name
 
 
 def documents() -> list[Path]:
@@ -80,12 +80,16 @@ def _kind(text: str) -> str:
 
 
 def remarks(path: Path) -> Iterator[Line]:
-    """The comments and strings of a Python file, line by line."""
+    """The comments and strings of a Python file, line by line, and each name once, as words."""
     text = (ROOT / path).read_text()
+    names: set[str] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type in (tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)):
             for offset, raw in enumerate(token.string.splitlines()):
                 yield Line(f"{path}:{token.start[0] + offset}", re.sub(r"`[^`]*`", "`", raw), raw, "comment")
+        elif token.type == tokenize.NAME and token.string not in names:
+            names.add(token.string)
+            yield Line(f"{path}:{token.start[0]}", token.string.replace("_", " "), token.string, "name")
 
 
 def habits(lines: Iterator[Line]) -> list[str]:

@@ -106,10 +106,10 @@ def _is_package(module: str) -> bool:
 
 
 def _parse(make_parser: Callable[[], argparse.ArgumentParser], arguments: list[str]) -> str:
-    said = io.StringIO()
+    stderr = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stderr(stderr), contextlib.redirect_stdout(io.StringIO()):
             make_parser().parse_args(arguments)
     except SystemExit as ended:
-        return said.getvalue().strip() or f"exit code {ended.code}" if ended.code else ""
+        return stderr.getvalue().strip() or f"exit code {ended.code}" if ended.code else ""
     return ""

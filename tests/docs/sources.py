@@ -28,15 +28,15 @@ MARKED = re.compile(r"(?:^|: |\(|\n\s*)((?:gcloud|kubectl|terraform|(?:\.venv/bi
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A text for people: a message, a docstring or a comment. `said` is True for what the product prints."""
+class Text:
+    """A text for people: a message, a docstring or a comment. `printed` is True for what the product prints."""
 
     where: str
     text: str
-    said: bool
+    printed: bool
 
 
-def python_texts(path: Path, source: str | None = None) -> list[Told]:
+def python_texts(path: Path, source: str | None = None) -> list[Text]:
     """The string literals, docstrings and comments of a Python file. What an f-string inserts becomes an open value."""
     source = (ROOT / path).read_text() if source is None else source
     tree = ast.parse(source)
@@ -44,18 +44,18 @@ def python_texts(path: Path, source: str | None = None) -> list[Told]:
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
     names = _constants(tree)
     found = [
-        Told(f"{path}:{node.lineno}", _joined(node, names), id(node) not in documented)
+        Text(f"{path}:{node.lineno}", _joined(node, names), id(node) not in documented)
         for node in ast.walk(tree)
         if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
         if isinstance(node, ast.JoinedStr) or id(node) not in inside
     ]
-    return found + [Told(f"{path}:{line}", text, said=False) for line, text in _comments(source)]
+    return found + [Text(f"{path}:{line}", text, printed=False) for line, text in _comments(source)]
 
 
-def other_texts(path: Path, source: str | None = None) -> list[Told]:
+def other_texts(path: Path, source: str | None = None) -> list[Text]:
     """The comments of Terraform, YAML, shell and make files, and Terraform's messages."""
     source = (ROOT / path).read_text() if source is None else source
-    found: list[Told] = []
+    found: list[Text] = []
     block: list[str] = []
     for number, line in enumerate([*source.splitlines(), ""], 1):
         comment = re.match(r"\s*#+ ?(.*)", line)
@@ -63,46 +63,46 @@ def other_texts(path: Path, source: str | None = None) -> list[Told]:
             block.append(comment[1])
             continue
         if block:
-            found.append(Told(f"{path}:{number - len(block)}", " ".join(block), said=False))
+            found.append(Text(f"{path}:{number - len(block)}", " ".join(block), printed=False))
             block = []
         if path.suffix == ".tf" and (
             message := re.search(r'(?:error_message|description|content)\s*=\s*"(.*)"$', line)
         ):
             text = re.sub(r"\$\{[^}]*\}", shell.OPEN, message[1]).replace('\\"', '"')
-            found.append(Told(f"{path}:{number}", text, said=True))
+            found.append(Text(f"{path}:{number}", text, printed=True))
         elif "`" in line:  # a line of a longer message
-            found.append(Told(f"{path}:{number}", re.sub(r"\$\{[^}]*\}", shell.OPEN, line), said=False))
+            found.append(Text(f"{path}:{number}", re.sub(r"\$\{[^}]*\}", shell.OPEN, line), printed=False))
         elif after := re.search(r"\s#+ (.*)", line):
-            found.append(Told(f"{path}:{number}", after[1], said=False))
+            found.append(Text(f"{path}:{number}", after[1], printed=False))
     return found
 
 
-def texts() -> dict[Path, list[Told]]:
+def texts() -> dict[Path, list[Text]]:
     """Every text for people in the sources, by file. Tests tell people nothing but their comments and docstrings."""
     found = {}
     for name in sorted(paths.files()):
         path = Path(name)
         if path.suffix == ".py":
-            told = python_texts(path)
-            found[path] = [one for one in told if not one.said] if path.parts[0] == "tests" else told
+            items = python_texts(path)
+            found[path] = [one for one in items if not one.printed] if path.parts[0] == "tests" else items
         elif path.suffix in (".tf", ".yaml", ".hcl", ".mk", ".example", ".toml") or path.name in ("Makefile", "run"):
             found[path] = other_texts(path)
     return found
 
 
-def commands(told: list[Told]) -> list[shell.Command]:
+def commands(items: list[Text]) -> list[shell.Command]:
     """The commands in texts for people. Each is a mention: a message leaves out what its reader knows."""
     found = []
-    for one in told:
+    for one in items:
         for text in _command_texts(one):
             found += shell.commands(shell.spelled_out(text), one.where, 0, shell.Variables(), whole=False)
     return [_at(command) for command in found]
 
 
-def reference_faults(told: list[Told]) -> list[Fault]:
+def reference_faults(items: list[Text]) -> list[Fault]:
     """Paths and headings in comments, docstrings and messages that do not exist."""
     found = []
-    for one in told:
+    for one in items:
         for name in paths.references(one.text):
             path, _, _ = name.partition("#")
             if not paths.exists(path):
@@ -112,10 +112,10 @@ def reference_faults(told: list[Told]) -> list[Fault]:
     return found
 
 
-def _command_texts(told: Told) -> Iterator[str]:
-    yield from QUOTED.findall(told.text)
-    if told.said:
-        plain = QUOTED.sub("", told.text)
+def _command_texts(items: Text) -> Iterator[str]:
+    yield from QUOTED.findall(items.text)
+    if items.printed:
+        plain = QUOTED.sub("", items.text)
         if found := MARKED.search(plain):
             yield _until_prose(found[1])
 

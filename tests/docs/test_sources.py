@@ -13,7 +13,7 @@ texts = functools.cache(sources.texts)
 PARTS = ("functions", "shared", "ops", "local", "infra", "tests", "")
 
 
-def told(part: str) -> list[sources.Told]:
+def texts_of(part: str) -> list[sources.Text]:
     """The texts of a directory; those of the root for no name."""
     return [one for path, many in texts().items() for one in many if (path.parts[0] if path.parts[1:] else "") == part]
 
@@ -26,16 +26,16 @@ def linted() -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_commands_for_people_are_accepted_by_their_tools(part: str) -> None:
-    found = tools.faults(sources.commands(told(part)))
+    found = tools.faults(sources.commands(texts_of(part)))
     assert not found, show(found)
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_named_files_and_headings_exist(part: str) -> None:
-    found = sources.reference_faults(told(part))
+    found = sources.reference_faults(texts_of(part))
     assert not found, show(found)
 
 
 def test_messages_of_the_operator_commands_are_read() -> None:
     """A change of how messages are written must not hide their commands from the checks."""
-    assert len({command.text for command in sources.commands(told("ops"))}) >= 15
+    assert len({command.text for command in sources.commands(texts_of("ops"))}) >= 15

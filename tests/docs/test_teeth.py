@@ -238,13 +238,13 @@ def test_a_wrong_command_in_terraform_is_found(source: str, code: Code) -> None:
 )
 def test_a_comment_that_refers_to_nothing_is_found(comment: str, code: Code) -> None:
     assert codes(sources.reference_faults(sources.python_texts(PAGE, comment))) == [code]
-    told = sources.other_texts(Path("x.yaml"), "# " + comment.strip('"# '))
-    assert codes(sources.reference_faults(told)) == [code]
+    items = sources.other_texts(Path("x.yaml"), "# " + comment.strip('"# '))
+    assert codes(sources.reference_faults(items)) == [code]
 
 
 def test_a_message_ends_where_its_prose_goes_on() -> None:
-    told = sources.python_texts(PAGE, """print("x: gcloud a b --c='{1: 2, 3: 4}' (f), then g")""")
-    assert [command.words for command in sources.commands(told)] == [("gcloud", "a", "b", "--c={1: 2, 3: 4}")]
+    items = sources.python_texts(PAGE, """print("x: gcloud a b --c='{1: 2, 3: 4}' (f), then g")""")
+    assert [command.words for command in sources.commands(items)] == [("gcloud", "a", "b", "--c={1: 2, 3: 4}")]
 
 
 def test_commands_in_pipes_loops_and_substitutions_are_read() -> None:

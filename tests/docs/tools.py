@@ -104,8 +104,8 @@ def _terraform_says(words: tuple[str, ...]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         quiet = {"CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": os.devnull}
         ran = run_tool("terraform", f"-chdir={folder}", *words, home=folder, more=quiet)
-    said = re.sub(r"\x1b\[[0-9;]*m|[│╷╵]", "", ran.stdout + ran.stderr)
-    wrong = re.search(r"flag provided but not defined.*|has no command named.*|<subcommand>.*", said)
+    printed = re.sub(r"\x1b\[[0-9;]*m|[│╷╵]", "", ran.stdout + ran.stderr)
+    wrong = re.search(r"flag provided but not defined.*|has no command named.*|<subcommand>.*", printed)
     return wrong[0] if wrong else ""
 
 

@@ -48,7 +48,7 @@ class Reader:
 
     home: Path
     left_out: list[str] = field(default_factory=list)
-    printed: list[sources.Told] = field(default_factory=list)
+    printed: list[sources.Text] = field(default_factory=list)
     cloud: LocalCloud | None = None
     _terminal: subprocess.Popen[str] | None = None
     _up: subprocess.Popen[str] | None = None
@@ -84,7 +84,7 @@ class Reader:
         assert code in fine, f"exit code {code}: {statement}\n{output}"
         assert NOTHING not in output, f"{statement}: {output}"
         if " -m ops " in statement:
-            self.printed += [sources.Told(f"{statement}:0", line, said=True) for line in output.splitlines()]
+            self.printed += [sources.Text(f"{statement}:0", line, printed=True) for line in output.splitlines()]
         self._wait_for_what_was_asked(statement)
         return output
 
@@ -94,8 +94,8 @@ class Reader:
             self._terminal.communicate("exit\n", timeout=30)
         if self._up is not None:
             os.killpg(self._up.pid, signal.SIGINT)
-            said, _ = self._up.communicate(timeout=30)
-            assert self._up.returncode == 0, said
+            lines, _ = self._up.communicate(timeout=30)
+            assert self._up.returncode == 0, lines
 
     def _environment(self) -> dict[str, str]:
         """A shell of a person who has nothing set up: no variable of ours, an empty home."""
@@ -113,12 +113,12 @@ class Reader:
             start_new_session=True,
         )
         assert self._up.stdout is not None
-        said = []
+        lines = []
         for line in self._up.stdout:
-            said.append(line)
+            lines.append(line)
             if line.startswith("ready:"):
                 break
-        assert "ready:" in "".join(said[-1:]), "".join(said)
+        assert "ready:" in "".join(lines[-1:]), "".join(lines)
         self.cloud = LocalCloud.from_env(self.home / "fleet-registrar" / ".local")
 
     def _typed(self, statement: str) -> tuple[int, str]:
@@ -138,12 +138,12 @@ class Reader:
         assert terminal.stdout is not None
         terminal.stdin.write(f"{{ {statement}\n}} </dev/null\nprintf '\\n%s %s\\n' {MARK} $?\n")
         terminal.stdin.flush()
-        said: list[str] = []
+        lines: list[str] = []
         for line in terminal.stdout:
             if line.startswith(f"{MARK} "):
-                return int(line.split()[1]), "".join(said)
-            said.append(line)
-        raise AssertionError(f"the terminal ended: {statement}\n{''.join(said)}")
+                return int(line.split()[1]), "".join(lines)
+            lines.append(line)
+        raise AssertionError(f"the terminal ended: {statement}\n{''.join(lines)}")
 
     def _wait_for_what_was_asked(self, statement: str) -> None:
         """What the reader waits for before the next command: Argo CD's list follows the clusters."""

@@ -40,10 +40,10 @@ def occupy(cloud: Chain, cluster: str) -> str:
 
 def test_01_a_lost_event(cloud: Chain, console: Console) -> None:
     cluster = unseen(cloud, "lost")
-    told = console.ops("explain", cluster)
-    assert told.code == 2
-    assert told.has("no event or request has reached a step")
-    console.paste(told.command("topics publish register-membership"))
+    output = console.ops("explain", cluster)
+    assert output.code == 2
+    assert output.has("no event or request has reached a step")
+    console.paste(output.command("topics publish register-membership"))
     cloud.onboarded(cluster)
 
 
@@ -52,11 +52,11 @@ def test_02_a_permission_lost(cloud: Chain, console: Console) -> None:
     cloud.do("iam", "revoke", account, FLEET, "gkehub.gateway.post")
     try:
         cluster = cloud.create_cluster(fresh("denied"), labels=LABELS)
-        cloud.said("write-secret", cluster, decision="retry", code="denied", attempt=2)
-        told = console.ops("explain", cluster)
-        assert told.code == 2
-        assert told.has("write-secret attempt", f"of {ATTEMPTS}", "gkehub.gateway.post", "(next try: ")
-        doctor = console.paste(told.command("python -m ops doctor"), 1)
+        cloud.logged("write-secret", cluster, decision="retry", code="denied", attempt=2)
+        output = console.ops("explain", cluster)
+        assert output.code == 2
+        assert output.has("write-secret attempt", f"of {ATTEMPTS}", "gkehub.gateway.post", "(next try: ")
+        doctor = console.paste(output.command("python -m ops doctor"), 1)
         assert doctor.has("gkehub.gateway.post", "fix:")
         letter = cloud.dead_letter(cluster, "write-secret")
         assert (letter.code, letter.attributes["attempts"]) == ("denied", str(ATTEMPTS))
@@ -84,12 +84,12 @@ def test_04_a_plain_secret_of_our_name_by_event(cloud: Chain, console: Console) 
     cluster = unseen(cloud, "plain")
     secret = occupy(cloud, cluster)
     cloud.publish("register-membership", {"cluster": cluster})
-    cloud.said("write-secret", cluster, decision="dead_lettered", code="unmanaged_secret")
-    told = console.ops("explain", cluster)
-    assert told.code == 2
-    assert told.has(f"Conflicts     Secret {secret}", "Dead letters")
-    console.paste(told.command("kubectl", "delete secret", secret))
-    console.paste(told.command("dead-letters replay"))
+    cloud.logged("write-secret", cluster, decision="dead_lettered", code="unmanaged_secret")
+    output = console.ops("explain", cluster)
+    assert output.code == 2
+    assert output.has(f"Conflicts     Secret {secret}", "Dead letters")
+    console.paste(output.command("kubectl", "delete secret", secret))
+    console.paste(output.command("dead-letters replay"))
     cloud.onboarded(cluster)
 
 
@@ -97,22 +97,22 @@ def test_05_a_plain_secret_of_our_name_found_by_the_sweep(cloud: Chain, console:
     cluster = unseen(cloud, "plain")
     secret = occupy(cloud, cluster)
     cloud.publish("sweep", {})
-    cloud.said("write-secret", cluster, decision="dropped", code="unmanaged_secret")
-    told = console.ops("explain", cluster)
-    assert told.code == 2
-    assert told.has(f"Conflicts     Secret {secret}", "write-secret", "dropped", "Dead letters  none")
-    console.paste(told.command("kubectl", "delete secret", secret))
-    console.paste(told.command("topics publish register-membership"))
+    cloud.logged("write-secret", cluster, decision="dropped", code="unmanaged_secret")
+    output = console.ops("explain", cluster)
+    assert output.code == 2
+    assert output.has(f"Conflicts     Secret {secret}", "write-secret", "dropped", "Dead letters  none")
+    console.paste(output.command("kubectl", "delete secret", secret))
+    console.paste(output.command("topics publish register-membership"))
     cloud.onboarded(cluster)
 
 
 def test_06_an_attached_cluster_that_refuses_by_event(cloud: Chain, console: Console) -> None:
     membership = cloud.attach(fresh("edge"), labels=LABELS)
-    cloud.said("grant-rbac", membership, decision="dead_lettered", code="not_admitted")
-    told = console.ops("explain", membership)
-    assert told.code == 2
-    admits(cloud, told.command("generate-gateway-rbac"), membership)
-    console.paste(told.command("dead-letters replay"))
+    cloud.logged("grant-rbac", membership, decision="dead_lettered", code="not_admitted")
+    output = console.ops("explain", membership)
+    assert output.code == 2
+    admits(cloud, output.command("generate-gateway-rbac"), membership)
+    console.paste(output.command("dead-letters replay"))
     cloud.onboarded(membership)
 
 
@@ -122,12 +122,12 @@ def test_07_an_attached_cluster_that_refuses_found_by_the_sweep(cloud: Chain, co
     cloud.wait_quiet()
     cloud.remove_event_rules(rule["id"])
     cloud.publish("sweep", {})
-    cloud.said("grant-rbac", membership, decision="dropped", code="not_admitted")
-    told = console.ops("explain", membership)
-    assert told.code == 2
-    assert told.has("grant-rbac", "dropped", "Dead letters  none")
-    admits(cloud, told.command("generate-gateway-rbac"), membership)
-    console.paste(told.command("topics publish register-membership"))
+    cloud.logged("grant-rbac", membership, decision="dropped", code="not_admitted")
+    output = console.ops("explain", membership)
+    assert output.code == 2
+    assert output.has("grant-rbac", "dropped", "Dead letters  none")
+    admits(cloud, output.command("generate-gateway-rbac"), membership)
+    console.paste(output.command("topics publish register-membership"))
     cloud.onboarded(membership)
 
 
@@ -142,33 +142,33 @@ def admits(cloud: Chain, command: str, membership: str) -> None:
 def test_20_a_function_that_is_down(cloud: Chain, console: Console) -> None:
     cloud.kill_function("grant-rbac")
     cluster = cloud.create_cluster(fresh("down"), labels=LABELS)
-    cloud.said("register-membership", cluster, decision="registered")
+    cloud.logged("register-membership", cluster, decision="registered")
     silent = "grant-rbac: no answer since register-membership published its request"
     cloud.wait_for(lambda: silent in console.ops("explain", cluster).text, 110, "the silence of grant-rbac")
     cloud.wait_for(lambda: cloud.state()["dead_letters"] == 1, 60, "a letter of Pub/Sub")
-    told = console.ops("explain", cluster)
-    assert told.code == 2
-    assert told.has(
+    output = console.ops("explain", cluster)
+    assert output.code == 2
+    assert output.has(
         "grant-rbac: no answer since register-membership published its request",
         f"grant-rbac did not answer {ATTEMPTS} deliveries: it is down",
     )
-    assert console.paste(told.command("python -m ops status"), 2).has("1 dead letter")
+    assert console.paste(output.command("python -m ops status"), 2).has("1 dead letter")
     cloud.start_function("grant-rbac")
-    console.paste(told.command("dead-letters replay"))
+    console.paste(output.command("dead-letters replay"))
     cloud.onboarded(cluster)
 
 
 def test_21_a_paused_step(cloud: Chain, console: Console) -> None:
     console.ops("pause", "write-secret")
     cluster = cloud.create_cluster(fresh("paused"), labels=LABELS)
-    cloud.said("grant-rbac", cluster, decision="granted")
+    cloud.logged("grant-rbac", cluster, decision="granted")
     cloud.wait_for(lambda: cloud.state()["queues"]["write-secret"]["backlog"] == 1)
     status = console.ops("status", "--json")
     assert status.code == 2
     shown = {step["name"]: step for step in json.loads(status.text)["steps"]}
     assert (shown["write-secret"]["subscription"], shown["write-secret"]["messages"]) == ("PAUSED", 1)
-    told = console.ops("explain", cluster)
-    assert told.has("write-secret: no answer since grant-rbac published its request")
-    assert console.paste(told.command("python -m ops status"), 2).has("PAUSED", "python -m ops resume write-secret")
-    console.paste(told.command("resume write-secret"))
+    output = console.ops("explain", cluster)
+    assert output.has("write-secret: no answer since grant-rbac published its request")
+    assert console.paste(output.command("python -m ops status"), 2).has("PAUSED", "python -m ops resume write-secret")
+    console.paste(output.command("resume write-secret"))
     cloud.onboarded(cluster)

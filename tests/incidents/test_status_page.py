@@ -45,7 +45,7 @@ def get(address: str, token: str = "", method: str = "GET") -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def test_nobody_calls_it_without_a_token_of_a_viewer(cloud: Chain) -> None:
+def test_a_call_needs_the_token_of_a_viewer(cloud: Chain) -> None:
     endpoints = cloud.state()["endpoints"]
     function = endpoints["function status"]
     assert get(function)[0] == 403
@@ -60,9 +60,9 @@ def test_a_viewer_sees_all_of_it(cloud: Chain) -> None:
     cluster = cloud.onboard("seen", labels=LABELS)
     page = cloud.state()["endpoints"]["status page"]
     assert get(f"{page}/healthz") == (200, "ok\n")
-    told = json.loads(get(f"{page}/status.json")[1])
-    assert not [one for one in told["problems"] if one["unknown"]]
-    assert cluster in {one["name"] for one in told["clusters"]}
+    document = json.loads(get(f"{page}/status.json")[1])
+    assert not [one for one in document["problems"] if one["unknown"]]
+    assert cluster in {one["name"] for one in document["clusters"]}
     code, text = get(f"{page}/cluster?name={cluster}")
     assert (code, "up to date" in text) == (200, True)
     assert get(page, method="POST")[0] == 405

@@ -1,4 +1,4 @@
-"""Incidents in which something cannot be read, or a setting is wrong: what is unknown is said, and nothing is concluded."""
+"""Incidents in which something cannot be read, or a setting is wrong: it is reported as unknown, and nothing is concluded."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def blue(cloud: Chain) -> str:
     return cloud.onboard("blue", labels=LABELS)
 
 
-def concludes_nothing(told: Printed) -> bool:
+def concludes_nothing(printed: Printed) -> bool:
     """Nothing is well, gone, or to be deleted."""
-    assert told.code == 3, told.text
+    assert printed.code == 3, printed.text
     for wrong in ("as it should be", "no membership", "delete secret", " is gone", "Nothing differs."):
-        assert wrong not in told.text, told.text
+        assert wrong not in printed.text, printed.text
     return True
 
 
@@ -38,13 +38,13 @@ def concludes_nothing(told: Printed) -> bool:
 def test_10_the_gateway_is_down(cloud: Chain, console: Console, blue: str, effect: dict[str, object]) -> None:
     cloud.add_fault(api="connectgateway", times=0, **effect)  # type: ignore[arg-type]
     started = time.monotonic()
-    told = console.ops("explain", blue)
+    printed = console.ops("explain", blue)
     assert time.monotonic() - started < LONGEST
-    assert concludes_nothing(told)
-    assert told.has(
+    assert concludes_nothing(printed)
+    assert printed.has(
         "Argo CD       unknown: the Secrets could not be read", "Selected      yes", "Fleet         projects/"
     )
-    assert told.command("python -m ops doctor")
+    assert printed.command("python -m ops doctor")
     plan = console.ops("plan")
     assert concludes_nothing(plan)
     assert plan.has("the Secrets", "There is no plan without")
@@ -64,34 +64,34 @@ def test_adopt_and_backfill_say_that_something_is_unread(
     cloud.remove_faults()
     cloud.add_fault("timeout", api="connectgateway", times=0)
     started = time.monotonic()
-    told = console.ops(command)
-    assert (told.code, time.monotonic() - started < LONGEST) == (3, True)
-    assert told.has("the Secrets could not be read", "Run it again")
+    printed = console.ops(command)
+    assert (printed.code, time.monotonic() - started < LONGEST) == (3, True)
+    assert printed.has("the Secrets could not be read", "Run it again")
     assert cloud.secret(blue)
 
 
 def test_11_the_gateway_is_down_for_one_cluster(cloud: Chain, console: Console, blue: str) -> None:
     member = cloud.membership(blue).rpartition("/")[2]
     cloud.add_fault("status", api="connectgateway", call=f"* */{member}/*", status=503, times=0)
-    told = console.ops("explain", blue)
-    assert concludes_nothing(told)
-    assert told.has("Cluster       unknown: the cluster could not be read", "503")
-    assert told.command("python -m ops doctor")
-    assert console.paste(told.command("memberships describe")).has(member)
+    printed = console.ops("explain", blue)
+    assert concludes_nothing(printed)
+    assert printed.has("Cluster       unknown: the cluster could not be read", "503")
+    assert printed.command("python -m ops doctor")
+    assert console.paste(printed.command("memberships describe")).has(member)
     cloud.remove_faults()
-    console.paste(told.command("topics publish register-membership"))
+    console.paste(printed.command("topics publish register-membership"))
     assert console.ops("explain", blue).code == 0
 
 
 def test_12_the_gke_api_is_down(cloud: Chain, console: Console, blue: str) -> None:
     cloud.add_fault("status", api="container", status=503, times=0)
-    told = console.ops("explain", blue)
-    assert concludes_nothing(told)
-    assert told.has(
+    printed = console.ops("explain", blue)
+    assert concludes_nothing(printed)
+    assert printed.has(
         "State         unknown: it could not be read", "503", cloud.membership(blue), "Do not delete anything"
     )
-    assert told.command("python -m ops doctor")
-    again = told.command("python -m ops explain")
+    assert printed.command("python -m ops doctor")
+    again = printed.command("python -m ops explain")
     plan = console.ops("plan")
     assert concludes_nothing(plan)
     assert plan.has("Could not be read", f"projects/{FLEET}", "projects/demo-apps")
@@ -120,10 +120,10 @@ def test_13_a_label_lost_across_the_fleet(cloud: Chain, console: Console) -> Non
     assert plan.has("REMOVAL LIMIT EXCEEDED", "env=prod")
     assert f"{number} clusters in Argo CD do not have env=prod" in plan.text or "matches 0 of" in plan.text
     assert plan.command("release")
-    told = console.ops("explain", clusters[0])
-    assert told.code == 2
-    assert told.has("no: CLUSTER_SELECTOR asks for env=prod, it has environment=prod, tier=gold")
-    console.paste(told.command("clusters update"))
+    printed = console.ops("explain", clusters[0])
+    assert printed.code == 2
+    assert printed.has("no: CLUSTER_SELECTOR asks for env=prod, it has environment=prod, tier=gold")
+    console.paste(printed.command("clusters update"))
     assert cloud.state()["clusters"][clusters[0]]["resourceLabels"] == LABELS | renamed
     for cluster in (*clusters, *others):
         cloud.set_labels(cluster, LABELS)
@@ -133,16 +133,16 @@ def test_13_a_label_lost_across_the_fleet(cloud: Chain, console: Console) -> Non
 def test_14_a_selector_that_matches_nothing(cloud: Chain, console: Console, blue: str) -> None:
     with deployed(cloud, "sweep", "remove-secret", "register-membership", CLUSTER_SELECTOR="env=prd"):
         cloud.publish("sweep", {})
-        cloud.said("sweep", decision="limited")
+        cloud.logged("sweep", decision="limited")
         cloud.wait_quiet()
         assert not cloud.held(blue)
         plan = console.ops("plan", CLUSTER_SELECTOR="env=prd")
     assert plan.code == 2
     assert plan.has("CLUSTER_SELECTOR (env=prd) matches 0 of ", "REMOVAL LIMIT EXCEEDED")
-    told = console.ops("explain", blue, CLUSTER_SELECTOR="env=prd")
-    assert told.code == 2
-    assert told.has("no: CLUSTER_SELECTOR asks for env=prd, it has env=prod, tier=gold")
-    assert told.command("--update-labels=env=prd,tier=gold")
+    printed = console.ops("explain", blue, CLUSTER_SELECTOR="env=prd")
+    assert printed.code == 2
+    assert printed.has("no: CLUSTER_SELECTOR asks for env=prd, it has env=prod, tier=gold")
+    assert printed.command("--update-labels=env=prd,tier=gold")
 
 
 def test_15_a_source_project_that_does_not_exist(cloud: Chain, console: Console) -> None:
@@ -160,14 +160,14 @@ def test_22_the_central_membership_is_wrong(cloud: Chain, console: Console, blue
     wrong = f"projects/{FLEET}/locations/global/memberships/centrl"
     with deployed(cloud, "write-secret", CENTRAL_MEMBERSHIP=wrong):
         cluster = cloud.create_cluster(fresh("central"), labels=LABELS)
-        cloud.said("write-secret", cluster, decision="retry", code="no_central_membership", severity="ERROR")
+        cloud.logged("write-secret", cluster, decision="retry", code="no_central_membership", severity="ERROR")
         seen = console.ops("explain", cluster)  # an operator whose own setting is right
         assert seen.code == 2
         assert seen.has("write-secret attempt", f"CENTRAL_MEMBERSHIP {wrong} is not in the fleet")
-        told = console.ops("explain", blue, CENTRAL_MEMBERSHIP=wrong)
-    assert concludes_nothing(told)
-    assert told.has(f"CENTRAL_MEMBERSHIP {wrong} is not in the fleet")
-    assert told.command("python -m ops doctor")
+        printed = console.ops("explain", blue, CENTRAL_MEMBERSHIP=wrong)
+    assert concludes_nothing(printed)
+    assert printed.has(f"CENTRAL_MEMBERSHIP {wrong} is not in the fleet")
+    assert printed.command("python -m ops doctor")
     cloud.publish("register-membership", {"cluster": cluster})
     cloud.onboarded(cluster)
 
@@ -176,14 +176,14 @@ def test_23_four_settings_are_wrong(cloud: Chain, console: Console) -> None:
     wrong = {"HOLD": "abc", "CLUSTER_SELECTOR": "env in (", "MAX_REMOVALS": "lots", "SWEEP_REQUESTS": "0"}
     with deployed(cloud, "grant-rbac", **wrong):
         cluster = cloud.create_cluster(fresh("settings"), labels=LABELS)
-        cloud.said("grant-rbac", cluster, decision="retry", code="invalid_settings", severity="ERROR")
+        cloud.logged("grant-rbac", cluster, decision="retry", code="invalid_settings", severity="ERROR")
         seen = console.ops("explain", cluster)  # an operator whose own settings are right
         assert seen.code == 2
         assert seen.has("grant-rbac", *wrong)
     cloud.publish("register-membership", {"cluster": cluster})
     cloud.onboarded(cluster)
-    told = console.ops("plan", **wrong)
-    assert told.code == 1
-    assert told.has(*wrong, "example:", "make plan")
-    assert told.command("terraform", "output", "environment")
-    assert console.paste(told.command("gcloud functions list")).has("CENTRAL_MEMBERSHIP")
+    printed = console.ops("plan", **wrong)
+    assert printed.code == 1
+    assert printed.has(*wrong, "example:", "make plan")
+    assert printed.command("terraform", "output", "environment")
+    assert console.paste(printed.command("gcloud functions list")).has("CENTRAL_MEMBERSHIP")

@@ -89,7 +89,7 @@ def upstream() -> Upstream:
         if (here / tag).is_dir():
             return Upstream(tag, tag, here / tag)
         if shutil.which("go") is None:
-            return _stand_in(tag, "Go is not installed")
+            return _placeholder(tag, "Go is not installed")
         if _download(tag, here):
             return Upstream(tag, tag, here / tag)
         listed = _go("list", "-m", "-versions", MODULE).stdout.split()[1:]
@@ -97,10 +97,10 @@ def upstream() -> Upstream:
         for version in sorted(earlier, key=_order, reverse=True):
             if (here / version).is_dir() or _download(version, here):
                 return Upstream(tag, version, here / version)
-        return _stand_in(tag, f"the Go module proxy does not give {MODULE} {tag}")
+        return _placeholder(tag, f"the Go module proxy does not give {MODULE} {tag}")
 
 
-def _stand_in(tag: str, why: str) -> Upstream:
+def _placeholder(tag: str, why: str) -> Upstream:
     found = [path.name for path in (CACHE / "argo-cd").glob("v*") if _of_minor(path.name, tag)]
     if not found:
         pytest.skip(f"{why}: everything that needs Argo CD's own manifests is left out")
@@ -114,8 +114,8 @@ def _download(version: str, here: Path) -> bool:
     `go mod download` leaves the archive also where it then refuses the module, because it asks for a later Go.
     """
     work = here / "download"
-    told = _go("mod", "download", "-json", f"{MODULE}@{version}", GOMODCACHE=str(work)).stdout
-    archive = Path(json.loads(told or "{}").get("Zip") or "none")
+    answer = _go("mod", "download", "-json", f"{MODULE}@{version}", GOMODCACHE=str(work)).stdout
+    archive = Path(json.loads(answer or "{}").get("Zip") or "none")
     if archive.is_file():
         part, prefix = here / "part", f"{MODULE}@{version}/manifests/"
         with zipfile.ZipFile(archive) as module:

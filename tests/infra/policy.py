@@ -183,7 +183,7 @@ def read(manifest: Object) -> ClusterSecret:
     return ClusterSecret.read({**manifest, "metadata": meta})
 
 
-def mended(manifest: Object) -> Object:
+def repaired(manifest: Object) -> Object:
     """The Secret after `write_secret`, with the grant, has read it."""
     plan = secret_plan.plan(
         read(manifest),

@@ -32,7 +32,7 @@ _ARGUMENT = re.compile(
     r"^ +(\w+): \{\n +value: (.*),\n +isBlock: (true|false),\n +type: \"(\w+)\",\n +storageClassType: \"(\w+)\",",
     re.MULTILINE,
 )
-_SAID = re.compile(
+_FLAGGED = re.compile(
     r"^  // (\w+) - computed: (true|false), optional: (true|false), required: (true|false)\n(.*?)(?=^  // \w+ - computed|\Z)",
     re.MULTILINE | re.DOTALL,
 )
@@ -102,14 +102,14 @@ def _root(source: str) -> Schema:
 def _block(struct: str, arguments: dict[str, list[re.Match[str]]], bodies: dict[str, str]) -> Schema:
     attributes: Schema = {}
     blocks: Schema = {}
-    said = {match[1]: match for match in _SAID.finditer(bodies.get(struct, ""))}
+    flagged = {match[1]: match for match in _FLAGGED.finditer(bodies.get(struct, ""))}
     own = arguments.get(struct, [])
     # A few structs contain themselves. The inner one is empty here; Terraform's protocol has no recursive block either.
     arguments = {name: found for name, found in arguments.items() if name != struct}
     bodies = {name: body for name, body in bodies.items() if name != struct}
     for argument in own:
         name, value, is_block, kind, storage = argument.groups()
-        flags = said.get(name)
+        flags = flagged.get(name)
         nested = _struct(value)
         if is_block == "true":
             blocks[name] = {
@@ -131,7 +131,7 @@ def _block(struct: str, arguments: dict[str, list[re.Match[str]]], bodies: dict[
             "optional": not flags or flags[3] == "true",
             "required": bool(flags and flags[4] == "true"),
         }
-    for name, flags in said.items():
+    for name, flags in flagged.items():
         if name not in attributes and name not in blocks:
             attributes[name] = {"type": _computed(flags[5], arguments, bodies), "computed": True}
     return {"attributes": attributes, "blocks": blocks}

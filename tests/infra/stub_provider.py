@@ -44,12 +44,12 @@ def _block(block: dict[str, Any]) -> Any:
     attributes = [
         wire.Schema.Attribute(
             name=name,
-            type=json.dumps(said["type"]).encode(),
-            required=said.get("required", False),
-            optional=said.get("optional", False) and not said.get("required", False),
-            computed=said.get("computed", False),
+            type=json.dumps(definition["type"]).encode(),
+            required=definition.get("required", False),
+            optional=definition.get("optional", False) and not definition.get("required", False),
+            computed=definition.get("computed", False),
         )
-        for name, said in block["attributes"].items()
+        for name, definition in block["attributes"].items()
     ]
     blocks = [
         wire.Schema.NestedBlock(
@@ -65,12 +65,12 @@ def _block(block: dict[str, Any]) -> Any:
 
 
 def with_unknowns(block: dict[str, Any], value: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return a proposed state in which what is computed, and not said, is unknown."""
+    """Return a proposed state in which what is computed, and not definition, is unknown."""
     if value is None:
         return None
     planned = dict(value)
-    for name, said in block["attributes"].items():
-        if said.get("computed") and planned.get(name) is None:
+    for name, definition in block["attributes"].items():
+        if definition.get("computed") and planned.get(name) is None:
             planned[name] = UNKNOWN
     for name, inner in block["blocks"].items():
         match planned.get(name):
@@ -86,9 +86,9 @@ def with_unknowns(block: dict[str, Any], value: dict[str, Any] | None) -> dict[s
 def without_unknowns(block: dict[str, Any], value: dict[str, Any], number: int) -> dict[str, Any]:
     """Return a planned state in which the unknown values are made up from `number`."""
     made = dict(value)
-    for name, said in block["attributes"].items():
+    for name, definition in block["attributes"].items():
         if made.get(name) == UNKNOWN:
-            made[name] = _made_up(said["type"], f"made-{name}-{number}", number)
+            made[name] = _made_up(definition["type"], f"made-{name}-{number}", number)
     for name, inner in block["blocks"].items():
         match made.get(name):
             case list() as items:
@@ -203,12 +203,12 @@ class Provider(wire_grpc.ProviderServicer):  # type: ignore[misc] # the package 
         """The answers file's answer."""
         asked = _decode(request.config) or {}
         subject = asked.get("project_id") or (asked.get("asset_types") or [""])[0]
-        said = self.answers.get(f"{request.type_name}:{subject}") or self.answers.get(request.type_name, {})
+        definition = self.answers.get(f"{request.type_name}:{subject}") or self.answers.get(request.type_name, {})
         state = dict(asked)
         for name, attribute in self.schema["data"][request.type_name]["attributes"].items():
             if attribute.get("computed") and state.get(name) is None:
                 fallback = f"stub-{name}" if attribute["type"] == "string" else None
-                state[name] = _whole(attribute["type"], said.get(name, fallback))
+                state[name] = _whole(attribute["type"], definition.get(name, fallback))
         return wire.ReadDataSource.Response(state=_encode(state))
 
     def StopProvider(self, _request: Any, _context: Any) -> Any:  # noqa: N802

@@ -42,7 +42,7 @@ ANSWERS: dict[str, Any] = {
     "google_project:my-run": {"number": "210987654321"},
     "google_project:my-central": {"number": "345678901234"},
     "google_project:other-run": {"number": "456789012345"},
-    # Computed names that follow from what is said; the forms are those of each resource's page in the provider's documentation.
+    # Computed names that follow from the arguments; the forms are those of each resource's page in the provider's documentation.
     "planned google_service_account": {
         "email": "{account_id}@{project}.iam.gserviceaccount.com",
         "id": "projects/{project}/serviceAccounts/{account_id}@{project}.iam.gserviceaccount.com",
@@ -167,10 +167,13 @@ def _mentioned(known: dict[str, Any]) -> dict[str, Any]:
     names = set(re.findall(r"(?:google|time)_\w+", text))
     return {
         provider: {
-            "provider": said["provider"],
-            **{kind: {name: said[kind][name] for name in said[kind].keys() & names} for kind in ("resources", "data")},
+            "provider": schema["provider"],
+            **{
+                kind: {name: schema[kind][name] for name in schema[kind].keys() & names}
+                for kind in ("resources", "data")
+            },
         }
-        for provider, said in known.items()
+        for provider, schema in known.items()
     }
 
 
@@ -220,7 +223,7 @@ def bundle_hash(directory: Path) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a run of terraform said."""
+    """The output of a run of terraform."""
 
     code: int
     text: str
@@ -252,7 +255,7 @@ class Module:
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Answer:
         """Run terraform with nothing of this machine's settings."""
         home = self.directory.parents[1]
-        said = {
+        variables = {
             "PATH": os.defpath,
             "HOME": str(home),
             "TF_CLI_CONFIG_FILE": str(home / "empty.tfrc"),
@@ -264,7 +267,7 @@ class Module:
         done = subprocess.run(
             [binary(), *arguments],
             cwd=self.directory,
-            env=said,
+            env=variables,
             capture_output=True,
             text=True,
             timeout=240,

@@ -241,7 +241,7 @@ def test_a_tenants_own_project_agrees_with_the_tenant(fleet: list[Object], tenan
     assert shipped["apps-project"] == tenant["clustersOf"]
 
 
-def test_a_wave_stands_still_until_a_person_changes_its_revision(fleet: list[Object], tenants: list[Object]) -> None:
+def test_a_wave_waits_until_its_revision_changes(fleet: list[Object], tenants: list[Object]) -> None:
     item = one(fleet, "ApplicationSet", "waves")
 
     def revision(wave: str) -> list[str]:

@@ -228,7 +228,7 @@ def test_without_a_way_in_argocd_is_reached_from_inside_only(gke: list[Object]) 
     assert not [item for item in gke if item["kind"] == "Ingress"]
 
 
-def test_the_external_load_balancer_lets_in_only_the_named_range(
+def test_the_external_load_balancer_admits_only_the_named_range(
     combinations: dict[tuple[str, str, str], list[Object]],
 ) -> None:
     service = one(combinations["gke", "", "load-balancer-external"], "Service", "argocd-server")

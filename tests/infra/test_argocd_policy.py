@@ -30,8 +30,8 @@ from tests.infra.policy import (
     changed,
     decided_by,
     held,
-    mended,
     rendered,
+    repaired,
     written,
 )
 from tests.unit import given
@@ -66,19 +66,19 @@ PASSES = {
     "a spoilt configuration repaired": (
         WRITER,
         "UPDATE",
-        mended(changed(OURS, data={"config": TOKEN})),
+        repaired(changed(OURS, data={"config": TOKEN})),
         changed(OURS, data={"config": TOKEN}),
     ),
     "a spoilt server repaired": (
         WRITER,
         "UPDATE",
-        mended(changed(OURS, data={"server": "https://elsewhere.example"})),
+        repaired(changed(OURS, data={"server": "https://elsewhere.example"})),
         changed(OURS, data={"server": "https://elsewhere.example"}),
     ),
     "a missing type put back": (
         WRITER,
         "UPDATE",
-        mended(changed(OURS, labels={TYPE: None})),
+        repaired(changed(OURS, labels={TYPE: None})),
         changed(OURS, labels={TYPE: None}),
     ),
     "a Secret that Argo CD wrote again, moved": (

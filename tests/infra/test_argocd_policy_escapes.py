@@ -23,8 +23,8 @@ from tests.infra.policy import (
     decided_by,
     encoded,
     held,
-    mended,
     rendered,
+    repaired,
     written,
 )
 from tests.unit import given
@@ -82,12 +82,12 @@ def test_an_identity_is_confined_by_its_unique_id_too(user: str, decide: Callabl
 
 
 @pytest.mark.parametrize("user", ["20000000000000000000", "2000000000000000000011", "", ",".join(IDS)])
-def test_another_number_is_somebody_else(user: str, decide: Callable[..., list[str]]) -> None:
+def test_another_number_is_another_identity(user: str, decide: Callable[..., list[str]]) -> None:
     assert decide(user, "DELETE", None, changed(OURS, labels={MARK: None})) == []
 
 
 @pytest.mark.parametrize("domain", [f"x.{VALUES['functions-domain']}", f"x@{VALUES['functions-domain']}"])
-def test_a_longer_name_is_somebody_else(domain: str, decide: Callable[..., list[str]]) -> None:
+def test_a_longer_name_is_another_identity(domain: str, decide: Callable[..., list[str]]) -> None:
     assert decide(f"write-secret@{domain}", "DELETE", None, changed(OURS, labels={MARK: None})) == []
 
 
@@ -102,7 +102,7 @@ PASSES = {
     "a project label put back": (OURS, changed(OURS, labels={PROJECT: None})),
     "a location label put right": (OURS, changed(OURS, labels={LOCATION: "nowhere"})),
     "a Secret with wrong labels repaired": (
-        mended(changed(OURS, labels={PROJECT: "prod"}, data={"server": TO_CENTRAL})),
+        repaired(changed(OURS, labels={PROJECT: "prod"}, data={"server": TO_CENTRAL})),
         changed(OURS, labels={PROJECT: "prod"}, data={"server": TO_CENTRAL}),
     ),
     "a hold beside a wrong project label": (
@@ -148,7 +148,7 @@ def test_repairs_pass(case: str, decide: Callable[..., list[str]]) -> None:
 def test_take_over_of_an_adopted_secret_passes(server: str, config: str, decide: Callable[..., list[str]]) -> None:
     before = adopted(server=server, config=config, project="shop")
     assert decide(REMOVER, "UPDATE", held(before), before) == []
-    assert decide(WRITER, "UPDATE", mended(before), before) == []
+    assert decide(WRITER, "UPDATE", repaired(before), before) == []
 
 
 REFUSED = {
@@ -222,8 +222,8 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_escapes_are_refused(case: str, decide: Callable[..., list[str]]) -> None:
     rules, new, old = REFUSED[case]
-    told = decide(WRITER, "CREATE" if old is None else "UPDATE", new, old)
-    assert set(rules) <= set(told)
+    broken = decide(WRITER, "CREATE" if old is None else "UPDATE", new, old)
+    assert set(rules) <= set(broken)
 
 
 @pytest.mark.parametrize("shard", ["0", "6"])

@@ -65,8 +65,8 @@ def faults(schemas: dict[str, Any], kind: str, value: Any, where: str) -> list[s
     if not isinstance(value, dict):
         return [f"{where} is not an object"]
     found = [f"{where}.{key} is unknown" for key in value.keys() - schema["properties"].keys()]
-    for key, said in value.items():
-        found += _faults(schemas, schema["properties"].get(key, {}), said, f"{where}.{key}")
+    for key, given in value.items():
+        found += _faults(schemas, schema["properties"].get(key, {}), given, f"{where}.{key}")
     return found
 
 

@@ -61,5 +61,5 @@ def test_every_method_that_is_expected_has_a_trigger() -> None:
     assert "google.cloud.gkehub.membership.v1." in TEXT["events.tf"]
 
 
-def test_build_variable_that_tells_the_code_is_terraforms() -> None:
+def test_the_build_variable_of_the_code_is_terraforms() -> None:
     assert re.search(rf"\b{BUNDLE}\s*=", TEXT["functions.tf"], re.MULTILINE)

@@ -122,7 +122,7 @@ def test_a_source_gets_only_read_but_for_argo_cds_binding(plan: Plan) -> None:
             assert writes == RBAC.get(name, set())
 
 
-def test_nobody_holds_a_predefined_role_on_clusters_or_the_fleet_but_googles_own_agent(plan: Plan) -> None:
+def test_only_googles_agent_has_a_predefined_role_on_clusters_or_fleet(plan: Plan) -> None:
     for resource in plan.resources:
         if resource.type.endswith("_iam_member") and re.match(r"roles/(container|gkehub)\.", resource["role"]):
             assert resource["role"] == "roles/gkehub.serviceAgent"
@@ -383,7 +383,7 @@ def test_what_the_central_cluster_needs_is_granted_in_its_fleet(full: Plan) -> N
 
 
 def test_the_documents_count_is_the_plans(plans: dict[str, Plan]) -> None:
-    said = (ROOT / "docs" / "deploy.md").read_text()
-    assert f"Plan: {len(plans['the fleet project'].resources)} to add" in said
+    guide = (ROOT / "docs" / "deploy.md").read_text()
+    assert f"Plan: {len(plans['the fleet project'].resources)} to add" in guide
     assert len(plans["a folder"].resources) == len(plans["an organisation"].resources)
-    assert f"{len(plans['a folder'].resources)} with a folder or an organisation" in said
+    assert f"{len(plans['a folder'].resources)} with a folder or an organisation" in guide

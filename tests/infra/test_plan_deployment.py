@@ -88,9 +88,9 @@ def test_projects_without_gke_can_be_left_out(module: Module) -> None:
 
 def test_every_call_names_the_quota_project(full: Plan) -> None:
     for name in ("google", "google-beta"):
-        said = full.shown["configuration"]["provider_config"][name]["expressions"]
-        assert said["user_project_override"] == {"constant_value": True}
-        assert said["billing_project"] == {"references": ["var.project"]}
+        configured = full.shown["configuration"]["provider_config"][name]["expressions"]
+        assert configured["user_project_override"] == {"constant_value": True}
+        assert configured["billing_project"] == {"references": ["var.project"]}
 
 
 def test_the_apis_are_enabled_before_anything_uses_them(plan: Plan) -> None:
@@ -119,7 +119,7 @@ def test_filters_have_no_trailing_newline(plan: Plan) -> None:
     ]
     assert metrics
     assert alerts
-    assert all(said == said.strip() for said in [*metrics, *alerts])
+    assert all(configured == configured.strip() for configured in [*metrics, *alerts])
 
 
 def test_a_destroy_keeps_the_bindings_log(plan: Plan) -> None:

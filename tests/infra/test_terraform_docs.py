@@ -52,8 +52,8 @@ def test_terraform_requires_what_the_table_says(module: Module) -> None:
     """Terraform itself reads which inputs have a default."""
     text = (ROOT / "README.md").read_text()
     required = {row[0] for row in rows(text, "Inputs") if row[4] == "yes"}
-    told = module.run("plan", "-input=false", "-no-color")
-    assert set(re.findall(r'The root module input variable "(\w+)" is not set', told.text)) == required
+    ran = module.run("plan", "-input=false", "-no-color")
+    assert set(re.findall(r'The root module input variable "(\w+)" is not set', ran.text)) == required
 
 
 def test_a_default_is_shown_as_json() -> None:

@@ -79,7 +79,7 @@ def roll_out(cloud: Chain, cluster: str) -> None:
     _, found = cloud.kubernetes(cluster, "GET", "/apis/policy/v1/poddisruptionbudgets")
     for one in found["items"]:
         since = one["metadata"]["creationTimestamp"]
-        told = {"type": "DisruptionAllowed", "status": "True", "reason": "SufficientPods", "message": ""}
+        condition = {"type": "DisruptionAllowed", "status": "True", "reason": "SufficientPods", "message": ""}
         status = dict.fromkeys(("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"), 1)
         status["observedGeneration"] = one["metadata"]["generation"]
         _report(
@@ -87,7 +87,7 @@ def roll_out(cloud: Chain, cluster: str) -> None:
             cluster,
             "policy/poddisruptionbudgets",
             one,
-            status | {"conditions": [told | {"lastTransitionTime": since}]},
+            status | {"conditions": [condition | {"lastTransitionTime": since}]},
         )
 
 

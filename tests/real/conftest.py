@@ -23,13 +23,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """List every deviation that the differential test has met."""
-    told: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for name, value in report.user_properties:
-            told[name] += int(value) if isinstance(value, int) else 0
-    if writes := told.pop("writes", 0):
+            counts[name] += int(value) if isinstance(value, int) else 0
+    if writes := counts.pop("writes", 0):
         terminalreporter.section("random writes on both servers")
         terminalreporter.line(f"{writes} writes; of them answered or stored otherwise by the embedded server:")
-        for deviation, count in told.most_common():
+        for deviation, count in counts.most_common():
             terminalreporter.line(f"{count:6} {deviation}")
-        terminalreporter.line("       none" if not told else "")
+        terminalreporter.line("       none" if not counts else "")

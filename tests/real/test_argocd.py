@@ -77,14 +77,14 @@ def test_argocd_is_refused_before_the_secret_accepted_after_and_refused_again(cl
     membership = cloud.membership(cluster)
     metadata = cloud.state()["endpoints"]["metadata of argocd"].removeprefix("http://")
     environment = {"PATH": os.defpath, "GCE_METADATA_HOST": metadata, "HOME": str(cloud.directory)}
-    told = subprocess.run(
+    ran = subprocess.run(
         [build.program(build.ARGOCD, "argocd-k8s-auth"), "gcp"],
         env=environment,
         capture_output=True,
         check=True,
         timeout=30,
     )
-    credential = json.loads(told.stdout)
+    credential = json.loads(ran.stdout)
     assert credential["apiVersion"] == "client.authentication.k8s.io/v1beta1"
     token = credential["status"]["token"]
     assert cloud.do("iam", "identity", authorization=f"Bearer {token}") == ARGOCD
@@ -101,7 +101,7 @@ def test_argocd_is_refused_before_the_secret_accepted_after_and_refused_again(cl
 def leave(cloud: Chain, cluster: str, asks: Callable[[str], None]) -> None:
     """A cluster loses what the selector asks for, and leaves in two passes; `asks` is the sweep."""
     cloud.set_labels(cluster, {"argocd": "no"})
-    cloud.said("write-secret", cluster, code="unselected")
+    cloud.logged("write-secret", cluster, code="unselected")
     asks("hold")
     cloud.wait_for(lambda: cloud.held(cluster) == "not-wanted")
     since = datetime.fromisoformat(
@@ -169,7 +169,7 @@ def test_a_cluster_that_leaves_keeps_what_runs_and_a_deleted_one_leaves_nothing(
     cloud.offboarded(going)
 
 
-def test_a_lost_agents_cluster_is_looked_at_anew_when_it_is_back(cloud: Chain) -> None:
+def test_the_cluster_of_a_returned_agent_is_reconciled(cloud: Chain) -> None:
     edge = cloud.attach(fresh("edge"), admit=True, labels={"baseline": "standard"})
     synced(cloud, "baseline-guardrails", edge)
     limits = "/api/v1/namespaces/platform/limitranges/platform"
@@ -208,7 +208,7 @@ def test_what_argocd_rewrites_loses_nothing_and_our_next_write_changes_nothing(c
         key: json.loads(value) if key == "config" else value for key, value in decoded(before).items()
     }
     cloud.publish("write-secret", {"cluster": cluster}, {"cause": f"again {cluster}"})
-    cloud.said("write-secret", f"again {cluster}")
+    cloud.logged("write-secret", f"again {cluster}")
     cloud.wait_quiet()
     assert cloud.manifest(cluster) == after
 

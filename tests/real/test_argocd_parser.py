@@ -32,14 +32,14 @@ PEOPLE = {"shard": "3", "project": "team-a"}
 
 def read(secrets: list[Json]) -> list[Json]:
     """What Argo CD makes of each."""
-    told = subprocess.run(
+    ran = subprocess.run(
         [build.program(build.ARGOCD, "argocd-read-secret")],
         input="\n".join(json.dumps(secret) for secret in secrets).encode(),
         capture_output=True,
         check=True,
         timeout=60,
     )
-    return [json.loads(line) for line in told.stdout.splitlines()]
+    return [json.loads(line) for line in ran.stdout.splitlines()]
 
 
 def written(chance: random.Random, number: int) -> Json:

@@ -315,8 +315,8 @@ def test_both_answer_alike_and_hold_the_same_afterwards(
     record_property("writes", WRITES)
     for what, count in deviations.items():
         record_property(f"{what} ({KNOWN[what]})" if what in KNOWN else what, count)
-    told = "\n".join(f"{count} times {what}\n  {examples[what]}" for what, count in deviations.most_common())
-    assert not set(deviations) - set(KNOWN), told
+    report = "\n".join(f"{count} times {what}\n  {examples[what]}" for what, count in deviations.most_common())
+    assert not set(deviations) - set(KNOWN), report
 
 
 def _what(write: Json, real: Json, embedded: Json, then: Json, embedded_then: Json) -> str:

@@ -174,7 +174,7 @@ def test_kubernetes_refuses_to_change(case: str, cloud: Chain, ours: Json) -> No
     assert _write(cloud, email("write-secret"), "PATCH", path, CHANGES[case]) == 422
 
 
-def test_somebody_s_secret_is_neither_changed_nor_deleted(cloud: Chain) -> None:
+def test_an_unmanaged_secret_is_neither_changed_nor_deleted(cloud: Chain) -> None:
     meta = {"metadata": {"name": "theirs"}}
     assert cloud.kubernetes(CENTRAL, "POST", SECRETS, {**meta, "stringData": {"a": "b"}})[0] == 201
     theirs = f"{SECRETS}/theirs"

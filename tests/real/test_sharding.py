@@ -39,7 +39,9 @@ REPLICAS = 3
 CLUSTERS = 9
 MOST_STEPS = 40
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-_SAID = re.compile(r"Cluster https://(\S+)\.example has (?:been assigned to shard|changed shard from -?\d+ to) (-?\d+)")
+_OBSERVED = re.compile(
+    r"Cluster https://(\S+)\.example has (?:been assigned to shard|changed shard from -?\d+ to) (-?\d+)"
+)
 _numbers = itertools.count()
 
 
@@ -67,13 +69,13 @@ class Controller:
         self.log = log
         self.shards: dict[str, str] = {}
 
-    def said(self) -> list[tuple[str, int]]:
+    def logged(self) -> list[tuple[str, int]]:
         """Each assignment and each move so far, in order."""
-        return [(name, int(shard)) for name, shard in _SAID.findall(self.log.read_text(errors="replace"))]
+        return [(name, int(shard)) for name, shard in _OBSERVED.findall(self.log.read_text(errors="replace"))]
 
     @property
     def owners(self) -> dict[str, int]:
-        return dict(self.said())
+        return dict(self.logged())
 
     def add(self, name: str, shard: str = "") -> None:
         """Register a cluster with three Applications by its server, and wait until the controller has counted it."""
@@ -122,14 +124,14 @@ class Controller:
     def moved(self, steps: int, *, sharded: bool) -> set[str]:
         """Register a cluster and remove another one, up to so often; return the first clusters that moved because of it."""
         for _ in range(steps):
-            before, known = len(self.said()), self.owners
+            before, known = len(self.logged()), self.owners
             name = f"c{next(_numbers)}"
             self.add(name, self.least_used(name) if sharded else "")
             self.remove(min(self.shards))
             marker = f"c{next(_numbers)}"
             self.add(marker, self.least_used(marker) if sharded else "")
             self.remove(min(self.shards))
-            changed = {one for one, shard in self.said()[before:] if one in known and known[one] != shard}
+            changed = {one for one, shard in self.logged()[before:] if one in known and known[one] != shard}
             if changed:
                 return changed
         return set()
@@ -236,7 +238,7 @@ def test_assign_gives_each_secret_of_ours_its_shard(cloud: Chain) -> None:
         assert after[cluster]["metadata"]["uid"] == before[cluster]["metadata"]["uid"]
         assert {**decoded(after[cluster]), **decoded(before[cluster])} == decoded(after[cluster])
         cloud.publish("write-secret", {"cluster": cluster}, {"cause": f"again {cluster}"})
-        cloud.said("write-secret", f"again {cluster}")
+        cloud.logged("write-secret", f"again {cluster}")
     cloud.wait_quiet()
     assert {cluster: cloud.manifest(cluster) for cluster in clusters} == after
     ops(cloud, "shards")

@@ -45,8 +45,8 @@ def _id_of_gke(name: ClusterName) -> MembershipName:
 
 def _join(world: Simulation, name: ClusterName, membership: MembershipName) -> None:
     """GKE or a person registers a cluster: an id of their own, no mark of ours."""
-    standing = world.memberships.get(membership)
-    if standing is None or (standing.cluster == name and not standing.cluster_id):
+    current = world.memberships.get(membership)
+    if current is None or (current.cluster == name and not current.cluster_id):
         emit_membership_event(world, "created", world.join(name, membership))
 
 

@@ -85,7 +85,7 @@ def sweeps(count: int, seed: int) -> tuple[int, int]:
         world.create(ClusterName(project, location, name), {"env": "prod"})
     edge = world.attach(MembershipName("demo-fleet", "global", "edge"), {"env": "prod"})
     world.sweep()
-    before = _standing(world)
+    before = _snapshot(world)
     assert len(world.secrets()) == 5
     wrong = 0
     for _ in range(count):
@@ -98,14 +98,14 @@ def sweeps(count: int, seed: int) -> tuple[int, int]:
         world.queue.clear()
         world.now += world.settings.hold
         world.memberships[edge.name] = replace(edge, last_connection=world.now)
-        if _standing(world) != before:
+        if _snapshot(world) != before:
             wrong += 1
-            before = _standing(world)
+            before = _snapshot(world)
         world.calls.clear()
     return len(world.published), wrong
 
 
-def _standing(world: World) -> object:
+def _snapshot(world: World) -> object:
     """What there is, by name, and which versions: nothing differs, so nothing is written either."""
     inside = {id_: cluster.writes for id_, cluster in world.kubernetes.items()}
     versions = {name: stored["metadata"]["resourceVersion"] for name, stored in world.secrets().items()}

@@ -68,12 +68,12 @@ def kill(mutant: Mutant, first: int = 0) -> tuple[int, Run | None]:
     seeds = (seed for seed in itertools.count(first) if RATES[seed % len(RATES)] >= ROUGH)
     chosen = (seed for seed in seeds if by_events_alone(seed) or not mutant.by_events)
     if mutant.story:
-        told = [StoryEvent(*line) for line in mutant.story]
+        happenings = [StoryEvent(*line) for line in mutant.story]
         script = {(call, count): Noise(kind) for call, count, kind in mutant.faults}
-        intact = run(first, told, script)
+        intact = run(first, happenings, script)
         assert not intact.violation, intact
         with replaced(*mutant.changes):
-            found = run(first, told, script)
+            found = run(first, happenings, script)
         return 1, found if found.violation else None
     with replaced(*mutant.changes):
         for count, seed in enumerate(itertools.islice(chosen, mutant.runs), 1):
@@ -297,7 +297,7 @@ MUTANTS = (
     Mutant(
         "the cluster is not read again after the creation",
         2000,
-        ((write_secret, "_look_again", lambda subject, _: subject),),
+        ((write_secret, "_read_again", lambda subject, _: subject),),
         by_events=True,
     ),
     Mutant("memberships are read after the cluster", 6000, ((unregister_membership, "_read", _ReadLater),)),

@@ -104,11 +104,11 @@ class SimulatedFleet:
         with self.world.called(f"gkehub create {name}"):
             if name in self.world.memberships:
                 raise TakenError(f"{name} is taken")
-            standing = self.world.clusters.get(cluster.name)
-            if standing is None:
+            current = self.world.clusters.get(cluster.name)
+            if current is None:
                 raise PermanentError(f"400 INVALID_ARGUMENT {cluster.name} does not exist")
             named = any(membership.cluster == cluster.name for membership in self.world.memberships.values())
-            if named and (standing.membership or self.world.refuses_by_link):
+            if named and (current.membership or self.world.refuses_by_link):
                 raise ConflictError(f"6: {cluster.name} is already registered", status=409)
             labels = {"managed-by": MANAGED_BY, "fleet-registrar-cluster-id": cluster.id_label}
             return self.world.registered(self.world.join(cluster.name, name, labels))
@@ -182,12 +182,12 @@ class SimulatedGateway:
         with self.world.called(f"gateway patch {url} {name}"):
             cluster = self._cluster(url)
             self.world.preconditioned(patch["metadata"])
-            standing = _checked(cluster.objects.get((collection, name)), patch["metadata"])
-            merged = _merged(standing, patch)
-            if merged == standing:
-                return standing
-            changed = cluster.put(collection, merged, standing["metadata"]["uid"])
-            self.world.wrote(cluster, collection, standing, changed)
+            current = _checked(cluster.objects.get((collection, name)), patch["metadata"])
+            merged = _merged(current, patch)
+            if merged == current:
+                return current
+            changed = cluster.put(collection, merged, current["metadata"]["uid"])
+            self.world.wrote(cluster, collection, current, changed)
             return changed
 
     def delete(self, url: str, collection: str, name: str, version: Object) -> bool:
@@ -198,10 +198,10 @@ class SimulatedGateway:
             if (collection, name) not in cluster.objects:
                 return False
             self.world.preconditioned(version)
-            standing = _checked(cluster.objects[collection, name], version)
+            current = _checked(cluster.objects[collection, name], version)
             del cluster.objects[collection, name]
             cluster.writes += 1
-            self.world.wrote(cluster, collection, standing, None)
+            self.world.wrote(cluster, collection, current, None)
             return True
 
 
@@ -237,25 +237,25 @@ class SimulatedBus:
     def publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> None:
         """Publish a message."""
         with self.world.called(f"pubsub publish {topic}"):
-            self.world.take_in(topic, data, dict(attributes))
+            self.world.enqueue(topic, data, dict(attributes))
 
     def publish_object(self, topic: str, body: Mapping[str, Any], attributes: Mapping[str, str]) -> None:
         """Publish a JSON object."""
         self.publish(topic, json.dumps(body).encode(), attributes)
 
 
-def _checked(standing: Object | None, version: Object) -> Object:
-    if standing is None:
+def _checked(current: Object | None, version: Object) -> Object:
+    if current is None:
         raise RetryableError("404 on a write")
     for key in ("uid", "resourceVersion"):
-        if key in version and version[key] != standing["metadata"][key]:
+        if key in version and version[key] != current["metadata"][key]:
             raise ConflictError(f"409 Conflict: {key}")
-    return standing
+    return current
 
 
-def _merged(standing: Object, patch: Object) -> Object:
+def _merged(current: Object, patch: Object) -> Object:
     """RFC 7396."""
-    result = dict(standing)
+    result = dict(current)
     for key, value in patch.items():
         if value is None:
             result.pop(key, None)

@@ -163,7 +163,7 @@ class Simulation(World):
 
     # Pub/Sub and Eventarc.
 
-    def take_in(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
+    def enqueue(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
         """Take a published message in; it is delivered at least once, at some time."""
         self.sequence += 1
         message = Message(data, attributes, f"m{self.sequence}", self.now)
@@ -249,7 +249,7 @@ class Simulation(World):
                 for key, value in message.attributes.items()
                 if key not in ("reversed", "topic", "step", "reason")
             }
-            self.take_in(topic, message.data, kept)
+            self.enqueue(topic, message.data, kept)
         return len(letters)
 
     # What the APIs answer: late, and not complete.

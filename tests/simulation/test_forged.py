@@ -44,7 +44,7 @@ def settled() -> World:
     return world
 
 
-def standing(world: World) -> Object:
+def current(world: World) -> Object:
     """Every object there is, with its version."""
     inside = {
         id_: {" ".join(key): copied(stored) for key, stored in cluster.objects.items()}
@@ -81,7 +81,7 @@ def test_no_forged_or_stale_message_changes_anything() -> None:
         ]
         members = [str(name) for name in world.memberships]
         members += [str(BLUE.membership("demo-other")), str(STRAY.membership("demo-fleet")), "edge"]
-        before = standing(world)
+        before = current(world)
         for topic in STEPS:
             for _ in range(MESSAGES):
                 attributes = random.choice(({}, {}, {"requested-by": "sweep"}, {"reversed": "true"}))
@@ -91,7 +91,7 @@ def test_no_forged_or_stale_message_changes_anything() -> None:
                         break
                     world.deliver(world.queue.pop(0))
                 world.queue.clear()
-            assert standing(world) == before, f"seed {seed}: a message to {topic} or what followed from it"
+            assert current(world) == before, f"seed {seed}: a message to {topic} or what followed from it"
         for _ in range(MESSAGES):
             scope = random.choice(
                 (
@@ -101,7 +101,7 @@ def test_no_forged_or_stale_message_changes_anything() -> None:
                     {"leave": "remove"},
                 )
             )
-            world.take_in("sweep", json.dumps(scope).encode(), {})
+            world.enqueue("sweep", json.dumps(scope).encode(), {})
             while world.queue:
                 world.deliver(world.queue.pop(0))
-    assert standing(world) == before, f"seed {seed}: a sweep"
+    assert current(world) == before, f"seed {seed}: a sweep"

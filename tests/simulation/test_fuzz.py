@@ -81,11 +81,11 @@ def test_every_mutated_event_is_routed_or_refused_with_a_reason() -> None:
                     random.choice(("created", "updated", "deleted", "x")), value, attributes, numbers
                 )
         except ReconcileError as error:
-            said = str(error)
+            reason = str(error)
         else:
-            said = found.reason
+            reason = found.reason
             assert isinstance(found, Route), f"seed {seed}"
-        assert said, f"seed {seed}"
+        assert reason, f"seed {seed}"
 
 
 def test_every_mutated_message_has_an_outcome_or_a_fault() -> None:
@@ -107,11 +107,11 @@ def test_every_mutated_message_has_an_outcome_or_a_fault() -> None:
                 else:
                     found = dispatch.step(topic, STEPS[topic])(message, services, "")
             except ReconcileError as error:
-                said = str(error)
+                reason = str(error)
             else:
-                said = found.message if isinstance(found, Outcome) else "a plan"
+                reason = found.message if isinstance(found, Outcome) else "a plan"
                 assert isinstance(found, Outcome | Plan), f"seed {seed}"
-            assert said, f"seed {seed}"
+            assert reason, f"seed {seed}"
 
 
 def envelope(random: Random, topic: str) -> Message:

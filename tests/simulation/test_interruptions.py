@@ -84,7 +84,7 @@ def start(before: list[Act]) -> World:
     return world
 
 
-def what_stands(world: World) -> Object:
+def final_state(world: World) -> Object:
     """What a person would see, without versions, ids and times, which may differ."""
 
     def plain(manifest: Object) -> Object:
@@ -114,7 +114,7 @@ def test_an_interruption_at_any_call_changes_nothing_in_the_end(life: str, kind:
         world.touch = once(world, index, phase, RetryableError("asked for") if kind == "fault" else KilledError())
         act(world)
         interrupted = f"interrupted {phase} call {index}: {calm.calls[index]}"
-        assert what_stands(world) == what_stands(calm), interrupted
+        assert final_state(world) == final_state(calm), interrupted
         assert set(calm.heard) <= set(world.heard), interrupted
 
 

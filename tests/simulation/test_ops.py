@@ -136,7 +136,7 @@ def test_a_secret_that_was_changed_meanwhile_is_not_taken_over() -> None:
     assert (name, "409" in why, world.queue) == ("by-hand", True, [])
 
 
-def test_a_taken_over_secret_that_nobody_could_be_asked_for_is_completed_by_a_sweep() -> None:
+def test_an_adopted_secret_without_a_request_is_completed_by_a_sweep() -> None:
     world = World()
     by_hand(world, in_the_fleet(world))
 
@@ -162,7 +162,7 @@ def test_a_server_is_changed_only_when_asked_for_and_then_the_chain_changes_it()
     assert list(world.secrets()) == ["by-hand"]
 
 
-def test_a_backfill_takes_in_every_cluster_beyond_what_a_sweep_asks_for_and_no_letter_is_a_sweeps() -> None:
+def test_a_backfill_requests_more_clusters_than_one_sweep() -> None:
     world = World()
     for index in range(230):
         world.create(ClusterName("demo-apps", "europe-west1", f"c{index:03}"))
@@ -212,8 +212,8 @@ def test_a_binding_that_was_taken_away_is_seen() -> None:
     world.sweep()
     inside = world.inside(BLUE)
     inside.objects.clear()
-    told = explained(world, "blue")
-    assert not told.settled
-    assert told.sections["Cluster"] == [
+    explanation = explained(world, "blue")
+    assert not explanation.settled
+    assert explanation.sections["Cluster"] == [
         "ClusterRoleBinding fleet-registrar:argocd@demo-fleet.iam.gserviceaccount.com: missing"
     ]

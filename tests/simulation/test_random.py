@@ -37,9 +37,9 @@ def test_random_lives_keep_every_promise() -> None:
     print(f"{done} runs, {lives} lives, from seed {first}")  # noqa: T201
 
 
-def test_a_seed_tells_the_same_run_again() -> None:
+def test_a_seed_repeats_the_same_run() -> None:
     with one_thread_no_logs():
         once, again = run(4711), run(4711)
-        told = run(4711, once.story, once.faults)
+        replayed = run(4711, once.story, once.faults)
     assert (once.faults, once.deliveries, once.lives) == (again.faults, again.deliveries, again.lives)
-    assert (told.faults, told.deliveries) == (once.faults, once.deliveries)
+    assert (replayed.faults, replayed.deliveries) == (once.faults, once.deliveries)

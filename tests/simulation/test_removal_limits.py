@@ -171,15 +171,15 @@ def test_requests_that_fail_leave_room_for_holds_removals_and_checks() -> None:
 def test_a_released_plan_continues_after_a_run_that_ends_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
     world = fleet(40, select="env=prod")
     world.select("env=prd")
-    published, room = world.take_in, [15]
+    published, room = world.enqueue, [15]
 
-    def take_in(topic: str, data: bytes, attributes: dict[str, str]) -> None:
+    def enqueue(topic: str, data: bytes, attributes: dict[str, str]) -> None:
         room[0] -= topic == "remove-secret"
         if room[0] == 0:
             raise RetryableError("the instance ends here")
         published(topic, data, attributes)
 
     digest = planned(world).reached[0].hash
-    monkeypatch.setattr(world, "take_in", take_in)
+    monkeypatch.setattr(world, "enqueue", enqueue)
     world.sweep(release=digest)
     assert len(held(world)) == 40

@@ -202,7 +202,7 @@ def test_the_deletion_of_a_running_clusters_membership_registers_it_again() -> N
     assert removed(world, StepRequest(None, OWN)).next == ()
 
 
-def test_a_hold_that_stands_is_not_written_again() -> None:
+def test_a_complete_hold_is_not_written_again() -> None:
     world = onboarded()
     world.change(BLUE, status="STOPPING")
     removed(world)

@@ -66,7 +66,7 @@ def test_a_deleted_cluster_disappears_with_its_membership() -> None:
     assert world.heard[-1] == "offboarded"
 
 
-def test_a_going_cluster_is_held_and_let_in_again_when_its_deletion_fails() -> None:
+def test_a_hold_is_released_when_the_deletion_fails() -> None:
     world = World()
     world.create(BLUE)
     onboarded(world)
@@ -82,7 +82,7 @@ def test_a_going_cluster_is_held_and_let_in_again_when_its_deletion_fails() -> N
     assert "argocd.argoproj.io/skip-reconcile" not in annotations
 
 
-def test_a_cluster_that_is_not_wanted_leaves_in_two_looks_and_keeps_its_membership() -> None:
+def test_an_unselected_cluster_leaves_in_two_passes_and_keeps_its_membership() -> None:
     world = World()
     world.select("env=prod")
     world.create(BLUE, {"env": "prod"})
@@ -103,7 +103,7 @@ def test_a_cluster_that_is_not_wanted_leaves_in_two_looks_and_keeps_its_membersh
     assert BLUE.membership("demo-fleet") in world.memberships
 
 
-def test_a_label_that_comes_back_lets_it_in_again_at_any_point_of_that_way() -> None:
+def test_a_restored_label_onboards_it_again_at_any_point() -> None:
     for point in range(3):
         world = World()
         world.select("env=prod")
@@ -125,7 +125,7 @@ def test_a_label_that_comes_back_lets_it_in_again_at_any_point_of_that_way() -> 
         assert len(world.inside(BLUE).objects) == 1
 
 
-def test_a_cluster_made_anew_under_its_name_gets_its_secret_in_place_and_a_membership_of_its_own() -> None:
+def test_a_recreated_cluster_gets_its_secret_in_place_and_its_own_membership() -> None:
     world = World()
     world.create(BLUE)
     onboarded(world)
@@ -140,7 +140,7 @@ def test_a_cluster_made_anew_under_its_name_gets_its_secret_in_place_and_a_membe
     assert not world.dead
 
 
-def test_the_central_cluster_is_never_taken_in() -> None:
+def test_the_central_cluster_is_never_registered() -> None:
     world = World()
     before = world.central.writes
     for topic in STEPS:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shared.values.model import Cluster, Membership
 
 
-def test_a_sweep_takes_in_the_clusters_that_were_there_before() -> None:
+def test_a_sweep_requests_clusters_that_existed_before() -> None:
     world = World()
     world.create(BLUE, {"env": "prod"})
     world.attach(EDGE)
@@ -229,7 +229,7 @@ def test_binding_of_another_instance_stays() -> None:
     assert key in world.inside(name).objects
 
 
-def test_a_pinned_secret_is_reported_and_left_alone() -> None:
+def test_a_pinned_secret_is_reported_and_unchanged() -> None:
     world = fleet(5, select="env=prod")
     name = ClusterName("demo-apps", "europe-west1", "c000")
     secret = next(stored for (_, key), stored in world.central.objects.items() if key == name.secret_name)
@@ -294,7 +294,7 @@ def test_what_a_sweep_asked_for_never_fills_the_dead_letters() -> None:
 def test_a_message_that_cannot_be_read_is_dead_lettered_with_its_reason(body: bytes) -> None:
     world = World()
     world.queue.clear()
-    world.take_in("sweep", body if body.startswith((b"{", b"[")) else json.dumps("x").encode(), {})
+    world.enqueue("sweep", body if body.startswith((b"{", b"[")) else json.dumps("x").encode(), {})
     world.settle()
     assert [letter.attributes["step"] for letter in world.dead] == ["sweep"]
     assert "the message to sweep" in world.dead[0].attributes["reason"]

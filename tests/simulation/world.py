@@ -182,9 +182,9 @@ class World:
 
     def publish(self, topic: str, body: Object, attributes: Mapping[str, str] | None = None) -> None:
         """Publish a message as a person or an event does."""
-        self.take_in(topic, json.dumps(body).encode(), dict(attributes or {}))
+        self.enqueue(topic, json.dumps(body).encode(), dict(attributes or {}))
 
-    def take_in(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
+    def enqueue(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
         """Take a published message in and queue it for its function."""
         message = Message(data, attributes, f"m{next(self.ids)}", self.now)
         if topic == DEAD_LETTERS:

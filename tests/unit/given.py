@@ -64,7 +64,7 @@ EDGE = Membership(
 def as_secret(manifest: dict[str, Any], **annotations: str | None) -> ClusterSecret:
     """The Secret after this manifest has been written, with some annotations set or taken away."""
     meta = manifest["metadata"]
-    stands = {**meta["annotations"], **annotations}
+    present = {**meta["annotations"], **annotations}
     return ClusterSecret.read(
         {
             **manifest,
@@ -72,7 +72,7 @@ def as_secret(manifest: dict[str, Any], **annotations: str | None) -> ClusterSec
                 **meta,
                 "uid": "uid-1",
                 "resourceVersion": "7",
-                "annotations": {key: value for key, value in stands.items() if value is not None},
+                "annotations": {key: value for key, value in present.items() if value is not None},
             },
         }
     )
@@ -100,19 +100,19 @@ def secret(cluster: Cluster | None = BLUE, membership: Membership = BLUE_MEMBER,
     return dataclasses.replace(found, labels=labels, annotations=notes)
 
 
-def patched(standing: ClusterSecret, patch: Mapping[str, Any]) -> ClusterSecret:
+def patched(current: ClusterSecret, patch: Mapping[str, Any]) -> ClusterSecret:
     """The Secret after a merge patch (RFC 7386) made from this very version."""
     meta = patch["metadata"]
-    assert (meta["uid"], meta["resourceVersion"]) == (standing.uid, standing.resource_version)
+    assert (meta["uid"], meta["resourceVersion"]) == (current.uid, current.resource_version)
 
     def merged(old: Mapping[str, str], change: Mapping[str, str | None]) -> dict[str, str]:
         return {key: value for key, value in {**old, **change}.items() if value is not None}
 
     data = {key: base64.b64decode(value).decode() for key, value in patch.get("data", {}).items()}
     return dataclasses.replace(
-        standing,
-        resource_version=str(int(standing.resource_version) + 1),
-        labels=merged(standing.labels, meta.get("labels", {})),
-        annotations=merged(standing.annotations, meta.get("annotations", {})),
-        data={**standing.data, **data},
+        current,
+        resource_version=str(int(current.resource_version) + 1),
+        labels=merged(current.labels, meta.get("labels", {})),
+        annotations=merged(current.annotations, meta.get("annotations", {})),
+        data={**current.data, **data},
     )

@@ -30,7 +30,7 @@ BACK = replace(EDGE, last_connection=LATER)
 
 
 def plan(
-    standing: ClusterSecret,
+    current: ClusterSecret,
     cluster: Cluster | None = BLUE,
     membership: Membership = BLUE_MEMBER,
     *,
@@ -39,7 +39,7 @@ def plan(
     under: Any = SETTINGS,
 ) -> Plan:
     return secret_plan.plan(
-        standing, target_of(cluster, membership), under, granted=granted, drop=frozenset(drop), now=LATER
+        current, target_of(cluster, membership), under, granted=granted, drop=frozenset(drop), now=LATER
     )
 
 

@@ -236,9 +236,7 @@ def test_pages_are_read_to_the_end_and_a_gap_in_any_of_them_counts() -> None:
         (500, "INTERNAL", RetryableError),
     ],
 )
-def test_a_refusal_is_told_with_its_code_and_of_the_right_kind(
-    status: int, reason: str, fault: type[Exception]
-) -> None:
+def test_a_refusal_has_its_code_and_the_right_type(status: int, reason: str, fault: type[Exception]) -> None:
     body = {"error": {"code": status, "status": reason, "message": "no"}}
     for read in (
         lambda: fleet(body, status=status).membership(EDGE),
@@ -256,7 +254,7 @@ def test_a_refusal_whose_body_is_odd_is_a_refusal(odd: Any) -> None:
     assert (raised.value.code, raised.value.status) == (ErrorCode.UNAVAILABLE, 503)
 
 
-def test_a_404_is_none_where_the_api_says_so_of_one_thing() -> None:
+def test_a_404_for_one_object_means_none() -> None:
     answer = {"error": {"code": 404, "status": "NOT_FOUND", "message": "no"}}
     assert fleet(answer, status=404).membership(EDGE) is None
     assert gke(answer, status=404).cluster(BLUE) is None

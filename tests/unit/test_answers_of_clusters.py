@@ -31,7 +31,7 @@ REVIEW = rbac.reviews(SETTINGS, None, attached=False)[0]
 VERSION = {"uid": "u", "resourceVersion": "1"}
 STATUS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
 
-# Each is sent with status 200 where another status is not said.
+# Each is sent with status 200 unless a case has another.
 ODD: dict[str, Any] = {
     "nothing": sends(b""),
     "a web page": sends(b"<html>Sign in</html>", Content_Type="text/html"),
@@ -106,7 +106,7 @@ def test_a_200_that_is_no_answer_is_retried(stub: Stub, odd: str, call: str) -> 
 
 @pytest.mark.parametrize("call", FLEET)
 @pytest.mark.parametrize("odd", ODD | EMPTY)
-def test_an_operation_that_is_none_is_retried(stub: Stub, odd: str, call: str) -> None:
+def test_an_invalid_operation_is_retried(stub: Stub, odd: str, call: str) -> None:
     stub.give((ODD | EMPTY)[odd])
     with pytest.raises(RetryableError):
         FLEET[call](stub)
@@ -151,7 +151,7 @@ def test_another_object_than_the_one_that_was_asked_for_is_no_answer(stub: Stub,
         assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
 
 
-def test_an_answer_that_is_parsed_and_nested_too_deep_is_none(stub: Stub, gateway: Gateway) -> None:
+def test_a_too_deeply_nested_answer_is_no_answer(stub: Stub, gateway: Gateway) -> None:
     deep: Any = "x"
     for _ in range(MAX_DEPTH):
         deep = [deep]
@@ -161,7 +161,7 @@ def test_an_answer_that_is_parsed_and_nested_too_deep_is_none(stub: Stub, gatewa
     assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
 
 
-def test_a_list_or_a_deletion_that_is_nested_too_deep_is_none(stub: Stub, gateway: Gateway) -> None:
+def test_a_too_deeply_nested_list_or_deletion_is_no_answer(stub: Stub, gateway: Gateway) -> None:
     deep: Any = "x"
     for _ in range(MAX_DEPTH):
         deep = [deep]
@@ -201,7 +201,7 @@ def test_an_access_review_without_a_verdict_is_no_answer(stub: Stub, gateway: Ga
     assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
 
 
-def test_an_answer_of_more_values_than_any_cluster_needs_is_none(stub: Stub, gateway: Gateway) -> None:
+def test_an_answer_with_too_many_values_is_no_answer(stub: Stub, gateway: Gateway) -> None:
     stub.give(sends(b'{"kind": "SecretList", "items": [' + b"[]," * MAX_VALUES + b"[]]}"))
     with pytest.raises(RetryableError) as raised:
         list(gateway.list(stub.url, "api/v1/namespaces/argocd/secrets", "a=b"))

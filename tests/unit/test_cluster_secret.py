@@ -23,8 +23,8 @@ from tests.unit.given import (
 @pytest.mark.parametrize("value", ["true", "false", "True", ""])
 @pytest.mark.parametrize("where", ["labels", "annotations"])
 def test_a_person_pins_by_label_or_annotation(value: str, where: str) -> None:
-    standing = replace(secret(), **{where: {"fleet-registrar/keep": value}})  # type: ignore[arg-type]
-    assert standing.is_pinned is (value == "true")
+    current = replace(secret(), **{where: {"fleet-registrar/keep": value}})  # type: ignore[arg-type]
+    assert current.is_pinned is (value == "true")
 
 
 def test_a_secret_names_its_cluster_and_membership() -> None:
@@ -46,7 +46,7 @@ def test_a_spoilt_name_is_permanent_and_names_the_annotation() -> None:
         {"metadata": {"name": "x", "uid": "u", "resourceVersion": "1"}, "data": {"config": "/w=="}},
     ],
 )
-def test_a_secret_of_somebody_else_may_hold_anything(manifest: dict[str, Any]) -> None:
+def test_an_unmanaged_secret_may_have_any_content(manifest: dict[str, Any]) -> None:
     found = ClusterSecret.read(manifest)
     assert not found.is_managed
     assert not found.clashes_with("demo-apps.europe-west1.blue", "https://server")
@@ -62,7 +62,7 @@ def test_a_secret_of_somebody_else_may_hold_anything(manifest: dict[str, Any]) -
         ({}, False),
     ],
 )
-def test_the_same_server_or_name_is_in_the_way(data: dict[str, str], expected: bool) -> None:
+def test_the_same_server_or_name_clashes(data: dict[str, str], expected: bool) -> None:
     assert ClusterSecret("x", "u", "1", data=data).clashes_with("blue", "https://server") is expected
 
 

@@ -45,16 +45,16 @@ def test_report_has_one_line_a_finding_and_its_fix_below() -> None:
 
 
 def test_message_of_an_api_cannot_move_the_cursor() -> None:
-    told = as_text([Finding("c", Status.FAIL, "s", "a\x1b[2Jb\nc", "")], 0)
-    assert "\x1b" not in told
-    assert len(told.splitlines()) == 2
+    document = as_text([Finding("c", Status.FAIL, "s", "a\x1b[2Jb\nc", "")], 0)
+    assert "\x1b" not in document
+    assert len(document.splitlines()) == 2
 
 
 def test_report_as_json_is_whole() -> None:
-    told = json.loads(json.dumps(as_json([PASSED, WARNED], 1.0)))
-    assert told["counts"] == {"pass": 1, "warn": 1, "fail": 0, "unknown": 0}
-    assert told["findings"][1]["code"] == "schedule_paused"
-    assert told["findings"][1].keys() == {"check", "status", "subject", "message", "fix", "code"}
+    document = json.loads(json.dumps(as_json([PASSED, WARNED], 1.0)))
+    assert document["counts"] == {"pass": 1, "warn": 1, "fail": 0, "unknown": 0}
+    assert document["findings"][1]["code"] == "schedule_paused"
+    assert document["findings"][1].keys() == {"check", "status", "subject", "message", "fix", "code"}
 
 
 def test_failed_reads_of_a_check_are_one_line() -> None:
@@ -78,7 +78,7 @@ def test_failures_of_a_check_are_a_line_each() -> None:
 
 
 def entry(step: str, decision: str, *following: str, second: int = 0, **more: Any) -> dict[str, Any]:
-    payload = {"step": step, "decision": decision, "code": "selected", "message": "said", "next": [*following], **more}
+    payload = {"step": step, "decision": decision, "code": "selected", "message": "text", "next": [*following], **more}
     return {"timestamp": f"2026-11-24T12:00:{second:02}.5Z", "jsonPayload": payload}
 
 
@@ -172,7 +172,7 @@ def test_times_of_apis_are_read_with_any_precision(text: str) -> None:
     assert timestamp(text) == given.NOW
 
 
-def test_what_is_no_time_is_none() -> None:
+def test_an_invalid_time_is_no_time() -> None:
     assert timestamp("yesterday") is None
     assert timestamp(None) is None
 
@@ -208,8 +208,8 @@ def test_audience_that_is_left_out_is_the_endpoint() -> None:
 
 def test_command_that_restores_another_configuration_is_whole() -> None:
     token = {"serviceAccountEmail": "p@example.com", "audience": "https://a"}
-    told = pause.restore("demo-fleet", "sweep", {"pushEndpoint": "https://x", "oidcToken": token})
-    assert told == (
+    document = pause.restore("demo-fleet", "sweep", {"pushEndpoint": "https://x", "oidcToken": token})
+    assert document == (
         "gcloud pubsub subscriptions modify-push-config sweep --project=demo-fleet --push-endpoint=https://x"
         " --push-auth-service-account=p@example.com --push-auth-token-audience=https://a"
     )

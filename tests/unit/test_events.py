@@ -136,8 +136,8 @@ def test_any_other_service_method_or_resource_is_not_ours(change: Entry, expecte
 )
 @pytest.mark.parametrize("where", ["europe-west1", "europe-west1-b"])
 def test_without_the_resources_labels_its_name_will_do(resource: object, where: str) -> None:
-    said = {**entry("DeleteCluster", "started", where=where), "resource": resource}
-    found = route_entry(said, NUMBERS).next
+    record = {**entry("DeleteCluster", "started", where=where), "resource": resource}
+    found = route_entry(record, NUMBERS).next
     assert found is not None
     assert found.body() == {"cluster": f"projects/demo-apps/locations/{where}/clusters/blue"}
 
@@ -166,9 +166,9 @@ def test_an_operation_in_one_failed_entry_was_refused(
 
 @pytest.mark.parametrize("tail", ["/nodePools/default", "/nodePools/default/nodes/1", "/"])
 def test_a_part_of_a_cluster_names_the_cluster(tail: str) -> None:
-    said = {**entry("UpdateCluster", "finished"), "resource": {"type": "gke_cluster", "labels": {}}}
-    said["protoPayload"]["resourceName"] += tail
-    found = route_entry(said, NUMBERS).next
+    record = {**entry("UpdateCluster", "finished"), "resource": {"type": "gke_cluster", "labels": {}}}
+    record["protoPayload"]["resourceName"] += tail
+    found = route_entry(record, NUMBERS).next
     assert found is not None
     assert found.body() == {"cluster": BLUE}
 
@@ -178,9 +178,9 @@ def test_a_part_of_a_cluster_names_the_cluster(tail: str) -> None:
     [("cluster_name", "masked_name"), ("location", "***"), ("project_id", "REDACTED"), ("location", 7)],
 )
 def test_masked_labels_give_way_to_the_resource_name(key: str, value: object) -> None:
-    said = entry("CreateCluster", "finished")
-    said["resource"]["labels"][key] = value
-    found = route_entry(said, NUMBERS).next
+    record = entry("CreateCluster", "finished")
+    record["resource"]["labels"][key] = value
+    found = route_entry(record, NUMBERS).next
     assert found is not None
     assert found.body() == {"cluster": BLUE}
 
@@ -192,23 +192,23 @@ def test_a_split_entry_without_its_request_will_do() -> None:
 
 
 def test_the_fleets_number_is_its_id_and_another_number_is_permanent() -> None:
-    said = entry("DeleteCluster", "started")
-    said["resource"]["labels"]["project_id"] = "100000000001"
-    found = route_entry(said, NUMBERS).next
+    record = entry("DeleteCluster", "started")
+    record["resource"]["labels"]["project_id"] = "100000000001"
+    found = route_entry(record, NUMBERS).next
     assert found is not None
     assert found.body() == {"cluster": BLUE.replace("demo-apps", "demo-fleet")}
-    said["resource"]["labels"]["project_id"] = "100000000002"
-    said["protoPayload"]["resourceName"] = "projects/100000000002/zones/europe-west1/clusters/blue"
+    record["resource"]["labels"]["project_id"] = "100000000002"
+    record["protoPayload"]["resourceName"] = "projects/100000000002/zones/europe-west1/clusters/blue"
     with pytest.raises(PermanentError, match="does not say which cluster"):
-        route_entry(said, NUMBERS)
+        route_entry(record, NUMBERS)
 
 
 @pytest.mark.parametrize("name", [None, "", 7, "projects/demo-apps", "projects/p/zones/l/nodePools/n"])
 def test_an_entry_of_ours_that_names_no_cluster_is_permanent(name: object) -> None:
-    said = {**entry("DeleteCluster", "started"), "resource": {"type": "gke_cluster"}}
-    said["protoPayload"]["resourceName"] = name
+    record = {**entry("DeleteCluster", "started"), "resource": {"type": "gke_cluster"}}
+    record["protoPayload"]["resourceName"] = name
     with pytest.raises(PermanentError, match=r"DeleteCluster.*does not say which cluster"):
-        route_entry(said, NUMBERS)
+        route_entry(record, NUMBERS)
 
 
 def test_the_cause_says_what_who_and_which() -> None:
@@ -312,10 +312,10 @@ PLACES = ["protoPayload", "resource", "operation", "insertId"]
 @example("DeleteCluster", "finished", {}, {"status": {"code": float("nan")}})
 @example("DeleteCluster", "finished", {}, {"authenticationInfo": {"principalEmail": "\ud800"}})
 def test_any_entry_is_routed_or_permanent(method: str, when: str, outer: Entry, inner: Entry) -> None:
-    said = entry(method, when)
-    said["protoPayload"] |= inner
+    record = entry(method, when)
+    record["protoPayload"] |= inner
     try:
-        found = route_entry(said | outer, NUMBERS)
+        found = route_entry(record | outer, NUMBERS)
     except PermanentError:
         return
     assert found.reason
@@ -323,9 +323,9 @@ def test_any_entry_is_routed_or_permanent(method: str, when: str, outer: Entry, 
 
 
 @given(junk)
-def test_any_object_is_routed_or_permanent(said: Any) -> None:
+def test_any_object_is_routed_or_permanent(record: Any) -> None:
     try:
-        found = route_entry(said if isinstance(said, dict) else {"protoPayload": said}, NUMBERS)
+        found = route_entry(record if isinstance(record, dict) else {"protoPayload": record}, NUMBERS)
     except PermanentError:
         return
     assert found.next is None

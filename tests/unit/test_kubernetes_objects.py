@@ -194,5 +194,5 @@ def test_a_selector_and_its_opposite_split_everything(labels: dict[str, str], ke
         (86400 * 365 * 9, "9y"),
     ],
 )
-def test_ages_are_told_as_kubectl_tells_them(seconds: int, wording: str) -> None:
+def test_ages_have_kubectls_format(seconds: int, wording: str) -> None:
     assert human_duration(dt.timedelta(seconds=seconds)) == wording

@@ -83,7 +83,7 @@ def test_nothing_reserved_comes_out(source: dict[str, str]) -> None:
         ("a\n", None),
     ],
 )
-def test_a_value_is_mended_where_no_letter_is_lost(text: str, expected: str | None) -> None:
+def test_a_value_is_repaired_where_no_letter_is_lost(text: str, expected: str | None) -> None:
     assert valid_value(text) == expected
 
 
@@ -103,7 +103,7 @@ def test_a_value_is_mended_where_no_letter_is_lost(text: str, expected: str | No
         ("x" * 254 + "/env", None),
     ],
 )
-def test_a_key_is_mended_where_no_letter_is_lost(text: str, expected: str | None) -> None:
+def test_a_key_is_repaired_where_no_letter_is_lost(text: str, expected: str | None) -> None:
     assert valid_key(text) == expected
 
 

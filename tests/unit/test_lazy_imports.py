@@ -66,7 +66,7 @@ def test_what_is_left_for_later_is_there_when_it_is_touched_after_all(name: str)
 
 
 @pytest.mark.parametrize("name", sorted(ABSENT))
-def test_what_is_absent_is_told_like_a_package_that_is_not_installed(name: str) -> None:
+def test_an_absent_package_raises_as_if_not_installed(name: str) -> None:
     program = f"import main\ntry:\n  import {name}\nexcept ModuleNotFoundError as error:\n  print(error.name)"
     assert printed(program) == name
 

@@ -68,11 +68,11 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(
         code = main(arguments)
     except SystemExit as ended:
         code = int(ended.code or 0)
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     assert code == 2
-    assert said.out == ""
-    assert said.err.startswith("local: ")
-    assert said.err.count("\n") == 1
+    assert printed.out == ""
+    assert printed.err.startswith("local: ")
+    assert printed.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 

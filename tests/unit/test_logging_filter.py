@@ -18,7 +18,7 @@ ENTRY: dict[str, Any] = {
     "timestamp": "2026-11-27T21:00:00.5Z",
     "severity": "ERROR",
     "resource": {"type": "cloud_run_revision", "labels": {"service_name": "sweep"}},
-    "jsonPayload": {"decision": "swept", "requests": 12, "complete": True, "message": 'it said "no"'},
+    "jsonPayload": {"decision": "swept", "requests": 12, "complete": True, "message": 'the answer is "no"'},
     "labels": {"k8s-pod/app": "x"},
 }
 
@@ -53,8 +53,8 @@ def test_the_deployed_sink_takes_finished_entries_and_started_deletions() -> Non
         "-jsonPayload.error:*",
         'jsonPayload.decision=~"^sw"',
         'jsonPayload.decision!~"^x"',
-        'jsonPayload.message:"said"',
-        'jsonPayload.message="it said \\"no\\""',
+        'jsonPayload.message:"answer"',
+        'jsonPayload.message="the answer is \\"no\\""',
         'labels."k8s-pod/app"="x"',
         'jsonPayload.decision="other" OR jsonPayload.decision="swept" AND severity=ERROR',
         '(jsonPayload.decision="other" OR severity=ERROR) -- a comment',

@@ -40,7 +40,7 @@ junk = st.recursive(
     max_leaves=6,
 )
 keys = st.sampled_from(["cluster", "membership", "granted", "drop_labels", "leave", "new", "reversed", ""])
-said = st.sampled_from([CLUSTER, MEMBERSHIP, "hold", "remove", "cluster-admin a@b.cc", ["env"]])
+plausible = st.sampled_from([CLUSTER, MEMBERSHIP, "hold", "remove", "cluster-admin a@b.cc", ["env"]])
 
 
 def read(step: str, **body: Any) -> StepRequest:
@@ -78,7 +78,7 @@ def test_junk_bytes_are_permanent_and_nothing_else(step: str, data: bytes) -> No
         parse(step, data, SETTINGS)
 
 
-@given(steps, st.dictionaries(keys, junk | said, max_size=4))
+@given(steps, st.dictionaries(keys, junk | plausible, max_size=4))
 def test_any_object_is_a_request_or_a_fault(step: str, body: dict[str, Any]) -> None:
     try:
         request = read(step, **body)
@@ -103,7 +103,7 @@ def test_any_object_is_a_request_or_a_fault(step: str, body: dict[str, Any]) -> 
         ({"force": True}, "unknown keys 'force'"),
     ],
 )
-def test_a_fault_of_the_body_is_said(step: str, body: dict[str, Any], fault: str) -> None:
+def test_an_invalid_body_is_reported(step: str, body: dict[str, Any], fault: str) -> None:
     with pytest.raises(PermanentError, match=fault):
         read(step, **body)
 
@@ -158,7 +158,7 @@ def test_a_wrong_sweep_message_is_permanent(body: dict[str, Any]) -> None:
         parse_scope(json.dumps(body).encode(), SETTINGS)
 
 
-def test_all_faults_are_said_at_once_with_an_example() -> None:
+def test_all_invalid_settings_are_reported_at_once_with_an_example() -> None:
     with pytest.raises(PermanentError) as caught:
         read("write-secret", cluster=1, membership=2, granted=3, drop_labels=4, leave=5)
     for part in ("cluster's name", "membership's name", "granted is", "drop_labels is", "'leave'", "Example: {"):

@@ -275,7 +275,7 @@ def test_the_fleet_plugins_own_mark_goes_so_that_it_never_deletes_the_secret() -
     assert PLUGIN not in patched(plugins, one.patch).annotations
 
 
-def test_whose_a_secret_is_can_be_told_even_when_it_is_not_taken_over() -> None:
+def test_the_cluster_of_a_skipped_secret_is_known() -> None:
     found = known(seen(secrets=[secret()], unmanaged=[theirs("a", URL), theirs("b", EDGE_URL), theirs("c")]), SETTINGS)
     assert {name: [one.name for one in secrets] for name, secrets in found.items()} == {
         BLUE.name: ["a"],

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 HELD = f"not-wanted {'2026-11-24T11:00:00Z'} skip-reconcile=ours"
 
 
-def said(
+def explaining(
     cluster: Any = BLUE,
     *,
     secrets: tuple[ClusterSecret, ...] = (),
@@ -45,15 +45,15 @@ def said(
     return explain(Evidence(BLUE.name, settings, survey, cluster=cluster, **given))
 
 
-def test_a_cluster_in_argocd_as_it_should_be_is_settled_and_needs_nobody() -> None:
-    explained = said(secrets=(secret(),))
+def test_a_cluster_in_argocd_is_settled_without_advice() -> None:
+    explained = explaining(secrets=(secret(),))
     assert explained.code == SETTLED
     assert explained.sections["Next"] == ["nothing: all is as it should be"]
     assert explained.sections["You can"] == []
 
 
 def test_a_cluster_without_a_secret_names_the_next_step_and_the_command() -> None:
-    explained = said()
+    explained = explaining()
     assert not explained.settled
     assert explained.sections["Argo CD"] == ["no Secret of ours"]
     assert "register-membership" in explained.sections["Next"][0]
@@ -63,58 +63,58 @@ def test_a_cluster_without_a_secret_names_the_next_step_and_the_command() -> Non
 
 
 def test_the_requirement_of_the_selector_that_fails_is_named_with_the_labels_and_the_way_in() -> None:
-    explained = said(replace(BLUE, labels={"env": "dev", "tier": "gold"}), settings=SELECTING)
+    explained = explaining(replace(BLUE, labels={"env": "dev", "tier": "gold"}), settings=SELECTING)
     assert explained.sections["Selected"] == ["no: CLUSTER_SELECTOR asks for env=prod, it has env=dev, tier=gold"]
     update = "gcloud container clusters update blue --location=europe-west1 --project=demo-apps"
     assert commands(explained) == [f"{update} --update-labels=env=prod,tier=gold"]
 
 
-def test_what_no_label_can_mend_is_said_as_the_requirement() -> None:
+def test_a_selector_without_a_fitting_label_is_shown_as_the_requirement() -> None:
     settings = replace(SETTINGS, selector=Selector.parse("env!=prod"))
-    assert said(settings=settings).sections["You can"] == [
+    assert explaining(settings=settings).sections["You can"] == [
         "Change its labels, or CLUSTER_SELECTOR, so that env!=prod holds"
     ]
 
 
 def test_a_project_that_is_no_source_is_named_with_those_that_are() -> None:
-    explained = said(settings=replace(SETTINGS, source_projects=frozenset({"demo-fleet"})))
+    explained = explaining(settings=replace(SETTINGS, source_projects=frozenset({"demo-fleet"})))
     assert explained.sections["Selected"] == ["no: its project is none of SOURCE_PROJECTS (demo-fleet)"]
     assert any("SOURCE_PROJECTS" in line for line in explained.sections["You can"])
 
 
-def test_a_hold_and_a_pin_are_told_with_the_commands_that_end_them() -> None:
+def test_a_hold_and_a_pin_have_the_commands_that_end_them() -> None:
     away = replace(BLUE, labels={})
-    held = said(away, secrets=(secret(held=HELD),), settings=SELECTING)
+    held = explaining(away, secrets=(secret(held=HELD),), settings=SELECTING)
     assert any(line.startswith("HELD since 2026-11-24T11:00:00Z (not-wanted)") for line in held.sections["Argo CD"])
     assert any(f"{KEEP}=true" in line for line in held.sections["You can"])
-    pinned = said(away, secrets=(secret(keep="true"),), settings=SELECTING)
+    pinned = explaining(away, secrets=(secret(keep="true"),), settings=SELECTING)
     assert any(line.startswith("PINNED") for line in pinned.sections["Argo CD"])
     assert f"kubectl -n argocd annotate secret demo-apps.europe-west1.blue {KEEP}-" in commands(pinned)
 
 
 def test_what_differs_in_the_secret_is_named() -> None:
     stale = as_secret(created(replace(BLUE, labels={"env": "old"})))
-    explained = said(secrets=(stale,))
+    explained = explaining(secrets=(stale,))
     assert "differs in env" in explained.sections["Argo CD"]
     assert not explained.settled
 
 
-def test_an_earlier_clusters_secret_and_one_that_was_taken_over_are_told_apart() -> None:
+def test_an_earlier_clusters_secret_differs_from_an_adopted_one() -> None:
     earlier = as_secret(created(replace(BLUE, id="b" * 64)))
-    assert "earlier cluster" in said(secrets=(earlier,)).sections["Argo CD"][-1]
+    assert "earlier cluster" in explaining(secrets=(earlier,)).sections["Argo CD"][-1]
     adopted = as_secret(created(), **{"fleet-registrar/cluster-id": None, "fleet-registrar/grant": None})
-    assert "adopted" in said(secrets=(adopted,)).sections["Argo CD"][-1]
+    assert "adopted" in explaining(secrets=(adopted,)).sections["Argo CD"][-1]
 
 
-def test_a_foreign_secret_for_the_cluster_is_in_the_way() -> None:
-    explained = said(unmanaged=(theirs("x", "https://10.0.0.1", "gke_demo-apps_europe-west1_blue"),))
+def test_an_unmanaged_secret_for_the_cluster_conflicts() -> None:
+    explained = explaining(unmanaged=(theirs("x", "https://10.0.0.1", "gke_demo-apps_europe-west1_blue"),))
     assert "Secret x" in explained.sections["Conflicts"][0]
     assert any("ops adopt" in line for line in explained.sections["You can"])
 
 
 def test_a_binding_that_is_missing_unsettles_and_one_that_was_not_read_is_unknown() -> None:
-    assert said(secrets=(secret(),), access=Access(False, ("missing",))).code == UNSETTLED
-    explained = said(secrets=(secret(),), access=Access(None, ("could not be read",)))
+    assert explaining(secrets=(secret(),), access=Access(False, ("missing",))).code == UNSETTLED
+    explained = explaining(secrets=(secret(),), access=Access(None, ("could not be read",)))
     assert explained.code == UNREAD
     assert "all is as it should be" not in str(explained)
     described, doctor, again = commands(explained)
@@ -125,31 +125,33 @@ def test_a_binding_that_is_missing_unsettles_and_one_that_was_not_read_is_unknow
 
 def test_a_role_that_the_cluster_lacks_unsettles() -> None:
     settings = replace(SETTINGS, argocd_cluster_role="deployer")
-    explained = said(secrets=(secret(),), settings=settings, access=Access(False, ("missing",), "no_role", "deployer"))
+    explained = explaining(
+        secrets=(secret(),), settings=settings, access=Access(False, ("missing",), "no_role", "deployer")
+    )
     assert explained.code == UNSETTLED
     assert any("Create ClusterRole deployer" in line for line in explained.sections["You can"])
     assert "kubectl get clusterroles" in commands(explained)
 
 
-def test_dead_letters_are_told_with_their_replay() -> None:
+def test_dead_letters_have_their_replay_command() -> None:
     letter = DeadLetter("m1", b"{}", {"reason": "name taken", "step": "write-secret"}, NOW - timedelta(hours=3))
-    explained = said(letters=(letter,))
+    explained = explaining(letters=(letter,))
     assert explained.sections["Dead letters"] == [f"{letter.id} from write-secret, 3 h ago: name taken"]
     assert f"python -m ops dead-letters replay {letter.id}" in commands(explained)
 
 
 def test_dead_letters_that_may_not_be_read_are_no_reason_to_stop() -> None:
-    assert said(letters_unread="403").sections["Dead letters"] == ["unknown: they could not be read: 403"]
+    assert explaining(letters_unread="403").sections["Dead letters"] == ["unknown: they could not be read: 403"]
 
 
 def test_a_cluster_that_is_gone_leaves_by_remove_secret() -> None:
-    explained = said(GONE, secrets=(secret(),), membership=None)
+    explained = explaining(GONE, secrets=(secret(),), membership=None)
     assert "remove-secret" in explained.sections["Next"][0]
     assert any("publish remove-secret" in line for line in explained.sections["You can"])
 
 
 def test_nothing_that_deletes_is_advised_when_a_cluster_was_not_read() -> None:
-    explained = said(None, secrets=(secret(),), membership=None, unread="403 PERMISSION_DENIED")
+    explained = explaining(None, secrets=(secret(),), membership=None, unread="403 PERMISSION_DENIED")
     assert explained.code == UNREAD
     assert explained.sections["State"] == ["unknown: it could not be read: 403 PERMISSION_DENIED"]
     assert explained.sections["Selected"] == ["unknown"]
@@ -175,21 +177,21 @@ def failed(step: str = "grant-rbac", code: str = "denied", **more: Any) -> Activ
 
 
 def test_a_failing_step_shows_attempt_answer_and_next_try() -> None:
-    [line] = said(activity=failed()).sections["Activity"]
+    [line] = explaining(activity=failed()).sections["Activity"]
     assert "grant-rbac attempt 7 of 20, 2 min ago: retry: 403 gkehub.gateway.post" in line
     assert line.endswith("(next try: at about 12:08:00 UTC)")
 
 
 def test_an_unread_retry_policy_makes_the_next_try_unknown() -> None:
     activity = replace(failed(), policies={})
-    assert said(activity=activity).sections["Activity"][0].endswith("(next try: unknown)")
+    assert explaining(activity=activity).sections["Activity"][0].endswith("(next try: unknown)")
 
 
 def test_a_step_that_does_not_answer_is_named_with_its_resume() -> None:
     entry = Entry(
         NOW - timedelta(minutes=9), "register-membership", "registered", "selected", "done", next=("grant-rbac",)
     )
-    explained = said(activity=Activity((entry,)))
+    explained = explaining(activity=Activity((entry,)))
     assert (
         "grant-rbac: no answer since register-membership published its request 9 min ago"
         in explained.sections["Activity"]
@@ -198,8 +200,8 @@ def test_a_step_that_does_not_answer_is_named_with_its_resume() -> None:
 
 
 def test_a_cluster_that_nothing_was_logged_about_lost_its_event() -> None:
-    assert "no event or request has reached a step" in said(activity=Activity()).sections["Activity"][0]
-    assert said(activity=Activity(unread="403")).sections["Activity"][0].startswith("unknown")
+    assert "no event or request has reached a step" in explaining(activity=Activity()).sections["Activity"][0]
+    assert explaining(activity=Activity(unread="403")).sections["Activity"][0].startswith("unknown")
 
 
 def test_a_refused_attached_cluster_gets_the_admission_command_from_the_log_alone() -> None:
@@ -213,7 +215,7 @@ def test_a_refused_attached_cluster_gets_the_admission_command_from_the_log_alon
 
 
 def test_a_plain_secret_of_our_name_is_a_conflict_with_its_commands() -> None:
-    explained = said(occupant=theirs(BLUE.name.secret_name))
+    explained = explaining(occupant=theirs(BLUE.name.secret_name))
     assert BLUE.name.secret_name in explained.sections["Conflicts"][0]
     assert f"kubectl -n argocd delete secret {BLUE.name.secret_name}" in commands(explained)
 
@@ -226,8 +228,8 @@ def test_an_unmanaged_membership_of_our_id_is_a_conflict_with_its_commands() -> 
     assert f"gcloud container fleet memberships delete {where}" in commands(explained)
 
 
-def test_every_command_stands_on_a_line_of_its_own() -> None:
-    explained = said(replace(BLUE, labels={"env": "dev"}), settings=SELECTING, letters=(letter_of("x " * 900),))
+def test_every_command_is_on_its_own_line() -> None:
+    explained = explaining(replace(BLUE, labels={"env": "dev"}), settings=SELECTING, letters=(letter_of("x " * 900),))
     lines = str(explained).splitlines()
     for one in commands(explained):
         assert one in [line.strip() for line in lines]
@@ -237,7 +239,7 @@ def test_every_command_stands_on_a_line_of_its_own() -> None:
 def test_hostile_names_and_errors_have_no_control_characters() -> None:
     bad = "\x1b[2J\x9b31m\u202e\u2028\x07"
     odd = as_secret({**created(), "metadata": {**created()["metadata"], "labels": {"a": bad}}})
-    explained = said(
+    explained = explaining(
         replace(BLUE, labels={"env": bad}),
         secrets=(odd,),
         settings=SELECTING,

@@ -100,5 +100,5 @@ def test_secrets_and_projects_that_were_not_read_are_unknown() -> None:
 
 
 def test_the_json_says_the_exit_code() -> None:
-    told = json.loads(json.dumps(as_json(judge(status(letters=1)))))
-    assert (told["exitCode"], told["letters"]) == (ILL, 1)
+    document = json.loads(json.dumps(as_json(judge(status(letters=1)))))
+    assert (document["exitCode"], document["letters"]) == (ILL, 1)

@@ -17,14 +17,14 @@ EDGE = "projects/demo-fleet/locations/global/memberships/edge"
 
 
 def ours(number: int = 1, data: bytes = b"{}", step: str = "write-secret", **attributes: str) -> DeadLetter:
-    told = {"topic": step, "step": step, "reason": "unmanaged Secret", "cluster": BLUE} | attributes
-    return DeadLetter(f"m{number}", data, told, NOW + timedelta(minutes=number))
+    marks = {"topic": step, "step": step, "reason": "unmanaged Secret", "cluster": BLUE} | attributes
+    return DeadLetter(f"m{number}", data, marks, NOW + timedelta(minutes=number))
 
 
 def pubsubs(number: int = 1, data: bytes = b"{}", topic: str = "grant-rbac", **attributes: str) -> DeadLetter:
     source = {"Subscription": topic, "SubscriptionProject": "demo-fleet", "DeliveryCount": "20"}
-    told = {f"CloudPubSubDeadLetterSource{key}": value for key, value in source.items()}
-    return DeadLetter(f"m{number}", data, told | attributes, NOW + timedelta(minutes=number))
+    marks = {f"CloudPubSubDeadLetterSource{key}": value for key, value in source.items()}
+    return DeadLetter(f"m{number}", data, marks | attributes, NOW + timedelta(minutes=number))
 
 
 def test_a_letter_of_ours_says_its_step_its_cluster_and_why() -> None:
@@ -33,7 +33,7 @@ def test_a_letter_of_ours_says_its_step_its_cluster_and_why() -> None:
     assert letter.reason == "unmanaged Secret"
 
 
-def test_a_letter_of_pubsub_tells_its_topic_and_how_often_it_was_tried_and_its_body_names_the_cluster() -> None:
+def test_a_pubsub_letter_has_topic_attempts_and_cluster() -> None:
     letter = pubsubs(data=json.dumps({"cluster": BLUE}).encode())
     assert (letter.topic, letter.step, letter.subject, letter.attempts) == ("grant-rbac", "grant-rbac", BLUE, "20")
     assert "grant-rbac did not answer 20 deliveries" in letter.reason
@@ -194,7 +194,7 @@ def test_the_attempts_of_a_letter_of_ours_are_shown() -> None:
     assert ours(attempts="20").attempts == "20"
 
 
-def test_the_command_that_helps_stands_on_a_line_of_its_own() -> None:
+def test_the_helpful_command_is_on_its_own_line() -> None:
     letter = ours(step="grant-rbac", code="not_admitted", cluster="", membership=EDGE, reason="x" * 900)
     [line] = [line for line in as_text(letter, SETTINGS).splitlines() if "generate-gateway-rbac" in line]
     assert line.strip().startswith("gcloud container fleet memberships generate-gateway-rbac --membership=edge")

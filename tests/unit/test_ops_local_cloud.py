@@ -38,6 +38,6 @@ def test_every_command_says_so_in_one_line(
 ) -> None:
     monkeypatch.setenv("LOCAL_CLOUD", str(tmp_path))
     assert main([command]) == 1
-    said = capsys.readouterr()
-    assert (said.out, said.err.count("\n")) == ("", 1)
-    assert f"the local cloud in {tmp_path} is stopped" in said.err
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    assert f"the local cloud in {tmp_path} is stopped" in printed.err

@@ -49,7 +49,7 @@ def test_what_a_terminal_would_obey_is_not_sent_to_it() -> None:
     ("passed", "wording"),
     [(5, "5 s ago"), (119, "119 s ago"), (600, "10 min ago"), (7200, "2 h ago"), (172800, "2 d ago"), (-5, "0 s ago")],
 )
-def test_times_are_told_in_the_largest_unit_that_fits(passed: int, wording: str) -> None:
+def test_times_use_the_largest_unit_that_fits(passed: int, wording: str) -> None:
     assert ago(NOW, NOW + timedelta(seconds=passed)) == wording
 
 
@@ -167,8 +167,8 @@ def test_all_output_is_guarded_and_a_bar_moves_its_cursor(capsys: pytest.Capture
         sys.stdout.write("\x1b[2J")
         sys.stderr.write("\x1b[2J")
         assert Progress(1, "x").out is not sys.stderr
-    said = capsys.readouterr()
-    assert "\x1b" not in said.out + said.err
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err
 
 
 def test_a_plan_is_narrowed_to_a_project_or_a_cluster() -> None:
@@ -197,10 +197,10 @@ def test_what_is_typed_wrong_ends_with_one_line_and_1(
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(typed)
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     assert ended.value.code == 1
-    assert wording in said
-    assert said.count("\n") == 1
+    assert wording in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -219,9 +219,9 @@ def test_what_cannot_be_done_ends_before_anything_is_asked(
     typed: list[str], wording: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(typed) == 1
-    said = capsys.readouterr().err
-    assert wording in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert wording in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["plan", "explain x", "backfill", "adopt", "dead-letters list"])
@@ -231,9 +231,9 @@ def test_missing_settings_are_named_with_commands_that_help(
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     assert main(command.split()) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("ops: the settings are wrong: FLEET_PROJECT is not set")
-    faults, *helps = said.splitlines()
+    printed = capsys.readouterr().err
+    assert printed.startswith("ops: the settings are wrong: FLEET_PROJECT is not set")
+    faults, *helps = printed.splitlines()
     assert "CENTRAL_MEMBERSHIP is not set" in faults
     assert any(line.startswith("  gcloud functions list ") for line in helps)
 

@@ -35,7 +35,7 @@ def test_a_turn_hands_on_the_names_and_nothing_else(move: Action, topic: str) ->
 @pytest.mark.parametrize(
     ("move", "severity"), [(Action.NOTHING, "INFO"), (Action.WARN, "WARNING"), (Action.REPORT, "ERROR")]
 )
-def test_what_is_left_alone_is_said(move: Action, severity: str) -> None:
+def test_unchanged_objects_are_reported(move: Action, severity: str) -> None:
     outcome = no_op(move, subject(State.UNKNOWN), SETTINGS)
     assert (outcome.severity, outcome.next) == (severity, ())
     assert outcome.decision is (Decision.BLOCKED if move is Action.REPORT else Decision.NO_OP)

@@ -24,8 +24,8 @@ SERVER = SETTINGS.gateway_url(BLUE_MEMBER.name, gke=True)
 
 
 def entry(step: str = "grant-rbac", decision: str = "retry", minutes: float = 1, **more: Any) -> Entry:
-    said = {"code": "denied", "message": "403 no", "cluster": str(BLUE.name), **more}
-    return Entry(NOW - timedelta(minutes=minutes), step, decision, **said)
+    query = {"code": "denied", "message": "403 no", "cluster": str(BLUE.name), **more}
+    return Entry(NOW - timedelta(minutes=minutes), step, decision, **query)
 
 
 def row(*, name: object = BLUE.name, entries: tuple[Entry, ...] = (), with_: Settings = SETTINGS, **lists: Any) -> Row:
@@ -87,7 +87,7 @@ CASES: dict[str, tuple[Stage, str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("stage", "reason", "given"), CASES.values(), ids=CASES)
-def test_a_cluster_stands_where_lists_and_log_say(stage: Stage, reason: str, given: dict[str, Any]) -> None:
+def test_a_clusters_stage_follows_lists_and_log(stage: Stage, reason: str, given: dict[str, Any]) -> None:
     found = row(**given)
     assert (found.stage, reason in found.reason) == (stage, True), found
 

@@ -17,7 +17,7 @@ MANAGED_BY_LABEL = {"app.kubernetes.io/managed-by": "fleet-registrar", "fleet-re
 ROLE = rbac.objects(SETTINGS, attached=True)[1]
 
 
-def standing(wanted: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def current(wanted: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """The object as the API gives it."""
     meta = {**wanted["metadata"], "uid": "u1", "resourceVersion": "5", "creationTimestamp": "2026-11-24T12:00:00Z"}
     return copy.deepcopy({**wanted, "metadata": meta, **changes})
@@ -38,7 +38,7 @@ def test_argo_cds_binding() -> None:
     }
 
 
-def test_on_attached_clusters_the_agent_may_impersonate_argo_cd_and_nobody_else() -> None:
+def test_on_attached_clusters_the_agent_may_impersonate_only_argocd() -> None:
     binding, role, agents = rbac.objects(SETTINGS, attached=True)
     assert binding == BINDING
     assert role["rules"] == [
@@ -61,26 +61,26 @@ def test_on_attached_clusters_the_agent_may_impersonate_argo_cd_and_nobody_else(
     ],
 )
 def test_an_object_is(wanted: dict[str, Any], changes: dict[str, Any], expected: Drift) -> None:
-    assert rbac.compare(standing(wanted, **changes), wanted) is expected
+    assert rbac.compare(current(wanted, **changes), wanted) is expected
     assert rbac.compare(None, wanted) is Drift.MISSING
 
 
-def test_another_role_cannot_be_mended_in_place() -> None:
+def test_another_role_cannot_be_patched_in_place() -> None:
     [viewer] = rbac.objects(settings(ARGOCD_CLUSTER_ROLE="view"), attached=False)
-    assert rbac.compare(standing(BINDING), viewer) is Drift.OTHER_ROLE
+    assert rbac.compare(current(BINDING), viewer) is Drift.OTHER_ROLE
 
 
 def test_what_the_api_server_fills_in_is_no_difference() -> None:
     subject = {**BINDING["subjects"][0], "namespace": ""}
-    assert rbac.compare(standing(BINDING, subjects=[subject]), BINDING) is Drift.NONE
-    labelled = standing(BINDING)
+    assert rbac.compare(current(BINDING, subjects=[subject]), BINDING) is Drift.NONE
+    labelled = current(BINDING)
     labelled["metadata"]["labels"]["theirs"] = "1"
     assert rbac.compare(labelled, BINDING) is Drift.NONE
 
 
 @pytest.mark.parametrize(("wanted", "part"), [(BINDING, "subjects"), (ROLE, "rules")])
-def test_a_patch_mends_its_part_of_the_very_version_that_was_read(wanted: dict[str, Any], part: str) -> None:
-    assert rbac.patch(standing(wanted), wanted) == {
+def test_a_patch_repairs_its_part_of_the_version_that_was_read(wanted: dict[str, Any], part: str) -> None:
+    assert rbac.patch(current(wanted), wanted) == {
         "metadata": {"uid": "u1", "resourceVersion": "5"},
         part: wanted[part],
     }

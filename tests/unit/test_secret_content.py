@@ -149,14 +149,14 @@ labels = st.dictionaries(
 def test_what_has_been_written_is_not_written_again(
     before: dict[str, str], after: dict[str, str], theirs: dict[str, str], granted: bool, drop: frozenset[str]
 ) -> None:
-    standing = as_secret(created(labelled(**before)))
-    standing = replace(standing, labels={**theirs, **standing.labels})
+    current = as_secret(created(labelled(**before)))
+    current = replace(current, labels={**theirs, **current.labels})
     arguments: Any = {"granted": granted, "drop": drop, "now": LATER}
     target = target_of(labelled(**after), BLUE_MEMBER)
-    first = secret_plan.plan(standing, target, SETTINGS, **arguments)
+    first = secret_plan.plan(current, target, SETTINGS, **arguments)
     if first.patch is not None:
-        standing = patched(standing, first.patch)
-    assert secret_plan.plan(standing, target, SETTINGS, **arguments).patch is None
+        current = patched(current, first.patch)
+    assert secret_plan.plan(current, target, SETTINGS, **arguments).patch is None
 
 
 def test_a_patch_names_the_very_version_that_was_read() -> None:
@@ -174,8 +174,8 @@ def test_a_patch_names_the_very_version_that_was_read() -> None:
     ],
 )
 def test_a_config_that_means_the_same_is_left_as_it_is(config: str) -> None:
-    standing = secret()
-    assert plan(replace(standing, data={**standing.data, "config": config})).patch is None
+    current = secret()
+    assert plan(replace(current, data={**current.data, "config": config})).patch is None
 
 
 @pytest.mark.parametrize(
@@ -193,40 +193,40 @@ def test_a_config_that_means_the_same_is_left_as_it_is(config: str) -> None:
         GOLDEN_CONFIG[:-1] + ',"username":"x"}',
     ],
 )
-def test_a_config_that_means_something_else_is_mended(config: str) -> None:
-    standing = secret()
-    found = plan(replace(standing, data={**standing.data, "config": config})).patch
+def test_a_config_with_another_meaning_is_repaired(config: str) -> None:
+    current = secret()
+    found = plan(replace(current, data={**current.data, "config": config})).patch
     assert found is not None
     assert decoded(found["data"]) == {"config": GOLDEN_CONFIG}
     assert CONFIG == GOLDEN_CONFIG
 
 
-def test_another_server_is_mended_and_a_trailing_slash_is_none() -> None:
-    standing = secret()
-    same = replace(standing, data={**standing.data, "server": standing.data["server"] + "/"})
-    other = replace(standing, data={**standing.data, "server": "https://elsewhere"})
+def test_another_server_is_repaired_and_a_trailing_slash_is_ignored() -> None:
+    current = secret()
+    same = replace(current, data={**current.data, "server": current.data["server"] + "/"})
+    other = replace(current, data={**current.data, "server": "https://elsewhere"})
     assert plan(same).patch is None
     found = plan(other).patch
     assert found is not None
-    assert decoded(found["data"]) == {"server": standing.data["server"]}
+    assert decoded(found["data"]) == {"server": current.data["server"]}
 
 
 def test_an_adopted_secret_keeps_its_names_and_what_people_added() -> None:
-    standing = secret()
+    current = secret()
     adopted = replace(
-        standing,
+        current,
         name="by-hand",
-        labels={**standing.labels, "theirs": "1"},
-        annotations={**standing.annotations, "theirs": "2"},
-        data={**standing.data, "name": "my cluster", "shard": "3", "project": "team"},
+        labels={**current.labels, "theirs": "1"},
+        annotations={**current.annotations, "theirs": "2"},
+        data={**current.data, "name": "my cluster", "shard": "3", "project": "team"},
     )
     assert plan(adopted, granted=True).patch is None
 
 
 @pytest.mark.parametrize(("cluster", "membership"), [(BLUE, BLUE_MEMBER), (None, EDGE)])
 def test_a_missing_cluster_name_is_written(cluster: Cluster | None, membership: Membership) -> None:
-    standing = secret(cluster, membership)
-    data = {key: value for key, value in standing.data.items() if key != "name"}
-    found = plan(replace(standing, data=data), cluster, membership).patch
+    current = secret(cluster, membership)
+    data = {key: value for key, value in current.data.items() if key != "name"}
+    found = plan(replace(current, data=data), cluster, membership).patch
     assert found is not None
-    assert decoded(found["data"]) == {"name": standing.name}
+    assert decoded(found["data"]) == {"name": current.name}

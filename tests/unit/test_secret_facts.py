@@ -28,35 +28,33 @@ KNOWN = replace(
 )
 
 
-def after(standing: ClusterSecret, cluster: Cluster | None, membership: Any = BLUE_MEMBER) -> ClusterSecret:
+def after(current: ClusterSecret, cluster: Cluster | None, membership: Any = BLUE_MEMBER) -> ClusterSecret:
     """The Secret after the step's write."""
-    plan = secret_plan.plan(
-        standing, target_of(cluster, membership), SETTINGS, granted=False, drop=frozenset(), now=NOW
-    )
-    return standing if plan.patch is None else patched(standing, plan.patch)
+    plan = secret_plan.plan(current, target_of(cluster, membership), SETTINGS, granted=False, drop=frozenset(), now=NOW)
+    return current if plan.patch is None else patched(current, plan.patch)
 
 
 def test_a_secret_gets_the_facts_and_keeps_them() -> None:
-    standing = after(secret(), KNOWN)
-    assert {key: standing.labels[f"fleet-registrar/{key}"] for key in ("name", "region", "channel", "version")} == {
+    current = after(secret(), KNOWN)
+    assert {key: current.labels[f"fleet-registrar/{key}"] for key in ("name", "region", "channel", "version")} == {
         "name": "blue",
         "region": "europe-west1",
         "channel": "regular",
         "version": "1.33",
     }
-    assert {key: value for key, value in standing.annotations.items() if value in (KNOWN.network, KNOWN.endpoint)} == {
+    assert {key: value for key, value in current.annotations.items() if value in (KNOWN.network, KNOWN.endpoint)} == {
         "fleet-registrar/network": KNOWN.network,
         "fleet-registrar/endpoint": KNOWN.endpoint,
     }
-    assert standing.annotations["fleet-registrar/subnetwork"] == KNOWN.subnetwork
-    assert standing.annotations["fleet-registrar/workload-pool"] == KNOWN.workload_pool
-    assert after(standing, KNOWN) is standing
+    assert current.annotations["fleet-registrar/subnetwork"] == KNOWN.subnetwork
+    assert current.annotations["fleet-registrar/workload-pool"] == KNOWN.workload_pool
+    assert after(current, KNOWN) is current
 
 
 def test_a_patch_version_changes_nothing() -> None:
-    standing = after(secret(), KNOWN)
-    assert after(standing, replace(KNOWN, version="1.33.9-gke.1")) is standing
-    assert after(standing, replace(KNOWN, version="1.34.0-gke.1")).labels["fleet-registrar/version"] == "1.34"
+    current = after(secret(), KNOWN)
+    assert after(current, replace(KNOWN, version="1.33.9-gke.1")) is current
+    assert after(current, replace(KNOWN, version="1.34.0-gke.1")).labels["fleet-registrar/version"] == "1.34"
 
 
 @pytest.mark.parametrize(
@@ -72,10 +70,10 @@ def test_the_version_is_the_minor_version(version: str, minor: str | None) -> No
 
 
 def test_what_becomes_unknown_goes_except_the_version() -> None:
-    standing = after(after(secret(), KNOWN), BLUE)
-    assert "fleet-registrar/channel" not in standing.labels
-    assert "fleet-registrar/network" not in standing.annotations
-    assert standing.labels["fleet-registrar/version"] == "1.33"
+    current = after(after(secret(), KNOWN), BLUE)
+    assert "fleet-registrar/channel" not in current.labels
+    assert "fleet-registrar/network" not in current.annotations
+    assert current.labels["fleet-registrar/version"] == "1.33"
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def test_without_the_grant_noted_labels_go_through_and_the_grant_is_asked_for() -> None:
-    standing = as_secret(created(), **{"fleet-registrar/grant": None})
-    found = plan(standing, labelled(env="dev"))
+    current = as_secret(created(), **{"fleet-registrar/grant": None})
+    found = plan(current, labelled(env="dev"))
     assert found.needs_grant
     assert found.patch is not None
     assert found.patch["metadata"]["labels"] == {"env": "dev"}
@@ -35,10 +35,10 @@ def test_without_the_grant_noted_labels_go_through_and_the_grant_is_asked_for() 
 
 
 def test_another_grant_than_the_settings_say_is_asked_for_and_then_noted() -> None:
-    standing = secret(grant="view argocd@demo-fleet.iam.gserviceaccount.com")
-    assert plan(standing).patch is None
-    assert plan(standing).needs_grant
-    found = plan(standing, granted=True)
+    current = secret(grant="view argocd@demo-fleet.iam.gserviceaccount.com")
+    assert plan(current).patch is None
+    assert plan(current).needs_grant
+    found = plan(current, granted=True)
     assert found.patch is not None
     assert found.patch["metadata"]["annotations"] == {"fleet-registrar/grant": GRANT}
     assert not found.needs_grant
@@ -82,25 +82,25 @@ def test_another_membership_of_the_same_cluster_moves_the_server() -> None:
 
 
 def test_a_lost_agent_is_noted_once() -> None:
-    standing = secret(None, EDGE)
-    found = plan(standing, None, SILENT)
+    current = secret(None, EDGE)
+    found = plan(current, None, SILENT)
     assert found.patch is not None
     assert found.patch["metadata"]["annotations"] == {"fleet-registrar/agent-lost": "2026-11-24T15:00:00Z"}
-    assert plan(patched(standing, found.patch), None, SILENT).patch is None
+    assert plan(patched(current, found.patch), None, SILENT).patch is None
 
 
-def test_an_agent_that_is_back_has_argo_cd_look_again_once() -> None:
-    standing = secret(None, EDGE, agent_lost="2026-11-24T13:00:00Z")
-    found = plan(standing, None, BACK)
+def test_a_returned_agent_has_argocd_reconcile_once() -> None:
+    current = secret(None, EDGE, agent_lost="2026-11-24T13:00:00Z")
+    found = plan(current, None, BACK)
     assert found.patch is not None
     assert found.patch["metadata"]["annotations"] == {
         "fleet-registrar/agent-lost": None,
         REFRESH: "2026-11-24T15:00:00Z",
     }
-    assert plan(patched(standing, found.patch), None, BACK).patch is None
+    assert plan(patched(current, found.patch), None, BACK).patch is None
 
 
 def test_a_grant_keeps_the_skip_reconcile_of_a_person() -> None:
-    standing = secret()
-    skipped = {**standing.annotations, "argocd.argoproj.io/skip-reconcile": "true"}
-    assert plan(replace(standing, annotations=skipped), granted=True).patch is None
+    current = secret()
+    skipped = {**current.annotations, "argocd.argoproj.io/skip-reconcile": "true"}
+    assert plan(replace(current, annotations=skipped), granted=True).patch is None

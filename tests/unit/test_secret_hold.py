@@ -19,10 +19,10 @@ from tests.unit.given import (
 from tests.unit.secret_plans import LATER, SKIP, plan
 
 
-def held(standing: ClusterSecret, reason: Any, now: Any = NOW) -> ClusterSecret:
-    patch = secret_plan.hold(standing, reason, now)
+def held(current: ClusterSecret, reason: Any, now: Any = NOW) -> ClusterSecret:
+    patch = secret_plan.hold(current, reason, now)
     assert patch is not None
-    return patched(standing, patch)
+    return patched(current, patch)
 
 
 def test_a_hold_sets_the_secret_aside_and_says_why_and_since_when() -> None:
@@ -36,46 +36,46 @@ def test_what_is_held_for_that_reason_is_not_written_again() -> None:
     assert secret_plan.hold(held(secret(), "going"), "going", LATER) is None
 
 
-def test_another_reason_starts_the_time_anew() -> None:
+def test_another_reason_restarts_the_time() -> None:
     assert held(held(secret(), "going"), "not-wanted", LATER).hold == Hold("not-wanted", LATER, owns_skip=True)
 
 
-def test_a_hold_whose_skip_reconcile_was_taken_off_is_mended_and_keeps_its_time() -> None:
-    standing = held(secret(), "not-wanted")
-    off = replace(standing, annotations={key: value for key, value in standing.annotations.items() if key != SKIP})
+def test_a_hold_without_skip_reconcile_is_repaired_and_keeps_its_time() -> None:
+    current = held(secret(), "not-wanted")
+    off = replace(current, annotations={key: value for key, value in current.annotations.items() if key != SKIP})
     again = held(off, "not-wanted", LATER)
     assert again.hold == Hold("not-wanted", NOW, owns_skip=True)
     assert again.annotations[SKIP] == "true"
 
 
 def test_lifting_leaves_nothing_behind() -> None:
-    standing = held(secret(), "going")
-    patch = secret_plan.release(standing)
+    current = held(secret(), "going")
+    patch = secret_plan.release(current)
     assert patch is not None
-    assert patched(standing, patch).annotations == secret().annotations
+    assert patched(current, patch).annotations == secret().annotations
     assert secret_plan.release(secret()) is None
 
 
 @pytest.mark.parametrize("again", [(), ("not-wanted",), ("not-wanted", "going")])
 def test_a_skip_reconcile_that_a_person_set_stays(again: tuple[str, ...]) -> None:
-    standing = secret()
-    standing = held(replace(standing, annotations={**standing.annotations, SKIP: "true"}), "going")
+    current = secret()
+    current = held(replace(current, annotations={**current.annotations, SKIP: "true"}), "going")
     for reason in again:
-        standing = held(standing, reason)
-    patch = secret_plan.release(standing)
+        current = held(current, reason)
+    patch = secret_plan.release(current)
     assert patch is not None
-    now = patched(standing, patch)
+    now = patched(current, patch)
     assert now.annotations[SKIP] == "true"
     assert now.hold is None
 
 
 def test_the_grant_lifts_a_hold_and_nothing_less_does() -> None:
-    standing = held(secret(), "not-wanted")
-    without = plan(standing)
+    current = held(secret(), "not-wanted")
+    without = plan(current)
     assert (without.patch, without.needs_grant) == (None, True)
-    found = plan(standing, granted=True)
+    found = plan(current, granted=True)
     assert found.patch is not None
-    assert patched(standing, found.patch).annotations == secret().annotations
+    assert patched(current, found.patch).annotations == secret().annotations
 
 
 SPOILT_HOLDS = [
@@ -91,13 +91,13 @@ SPOILT_HOLDS = [
 
 
 @pytest.mark.parametrize("text", SPOILT_HOLDS)
-def test_a_spoilt_hold_starts_anew_and_is_lifted_whole(text: str) -> None:
-    standing = secret(held=text)
-    standing = replace(standing, annotations={**standing.annotations, SKIP: "true"})
-    assert standing.hold is None
-    again = held(standing, "going", LATER)
+def test_an_invalid_hold_restarts_and_is_released_whole(text: str) -> None:
+    current = secret(held=text)
+    current = replace(current, annotations={**current.annotations, SKIP: "true"})
+    assert current.hold is None
+    again = held(current, "going", LATER)
     assert again.hold == Hold("going", LATER, owns_skip=True)
-    for aside in (standing, again):
+    for aside in (current, again):
         patch = secret_plan.release(aside)
         assert patch is not None
         assert patched(aside, patch).annotations == secret().annotations

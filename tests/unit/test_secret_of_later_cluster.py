@@ -25,13 +25,13 @@ IDENTIFYING = {
 }
 
 
-def plan(standing: ClusterSecret, cluster: Any = BLUE, membership: Any = BLUE_MEMBER, **more: Any) -> Any:
+def plan(current: ClusterSecret, cluster: Any = BLUE, membership: Any = BLUE_MEMBER, **more: Any) -> Any:
     arguments = {"granted": True, "drop": frozenset(), "now": LATER, **more}
-    return secret_plan.plan(standing, target_of(cluster, membership), SETTINGS, **arguments)
+    return secret_plan.plan(current, target_of(cluster, membership), SETTINGS, **arguments)
 
 
-def after(standing: ClusterSecret, cluster: Any = BLUE, membership: Any = BLUE_MEMBER, **more: Any) -> ClusterSecret:
-    return patched(standing, plan(standing, cluster, membership, **more).patch)
+def after(current: ClusterSecret, cluster: Any = BLUE, membership: Any = BLUE_MEMBER, **more: Any) -> ClusterSecret:
+    return patched(current, plan(current, cluster, membership, **more).patch)
 
 
 def test_new_secret_has_no_label_to_select_on() -> None:
@@ -52,18 +52,18 @@ def test_second_write_adds_labels_and_nothing_else(granted: bool) -> None:
 
 
 def test_recreated_cluster_gets_no_label_of_the_earlier() -> None:
-    standing = secret(replace(BLUE, labels={"env": "prod", "payments": "yes"}), keep="true", held="spoilt")
-    standing = replace(
-        standing,
-        labels={**standing.labels, "team": "by-hand"},
-        annotations={**standing.annotations, "note": "by hand", SKIP_RECONCILE: "true", KEEP: "true"},
-        data={**standing.data, "project": "team-a", "shard": "2"},
+    current = secret(replace(BLUE, labels={"env": "prod", "payments": "yes"}), keep="true", held="spoilt")
+    current = replace(
+        current,
+        labels={**current.labels, "team": "by-hand"},
+        annotations={**current.annotations, "note": "by hand", SKIP_RECONCILE: "true", KEEP: "true"},
+        data={**current.data, "project": "team-a", "shard": "2"},
     )
-    found = after(standing, LATER_BLUE, LATER_MEMBER)
+    found = after(current, LATER_BLUE, LATER_MEMBER)
     fresh = ClusterSecret.read({**created(LATER_BLUE, LATER_MEMBER), "metadata": _meta(LATER_BLUE, LATER_MEMBER)})
     assert found.labels == fresh.labels
     assert found.annotations == {**fresh.annotations, REFRESH: timestamp(LATER)}
-    assert found.data == standing.data
+    assert found.data == current.data
 
 
 def _meta(cluster: Any, membership: Any) -> Any:
@@ -76,16 +76,16 @@ def test_labels_of_the_earlier_wait_for_the_proof() -> None:
 
 
 def test_same_cluster_keeps_what_people_added() -> None:
-    standing = secret(membership_uid="uid-earlier")
-    standing = replace(standing, labels={**standing.labels, "team": "by-hand"})
-    found = after(standing)
+    current = secret(membership_uid="uid-earlier")
+    current = replace(current, labels={**current.labels, "team": "by-hand"})
+    found = after(current)
     assert found.labels["team"] == "by-hand"
 
 
 def test_attached_cluster_registered_again_keeps_what_people_added() -> None:
-    standing = secret(None, EDGE)
-    standing = replace(standing, labels={**standing.labels, "team": "by-hand"})
-    found = after(standing, None, replace(EDGE, unique_id="uid-later", last_connection=LATER))
+    current = secret(None, EDGE)
+    current = replace(current, labels={**current.labels, "team": "by-hand"})
+    found = after(current, None, replace(EDGE, unique_id="uid-later", last_connection=LATER))
     assert found.labels["team"] == "by-hand"
     assert found.annotations[REFRESH] == timestamp(LATER)
 
@@ -97,16 +97,16 @@ def test_refresh_once_for_another_membership_uid() -> None:
 
 
 def test_refresh_once_for_access_granted_again() -> None:
-    standing = replace(secret(), created=timestamp(NOW))
+    current = replace(secret(), created=timestamp(NOW))
     proven = LATER - timedelta(seconds=5)
-    found = after(standing, renewed=proven)
+    found = after(current, renewed=proven)
     assert found.annotations[REFRESH] == timestamp(proven)
     assert plan(found, renewed=proven, now=LATER + timedelta(minutes=9)).patch is None
 
 
 def test_no_refresh_for_a_secret_younger_than_the_proof() -> None:
-    standing = replace(secret(), created=timestamp(LATER))
-    assert plan(standing, renewed=LATER - timedelta(seconds=5)).patch is None
+    current = replace(secret(), created=timestamp(LATER))
+    assert plan(current, renewed=LATER - timedelta(seconds=5)).patch is None
 
 
 def test_no_refresh_without_the_proof() -> None:
@@ -134,8 +134,8 @@ def test_label_of_a_hold_is_repaired(before: dict[str, str], kept: str) -> None:
 
 
 def test_label_of_no_hold_is_removed() -> None:
-    standing = replace(secret(), labels={**secret().labels, HELD: "going"})
-    assert HELD not in after(standing, granted=False).labels
+    current = replace(secret(), labels={**secret().labels, HELD: "going"})
+    assert HELD not in after(current, granted=False).labels
 
 
 @pytest.mark.parametrize("config", ["", "{", "[]", "null", "[" * 100_000])

@@ -70,7 +70,7 @@ def test_lists_are_split_at_commas() -> None:
     assert found.label_keys.names == {"env", "tier"}
 
 
-def test_the_identity_is_taken_in_lower_case() -> None:
+def test_the_identity_is_read_in_lower_case() -> None:
     assert settings(ARGOCD_SERVICE_ACCOUNT="ArgoCD@Demo-Fleet.iam.gserviceaccount.com").grant.endswith(
         " argocd@demo-fleet.iam.gserviceaccount.com"
     )
@@ -122,7 +122,7 @@ def test_all_faults_are_reported_at_once_each_with_an_example() -> None:
         assert (f"{name}='!?,()': " in wording) is (f"; example: {name}=" in wording) is expected
 
 
-def test_what_is_required_is_said_and_can_be_mended() -> None:
+def test_a_missing_setting_is_named_and_can_be_set() -> None:
     with pytest.raises(SettingsError) as caught:
         load({})
     for name in REQUIRED:

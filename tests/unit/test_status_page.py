@@ -37,8 +37,8 @@ HOSTILE = "<script>alert(1)</script>\"'&\x1b[2J\u202eevil\u2066\x85\r\n"
 
 
 def entry(step: str = "grant-rbac", decision: str = "retry", **more: Any) -> Entry:
-    said = {"code": "denied", "message": "403 no", "cluster": str(BLUE.name), **more}
-    return Entry(NOW - timedelta(minutes=1), step, decision, **said)
+    fields = {"code": "denied", "message": "403 no", "cluster": str(BLUE.name), **more}
+    return Entry(NOW - timedelta(minutes=1), step, decision, **fields)
 
 
 def board(survey: Any = None, log: Log | None = None, **more: Any) -> Board:
@@ -157,10 +157,10 @@ def test_what_cannot_be_read_is_a_503_that_says_why() -> None:
 
 
 def test_the_json_is_what_the_page_shows() -> None:
-    told = json.loads(answer("GET", "/status.json", {}, Source(board(seen([BLUE], [BLUE_MEMBER])))).body)
-    assert told == json.loads(json.dumps(as_json(board(seen([BLUE], [BLUE_MEMBER])))))
-    assert [(one["short"], one["stage"], one["problem"]) for one in told["clusters"]] == [("blue", "missing", True)]
-    assert told["gateway"]["peak"] == 120
+    document = json.loads(answer("GET", "/status.json", {}, Source(board(seen([BLUE], [BLUE_MEMBER])))).body)
+    assert document == json.loads(json.dumps(as_json(board(seen([BLUE], [BLUE_MEMBER])))))
+    assert [(one["short"], one["stage"], one["problem"]) for one in document["clusters"]] == [("blue", "missing", True)]
+    assert document["gateway"]["peak"] == 120
 
 
 def fleet(number: int) -> Any:

@@ -32,14 +32,14 @@ def held(reason: str, minutes: float, *, base: Callable[..., ClusterSecret] = se
 
 
 def remove(
-    state: State, standing: ClusterSecret | None, leave: Any = "", *, earlier: bool = False, registered: bool = False
+    state: State, current: ClusterSecret | None, leave: Any = "", *, earlier: bool = False, registered: bool = False
 ) -> Action:
-    situation = Situation(state, standing, earlier=earlier, registered=registered)
+    situation = Situation(state, current, earlier=earlier, registered=registered)
     return removal.decide(situation, leave, SETTINGS.hold, NOW)
 
 
-def remove_attached(state: State, standing: ClusterSecret | None, leave: Any = "", *, earlier: bool = False) -> Action:
-    situation = Situation(state, standing, attached=True, earlier=earlier, registered=True)
+def remove_attached(state: State, current: ClusterSecret | None, leave: Any = "", *, earlier: bool = False) -> Action:
+    situation = Situation(state, current, attached=True, earlier=earlier, registered=True)
     return removal.decide(situation, leave, SETTINGS.hold, NOW)
 
 
@@ -125,7 +125,7 @@ def leave_cells(table: str) -> list[tuple[str, str, Action]]:
     ]
 
 
-def standing_as(words: str, base: Callable[..., ClusterSecret] = secret) -> ClusterSecret:
+def current_as(words: str, base: Callable[..., ClusterSecret] = secret) -> ClusterSecret:
     if words in SPECIAL:
         return SPECIAL[words]()
     reason, minutes = words.removesuffix(" min").split(", ")
@@ -133,30 +133,30 @@ def standing_as(words: str, base: Callable[..., ClusterSecret] = secret) -> Clus
 
 
 @pytest.mark.parametrize(("words", "leave", "move"), leave_cells(LEAVE))
-def test_a_cluster_that_is_not_wanted_leaves_as_a_sweep_asks_in_two_looks(words: str, leave: str, move: Action) -> None:
-    assert remove(State.UNSELECTED, standing_as(words), leave) is move
+def test_an_unselected_cluster_leaves_in_two_passes(words: str, leave: str, move: Action) -> None:
+    assert remove(State.UNSELECTED, current_as(words), leave) is move
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.UNSELECTED}, key=str))
 @pytest.mark.parametrize("leave", ["hold", "remove"])
 @pytest.mark.parametrize("words", ["not held", "not-wanted, 11 min", "going, 11 min"])
 def test_leave_changes_nothing_for_a_cluster_in_any_other_state(state: State, leave: str, words: str) -> None:
-    standing = standing_as(words)
-    assert remove(state, standing, leave) is remove(state, standing)
+    current = current_as(words)
+    assert remove(state, current, leave) is remove(state, current)
 
 
 @pytest.mark.parametrize(
     ("words", "move"), [("not held", "NOTHING"), ("going, 1 min", "RELEASE"), ("not-wanted, 1 min", "NOTHING")]
 )
 def test_a_hold_for_going_is_lifted_when_the_cluster_is_in_no_state_to_act_on(words: str, move: str) -> None:
-    assert remove(State.UNKNOWN, standing_as(words)) is Action[move]
+    assert remove(State.UNKNOWN, current_as(words)) is Action[move]
 
 
 @pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize("registered", [True, False])
 def test_an_event_never_removes_the_secret_of_a_cluster_that_is_not_gone(state: State, registered: bool) -> None:
     for words in ("not held", "not-wanted, 99 min", "going, 99 min", "left-fleet, 99 min"):
-        move = remove(state, standing_as(words), registered=registered)
+        move = remove(state, current_as(words), registered=registered)
         assert (move is Action.DELETE) is (state is State.DELETED)
 
 
@@ -208,7 +208,7 @@ def test_no_event_removes_an_attached_clusters_secret(state: State, earlier: boo
         assert remove_attached(state, base, earlier=earlier) is not Action.DELETE
 
 
-def test_a_left_fleet_hold_must_have_stood_for_hold() -> None:
+def test_a_left_fleet_hold_must_be_older_than_hold() -> None:
     assert remove_attached(State.DELETED, held("left-fleet", 9, base=at_edge), "remove") is Action.NOTHING
 
 
@@ -237,13 +237,13 @@ EARLIERS = {**BLUE_MEMBER.labels, "fleet-registrar-cluster-id": "b" * 40}
             replace(BLUE, membership=MINE),
             replace(BLUE_MEMBER, labels=EARLIERS),
             MembershipAction.REPLACE,
-            id="said, an earlier's",
+            id="named, an earlier's",
         ),
         pytest.param(replace(BLUE, id=""), BLUE_MEMBER, MembershipAction.USE, id="an unknown id proves nothing"),
         pytest.param(BLUE, replace(BLUE_MEMBER, cluster=OTHER), MembershipAction.UNMANAGED, id="another cluster's"),
         pytest.param(BLUE, replace(BLUE_MEMBER, cluster=None), MembershipAction.UNMANAGED, id="an attached cluster's"),
-        pytest.param(SAYS_AUTO, replace(AUTO, cluster=OTHER), MembershipAction.MISMATCH, id="said, names another"),
-        pytest.param(SAYS_AUTO, replace(AUTO, cluster=None), MembershipAction.MISMATCH, id="said, names none"),
+        pytest.param(SAYS_AUTO, replace(AUTO, cluster=OTHER), MembershipAction.MISMATCH, id="named, names another"),
+        pytest.param(SAYS_AUTO, replace(AUTO, cluster=None), MembershipAction.MISMATCH, id="named, names none"),
     ],
 )
 def test_the_membership_for_a_cluster(

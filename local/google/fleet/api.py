@@ -102,14 +102,14 @@ class _Api:
         name, _ = self._named(request, "gkehub.memberships.get")
         if name in self._fleet.hidden_from_get:
             raise GoogleError(404, f"Resource '{name}' was not found")
-        told = self._fleet.as_told(self._fleet.membership(name))
+        shown = self._fleet.as_answer(self._fleet.membership(name))
         # With an endpoint override, these two commands compare the link with one that has the override's host in it.
         command = re.search(r"command/\S+memberships\.(un)?register\b", request.headers.get("user-agent", ""))
-        if command and resource_link(told) and self._fleet.container_host:
-            host, link = self._fleet.container_host.strip("/"), resource_link(told)
-            told = deepcopy(told)
-            told["endpoint"]["gkeCluster"]["resourceLink"] = link.replace(f"//{CONTAINER}/", f"//{host}/", 1)
-        return JSONResponse(told)
+        if command and resource_link(shown) and self._fleet.container_host:
+            host, link = self._fleet.container_host.strip("/"), resource_link(shown)
+            shown = deepcopy(shown)
+            shown["endpoint"]["gkeCluster"]["resourceLink"] = link.replace(f"//{CONTAINER}/", f"//{host}/", 1)
+        return JSONResponse(shown)
 
     async def _list(self, request: Request) -> JSONResponse:
         project, location, _ = self._place(request, "gkehub.memberships.list")

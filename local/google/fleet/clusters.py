@@ -76,7 +76,7 @@ def registered_as(link: str, fleet: Asking) -> str:
     return str(cluster.get("fleet", {}).get("membership", ""))
 
 
-def tell_cluster(membership: Json, fleet: Asking, *, pre_registered: bool) -> None:
+def update_fleet_of_cluster(membership: Json, fleet: Asking, *, pre_registered: bool) -> None:
     """Fill `cluster.fleet`, which names the fleet's project by number."""
     cluster = fleet.gke.clusters.get(resource_link(membership).removeprefix(f"//{CONTAINER}/"))
     if cluster is None:
@@ -89,4 +89,4 @@ def tell_cluster(membership: Json, fleet: Asking, *, pre_registered: bool) -> No
     } | ({"preRegistered": True} if pre_registered else {})
     if fleet.updates_cluster:
         agent = f"service-{number}@gcp-sa-gkehub.iam.gserviceaccount.com"
-        fleet.gke.tell_update(full_name(cluster), agent, {"desiredFleet": {"project": project}})
+        fleet.gke.log_update(full_name(cluster), agent, {"desiredFleet": {"project": project}})

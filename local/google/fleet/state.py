@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from local.google import labels
 from local.google.failures import Failure, Failures
 from local.google.fleet import filters
-from local.google.fleet.clusters import check_cluster, registered_as, tell_cluster
+from local.google.fleet.clusters import check_cluster, registered_as, update_fleet_of_cluster
 from local.google.fleet.memberships import (
     CLUSTER,
     CONTAINER,
@@ -193,7 +193,7 @@ class Fleet:
         if "workloadIdentityConfig" in found:
             membership["authority"] = authority(name, f"https://{CONTAINER}/v1/{cluster}")
         self.memberships[name] = membership
-        tell_cluster(membership, self, pre_registered=False)
+        update_fleet_of_cluster(membership, self, pre_registered=False)
         self.emit_membership("created", deepcopy(membership))
         return membership
 
@@ -260,7 +260,7 @@ class Fleet:
             now = membership["updateTime"] = timestamp()
             if link:
                 membership["endpoint"]["kubernetesMetadata"] = kubernetes_metadata(now)
-                tell_cluster(membership, self, pre_registered=True)
+                update_fleet_of_cluster(membership, self, pre_registered=True)
             self.changes.end(operation, response=membership)
             self.emit_membership("created", deepcopy(membership))
 
@@ -328,7 +328,7 @@ class Fleet:
         """Return the answer to a list; `-` stands for all locations, size 0 for all there are."""
         wanted = filters.parse(where)
         found = [
-            self.as_told(membership)
+            self.as_answer(membership)
             for name, membership in sorted(self.memberships.items())
             if name.startswith(f"projects/{project}/")
             and location in ("-", name.split("/")[3])
@@ -366,10 +366,10 @@ class Fleet:
 
         def clear() -> None:
             # A later registration of the same cluster is not to be cleared by an earlier one's end.
-            told = (cluster or {}).get("fleet", {}).get("membership", "")
+            own_name = (cluster or {}).get("fleet", {}).get("membership", "")
             if (
                 cluster is not None
-                and self._canonical(told.removeprefix(PREFIX)) == name
+                and self._canonical(own_name.removeprefix(PREFIX)) == name
                 and name not in self.memberships
             ):
                 del cluster["fleet"]
@@ -389,7 +389,7 @@ class Fleet:
         membership["updateTime"] = timestamp()
         self.emit_membership("updated", deepcopy(membership))
 
-    def as_told(self, membership: Json) -> Json:
+    def as_answer(self, membership: Json) -> Json:
         """Return a membership as the API tells it: an agent that is connected was heard of just now."""
         if "lastConnectionTime" not in membership or membership["name"] in self._disconnected:
             return membership

@@ -365,7 +365,7 @@ class Gke:
         else:
             await run()
 
-    def tell_update(self, name: str, caller: str, update: Json) -> None:
+    def log_update(self, name: str, caller: str, update: Json) -> None:
         """Write the entries of an UpdateCluster that Google itself made and that is already done."""
         call = self._call("UpdateCluster", name, caller, {"name": name, "update": update}, "v1")
         self._operations.at_once(call, "UPDATE_CLUSTER")

@@ -91,8 +91,8 @@ class Emulator:
         async with self.session.request(verb, f"http://127.0.0.1:{self.port}/v1/{path}", json=body) as answer:
             if answer.status != 200:
                 raise RuntimeError(f"the Pub/Sub emulator: {verb} {path}: {answer.status} {await answer.text()}")
-            told: dict[str, Any] = await answer.json()
-            return told
+            decoded: dict[str, Any] = await answer.json()
+            return decoded
 
     async def close(self) -> None:
         """End the process and wait for it."""

@@ -178,6 +178,6 @@ class TestAccess:
             asks.create_namespaced_local_subject_access_review(namespace, {"spec": spec})
 
     @pytest.mark.parametrize("spec", [{"resourceAttributes": {"verb": "get"}}, {"user": "x"}])
-    def test_a_review_needs_somebody_and_a_question(self, admin: client.ApiClient, spec: dict[str, Any]) -> None:
+    def test_a_review_needs_a_user_and_a_question(self, admin: client.ApiClient, spec: dict[str, Any]) -> None:
         with refused(422, "Invalid"):
             authorization_of(admin).create_subject_access_review({"spec": spec})

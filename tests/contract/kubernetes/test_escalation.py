@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TestEscalation:
-    def test_nobody_binds_a_role_that_gives_more_than_they_hold(
+    def test_binding_a_role_beyond_ones_own_rights_is_refused(
         self, rbac: Api, user: client.ApiClient, namespace: str
     ) -> None:
         give(rbac, namespace, rule("create", "rolebindings", RBAC))
@@ -38,7 +38,7 @@ class TestEscalation:
         with refused(403, "Forbidden"):
             theirs.create_namespaced_role_binding(namespace, binding("most", "cluster-admin", namespace))
 
-    def test_whoever_holds_a_roles_rules_may_bind_it(self, rbac: Api, user: client.ApiClient, namespace: str) -> None:
+    def test_a_user_with_a_roles_rules_may_bind_it(self, rbac: Api, user: client.ApiClient, namespace: str) -> None:
         rbac.create_namespaced_role(namespace, role("small", rule("get", "secrets", resource_names="a")))
         give(rbac, namespace, rule("create", "rolebindings", RBAC), rule("get list", "secrets"))
         rbac_of(user).create_namespaced_role_binding(namespace, binding("more", "small", namespace, "Role"))
@@ -50,7 +50,7 @@ class TestEscalation:
         with refused(404, "NotFound"):
             rbac_of(user).create_namespaced_role_binding(namespace, binding("more", "no-such-role", namespace))
 
-    def test_nobody_writes_a_role_that_gives_more_than_they_hold(
+    def test_writing_a_role_beyond_ones_own_rights_is_refused(
         self, rbac: Api, user: client.ApiClient, namespace: str
     ) -> None:
         give(rbac, namespace, rule("create update", "roles", RBAC), rule("get", "secrets"))

@@ -129,7 +129,7 @@ def test_apply_writes_once_and_then_finds_nothing_to_do(kubectl: Callable[..., s
     assert found["metadata"]["labels"] == {"a": "2", "other": "1"}
 
 
-def test_apply_refuses_a_field_that_nobody_knows(kubectl: Callable[..., str]) -> None:
+def test_apply_refuses_an_unknown_field(kubectl: Callable[..., str]) -> None:
     assert 'unknown field "metadata.label"' in kubectl("apply", "-f", "-", stdin=secret(label={}), fails=True)
     assert kubectl("get", "secrets", "--field-selector=metadata.name=blue") == ""
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class TestWatch:
-    def test_a_watch_tells_what_happened_since_a_version(self, server: Server, core: Api, namespace: str) -> None:
+    def test_a_watch_returns_the_changes_since_a_version(self, server: Server, core: Api, namespace: str) -> None:
         core.create_namespaced_secret(namespace, secret("before"))
         since = core.list_namespaced_secret(namespace).metadata.resource_version
         core.create_namespaced_secret(namespace, secret("a"))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.contract.background import BackgroundLoop
 
 
-def test_the_figures_tell_what_is_waiting_and_what_was_done(loop: BackgroundLoop) -> None:
+def test_figures_count_waiting_and_delivered_messages(loop: BackgroundLoop) -> None:
     async def story() -> dict[str, dict[str, Any]]:
         broker = Broker()
         broker.create_topic("projects/demo/topics/story")
@@ -90,7 +90,7 @@ def test_the_emulator_is_set_up_by_the_same_words_as_the_broker(side: Side, endp
 
 
 @pytest.mark.parametrize(("there", "missing"), [([], "gcloud"), (["gcloud"], "java"), (["gcloud", "java"], "emulator")])
-def test_what_the_emulator_lacks_is_told(
+def test_methods_that_the_emulator_lacks_are_unimplemented(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: list[str], missing: str
 ) -> None:
     for program in there:

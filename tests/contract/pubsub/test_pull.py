@@ -36,7 +36,7 @@ def test_what_is_refused_comes_again_at_once(side: Side) -> None:
     assert side.pull_one(name).message.message_id == sent
 
 
-def test_a_delivery_that_nobody_acknowledges_comes_again_after_its_deadline(side: Side) -> None:
+def test_an_unacknowledged_delivery_is_redelivered_after_its_deadline(side: Side) -> None:
     topic = side.topic()
     name = side.subscription(topic, ack_deadline_seconds=600)
     sent = side.publish(topic)

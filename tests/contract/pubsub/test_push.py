@@ -92,7 +92,7 @@ def test_these_answers_refuse(side: Side, endpoint: Endpoint, status: int) -> No
     assert {request.body["message"]["messageId"] for request in endpoint.requests} == {sent}
 
 
-def test_a_push_tells_who_sends_it(side: Side, endpoint: Endpoint) -> None:
+def test_a_push_names_its_sender(side: Side, endpoint: Endpoint) -> None:
     side.skip_on_sdk("it sends no token")
     topic = side.topic()
     for audience in ("", "https://function.example"):

@@ -107,7 +107,7 @@ def test_what_the_sdk_lets_through_is_refused_too(side: Side, asked: dict[str, A
 
 
 @pytest.mark.parametrize("asked", [{"enable_message_ordering": True}, {"enable_exactly_once_delivery": True}], ids=str)
-def test_what_is_not_made_is_refused_aloud(side: Side, asked: dict[str, Any]) -> None:
+def test_an_unsupported_option_is_refused_with_a_reason(side: Side, asked: dict[str, Any]) -> None:
     side.skip_on_sdk("it has ordering, and takes exactly-once without acting on it")
     with pytest.raises(exceptions.MethodNotImplemented):
         side.subscription(side.topic(), **asked)
