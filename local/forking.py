@@ -67,7 +67,7 @@ def next_child() -> Order | None:
         if child == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.close(answers)
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)(PR_SET_PDEATHSIG, signal.SIGTERM)  # Linux has it
             if os.getppid() != parent:
                 os._exit(1)
         else:
