@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GONE_LIMIT: Final = RemovalLimit(25, percent=True, least=10, all_allowed=True)
 CHECK_ONE_IN: Final = 24
 # Shares of SWEEP_REQUESTS: what one kind cannot use goes to the others, in this order.
-SHARES: Final[Mapping[Kind, float]] = {"remove": 0.25, "hold": 0.125, "drop": 0.0, "repair": 0.5, "check": 0.125}
+SHARES: Final[Mapping[Kind, float]] = {"remove": 0.25, "hold": 0.125, "repair": 0.5, "check": 0.125}
 _POOLS: Final[Mapping[Kind, Kind]] = {"drop": "hold"}  # both follow labels and settings
 # What a limit counts, and what sets it: for the sweep's log and for `ops`.
 COUNTS: Final[Mapping[Limit, tuple[str, str]]] = {
@@ -33,7 +33,9 @@ COUNTS: Final[Mapping[Limit, tuple[str, str]]] = {
     Limit.LEFT: ("have left the fleet", "MAX_REMOVALS"),
     Limit.GONE: ("are gone and would be removed", "25 %, at least 10"),
 }
-_GOLDEN: Final = (math.sqrt(5) - 1) / 2
+# How far a turn moves on in a minute, as a part of the whole: with this number the windows of all schedules from one
+# minute to one day spread evenly. The golden ratio does not: twelve hours of it are almost whole turns.
+_PACE: Final = 0.626965
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,13 @@ def select(found: Differences, settings: Settings, scope: Scope, now: datetime) 
     for request in plan.requests:
         if scope.includes(request.next.request, settings.fleet_project):
             waiting[_POOLS.get(request.kind, request.kind)].append(request)
-    due = math.ceil(len(found.unchanged) / CHECK_ONE_IN)
-    checks = [_check(message) for message in found.unchanged if scope.includes(message.request, settings.fleet_project)]
-    waiting["check"] = take_turn(checks, due, now)
+    waiting["check"] = [
+        _check(message) for message in found.unchanged if scope.includes(message.request, settings.fleet_project)
+    ]
+    numbers = {kind: len(several) for kind, several in waiting.items()}
+    numbers["check"] = min(numbers["check"], math.ceil(len(found.unchanged) / CHECK_ONE_IN))
     chosen: list[PlannedRequest] = []
-    for kind, number in shares(
-        {kind: len(several) for kind, several in waiting.items()}, settings.sweep_requests
-    ).items():
+    for kind, number in shares(numbers, settings.sweep_requests).items():
         chosen += take_turn(waiting[kind], number, now)
     return replace(plan, requests=tuple(chosen))
 
@@ -129,31 +131,23 @@ def shares(waiting: Mapping[Kind, int], budget: int) -> dict[Kind, int]:
     """Divide the budget: each kind gets its share or what it needs, and the rest goes to those that need more."""
     given: dict[Kind, int] = {}
     for kind, share in SHARES.items():
-        given[kind] = min(
-            waiting.get(kind, 0), max(int(share * budget), 1 if share else 0), budget - sum(given.values())
-        )
+        given[kind] = min(waiting.get(kind, 0), max(int(share * budget), 1), budget - sum(given.values()))
     for kind in SHARES:
-        more = min(waiting.get(kind, 0) - given[kind], budget - sum(given.values()))
-        given[kind] += max(more, 0)
+        given[kind] += min(waiting.get(kind, 0) - given[kind], budget - sum(given.values()))
     return {kind: number for kind, number in given.items() if number}
 
 
 def take_turn(requests: Sequence[PlannedRequest], number: int, now: datetime) -> list[PlannedRequest]:
     """Return `number` of the requests: a window over a fixed order of the subjects that moves on with the time.
 
-    The window starts at the fraction of (minute x golden ratio), which spreads any regular series of times evenly. So every
-    request has its turn within a few times `len(requests) / number` sweeps, also while all of them keep failing.
+    The fixed order is that of a hash, and the window starts at the fraction of (minute x `_PACE`) of it. So every request has
+    its turn within a few times `len(requests) / number` sweeps, also while all of them keep failing.
     """
     if number >= len(requests):
         return list(requests)
-    order = sorted(requests, key=lambda request: _position(request.subject))
-    start = (now.timestamp() // 60 * _GOLDEN) % 1
-    first = next((index for index, request in enumerate(order) if _position(request.subject) >= start), 0)
+    order = sorted(requests, key=lambda request: hashlib.sha256(request.subject.encode()).digest())
+    first = int(now.timestamp() // 60 * _PACE % 1 * len(order))
     return [order[(first + index) % len(order)] for index in range(number)]
-
-
-def _position(subject: str) -> float:
-    return int.from_bytes(hashlib.sha256(subject.encode()).digest()[:6]) / 2**48
 
 
 def _groups(found: Differences, settings: Settings) -> list[Reached]:
@@ -183,6 +177,5 @@ def seal(request: PlannedRequest) -> str:
 
 
 def hash_of_seals(seals: Iterable[str]) -> str:
-    """Hash a set of requests, in any order; '' for none."""
-    several = sorted(seals)
-    return hashlib.sha256("\n".join(several).encode()).hexdigest()[:16] if several else ""
+    """Hash a set of requests, in any order."""
+    return hashlib.sha256("\n".join(sorted(seals)).encode()).hexdigest()[:16]

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.decisions.sweep_plan import limit, select, shares, take_turn
+from shared.decisions.sweep_plan import SHARES, hash_of_seals, limit, sealed, select, shares, take_turn
 from shared.values.codes import FindingCode, Limit
 from shared.values.findings import Differences, PlannedRequest
 from shared.values.messages import OutgoingMessage, Scope, StepRequest
@@ -30,8 +30,8 @@ def found(*requests: PlannedRequest, unchanged: int = 0, secrets: int = 100, lef
     return Differences(requests, (), checks, secrets, left)
 
 
-@pytest.mark.parametrize("every", [1, 5, 15, 60, 1440])
-@pytest.mark.parametrize(("number", "share"), [(1_000, 42), (800, 20), (250, 20)])
+@pytest.mark.parametrize("every", [1, 5, 10, 15, 30, 60, 120, 240, 360, 720, 1440])
+@pytest.mark.parametrize(("number", "share"), [(250, 10), (60, 1), (40, 25), (13, 2), (5, 3), (3, 2), (2, 1)])
 def test_every_request_has_its_turn_within_six_rounds(every: int, number: int, share: int) -> None:
     """While all of them keep failing: a round is as many sweeps as the shares need to hold all of them once."""
     waiting = [request(index) for index in range(number)]
@@ -43,16 +43,16 @@ def test_every_request_has_its_turn_within_six_rounds(every: int, number: int, s
 
 
 def test_checks_visit_every_unchanged_cluster() -> None:
-    """Also where the checks of one sweep are more than its budget: here 42 of 20."""
-    everything = found(unchanged=1_000, secrets=1_000)
+    """Also where the checks of one sweep are more than its budget: here 21 of 10."""
+    everything = found(unchanged=500, secrets=500)
     seen = Counter(
         each.subject
         for index in range(6 * 50)
         for each in select(
-            everything, settings(SWEEP_REQUESTS="20"), Scope(), NOW + timedelta(minutes=15 * index)
+            everything, settings(SWEEP_REQUESTS="10"), Scope(), NOW + timedelta(minutes=15 * index)
         ).requests
     )
-    assert len(seen) == 1_000
+    assert len(seen) == 500
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,7 @@ def test_checks_visit_every_unchanged_cluster() -> None:
         ({"check": 1000}, {"check": 200}),
         ({"repair": 1000, "remove": 3}, {"repair": 197, "remove": 3}),
         ({"repair": 10, "remove": 10}, {"repair": 10, "remove": 10}),
+        ({"repair": 150, "remove": 150}, {"repair": 100, "remove": 100}),
         ({}, {}),
     ],
 )
@@ -115,3 +116,59 @@ def test_the_hash_of_a_plan_needs_the_uids_of_its_secrets() -> None:
         limit(found(*(request(n, "hold", Limit.LEAVING, uid) for n in range(20))), settings()) for uid in ("a", "b")
     ]
     assert plans[0].reached[0].hash != plans[1].reached[0].hash
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        (8, {"repair": 4, "remove": 2, "hold": 1, "check": 1}),
+        (4, {"repair": 2, "remove": 1, "hold": 1}),
+        (1, {"remove": 1}),
+    ],
+)
+def test_a_small_budget_has_one_request_of_a_kind_at_least(budget: int, expected: dict[str, int]) -> None:
+    assert shares(dict.fromkeys(SHARES, 99), budget) == expected
+
+
+@pytest.mark.parametrize("number", [3, 4, 9])
+def test_a_window_that_is_wide_enough_holds_every_request_once(number: int) -> None:
+    waiting = [request(index) for index in range(3)]
+    assert sorted(each.subject for each in take_turn(waiting, number, NOW)) == [each.subject for each in waiting]
+
+
+def test_checks_stay_inside_the_scope_of_a_sweep() -> None:
+    everything = found(unchanged=100)
+    checked = select(everything, settings(), Scope(cluster=name(7)), NOW).requests
+    assert [(each.kind, each.subject) for each in checked] == [("check", str(name(7)))]
+
+
+def test_what_left_the_fleet_counts_against_no_other_limit() -> None:
+    requests = [request(1, "hold", Limit.LEAVING), request(2, "remove", Limit.GONE)]
+    assert limit(found(*requests, left=99), settings()).reached == ()
+
+
+BLOCKED = tuple(request(index, "hold", Limit.LEAVING, f"uid-{index}") for index in range(20))
+HASH = limit(found(*BLOCKED), settings()).reached[0].hash
+SEALS = sealed(found(*BLOCKED), settings(), HASH) or ()
+
+
+def test_a_release_has_a_seal_for_each_request_of_its_plan() -> None:
+    assert len(set(SEALS)) == 20
+    assert sealed(found(*BLOCKED[1:]), settings(), HASH) is None
+    assert sealed(found(), settings(), hash_of_seals(())) is None
+
+
+def test_a_release_requests_what_its_plan_still_lacks_and_nothing_else() -> None:
+    """docs/architecture.md#removal-limits: a run that was interrupted continues with the rest of the same plan."""
+    late = request(30, "hold", Limit.LEAVING, "uid-30")
+    rest = found(*BLOCKED[5:], late, request(31))
+    plan = select(rest, settings(), Scope(release=HASH, seals=SEALS), NOW)
+    assert plan.requests == BLOCKED[5:]
+    assert plan.findings == ()
+
+
+@pytest.mark.parametrize("seals", [(), SEALS[1:], (*SEALS, "x"), ("x",)])
+def test_a_release_whose_seals_are_not_its_plans_releases_nothing(seals: tuple[str, ...]) -> None:
+    plan = select(found(*BLOCKED), settings(), Scope(release=HASH, seals=seals), NOW)
+    assert plan.requests == ()
+    assert [(each.code, each.subject) for each in plan.findings] == [(FindingCode.STALE_RELEASE, HASH)]
