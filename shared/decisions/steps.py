@@ -133,8 +133,8 @@ def by_cluster(memberships: Iterable[Membership]) -> Mapping[ClusterName, list[M
     return found
 
 
-def made_for_gone(membership: Membership | Gone | None, cluster: Cluster | Gone, name: object) -> bool:
+def made_for_gone(membership: Membership, cluster: Cluster | Gone, name: ClusterName | None) -> bool:
     """Whether we made this membership for a cluster of that name that is proven gone, or was followed by another."""
-    if membership is None or isinstance(membership, Gone) or membership.cluster != name or not membership.cluster_id:
+    if membership.cluster != name or not membership.cluster_id:
         return False
     return isinstance(cluster, Gone) or membership.is_of_earlier(cluster)

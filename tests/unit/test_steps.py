@@ -264,11 +264,9 @@ def test_the_membership_for_a_cluster(
         pytest.param(replace(BLUE_MEMBER, labels={"managed-by": "fleet-registrar"}), GONE, False, id="without the id"),
         pytest.param(replace(BLUE_MEMBER, cluster=OTHER), GONE, False, id="names another cluster"),
         pytest.param(replace(BLUE_MEMBER, cluster=None), GONE, False, id="an attached cluster's"),
-        pytest.param(None, GONE, False, id="none"),
-        pytest.param(GONE, GONE, False, id="gone already"),
     ],
 )
 def test_only_what_we_made_for_a_cluster_that_is_gone_is_deleted(
-    membership: Membership | Gone | None, cluster: Cluster | Gone, ours: bool
+    membership: Membership, cluster: Cluster | Gone, ours: bool
 ) -> None:
     assert steps.made_for_gone(membership, cluster, BLUE.name) is ours
