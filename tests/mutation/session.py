@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".local" / "mutation"
 MUTATED = ("functions", "shared", "ops")
-WALL_SECONDS = 120
+WALL_SECONDS = 15  # of a mutant that waits instead of computing; and 10 for each measured second of its tests
 MEASURE_SECONDS = 60
+CHEAP_SECONDS = 0.02
 MEMORY = 4 << 30
 Lines = dict[str, list[int]]
 
@@ -56,7 +57,7 @@ class Session:
         reached = self._reached(session)
         functions = _functions()
         items = {item.nodeid: item for item in session.items}
-        running: dict[int, tuple[Mutant, float]] = {}
+        running: dict[int, tuple[Mutant, float]] = {}  # until when each may run
         for mutant in self._mutants:
             tests = self._tests(mutant, reached)
             if not tests:
@@ -64,9 +65,10 @@ class Session:
                 continue
             while len(running) >= self._jobs:
                 self._wait(running)
-            limit = int(5 + 4 * sum(reached[name][0] for name in tests))
+            seconds = sum(reached[name][0] for name in tests)
             chosen = [items[name] for name in tests]
-            running[_fork(functools.partial(_try, mutant, functions, chosen, limit))] = (mutant, time.monotonic())
+            process = _fork(functools.partial(_try, mutant, functions, chosen, int(5 + 4 * seconds)))
+            running[process] = (mutant, time.monotonic() + WALL_SECONDS + 10 * seconds)
         while running:
             self._wait(running)
         return True
@@ -77,12 +79,12 @@ class Session:
             for name, (seconds, lines) in reached.items()
             if any(line in mutant.lines for line in lines.get(mutant.file, ()))
         )
-        # One variant of each parametrized test first: the others test the same rule.
+        # The cheap tests first. Of the others, one variant of each parametrized test first: the rest tests the same rule.
         variants: Counter[str] = Counter()
         ordered = []
         for seconds, name in found:
             variants[name.partition("[")[0]] += 1
-            ordered.append((variants[name.partition("[")[0]], seconds, name))
+            ordered.append((0 if seconds < CHEAP_SECONDS else variants[name.partition("[")[0]], seconds, name))
         chosen: list[str] = []
         total = 0.0
         for _, seconds, name in sorted(ordered):
@@ -94,9 +96,9 @@ class Session:
 
     def _wait(self, running: dict[int, tuple[Mutant, float]]) -> None:
         while True:
-            for process, (mutant, since) in list(running.items()):
+            for process, (mutant, until) in list(running.items()):
                 done, status = os.waitpid(process, os.WNOHANG)
-                if not done and time.monotonic() - since > WALL_SECONDS:
+                if not done and time.monotonic() > until:
                     os.kill(process, signal.SIGKILL)
                     done, status = os.waitpid(process, 0)
                 if done:
@@ -106,17 +108,19 @@ class Session:
             time.sleep(0.005)
 
     def _reached(self, session: pytest.Session) -> dict[str, tuple[float, Lines]]:
-        """The CPU seconds and the lines of each test; kept per test file until the product or that file changes."""
+        """The CPU seconds and the lines of each test.
+
+        Kept for a file of tests until that file, a file beside the tests, or the product where these tests reach it changes.
+        """
         by_file: dict[Path, list[pytest.Item]] = defaultdict(list)
         for item in session.items:
             by_file[item.path].append(item)
         CACHE.mkdir(parents=True, exist_ok=True)
-        common = [*_sources(*MUTATED, "local"), *(p for p in _sources("tests") if not p.name.startswith("test_"))]
-        base = _hash(common)
+        base = _hash([*_sources("local"), *(p for p in _sources("tests") if not p.name.startswith("test_"))])
         kept = {path: CACHE / f"lines-{path.stem}-{_hash([path], base)}.json" for path in by_file}
         running: dict[int, Path] = {}
         for path, items in by_file.items():
-            if kept[path].exists():
+            if _is_current(kept[path]):
                 continue
             if len(running) >= self._jobs:
                 _finished(running)
@@ -127,12 +131,19 @@ class Session:
             _finished(running)
         reached: dict[str, tuple[float, Lines]] = {}
         for file in filter(Path.exists, kept.values()):
-            for name, (seconds, lines) in json.loads(file.read_text()).items():
+            for name, (seconds, lines) in json.loads(file.read_text())["reached"].items():
                 if seconds < 0:
                     print(f"left out, for it fails in a fork without any mutant: {name}")  # noqa: T201
                 else:
                     reached[name] = (seconds, lines)
         return reached
+
+
+def _is_current(measured: Path) -> bool:
+    if not measured.exists():
+        return False
+    product = json.loads(measured.read_text())["product"]
+    return all((ROOT / file).exists() and _hash([ROOT / file]) == made for file, made in product.items())
 
 
 def _finished(running: dict[int, Path]) -> None:
@@ -274,9 +285,10 @@ def _measure(items: list[pytest.Item], into: Path) -> int:
         sys.settrace(trace)
     sys.settrace(None)
     kept()
-    reached |= dict.fromkeys(failures.failed, (-1.0, {}))
+    reached |= {name: (-1.0, reached[name][1]) for name in failures.failed if name in reached}
     part = into.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(reached))
+    product = {file: _hash([ROOT / file]) for _, lines in reached.values() for file in lines}
+    part.write_text(json.dumps({"product": product, "reached": reached}))
     part.replace(into)
     return 0
 
