@@ -92,7 +92,7 @@ def test_an_unchanged_secret_gives_an_event_on_a_redelivery_only() -> None:
     assert [kind(unchanged, replace(MESSAGE, attempt=attempt)) for attempt in (0, 1, 2)] == ["", "", "changed"]
 
 
-@pytest.mark.parametrize("seconds", [-5, -2, 0, 3])
+@pytest.mark.parametrize("seconds", [-5, -2, -1, 0, 3])
 @pytest.mark.parametrize("earlier", [True, False])
 def test_a_redelivery_after_the_creation_gives_onboarded(seconds: int, earlier: bool) -> None:
     """A creation time has whole seconds, so up to a second before the message counts as after it."""
@@ -108,6 +108,47 @@ def test_a_hold_that_is_older_than_the_message_is_not_its(seconds: int, heard: s
     assert MESSAGE.published is not None
     held = ClusterEvent(EventType.HELD, at=(MESSAGE.published + timedelta(seconds=seconds)).isoformat(), earlier=True)
     assert kind(held, replace(MESSAGE, attempt=2)) == heard
+
+
+@pytest.mark.parametrize("change", [EventType.HELD, EventType.RELEASED, EventType.OFFBOARDED])
+def test_only_a_change_of_a_young_secret_becomes_onboarded(change: EventType) -> None:
+    assert MESSAGE.published is not None
+    young = ClusterEvent(change, at=MESSAGE.published.isoformat())
+    assert kind(young, replace(MESSAGE, attempt=2)) == change.split(".")[-2]
+
+
+def test_onboarded_alone_has_the_seconds_since_the_start() -> None:
+    onboarded, changed = event(ClusterEvent(EventType.ONBOARDED)), event(ClusterEvent(EventType.CHANGED))
+    assert onboarded is not None
+    assert changed is not None
+    assert onboarded.log_fields == {"event": "dev.fleet-registrar.cluster.onboarded.v1", "seconds": 4.0}
+    assert changed.log_fields == {"event": "dev.fleet-registrar.cluster.changed.v1"}
+    assert "seconds" not in json.loads(changed.data)
+
+
+@pytest.mark.parametrize(
+    ("ago", "seconds"),
+    [
+        (timedelta(days=7), 604_800.0),
+        (timedelta(days=7, microseconds=1), None),
+        (timedelta(seconds=1, microseconds=234_567), 1.235),
+    ],
+)
+def test_the_seconds_since_the_start_count_for_seven_days(ago: timedelta, seconds: float | None) -> None:
+    started = replace(MESSAGE, attributes={"since": (NOW - ago).isoformat()})
+    assert cluster_events.seconds_since_start(started, NOW) == seconds
+
+
+def test_an_event_of_a_whole_sweep_names_no_cluster() -> None:
+    found = cluster_events.of_sweep(EventType.SWEPT, {"requests": {}}, replace(MESSAGE, attributes={}), SETTINGS, NOW)
+    assert "ce-subject" not in found.attributes
+    assert "ce-traceparent" not in found.attributes
+
+
+def test_a_function_that_is_no_step_reports_no_failure_of_a_cluster() -> None:
+    error = PermanentError("odd", ErrorCode.INVALID_EVENT)
+    body = json.dumps({"cluster": str(BLUE.name)}).encode()
+    assert cluster_events.of_failure("route-event", error, replace(MESSAGE, data=body), SETTINGS, now=NOW) is None
 
 
 @given(st.text() | st.datetimes().map(str))

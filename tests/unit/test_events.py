@@ -374,3 +374,26 @@ def test_new_membership_of_a_gke_cluster_continues_only_when_others_register(kin
     data = {"payload": {"name": name, "endpoint": {"gkeCluster": {"resourceLink": link}}}}
     found = route_membership(kind, data, {}, NUMBERS, wait=wait).next
     assert (found.topic if found else "") == topic
+
+
+@pytest.mark.parametrize(
+    "name", ["projects/77/locations/global/memberships/x", "projects/UP/locations/a/memberships/x"]
+)
+def test_an_invalid_membership_name_leaves_the_other_places(name: str) -> None:
+    found = route_membership("updated", {"payload": {"name": name}}, {"subject": EDGE}, NUMBERS).next
+    assert found is not None
+    assert str(found.request.membership) == EDGE
+
+
+@pytest.mark.parametrize(
+    ("method", "when", "time", "since"),
+    [
+        ("CreateCluster", "finished", "2026-11-24T12:00:00Z", "2026-11-24T12:00:00Z"),
+        ("SetLabels", "at once", "2026-11-24T12:00:00Z", "2026-11-24T12:00:00Z"),
+        ("DeleteCluster", "finished", "2026-11-24T12:00:00Z", ""),
+        ("CreateCluster", "finished", 7, ""),
+        ("CreateCluster", "finished", None, ""),
+    ],
+)
+def test_an_event_says_since_when_an_onboarding_may_run(method: str, when: str, time: object, since: str) -> None:
+    assert route_entry(entry(method, when) | {"timestamp": time}, NUMBERS).since == since

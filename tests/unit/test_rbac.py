@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shared.decisions import rbac
 from shared.decisions.rbac import Drift
-from tests.unit.given import SETTINGS, settings
+from shared.values.target import target_of
+from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, SETTINGS, settings
 
 EMAIL = "argocd@demo-fleet.iam.gserviceaccount.com"
 MANAGED_BY_LABEL = {"app.kubernetes.io/managed-by": "fleet-registrar", "fleet-registrar/instance": "default"}
@@ -140,3 +142,24 @@ def test_the_agent_is_asked_about_with_its_groups() -> None:
     assert "groups" not in argocd["spec"]
     assert agent["spec"]["user"] == rbac.AGENT_USER
     assert "system:serviceaccounts:gke-connect" in agent["spec"]["groups"]
+
+
+def test_a_proof_is_for_one_cluster_role_identity_and_instance() -> None:
+    """docs/architecture.md#proof-of-a-grant: everything that the proof depends on."""
+    gke, edge = target_of(BLUE, BLUE_MEMBER), target_of(None, EDGE)
+    cases = [
+        (gke, SETTINGS),
+        (target_of(replace(BLUE, name=replace(BLUE.name, cluster="red")), BLUE_MEMBER), SETTINGS),
+        (target_of(replace(BLUE, id="b" * 64), BLUE_MEMBER), SETTINGS),
+        (target_of(BLUE, replace(BLUE_MEMBER, name=EDGE.name)), SETTINGS),
+        (target_of(BLUE, replace(BLUE_MEMBER, unique_id="uid-later")), SETTINGS),
+        (gke, settings(ARGOCD_CLUSTER_ROLE="view")),
+        (gke, settings(ARGOCD_SERVICE_ACCOUNT="other@demo-fleet.iam.gserviceaccount.com")),
+        (gke, settings(INSTANCE="blue-team")),
+        (edge, SETTINGS),
+        (target_of(None, replace(EDGE, unique_id="uid-later")), SETTINGS),
+    ]
+    assert len({rbac.grant_audience(target, under) for target, under in cases}) == len(cases)
+    assert rbac.grant_audience(target_of(replace(BLUE, labels={}), BLUE_MEMBER), SETTINGS) == rbac.grant_audience(
+        gke, SETTINGS
+    )

@@ -17,8 +17,10 @@ from shared.decisions.recognition import (
     PROFILE_ORIGIN,
     PROFILE_SYNCER,
     Recognition,
+    beside,
     index,
     recognise,
+    recognised,
     remedy,
     writer,
 )
@@ -26,6 +28,7 @@ from shared.values import cluster_secret
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName, Name
 from tests.unit.given import BLUE, EDGE, SETTINGS, settings
+from tests.unit.given import secret as our_secret
 from tests.unit.surveys import theirs
 
 if TYPE_CHECKING:
@@ -220,3 +223,53 @@ def test_gateway_url_of_an_unlisted_membership_names_that_membership() -> None:
 def test_controllers_that_go_on_writing_are_known_by_their_marks(mark: str, who: str) -> None:
     assert writer(theirs("x", labels={mark: "x"})) == who
     assert writer(theirs("x", annotations={mark: "x"})) == who
+
+
+def test_annotation_of_a_membership_names_its_cluster() -> None:
+    for member, subject in ((MEMBER, BLUE.name), (EDGE, EDGE.name)):
+        notes = {cluster_secret.MEMBERSHIP: str(member.name)}
+        assert known(theirs("x", "https://10.0.0.1", annotations=notes)) == ({subject}, BY_ANNOTATION)
+
+
+def test_name_that_this_project_gives_an_attached_cluster_is_recognised() -> None:
+    assert known(theirs(EDGE.name.secret_name, "https://10.0.0.1")) == ({EDGE.name}, BY_NAME)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["connectgateway_demo-other_global_blue", "gke_demo-apps_europe-west1_BLUE", "gke_Demo Apps_europe-west1_blue"],
+)
+def test_name_of_another_fleet_or_of_no_cluster_is_not_recognised(name: str) -> None:
+    assert known(theirs("x", "https://10.0.0.1", name)) == (set(), "")
+
+
+def test_path_outside_of_the_overridden_endpoint_is_no_gateway_url() -> None:
+    local = settings(CLOUDSDK_API_ENDPOINT_OVERRIDES_CONNECTGATEWAY="https://127.0.0.1:8443/gateway/")
+    path = f"v1/projects/{NUMBER}/locations/global/gkeMemberships/blue"
+    for prefix in ("", "other/", "gateway-2/"):
+        assert known(theirs("x", f"https://127.0.0.1:8443/{prefix}{path}"), configured=local) == (set(), "")
+
+
+def test_name_and_dns_address_of_two_clusters_are_ambiguous() -> None:
+    dns = replace(GREEN, addresses=frozenset({"gke-9-42.us-east1.gke.goog"}))
+    secret = theirs("gke_demo-apps_europe-west1_blue", "https://gke-9-42.us-east1.gke.goog")
+    assert known(secret, clusters=(HERE, dns))[0] == {BLUE.name, GREEN.name}
+
+
+def test_only_a_certain_secret_stands_beside_ours() -> None:
+    """An ambiguous Secret, or one of ours that is spoilt, accuses nobody."""
+    certain = theirs("certain", "https://34.90.1.2")
+    ambiguous = theirs("gke_demo-apps_europe-west1_blue", "https://34.90.1.3")
+    others = recognised((certain, ambiguous), index((HERE, GREEN), (MEMBER,), SETTINGS, (certain, ambiguous)))
+    ours = our_secret()
+    spoilt = replace(ours, name="spoilt", annotations={**ours.annotations, cluster_secret.CLUSTER: "blue"})
+    nameless = replace(ours, name="nameless", annotations={})
+    assert beside((spoilt, nameless, ours), others) == {"certain": ours.name}
+    assert beside((spoilt, nameless), others) == {}
+
+
+def test_owner_that_another_tool_claims_is_named_in_the_remedy() -> None:
+    secret = theirs("x", labels={cluster_secret.MANAGED_BY_LABEL: "crossplane"})
+    text, command = remedy(secret, Recognition(frozenset({BLUE.name}), BY_NAME), SETTINGS)
+    assert "crossplane" in text
+    assert command == ADOPT

@@ -156,3 +156,20 @@ def test_an_attached_cluster_without_secret_is_revoked() -> None:
 def test_without_a_secret_no_action_changes_anything() -> None:
     for action in Action:
         assert not acts(action, Situation(State.DELETED, None), NOW)
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("earlier", [False, True])
+def test_only_an_attached_cluster_without_its_membership_has_left_the_fleet(state: State, earlier: bool) -> None:
+    """docs/architecture.md#removal-table: the column `hold`."""
+    for attached in (False, True):
+        left = attached and (state is State.DELETED or (state is State.UNSELECTED and earlier))
+        expected = "left-fleet" if left else "not-wanted" if state is State.UNSELECTED else "going"
+        assert Situation(state, secret(), attached, earlier).reason == expected
+
+
+@pytest.mark.parametrize("reason", ["going", "left-fleet", "other-cluster"])
+def test_a_long_hold_for_another_reason_removes_nothing(reason: str) -> None:
+    held = secret(**{key: value for key, value in _held(reason, HOLD * 2).items() if key == "held"})
+    assert decide(Situation(State.UNSELECTED, held), "remove", HOLD, NOW) is Action.NOTHING
+    assert decide(Situation(State.UNSELECTED, held), "hold", HOLD, NOW) is Action.HOLD

@@ -106,3 +106,17 @@ def test_an_invalid_hold_restarts_and_is_released_whole(text: str) -> None:
 @given(st.builds(Hold, st.sampled_from(["going", "not-wanted", "left-fleet"]), st.just(NOW), st.booleans()))
 def test_a_hold_is_read_as_it_is_written(hold: Hold) -> None:
     assert Hold.parse(str(hold)) == hold
+
+
+def test_a_label_that_says_another_reason_than_the_hold_is_corrected() -> None:
+    standing = held(secret(), "going")
+    mixed = replace(standing, labels={**standing.labels, "fleet-registrar/held": "not-wanted"})
+    now = held(mixed, "not-wanted", LATER)
+    assert now.hold == Hold("not-wanted", LATER, owns_skip=True)
+    assert secret_plan.hold(mixed, "going", LATER) is not None
+
+
+def test_an_unreadable_hold_keeps_its_label_until_it_is_released() -> None:
+    spoilt = replace(secret(), annotations={**secret().annotations, "fleet-registrar/held": "spoilt"})
+    assert plan(spoilt).patch is None
+    assert plan(spoilt).needs_grant
