@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from functions import grant_rbac
+from shared.values.cluster_event import EventType
 from shared.values.cluster_secret import CLUSTER, GRANT
 from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import PermanentError, RetryableError
@@ -197,3 +198,13 @@ def test_a_secret_notes_a_new_grant_after_the_earlier_ones_removal() -> None:
     assert notes(world)[GRANT] == before
     written(world, granted(world, outcome.next[0].request))
     assert notes(world)[GRANT] == world.settings.grant
+
+
+def test_subscribers_hear_of_labels_that_are_written_before_a_grant() -> None:
+    world = onboarded()
+    world.settings = replace(world.settings, argocd_service_account="argocd2@demo-fleet.iam.gserviceaccount.com")
+    assert written(world).event is None
+    world.change(BLUE, labels={"env": "dev"})
+    event = written(world).event
+    assert event is not None
+    assert (event.type, event.labels) == (EventType.CHANGED, {"env": "dev"})

@@ -273,3 +273,8 @@ def test_owner_that_another_tool_claims_is_named_in_the_remedy() -> None:
     text, command = remedy(secret, Recognition(frozenset({BLUE.name}), BY_NAME), SETTINGS)
     assert "crossplane" in text
     assert command == ADOPT
+
+
+def test_cluster_profile_is_recognised_by_the_name_of_its_secret_alone() -> None:
+    secret = theirs("cluster-blue-global", "https://a.example", "x", labels={PROFILE_ORIGIN: "argocd"})
+    assert known(secret) == ({BLUE.name}, BY_NAME)

@@ -104,9 +104,17 @@ def test_refresh_once_for_access_granted_again() -> None:
     assert plan(found, renewed=proven, now=LATER + timedelta(minutes=9)).patch is None
 
 
-def test_no_refresh_for_a_secret_younger_than_the_proof() -> None:
+@pytest.mark.parametrize("younger", [0, 5])
+def test_no_refresh_for_a_secret_as_young_as_the_proof(younger: int) -> None:
     current = replace(secret(), created=timestamp(LATER))
-    assert plan(current, renewed=LATER - timedelta(seconds=5)).patch is None
+    assert plan(current, renewed=LATER - timedelta(seconds=younger)).patch is None
+
+
+def test_labels_of_an_earlier_cluster_are_no_lost_labels() -> None:
+    """They go at once, with the proof: no sweep has to drop them, and no limit counts them."""
+    later = replace(BLUE, id="b" * 64, labels={})
+    found = plan(secret(), later)
+    assert found.gone == frozenset()
 
 
 def test_no_refresh_without_the_proof() -> None:

@@ -90,3 +90,9 @@ def test_the_patch_is_made_from_the_very_version_that_was_read() -> None:
     patch = shards.shard_patch(one, 1)
     assert (patch["metadata"]["uid"], patch["metadata"]["resourceVersion"]) == (one.uid, one.resource_version)
     assert list(patch["data"]) == ["shard"]
+
+
+def test_assignments_fill_up_the_shards_that_have_fewer() -> None:
+    theirs = [sharded(name, "0") for name in "abc"]
+    ours = [sharded(f"m{number}") for number in range(6)]
+    assert Counter(shard for _, shard in shards.assignments(ours, [*theirs, *ours], 3)) == {1: 3, 2: 3}

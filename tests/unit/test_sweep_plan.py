@@ -136,10 +136,18 @@ def test_a_window_that_is_wide_enough_holds_every_request_once(number: int) -> N
     assert sorted(each.subject for each in take_turn(waiting, number, NOW)) == [each.subject for each in waiting]
 
 
-def test_checks_stay_inside_the_scope_of_a_sweep() -> None:
-    everything = found(unchanged=100)
-    checked = select(everything, settings(), Scope(cluster=name(7)), NOW).requests
-    assert [(each.kind, each.subject) for each in checked] == [("check", str(name(7)))]
+def test_a_turn_holds_no_more_than_its_number() -> None:
+    waiting = [request(index) for index in range(9)]
+    for number in range(9):
+        assert len({each.subject for each in take_turn(waiting, number, NOW)}) == number
+
+
+def test_requests_and_checks_stay_inside_the_scope_of_a_sweep() -> None:
+    everything = found(request(7), request(8), request(9, "drop"), unchanged=100)
+    chosen = select(everything, settings(), Scope(cluster=name(7)), NOW).requests
+    assert [(each.kind, each.subject) for each in chosen] == [("repair", str(name(7))), ("check", str(name(7)))]
+    whole = select(everything, settings(), Scope(), NOW).requests
+    assert {each.subject for each in whole if each.kind != "check"} == {str(name(n)) for n in (7, 8, 9)}
 
 
 def test_what_left_the_fleet_counts_against_no_other_limit() -> None:
