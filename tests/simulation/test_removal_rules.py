@@ -33,7 +33,7 @@ def unselected() -> World:
     return world
 
 
-def delivered(world: World, body: dict[str, object], attempt: int = 1) -> list[str]:
+def delivered(world: World, body: dict[str, str], attempt: int = 1) -> list[str]:
     """What subscribers hear of one delivery to remove-secret."""
     world.events.clear()
     world.publish("remove-secret", body)
@@ -112,7 +112,7 @@ def test_subscribers_hear_each_change_of_a_leaving_cluster_once() -> None:
     """docs/events: a redelivery repeats what an earlier attempt may not have published."""
     world = onboarded()
     world.change(BLUE, status="STOPPING")
-    body: dict[str, object] = {"cluster": str(BLUE)}
+    body: dict[str, str] = {"cluster": str(BLUE)}
     assert delivered(world, body) == ["held"]
     assert json.loads(world.events[0].data)["labels"] == {"env": "prod"}
     assert delivered(world, body) == []
@@ -207,5 +207,5 @@ def test_a_membership_of_the_fleet_that_leads_elsewhere_is_not_used_to_revoke() 
     world.memberships[OWN] = replace(world.memberships[OWN], cluster=OTHER)
     before = dict(world.inside(BLUE).objects)
     world.change(BLUE, membership=None, fleet_project="")
-    assert revoked(world, StepRequest(BLUE, OWN)) is Decision.NO_BINDING
+    assert revoked(world, StepRequest(BLUE, OWN)) is Decision.BLOCKED
     assert world.inside(BLUE).objects == before

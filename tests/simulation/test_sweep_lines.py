@@ -16,6 +16,7 @@ from tests.simulation.entries import audit_entry
 from tests.simulation.given import BLUE, OWN, SECRETS
 from tests.simulation.ports import WorldServices
 from tests.simulation.world import World
+from tests.unit.given import settings as given_settings
 
 Capture = pytest.CaptureFixture[str]
 
@@ -147,8 +148,7 @@ def test_a_chain_carries_the_time_of_its_event(time: str | None, since: dict[str
 
 @pytest.mark.parametrize(("registration", "topics"), [("wait", ["register-membership"]), ("create", [])])
 def test_a_new_membership_continues_a_chain_where_others_register(registration: str, topics: list[str]) -> None:
-    world = World()
-    world.settings = replace(world.settings, registration=registration)
+    world = World(given_settings(REGISTRATION=registration))
     data = json.dumps({"payload": {"name": str(OWN), "endpoint": {"gkeCluster": {"resourceLink": BLUE.link}}}})
     message = Message(data.encode(), {}, "e1", world.now, kind="google.cloud.gkehub.membership.v1.created")
     route_event.run(message, WorldServices(world), "")

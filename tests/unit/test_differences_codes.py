@@ -75,9 +75,7 @@ def test_an_attached_hold_for_deletion_that_failed_is_released_alone() -> None:
 @pytest.mark.parametrize("state", ["CREATING", "DELETING", "READY"])
 def test_an_attached_cluster_that_is_not_selected_needs_no_report(state: str) -> None:
     changes = {"memberships": {EDGE.name: replace(EDGE, state=state)}, "secrets": ()}
-    found = compared(changes, NONE_SELECTED, ATTACHED)
-    assert codes(found) == []
-    assert found.unchanged == ()
+    assert codes(compared(changes, NONE_SELECTED, ATTACHED)) == []
 
 
 def test_a_cluster_whose_access_must_be_verified_is_not_checked_besides() -> None:

@@ -170,6 +170,6 @@ def test_only_an_attached_cluster_without_its_membership_has_left_the_fleet(stat
 
 @pytest.mark.parametrize("reason", ["going", "left-fleet", "other-cluster"])
 def test_a_long_hold_for_another_reason_removes_nothing(reason: str) -> None:
-    held = secret(**{key: value for key, value in _held(reason, HOLD * 2).items() if key == "held"})
+    held = secret(held=_held(reason, HOLD * 2)["held"])
     assert decide(Situation(State.UNSELECTED, held), "remove", HOLD, NOW) is Action.NOTHING
     assert decide(Situation(State.UNSELECTED, held), "hold", HOLD, NOW) is Action.HOLD
