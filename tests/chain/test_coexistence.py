@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.decisions.recognition import ADOPT
-from tests.chain.running import CENTRAL, FLEET, REGION, SECRETS, Chain, fresh, running
+from shared.decisions.recognition import ADOPT, PROFILE_SYNCER
+from tests.chain.running import ARGOCD, CENTRAL, FLEET, MERGE, REGION, SECRETS, Chain, fresh, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/argocd/roles"
 REGISTERING = ("route-event", "register-membership", "unregister-membership", "sweep")
 
 
@@ -26,7 +28,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def cloud(mode: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     """A cloud whose functions register clusters, and one whose functions leave that to others."""
-    with running(tmp_path_factory.mktemp(mode)) as chain:
+    with running(tmp_path_factory.mktemp(mode), "--selector", "argocd!=no") as chain:
         chain.wait_quiet()
         for function in REGISTERING if mode == "wait" else ():
             chain.redeploy(function, {"REGISTRATION": mode})
@@ -134,3 +136,72 @@ def test_secret_of_argocd_cluster_add_and_a_sweep_are_one_entry(cloud: Chain, mo
     cloud.kubernetes(CENTRAL, "DELETE", f"{SECRETS}/cluster-{name}")
     cloud.publish("sweep", {"cluster": cluster})
     cloud.onboarded(cluster)
+
+
+@contextmanager
+def external(cloud: Chain) -> Iterator[None]:
+    """Set SECRETS=external, and take every verb but reading from the functions' Roles on Secrets, until the block ends."""
+    kept = {}
+    for step in ("write-secret", "remove-secret"):
+        path = f"{ROLES}/fleet-registrar.default.{step}"
+        kept[path] = {"rules": cloud.kubernetes(CENTRAL, "GET", path)[1]["rules"]}
+        reading = {"rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list"]}]}
+        assert cloud.kubernetes(CENTRAL, "PATCH", path, reading, content_type=MERGE)[0] == 200
+    for function in ("write-secret", "sweep"):
+        cloud.redeploy(function, {"SECRETS": "external"})
+    try:
+        yield
+    finally:
+        for function in ("write-secret", "sweep"):
+            cloud.redeploy(function, {"SECRETS": ""})
+        for path, rules in kept.items():
+            cloud.kubernetes(CENTRAL, "PATCH", path, rules, content_type=MERGE)
+
+
+def test_external_registers_grants_proves_and_revokes_without_writing_a_secret(cloud: Chain, mode: str) -> None:
+    """Also beside the Secret of a ClusterProfile syncer, and with roles that may not write one."""
+    name = fresh("external")
+    with external(cloud):
+        cluster = cloud.create_cluster(name)
+        if mode == "wait":
+            cloud.running(cluster)
+            register(cloud, cluster, f"{name}-theirs")
+        cloud.said("write-secret", cluster, decision="external")
+        membership = cloud.membership(cluster)
+        assert cloud.admits(membership)
+        assert cloud.secret(cluster) is None
+        heard = cloud.wait_for(lambda: [one for one in cloud.events(cluster) if one["type"] == "onboarded"])
+        assert {one["data"]["step"] for one in heard} == {"write-secret"}
+
+        server = f"https://connectgateway.googleapis.com/v1/projects/{FLEET}/locations/{REGION}/gkeMemberships/{name}"
+        data = {"name": name, "server": server, "config": '{"bearerToken":"none"}'}
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": f"syncer.{name}",
+                "labels": {"argocd.argoproj.io/secret-type": "cluster"},
+                "annotations": {PROFILE_SYNCER: "true"},
+            },
+            "data": {key: b64encode(value.encode()).decode() for key, value in data.items()},
+        }
+        status, theirs = cloud.kubernetes(CENTRAL, "POST", SECRETS, manifest)
+        assert status == 201
+        cloud.publish("sweep", {"cluster": cluster}, {"cause": f"first {name}"})
+        cloud.said("grant-rbac", cluster, decision="unchanged")
+
+        cloud.set_labels(cluster, {"argocd": "no"})
+        cloud.wait_quiet()
+        cloud.publish("sweep", {"cluster": cluster})
+        cloud.wait_for(lambda: cloud.binding(cluster) is None)
+        assert not cloud.admits(membership, ARGOCD)
+
+        cloud.delete_cluster(cluster)
+        cloud.gone(cluster)
+        cloud.wait_quiet()
+        assert cloud.membership(cluster) == (membership if mode == "wait" else "")
+        assert cloud.kubernetes(CENTRAL, "GET", f"{SECRETS}/syncer.{name}")[1] == theirs
+        assert not cloud.dead_letters(cluster)
+        cloud.kubernetes(CENTRAL, "DELETE", f"{SECRETS}/syncer.{name}")
+        if mode == "wait":
+            cloud.detach(membership)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from functions import sweep
-from shared.values.cluster_secret import CLUSTER, TYPE
+from shared.decisions.recognition import PROFILE_SYNCER
+from shared.values.cluster_secret import CLUSTER, MANAGED_BY_LABEL, TYPE
 from shared.values.codes import FindingCode
 from shared.values.messages import Scope
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.ports import WorldServices
+from tests.simulation.test_ops import adopted
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
@@ -244,3 +246,49 @@ def test_external_leaves_secrets_that_we_wrote_before_managed() -> None:
     world.delete(BLUE)
     world.sweep()
     assert not world.secrets()
+
+
+def synced_profile(world: World) -> None:
+    """The Secret that Google's syncer writes from the cluster's ClusterProfile."""
+    world.create(BLUE, {"env": "prod"})
+    [member] = [world.join(BLUE, BLUE.membership("demo-fleet"))]
+    server = member.name.gateway_url(world.settings.fleet_project_number, gke=True)
+    written_by_hand(world, server, "blue", **{PROFILE_SYNCER: "true"})
+
+
+def test_secret_of_a_cluster_profile_is_reported_with_three_ways_out() -> None:
+    world = World()
+    synced_profile(world)
+    world.sweep()
+    assert set(world.secrets()) == {"by-hand"}
+    [finding] = planned(world).findings
+    assert finding.code is FindingCode.CLASHING_SECRET
+    assert all(way in finding.text for way in ("Stop argocd-clusterprofile-syncer", "adopt", "SECRETS=external"))
+
+
+def test_stopping_the_syncer_leaves_the_cluster_to_us() -> None:
+    world = World()
+    synced_profile(world)
+    del world.central.objects[SECRETS, "by-hand"]
+    world.sweep()
+    assert set(world.secrets()) == {"demo-apps.europe-west1.blue"}
+
+
+def test_adopted_secret_of_a_stopped_syncer_is_ours() -> None:
+    world = World()
+    synced_profile(world)
+    adopted(world)  # the syncer's annotation says that it still writes the Secret
+    assert MANAGED_BY_LABEL not in world.secrets()["by-hand"]["metadata"]["labels"]
+    del world.central.objects[SECRETS, "by-hand"]["metadata"]["annotations"][PROFILE_SYNCER]
+    adopted(world)
+    assert set(world.secrets()) == {"by-hand"}
+    assert MANAGED_BY_LABEL in world.secrets()["by-hand"]["metadata"]["labels"]
+    assert not planned(world).findings
+
+
+def test_external_leaves_the_clusters_to_the_syncer() -> None:
+    world = external(World())
+    synced_profile(world)
+    world.sweep()
+    assert set(world.secrets()) == {"by-hand"}
+    assert not planned(world).findings
