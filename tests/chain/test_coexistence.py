@@ -166,7 +166,7 @@ def test_external_registers_grants_proves_and_revokes_without_writing_a_secret(c
         if mode == "wait":
             cloud.running(cluster)
             register(cloud, cluster, f"{name}-theirs")
-        cloud.said("write-secret", cluster, decision="external")
+        cloud.logged("write-secret", cluster, decision="external")
         membership = cloud.membership(cluster)
         assert cloud.admits(membership)
         assert cloud.secret(cluster) is None
@@ -188,7 +188,7 @@ def test_external_registers_grants_proves_and_revokes_without_writing_a_secret(c
         status, theirs = cloud.kubernetes(CENTRAL, "POST", SECRETS, manifest)
         assert status == 201
         cloud.publish("sweep", {"cluster": cluster}, {"cause": f"first {name}"})
-        cloud.said("grant-rbac", cluster, decision="unchanged")
+        cloud.logged("grant-rbac", cluster, decision="unchanged")
 
         cloud.set_labels(cluster, {"argocd": "no"})
         cloud.wait_quiet()
