@@ -23,6 +23,7 @@ CLUSTER, CLUSTERS, OPERATION = "GET */clusters/{name}", "GET */clusters", "GET *
 MEMBERSHIP, UNREGISTER = "GET */memberships/{membership}", "DELETE */memberships/{membership}"
 BINDING = "*/{membership}/apis/*/clusterrolebindings"
 LIST, SECRET = "GET */secrets", "*/secrets/*.{name}"
+APPLICATIONS = "GET */applications"
 PUBLISHING = "publishing"  # by any function: a publish has no caller
 
 
@@ -49,8 +50,8 @@ CALLS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "is set aside": {"remove-secret": (LIST, CLUSTER, f"PATCH {SECRET}"), PUBLISHING: _publish("cluster-events")},
     "leaves": {
-        "remove-secret": (LIST, CLUSTER, f"DELETE {SECRET}"),
-        "revoke-rbac": (LIST, CLUSTER, MEMBERSHIP, f"GET {BINDING}/*", f"DELETE {BINDING}/*"),
+        "remove-secret": (LIST, CLUSTER, f"DELETE {SECRET}", APPLICATIONS),
+        "revoke-rbac": (LIST, CLUSTER, MEMBERSHIP, f"GET {BINDING}", f"DELETE {BINDING}/*"),
         "unregister-membership": (MEMBERSHIP, CLUSTER),
         PUBLISHING: _publish("cluster-events", "revoke-rbac", "unregister-membership"),
     },
@@ -58,7 +59,7 @@ CALLS: dict[str, dict[str, tuple[str, ...]]] = {
         "grant-rbac": (
             CLUSTER,
             MEMBERSHIP,
-            f"GET {BINDING}/*",
+            f"GET {BINDING}",
             f"POST {BINDING}",
             "POST */{membership}/*/subjectaccessreviews",
         ),
@@ -67,7 +68,7 @@ CALLS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "is going": {"remove-secret": (LIST, CLUSTER, f"PATCH {SECRET}")},
     "is deleted": {
-        "remove-secret": (LIST, CLUSTER, CLUSTERS, f"DELETE {SECRET}"),
+        "remove-secret": (LIST, CLUSTER, CLUSTERS, f"DELETE {SECRET}", APPLICATIONS),
         "unregister-membership": (
             MEMBERSHIP,
             CLUSTER,
@@ -86,7 +87,7 @@ ATTACHED: dict[str, dict[str, tuple[str, ...]]] = {
         "register-membership": (MEMBERSHIP,),
         "grant-rbac": (
             MEMBERSHIP,
-            f"GET {BINDING}/*",
+            f"GET {BINDING}",
             f"POST {BINDING}",
             f"POST {ROLE}",
             f"POST {BINDING}#1",
@@ -97,16 +98,15 @@ ATTACHED: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "is set aside": {"remove-secret": (LIST, MEMBERSHIP, f"PATCH {SECRET}")},
     "leaves": {
-        "remove-secret": (LIST, MEMBERSHIP, f"DELETE {SECRET}"),
+        "remove-secret": (LIST, MEMBERSHIP, f"DELETE {SECRET}", APPLICATIONS),
         "revoke-rbac": (
             LIST,
             MEMBERSHIP,
-            f"GET {BINDING}/*",
+            f"GET {BINDING}",
             f"DELETE {BINDING}/*",
-            f"GET {ROLE}/*",
-            f"DELETE {ROLE}/*",
-            f"GET {BINDING}/*#1",
             f"DELETE {BINDING}/*#1",
+            f"GET {ROLE}",
+            f"DELETE {ROLE}/*",
         ),
         "unregister-membership": (MEMBERSHIP,),
     },

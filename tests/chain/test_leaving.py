@@ -124,7 +124,7 @@ def test_selected_cluster_is_never_removed(cloud: Chain) -> None:
         ("while it is held", "", ""),
         ("while its Secret is deleted", "DELETE */secrets/*.{name}", "remove-secret@*"),
         ("while the binding is deleted", "DELETE */{membership}/*/clusterrolebindings/*", "revoke-rbac@*"),
-        ("before the binding is read", "GET */{membership}/*/clusterrolebindings/*", "revoke-rbac@*"),
+        ("before the binding is read", "GET */{membership}/*/clusterrolebindings", "revoke-rbac@*"),
         ("while the last step looks", "GET */clusters/{name}", "unregister-membership@*"),
     ],
 )
