@@ -220,6 +220,12 @@ def table(cloud: LocalCloud, story: Story) -> str:
         lines.append(
             f"  {secret['data.name']:<44}{labels['fleet-registrar/kind']:<16}{labels.get('env', ''):<10}…/{server}"
         )
+    verified = verifications(cloud)
+    lines += ["", "Access was verified, although Argo CD shows a cluster without Applications as Unknown:"]
+    for secret in clusters:
+        notes = secret["annotations"]
+        name = notes.get("fleet-registrar/cluster") or notes["fleet-registrar/membership"]
+        lines.append(f"  {verified.get(name, 'at an unknown time'):<26}{secret['data.name']}")
     if story.argocd:
         lines += ["", "Argo CD's Applications, by its own status:"]
         lines += [f"  {name:<60}{', '.join(state)}" for name, state in applications(cloud).items()]
@@ -233,6 +239,17 @@ def table(cloud: LocalCloud, story: Story) -> str:
     lines += ["", f"API calls made by the functions: {counted.total()}"]
     lines += [f"  {api:<10}{kind:<8}{number:5}" for (api, kind), number in sorted(counted.items())]
     return "\n".join(lines)
+
+
+def verifications(cloud: LocalCloud) -> dict[str, str]:
+    """When `grant-rbac` last verified the access to each cluster, or attached cluster's membership, by its own log."""
+    found = {}
+    for line in cloud.log("grant-rbac").splitlines():
+        entry = json.loads(line) if line.startswith("{") else {}
+        if entry.get("decision") == "granted":
+            labels = entry["logging.googleapis.com/labels"]
+            found[labels.get("cluster") or labels["membership"]] = entry["time"][:19].replace("T", " ") + " UTC"
+    return found
 
 
 def _identities(cloud: LocalCloud) -> set[str]:

@@ -231,7 +231,7 @@ def _differing(secret: ClusterSecret, evidence: Evidence) -> list[str]:
         ]
     settings, now = evidence.settings, evidence.seen.now
     plan = secret_plan.plan(secret, target, settings, granted=False, drop=frozenset(), now=now)
-    facts = []
+    facts = [] if plan.needs_grant else [_verified(evidence), "without Applications, Argo CD shows it as Unknown"]
     if plan.patch is not None:
         meta = plan.patch["metadata"]
         changed = [*meta.get("labels", {}), *meta.get("annotations", {}), *plan.patch.get("data", {})]
@@ -241,6 +241,14 @@ def _differing(secret: ClusterSecret, evidence: Evidence) -> list[str]:
     if plan.gone:
         facts.append(f"carries label keys that are gone at the source: {', '.join(sorted(plan.gone))}")
     return [*facts, *plan.warnings]
+
+
+def _verified(evidence: Evidence) -> str:
+    """When the access was proven last: the log knows the last day only. A Secret is written after that proof."""
+    time, unread = evidence.activity.granted, evidence.activity.unread
+    when = f"at {cluster_secret.timestamp(time)}" if time else "earlier than the log of the last day"
+    when = f"at an unknown time: {unread}" if unread else when
+    return f"access verified for {evidence.settings.grant}, {when}"
 
 
 def _conflicts(evidence: Evidence) -> list[str]:

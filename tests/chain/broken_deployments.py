@@ -332,6 +332,8 @@ TABLE: Table = [
         "other-writers",
         central.by_hand("synced", **{"multicluster.x-k8s.io/managed-by-cp-syncer": "true"}),
     ),
+    (Code.SECOND_WRITER, "other-writers", central.by_registrar("other-instance", "west", "other-run")),
+    (Code.SECOND_WRITER, "other-writers", central.by_registrar("same-instance", "default", "other-run")),
 ]
 
 

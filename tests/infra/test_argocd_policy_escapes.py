@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from local.identities import account_id
+from shared.values.names import MembershipName
 from tests.infra.argocd import VALUES
 from tests.infra.policy import (
     CLUSTER,
@@ -278,3 +280,24 @@ def test_the_namespace_is_the_one_of_the_values(decide_west: Callable[..., list[
 def test_every_instance_confines_its_own_functions(function: str, decide_west: Callable[..., list[str]]) -> None:
     user = f"{account_id(function)}@{VALUES['functions-domain']}"
     assert decide_west(user, "DELETE", None, OURS, namespace="platform") == [NOT_OF_INSTANCE]
+
+
+ELSEWHERE_CENTRAL = "projects/platform/locations/europe-west1/memberships/central"
+
+
+def test_central_cluster_of_another_fleet_changes_nothing_for_ours() -> None:
+    """A membership of our fleet with the central one's location and ID is a cluster like any other."""
+    decide = decided_by(rendered(**{"central-membership": ELSEWHERE_CENTRAL}))
+    assert decide(WRITER, "CREATE", OURS, None) == []
+    namesake = replace(given.BLUE_MEMBER, name=MembershipName.parse(CENTRAL))
+    assert decide(WRITER, "CREATE", written(membership=namesake), None) == []
+
+
+@pytest.mark.parametrize("before", [None, OURS], ids=["created", "changed"])
+def test_central_cluster_of_another_fleet_gets_no_entry(before: Object | None) -> None:
+    decide = decided_by(rendered(**{"central-membership": ELSEWHERE_CENTRAL}))
+    host = SERVER.partition("/v1/")[0]
+    for number in ("100000000001", "345678901234"):
+        server = f"{host}/v1/projects/{number}/locations/europe-west1/gkeMemberships/central"
+        entry = changed(OURS, data={"server": server}, annotations={MEMBERSHIP: ELSEWHERE_CENTRAL})
+        assert decide(WRITER, "CREATE" if before is None else "UPDATE", entry, before)

@@ -115,8 +115,8 @@ def test_generated_applications_go_others_stay_and_workloads_stay(cloud: Chain, 
     membership = cloud.membership(cluster)
     if held:
         leave(cloud, cluster, lambda what: ask(cloud, cluster, what))  # a sweep never removes the last cluster
-        said = cloud.logged("remove-secret", cluster, decision="deleted")["message"]
-        assert said.endswith("Applications that pointed to it: 4")
+        message = cloud.logged("remove-secret", cluster, decision="deleted")["message"]
+        assert message.endswith("Applications that pointed to it: 4")
         [event] = cloud.wait_for(lambda: [one for one in cloud.events(cluster) if one["type"] == "offboarded"])
         assert event["data"]["applications"] == len(KINDS)
     else:

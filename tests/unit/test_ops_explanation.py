@@ -52,6 +52,22 @@ def test_a_cluster_in_argocd_is_settled_without_advice() -> None:
     assert explained.sections["You can"] == []
 
 
+@pytest.mark.parametrize(
+    ("activity", "when"),
+    [
+        (Activity((Entry(NOW, "grant-rbac", "granted", "", ""),)), "at 2026-11-24T12:00:00Z"),
+        (Activity(), "earlier than the log"),
+        (Activity(unread="403"), "at an unknown time: 403"),
+    ],
+)
+def test_verified_access_has_its_time_because_argocd_may_show_unknown(activity: Activity, when: str) -> None:
+    lines = explaining(secrets=(secret(),), activity=activity).sections["Argo CD"]
+    assert any(line.startswith("access verified") and when in line for line in lines)
+    assert any("Unknown" in line for line in lines)
+    held = explaining(secrets=(secret(held=HELD),), activity=activity).sections["Argo CD"]
+    assert not [line for line in held if line.startswith("access verified")]
+
+
 def test_a_cluster_without_a_secret_names_the_next_step_and_the_command() -> None:
     explained = explaining()
     assert not explained.settled

@@ -115,8 +115,18 @@ def lost_agent(state: str) -> Broken:
     return broken
 
 
+def by_registrar(name: str, instance: str, project: str) -> Broken:
+    """Another registrar, whose projects or selectors overlap with ours, has written a Secret for the cluster `doctored`."""
+    labels = {"app.kubernetes.io/managed-by": "fleet-registrar", "fleet-registrar/instance": instance}
+    return _written(name, labels, {"fleet-registrar/functions-project": project})
+
+
 def by_hand(name: str, **labels: str) -> Broken:
     """A person has written a cluster Secret for the cluster `doctored`, which is ours."""
+    return _written(name, labels, {})
+
+
+def _written(name: str, labels: Json, annotations: Json) -> Broken:
 
     @contextmanager
     def broken(operator: Operator) -> Iterator[None]:
@@ -125,7 +135,7 @@ def by_hand(name: str, **labels: str) -> Broken:
         meta = {
             "name": name,
             "labels": {"argocd.argoproj.io/secret-type": "cluster", **labels},
-            "annotations": {"fleet-registrar/cluster": cluster},
+            "annotations": {"fleet-registrar/cluster": cluster, **annotations},
         }
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
         operator.kubernetes("POST", SECRETS, {"metadata": meta, "data": encoded})
