@@ -361,16 +361,13 @@ class _Comparison:
         names = {secret.data.get("name", ""): secret.name for secret in self.inventory.secrets}
         servers = {secret.data.get("server", "").rstrip("/"): secret.name for secret in self.inventory.secrets}
         for other in self.inventory.unmanaged:
-            managed = names.get(other.data.get("name", "")) or servers.get(other.data.get("server", "").rstrip("/"))
-            if other.name in same:
-                text = f"is unmanaged and for the same cluster as our {same[other.name]}: ApplicationSets deploy to it twice. Delete one"
-                yield Finding(FindingCode.CLASHING_SECRET, other.name, text, self._delete(other))
-            elif managed:
-                text = (
-                    f"is unmanaged and has the same name or server as our {managed}: Argo CD would treat the two as one"
-                    " cluster. Delete one"
+            sharing = servers.get(other.data.get("server", "").rstrip("/"), "")
+            managed = same.get(other.name) or names.get(other.data.get("name", "")) or sharing
+            if managed:
+                is_same_cluster, shares = other.name in same, bool(sharing)
+                yield reports.clash(
+                    other, managed, self.settings, is_same_cluster=is_same_cluster, shares_server=shares
                 )
-                yield Finding(FindingCode.CLASHING_SECRET, other.name, text, self._delete(other))
 
     def _delete(self, secret: ClusterSecret) -> str:
         return reports.delete_command([secret.name], self.settings)

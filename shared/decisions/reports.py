@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from shared.values.settings import Settings
 
 
+# Argo CD keeps one cache for each server, and rebuilds it then (observed with 3.6).
+_SHARED_CACHE = "Both have one server: deleting or holding either one closes Argo CD's cache of both"
+
+
 def of_another_cluster(
     name: ClusterName, secret: ClusterSecret, membership: Membership | None, settings: Settings
 ) -> PlannedRequest | Finding | None:
@@ -45,8 +49,25 @@ def duplicates(name: Name, secrets: list[ClusterSecret], settings: Settings) -> 
     ordered = sorted(secrets, key=lambda secret: (secret.name != name.secret_name, secret.created, secret.name))
     names = ", ".join(sorted(secret.name for secret in secrets))
     text = f"has {len(secrets)} Secrets of ours ({names}): delete the wrong one"
+    if len({secret.data.get("server", "").rstrip("/") for secret in secrets}) < len(secrets):
+        text = f"{text}. {_SHARED_CACHE}"
     command = delete_command([secret.name for secret in ordered[1:]], settings)
     return Finding(FindingCode.DUPLICATE_SECRETS, str(name), text, command)
+
+
+def clash(
+    other: ClusterSecret, managed: str, settings: Settings, *, is_same_cluster: bool, shares_server: bool
+) -> Finding:
+    """Report an unmanaged Secret for the same cluster as ours, or one that Argo CD would treat as ours."""
+    if is_same_cluster:
+        text = f"is unmanaged and for the same cluster as our {managed}: ApplicationSets deploy to it twice. Delete one"
+    else:
+        text = (
+            f"is unmanaged and has the same name or server as our {managed}: Argo CD would treat the two as one"
+            " cluster. Delete one"
+        )
+    text = f"{text}. {_SHARED_CACHE}" if shares_server else text
+    return Finding(FindingCode.CLASHING_SECRET, other.name, text, delete_command([other.name], settings))
 
 
 def delete_command(secrets: Iterable[str], settings: Settings) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -101,6 +103,24 @@ def test_the_second_fleets_identities_have_no_gateway_but_the_central_ones(cloud
 def test_a_cluster_that_is_attached_to_the_second_fleet_appears(cloud: Chain) -> None:
     membership = str(cloud.do("cloud", "attach", name=fresh("edge"), admit=True, project=STAGING))
     assert onboarded(cloud, membership)["fleet-registrar/instance"] == "staging"
+
+
+@pytest.mark.parametrize("instance", PROJECTS)
+def test_the_status_page_of_each_fleet_shows_its_own_clusters(cloud: Chain, instance: str) -> None:
+    """It reads the other fleet's Secrets in the same namespace, and reports nothing of them."""
+    name = fresh("page")
+    clusters = {one: cloud.create_cluster(name, project=project) for one, project in PROJECTS.items()}
+    for cluster in clusters.values():
+        onboarded(cloud, cluster)
+    cloud.wait_quiet(90)
+    page = cloud.state()["endpoints"]["status page" if instance == "default" else f"{instance}/status page"]
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{page}/status.json", timeout=60) as answer:
+        document = json.load(answer)
+    assert document["instance"] == instance
+    stages = {one["name"]: one["stage"] for one in document["clusters"]}
+    assert stages[clusters[instance]] == "in_argocd"
+    assert {one.split("/")[1] for one in stages} == {PROJECTS[instance]}
+    assert not [one for one in document["problems"] if one["unknown"]]
 
 
 def test_with_wait_no_identity_may_register(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -14,6 +14,7 @@ import yaml
 from google.auth import identity_pool
 
 from local.identities import account_id
+from local.real import build
 from tests.infra import argocd
 from tests.infra.argocd import ROOT, TREE, VALUES, by_id, one, render
 
@@ -287,6 +288,10 @@ def test_every_function_has_the_verbs_of_the_one_file_of_permissions(function: s
     assert [(subject["kind"], subject["name"]) for subject in binding["subjects"]] == [
         ("User", f"{account_id(function)}@{VALUES['functions-domain']}")
     ]
+
+
+def test_installed_argocd_is_the_one_that_the_real_tests_run() -> None:
+    assert argocd.pinned() == f"v{build.ARGOCD.version}"
 
 
 def test_nothing_else_speaks_of_the_functions(gke: list[Object]) -> None:

@@ -261,6 +261,20 @@ def test_a_server_of_ours_with_a_slash_clashes_too() -> None:
     assert FindingCode.CLASHING_SECRET in codes(found)
 
 
+def test_two_secrets_with_one_server_are_reported_with_the_shared_cache() -> None:
+    ours = secret()
+    theirs = replace(ours, name="by-hand", labels={TYPE: "cluster"}, annotations={})
+    twin = replace(ours, name="twin")
+    for lists, shares in (
+        ({"unmanaged": (replace(theirs, data={"name": "x", "server": ours.data["server"]}),)}, True),
+        ({"unmanaged": (replace(theirs, data={**ours.data, "server": "https://10.0.0.1"}),)}, False),
+        ({"secrets": (ours, twin)}, True),
+        ({"secrets": (ours, replace(twin, data={**ours.data, "server": "https://10.0.0.1"}))}, False),
+    ):
+        [text] = [one.text for one in compared(lists).findings]
+        assert ("cache of both" in text) is shares
+
+
 def test_what_a_list_leaves_out_is_reported() -> None:
     found = compared(
         {
