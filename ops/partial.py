@@ -1,7 +1,8 @@
-"""A reading in parts: each list has some seconds, and one that fails is noted and leaves the others as they are."""
+"""A reading in parts: each answer has some seconds, and a list that fails is noted and leaves the others as they are."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 SECONDS: Final = 5.0
+# All lists together: a large fleet has dozens of pages. Below the timeout of the function `status` (infra/terraform/functions.tf).
+LISTS_SECONDS: Final = 45.0
 
 
-def shortly(read: Callable[[], T], what: str = "reading", seconds: float = SECONDS) -> T:
-    """Read within some seconds. Raises ReconcileError when that fails or takes longer."""
+def shortly(read: Callable[[], T], what: str = "reading", seconds: float = SECONDS, each: float = math.inf) -> T:
+    """Read within some seconds, each answer within `each`. Raises ReconcileError when that fails or takes longer."""
     try:
-        with deadline.within(seconds):
+        with deadline.within(seconds, each):
             return read()
     except TimeoutError as error:
         raise RetryableError(f"{what}: no answer within {seconds:g} s", ErrorCode.TIMED_OUT) from error
@@ -39,8 +42,9 @@ def shortly(read: Callable[[], T], what: str = "reading", seconds: float = SECON
 def survey_in_parts(services: Services) -> Snapshot:
     """Read what answers. Where the Secrets or the fleet do not, there is no plan."""
     parts = _Parts(services)
-    inventory = read_inventory(cast("ports.Services", parts))
-    central = parts.attempt("fleet", lambda: services.central_cluster, None)
+    with deadline.within(LISTS_SECONDS):
+        inventory = read_inventory(cast("ports.Services", parts))
+        central = parts.attempt("fleet", lambda: services.central_cluster, None)
     seen = snapshot_of(inventory, services.settings, central, services.now())
     failed = parts.failed
     if failed:
@@ -60,7 +64,7 @@ def _with_applications(seen: Snapshot, services: Services) -> Snapshot:
 
 
 def planned_survey(services: Services) -> Snapshot:
-    """Read what answers, each list within `SECONDS`. Raises UnreadError without the Secrets or the fleet."""
+    """Read what answers, each answer within `SECONDS`. Raises UnreadError without the Secrets or the fleet."""
     seen = survey_in_parts(services)
     if not seen.is_planned:
         what = "the Secrets" if seen.secrets_unread else "the fleet"
@@ -88,7 +92,7 @@ class _Parts:
         if part in self.failed:
             return otherwise
         try:
-            return shortly(read)
+            return shortly(read, seconds=LISTS_SECONDS, each=SECONDS)
         except ReconcileError as error:
             self.failed[part] = str(error)
             return otherwise
@@ -118,4 +122,4 @@ class _Gke:
         self._services = services
 
     def list(self, project: str) -> Any:
-        return shortly(lambda: self._services.gke.list(project))
+        return shortly(lambda: self._services.gke.list(project), seconds=LISTS_SECONDS, each=SECONDS)

@@ -6,6 +6,7 @@ A thread pool needs a copy of the context for each task (`contextvars.copy_conte
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -39,23 +40,24 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """When everything must have ended, by the monotonic clock."""
+    """When everything must have ended, by the monotonic clock; `each` is the longest that one call may take."""
 
     ends: float
     spent: Spent
+    each: float = math.inf
 
 
 _limit: ContextVar[_Limit | None] = ContextVar("limit", default=None)
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[Spent]:
-    """Limit all outside calls made inside to this time in all. An outer limit that ends earlier still counts.
+def within(seconds: float, each: float = math.inf) -> Iterator[Spent]:
+    """Limit all outside calls made inside to this time in all, and every single one to `each`. A stricter outer limit counts.
 
     Yields what is spent inside.
     """
     outer, ends = _limit.get(), time.monotonic() + seconds
-    limit = _Limit(min(ends, outer.ends), outer.spent) if outer else _Limit(ends, Spent())
+    limit = _Limit(min(ends, outer.ends), outer.spent, min(each, outer.each)) if outer else _Limit(ends, Spent(), each)
     token = _limit.set(limit)
     try:
         yield limit.spent
@@ -64,9 +66,9 @@ def within(seconds: float) -> Iterator[Spent]:
 
 
 def remaining(most: float) -> float:
-    """Return the seconds that a call may take: `most`, or less when the step ends earlier. Raises TimeoutError at 0."""
+    """Return the seconds that a call may take: `most`, or less when the limit says so. Raises TimeoutError at 0."""
     limit = _limit.get()
-    left = most if limit is None else min(most, limit.ends - time.monotonic())
+    left = most if limit is None else min(most, limit.each, limit.ends - time.monotonic())
     if left <= 0:
         raise TimeoutError("the time for this step is used up")
     return left

@@ -14,11 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import burst, calls, cold, latency, local_cloud, paced, plots, sweep
+from tests.bench import burst, calls, cold, latency, local_cloud, paced, page, plots, sweep
 from tests.bench.cloud import ROOT, cloud
 from tests.bench.table import Noise, Row, printed
 
-PARTS = ("calls", "latency", "burst", "paced", "cold", "sweep", "local")
+PARTS = ("calls", "latency", "burst", "paced", "cold", "sweep", "page", "local")
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -39,7 +39,7 @@ def main() -> int:
     noise = {part: Noise() for part in parts}
     hops: latency.Hops | None = None
     sweeps: list[sweep.Swept] = []
-    if set(parts) - {"paced", "cold", "sweep", "local"}:
+    if set(parts) - {"paced", "cold", "sweep", "page", "local"}:
         with tempfile.TemporaryDirectory() as directory, cloud(Path(directory)) as chain:
             home = Path(directory)
             alone = 0.1
@@ -69,6 +69,9 @@ def main() -> int:
         else:
             found, sweeps = sweep.measured((1_000, sweep.HELD, 100_000), (sweep.HELD, 100_000), noise["sweep"])
         rows += found
+    if "page" in parts:
+        _tell("the status page")
+        rows += page.measured(1_000 if options.quick else page.CLUSTERS, noise["page"])
     if "local" in parts:
         _report("the local cloud")
         rows += local_cloud.measured(1 if options.quick else 5, noise["local"])

@@ -101,13 +101,13 @@ def _rows(one: Swept) -> list[Row]:
 
 
 def _swept(clusters: int, noise: Noise, *, drift: bool) -> Swept:
-    with _apis(clusters, drift=drift) as url:
+    with apis(clusters, drift=drift) as url:
         noise.sample()
-        figures = _child([url], "")
+        figures = child("tests.bench.one_sweep", [url], "")
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}/asked") as answer:
             pages = json.load(answer)
         noise.sample()
-        fetched = _child([url, "--fetch"], json.dumps(pages))
+        fetched = child("tests.bench.one_sweep", [url, "--fetch"], json.dumps(pages))
         noise.sample()
     return Swept(
         clusters,
@@ -124,9 +124,10 @@ def _swept(clusters: int, noise: Noise, *, drift: bool) -> Swept:
     )
 
 
-def _child(arguments: list[str], given: str) -> dict[str, Any]:
+def child(module: str, arguments: list[str], given: str) -> dict[str, Any]:
+    """Run a measuring process of ours and return what it prints."""
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.bench.one_sweep", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env=_clean(),
         input=given,
@@ -140,7 +141,8 @@ def _child(arguments: list[str], given: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _apis(clusters: int, *, drift: bool) -> Iterator[str]:
+def apis(clusters: int, *, drift: bool) -> Iterator[str]:
+    """Serve the lists of a fleet in another process; give their address."""
     command = [sys.executable, "-m", "tests.bench.fleet_apis", str(clusters), *(["--drift"] if drift else [])]
     with subprocess.Popen(
         command, cwd=ROOT, env=_clean(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -106,6 +106,32 @@ def test_a_step_ends_before_its_deadline_whatever_a_server_does(stub: Stub, call
         ended(lambda: called(call, stub.url))
 
 
+def test_each_answer_has_its_own_time_within_the_whole() -> None:
+    with deadline.within(LATE, each=SECONDS):
+        for _ in range(3):  # progress does not use up the time of the next answer
+            assert deadline.remaining(transport.ANSWER_SECONDS) == SECONDS
+        with deadline.within(LATE):
+            assert deadline.remaining(transport.ANSWER_SECONDS) == SECONDS
+        with deadline.within(SECONDS / 2):
+            assert deadline.remaining(transport.ANSWER_SECONDS) <= SECONDS / 2
+
+
+def test_a_list_of_many_slow_pages_is_read_and_one_that_hangs_is_not(stub: Stub) -> None:
+    def later(handler: Handler) -> None:
+        stub.stopped.wait(SECONDS / 5)
+        sends({"resources": [], "nextPageToken": f"page-{len(stub.seen)}"})(handler)
+
+    services = Services(settings(CLOUDSDK_API_ENDPOINT_OVERRIDES_GKEHUB=f"{stub.url}/"))
+    services.credentials = Identity()
+    stub.give(*[later] * 9, sends({"resources": []}))
+    with deadline.within(LATE, each=SECONDS):
+        assert services.fleet.list("demo-fleet") == Listed()
+    assert len(stub.seen) == 10
+    stub.give(drips(stub, HEADS["drips its body"]))
+    with deadline.within(LATE, each=SECONDS):
+        ended(lambda: services.fleet.list("demo-fleet"))
+
+
 @pytest.mark.parametrize("call", CALLS)
 def test_nothing_is_sent_once_a_steps_time_is_used_up(stub: Stub, call: str) -> None:
     stub.give(sends({}))
