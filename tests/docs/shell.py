@@ -72,7 +72,12 @@ def spelled_out(text: str) -> str:
 def statements(text: str) -> list[str]:
     """The statements of a text, each as it is typed, without comments."""
     root = _PARSER.parse(text.encode()).root_node
-    return [_text(node) for node in root.named_children if node.type != "comment"]
+    return [_text(node) + _background(node) for node in root.named_children if node.type != "comment"]
+
+
+def _background(node: Node) -> str:
+    following = node.next_sibling
+    return " &" if following is not None and following.type == "&" else ""
 
 
 def _commands(node: Node, where: str, line: int, variables: Variables, *, whole: bool) -> Iterator[Command]:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.docs import sources, tools
 from tests.docs.reading import SHELL, Document, documents, read
+from tests.docs.shell import statements
 from tests.docs.test_documents import show
 from tests.docs.walk import reader
 
@@ -43,6 +44,10 @@ def test_a_block_on_the_local_cloud_is_run(document: Document) -> None:
 def test_a_command_that_fails_ends_the_walk(tmp_path: Path) -> None:
     with reader(tmp_path) as one, pytest.raises(AssertionError, match="exit code 1"):
         one.run("ls no-such-file && true || false")
+
+
+def test_a_command_in_the_background_does_not_hold_the_walk() -> None:
+    assert statements("sleep 9 >log 2>&1 &\nkill %1  # it\n") == ["sleep 9 >log 2>&1 &", "kill %1"]
 
 
 def test_what_a_command_sets_stays_for_the_next(tmp_path: Path) -> None:

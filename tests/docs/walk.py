@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -42,6 +43,13 @@ WATCHED = 3.0  # seconds until the reader stops a `--watch`
 PATIENCE = 60.0  # seconds until the reader gives up on a cluster that should appear in Argo CD
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
 @dataclass
 class Reader:
     """Somebody with one terminal, and another in which the local cloud runs."""
@@ -50,6 +58,7 @@ class Reader:
     left_out: list[str] = field(default_factory=list)
     printed: list[sources.Text] = field(default_factory=list)
     cloud: LocalCloud | None = None
+    _port: int = field(default_factory=free_port)  # others of this machine may have the documents' 8080
     _terminal: subprocess.Popen[str] | None = None
     _up: subprocess.Popen[str] | None = None
 
@@ -64,7 +73,7 @@ class Reader:
 
     def run(self, statement: str) -> str:
         """Run one statement as it is typed and return its output; a failure is an error."""
-        for name, ours in NAMES.items():
+        for name, ours in {**NAMES, "8080": str(self._port)}.items():
             statement = re.sub(rf"(?<![\w-]){name}(?![\w-])", ours, statement)
         tool = statement.split()[0]
         # What follows a command of gcloud may need what it made; kubectl mostly looks.
