@@ -136,7 +136,9 @@ class Deployment:
         apis, one_at_a_time = self.apis, name == SWEEP
         full = self.registrar.service(name)
         wake = self._waking(function) if name in self.pages else None
-        front = Front(apis.run, apis.iam, full, lambda: function.url if function.pid else "", wake)
+        front = Front(
+            apis.run, apis.iam, full, lambda: function.url if function.pid else "", keep=apis.logging.write, wake=wake
+        )
         self._fronts.append(front)
         listener = await apis.serve(f"function {self.registrar.prefix}{name}", front)
         if name in self.pages:

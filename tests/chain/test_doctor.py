@@ -15,7 +15,7 @@ from ops.doctor.findings import Status
 from tests.chain.breakages import functions, projects, pubsub
 from tests.chain.breakages.operator import Operator, doctor, red, sourced
 from tests.chain.broken_deployments import ADMISSION, ELSEWHERE, TABLE
-from tests.chain.running import KUBE, ROOT, Chain, running
+from tests.chain.running import FLEET, KUBE, ROOT, Chain, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -160,6 +160,29 @@ def test_canary_that_is_refused_fails_with_the_reason(operator: Operator) -> Non
     assert "not_admitted" in canary["message"]
     operator.cloud.detach(edge)
     operator.cloud.wait_quiet()
+
+
+def test_a_subscription_without_its_token_is_named_everywhere(operator: Operator) -> None:
+    step = "unregister-membership"
+    with pubsub.push_config(step, lambda old: {"pushEndpoint": old["pushEndpoint"]})(operator):
+        operator.cloud.publish(step, {"membership": f"projects/{FLEET}/locations/global/memberships/none"})
+        operator.cloud.wait_for(lambda: "not authenticated" in logs(operator, step), what="a refused push in the log")
+        assert "WARNING" in logs(operator, step)
+        for command in ("status", "doctor"):
+            answer = ops(operator.environment, command)
+            assert answer.returncode != 0
+            assert f"{step}: pushes without a token" in " ".join(answer.stdout.split())
+            assert f"python -m ops resume {step}" in answer.stdout
+        resumed = ops(operator.environment, "resume", step)
+        assert resumed.returncode == 0, resumed.stderr
+        operator.cloud.wait_quiet(60)
+
+
+def logs(operator: Operator, step: str) -> str:
+    """Return what `python -m local logs` prints of a function."""
+    directory = str(operator.cloud.directory)
+    command = [sys.executable, "-m", "local", "logs", "--directory", directory, "--step", step]
+    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True, timeout=60).stdout
 
 
 def test_paused_step_keeps_its_messages_and_resume_restores_the_whole_push(operator: Operator) -> None:

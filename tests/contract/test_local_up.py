@@ -19,7 +19,7 @@ from local.google.pubsub import sdk
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).parent.parent.parent
 MAIN = """
@@ -206,6 +206,62 @@ def test_what_fails_too_often_is_a_dead_letter(tmp_path: Path) -> None:
         assert letter["data"] == b"poison"
         assert letter["attributes"]["cause"] == "a test"
         assert letter["attributes"]["CloudPubSubDeadLetterSourceDeliveryCount"] == "5"
+
+
+def test_logs_follow_shows_each_entry_once_and_ends_by_ctrl_c(tmp_path: Path) -> None:
+    with _up(tmp_path / "d") as up:
+        up.cloud.publish("write-secret", {"number": "one"})
+        until(lambda: "received" in up.cloud.log("write-secret"))
+        command = [sys.executable, "-m", "local", "logs", "--directory", str(tmp_path / "d"), "--follow", "--last", "0"]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as logs:
+            assert logs.stdout is not None
+            shown = _until(logs.stdout, "eyJudW1iZXIiOiAib25lIn0=")
+            up.cloud.publish("write-secret", {"number": "two"})
+            shown += _until(logs.stdout, "eyJudW1iZXIiOiAidHdvIn0=")
+            logs.send_signal(signal.SIGINT)
+            rest, said = logs.communicate(timeout=60)
+        received = [line for line in (shown + rest).splitlines() if "received" in line]
+        assert len(received) == 2
+        assert all(line.split()[1] == "write-secret" for line in received)
+        assert "Traceback" not in said
+        assert logs.returncode in (0, 130)
+
+
+def _until(lines: Iterable[str], text: str) -> str:
+    """Read lines up to the one that has a text."""
+    found = ""
+    for line in lines:
+        found += line
+        if text in line:
+            return found
+    pytest.fail(f"{text} was not shown: {found}")
+
+
+def test_a_second_runs_logs_do_not_mix_with_the_firsts(tmp_path: Path) -> None:
+    for run in ("first", "second"):
+        with _up(tmp_path / "d") as up:
+            up.cloud.publish("write-secret", run.encode())
+            until(lambda: "received" in up.cloud.log("write-secret"))
+            entries = _local(up, "logs", "--last", "0")
+            assert up.end(signal.SIGTERM)[0] == 0
+    first, second = "Zmlyc3Q=", "c2Vjb25k"  # in base64, as Pub/Sub pushes them
+    assert (first in entries, second in entries) == (False, True)
+    logs = {name: (tmp_path / "d" / name / "write-secret.log").read_text() for name in ("log", "log.previous")}
+    assert (first in logs["log"], second in logs["log"]) == (False, True)
+    assert (first in logs["log.previous"], second in logs["log.previous"]) == (True, False)
+
+
+def test_it_starts_with_the_fleet_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text("clusters: [{name: blue, labels: {env: prod}}]\nattached: [{name: edge}]\n")
+    with _up(tmp_path / "d", "--seed", str(file)) as up:
+        state = up.cloud.state()
+        blue = state["clusters"]["projects/demo-fleet/locations/europe-west1/clusters/blue"]
+        assert (blue["status"], blue["resourceLabels"]) == ("RUNNING", {"env": "prod"})
+        assert "projects/demo-fleet/locations/global/memberships/edge" in state["memberships"]
+        assert (
+            up.cloud.kubernetes("projects/demo-fleet/locations/europe-west1/clusters/blue", "GET", "/version")[0] == 200
+        )
 
 
 def test_events_reach_route_event_from_the_fleets_project_and_by_the_sink(tmp_path: Path) -> None:

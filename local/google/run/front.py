@@ -7,11 +7,14 @@ them, custom audiences. The token reaches the service without its signature, as 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import secrets
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+
+from local.google.run.state import now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,7 +22,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from local.google.iam.state import Iam
-    from local.google.run.state import Run
+    from local.google.run.state import Run, Service
+
+    Json = dict[str, Any]
 
 _OF_ONE_HOP = {"connection", "content-length", "host", "keep-alive", "transfer-encoding", "upgrade"}
 _DENIED = "Your client does not have permission to get URL <code>{}</code> from this server."
@@ -28,16 +33,24 @@ _DENIED = "Your client does not have permission to get URL <code>{}</code> from 
 class Front:
     """An ASGI application for one service (full name); `inner()` is the URL of its process, or "" while none runs.
 
-    `wake` starts the process of a service that scales to zero.
+    `keep` takes the log entry of each refused call. `wake` starts the process of a service that scales to zero.
     """
 
     def __init__(
-        self, run: Run, iam: Iam, name: str, inner: Callable[[], str], wake: Callable[[], Awaitable[None]] | None = None
+        self,
+        run: Run,
+        iam: Iam,
+        name: str,
+        inner: Callable[[], str],
+        *,
+        keep: Callable[[Json], None],
+        wake: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._run = run
         self._iam = iam
         self._name = name
         self._inner = inner
+        self._keep = keep
         self._wake = wake
         self._session: aiohttp.ClientSession | None = None
 
@@ -45,7 +58,11 @@ class Front:
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        answer = self.refusal(request.headers.get("authorization", ""), request.url.path)
+        authorization = request.headers.get("authorization", "")
+        answer = self.refusal(authorization, request.url.path)
+        service = self._run.services.get(self._name)
+        if answer is not None and service is not None:
+            self._keep(_refused(request, service, answer.status_code, known=bool(authorization)))
         if answer is None:
             try:
                 answer = await self._forward(request)
@@ -107,6 +124,40 @@ class Front:
         """Let the connections go."""
         if self._session is not None:
             await self._session.close()
+
+
+def _refused(request: Request, service: Service, status: int, *, known: bool) -> Json:
+    """Return the entry of Cloud Run's request log about a call that was refused. Calls that were let through leave none here."""
+    time = now()
+    text = (
+        "The request was not authorized to invoke this service."
+        if known
+        else "The request was not authenticated. Either allow unauthenticated invocations or set the proper Authorization header."
+    )
+    return {
+        "insertId": secrets.token_hex(10),
+        "logName": f"projects/{service.project}/logs/run.googleapis.com%2Frequests",
+        "resource": {
+            "type": "cloud_run_revision",
+            "labels": {
+                "project_id": service.project,
+                "location": service.location,
+                "service_name": service.short,
+                "configuration_name": service.short,
+                "revision_name": service.revision,
+            },
+        },
+        "timestamp": time,
+        "receiveTimestamp": time,
+        "severity": "WARNING",
+        "httpRequest": {
+            "requestMethod": request.method,
+            "requestUrl": service.url + request.url.path,
+            "status": status,
+            "userAgent": request.headers.get("user-agent", ""),
+        },
+        "textPayload": f"{text} Read more at https://cloud.google.com/run/docs/securing/authenticating",
+    }
 
 
 def proxied(front: Front, iam: Iam, email: str, audience: Callable[[], str]) -> ASGIApp:
