@@ -70,7 +70,7 @@ def main() -> int:
             found, sweeps = sweep.measured((1_000, sweep.HELD, 100_000), (sweep.HELD, 100_000), noise["sweep"])
         rows += found
     if "page" in parts:
-        _tell("the status page")
+        _report("the status page")
         rows += page.measured(1_000 if options.quick else page.CLUSTERS, noise["page"])
     if "local" in parts:
         _report("the local cloud")

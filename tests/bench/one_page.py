@@ -24,7 +24,7 @@ OTHERS = ("CLOUDFUNCTIONS", "CLOUDSCHEDULER", "LOGGING", "MONITORING", "PUBSUB",
 
 
 def shown(url: str) -> dict[str, Any]:
-    """Serve the page, ask for it, and tell what it took."""
+    """Serve the page, ask for it, and return what it took."""
     overrides = {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{name}": f"{url}/" for name in (*LISTS, *OTHERS)}
     os.environ.update(overrides)  # the page reads most APIs by their overrides in the environment
     services = SweepServices(settings.load(ENVIRONMENT | overrides))
@@ -36,7 +36,7 @@ def shown(url: str) -> dict[str, Any]:
         again, _, _ = _asked(server.server_port, "/?q=c009999&size=500")
         seconds, whole, body = _asked(server.server_port, "/status.json")
         server.shutdown()
-    told = json.loads(body)
+    status = json.loads(body)
     return {
         "first": first,
         "again": again,
@@ -45,8 +45,8 @@ def shown(url: str) -> dict[str, Any]:
         "json_bytes": whole,
         "before": before,
         "peak": mebibytes(),
-        "clusters": told["counts"]["all"],
-        "unknown": [one["text"] for one in told["problems"] if one["unknown"]],
+        "clusters": status["counts"]["all"],
+        "unknown": [one["text"] for one in status["problems"] if one["unknown"]],
     }
 
 

@@ -16,7 +16,7 @@ def measured(clusters: int, noise: Noise) -> list[Row]:
     """The rows of one fleet."""
     with apis(clusters, drift=True) as url:
         noise.sample()
-        told = child("tests.bench.one_page", [url], "")
+        figures = child("tests.bench.one_page", [url], "")
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}/asked") as answer:
             asked = [one for one in json.load(answer) if is_list(one)]
         noise.sample()
@@ -24,11 +24,11 @@ def measured(clusters: int, noise: Noise) -> list[Row]:
         bare = child("tests.bench.one_sweep", [url, "--fetch"], json.dumps(asked))
         noise.sample()
     what = f"status page: {clusters:,} clusters"
-    ratio = told["first"] / swept["seconds"]
+    ratio = figures["first"] / swept["seconds"]
     return [
         Row(
             f"{what}: first byte",
-            f"{told['first']:.1f} s; {told['again'] * 1000:.0f} ms for the visitors of the next 15 s",
+            f"{figures['first']:.1f} s; {figures['again'] * 1000:.0f} ms for the visitors of the next 15 s",
             f"a sweep: {swept['seconds']:.1f} s; the same {len(asked)} pages fetched and thrown away: {bare['seconds']:.1f} s",
             ratio,
             f"<= {HOLD_SWEEPS} sweeps",
@@ -36,26 +36,26 @@ def measured(clusters: int, noise: Noise) -> list[Row]:
         ),
         Row(
             f"{what}: bytes",
-            f"{told['bytes'] / 1000:,.0f} kB",
-            f"status.json: {told['json_bytes'] / 1e6:.1f} MB",
+            f"{figures['bytes'] / 1000:,.0f} kB",
+            f"status.json: {figures['json_bytes'] / 1e6:.1f} MB",
             hold=f"< {HOLD_BYTES // 1_000_000} MB",
-            ok=told["bytes"] < HOLD_BYTES,
+            ok=figures["bytes"] < HOLD_BYTES,
             binding=True,
         ),
         Row(
             f"{what}: peak memory",
-            f"{told['peak']} MiB",
-            f"{told['before']} MiB with the clients imported",
+            f"{figures['peak']} MiB",
+            f"{figures['before']} MiB with the clients imported",
             hold=f"<= {HOLD_MEBIBYTES} MiB",
-            ok=told["peak"] <= HOLD_MEBIBYTES,
+            ok=figures["peak"] <= HOLD_MEBIBYTES,
             binding=True,
         ),
         Row(
             f"{what}: shown",
-            f"{told['clusters']:,} clusters",
-            "; ".join(told["unknown"]) or "everything could be read",
+            f"{figures['clusters']:,} clusters",
+            "; ".join(figures["unknown"]) or "everything could be read",
             hold="all",
-            ok=told["clusters"] >= clusters and not told["unknown"],
+            ok=figures["clusters"] >= clusters and not figures["unknown"],
             binding=True,
         ),
     ]
