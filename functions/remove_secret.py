@@ -14,13 +14,13 @@ from typing import Final
 from shared.clients import deadline
 from shared.clients.observe import find_membership, read_membership, read_subject
 from shared.clients.ports import Services
-from shared.decisions import removal, secret_plan
+from shared.decisions import cluster_events, removal, secret_plan
 from shared.decisions.outcomes import no_op, why
 from shared.decisions.removal import Situation
 from shared.decisions.steps import Action
 from shared.values import cluster_secret
-from shared.values.cluster_event import ClusterEvent, EventType
-from shared.values.cluster_secret import MEMBERSHIP_UID, ClusterSecret, Reason
+from shared.values.cluster_event import EventType
+from shared.values.cluster_secret import MEMBERSHIP_UID, ClusterSecret
 from shared.values.codes import Decision, FindingCode
 from shared.values.errors import ReconcileError
 from shared.values.messages import Outcome, OutgoingMessage, StepRequest
@@ -112,9 +112,11 @@ def _hold_of_another(request: StepRequest, secret: ClusterSecret | None, service
     if secret.hold is None and (patch := secret_plan.hold(secret, "other-cluster", services.now())):
         services.central.patch(secret, patch)
         message = f"held the Secret (other-cluster): {membership.name} is the membership of {membership.cluster} now"
-        return Outcome(Decision.HELD, code, message, event=_event(EventType.HELD, secret, "other-cluster"))
+        return Outcome(
+            Decision.HELD, code, message, event=cluster_events.of_secret(EventType.HELD, secret, "other-cluster")
+        )
     message = f"Secret {secret.name} is held already"
-    return Outcome(Decision.UNCHANGED, code, message, event=_held_earlier(secret, "other-cluster"))
+    return Outcome(Decision.UNCHANGED, code, message, event=cluster_events.held_earlier(secret, "other-cluster"))
 
 
 def _hand_to_cluster(request: StepRequest, reason: str) -> Outcome:
@@ -132,9 +134,9 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
         message = f"{subject.name}: its Secret {secret.name} is pinned ({cluster_secret.KEEP})"
         return Outcome(Decision.BLOCKED, FindingCode.PINNED, message, severity="ERROR")
     if move not in _DOING:
-        earlier = _held_earlier(secret, reason)
+        earlier = cluster_events.held_earlier(secret, reason)
         if secret is None and request.leave == "remove":
-            earlier = _event(EventType.OFFBOARDED, None, earlier=True)
+            earlier = cluster_events.of_secret(EventType.OFFBOARDED, None, earlier=True)
         return replace(no_op(move, subject, services.settings), event=earlier)
     explained = why(subject, services.settings)
     decision, did = _DOING[move]
@@ -146,7 +148,7 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
         patch = secret_plan.hold(secret, reason, services.now()) if move is Action.HOLD else secret_plan.release(secret)
         if patch is None:
             text = f"the Secret is held already: {explained}"
-            return Outcome(Decision.UNCHANGED, subject.state, text, event=_held_earlier(secret, reason))
+            return Outcome(Decision.UNCHANGED, subject.state, text, event=cluster_events.held_earlier(secret, reason))
         if reason == "left-fleet" and not request.leave and services.central.count_held(reason) >= EVENT_HOLDS:
             message = (
                 f"nothing to do: {explained}, and so are {EVENT_HOLDS} or more attached clusters whose Secrets are held."
@@ -155,14 +157,16 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
             return Outcome(Decision.NO_OP, FindingCode.LEFT_FLEET, message, severity="WARNING")
         services.central.patch(secret, patch)
         why_held = f" ({reason})" if move is Action.HOLD else ""
-        event = _event(EventType.HELD, secret, reason) if why_held else _event(EventType.RELEASED, secret)
+        kind = EventType.HELD if move is Action.HOLD else EventType.RELEASED
+        event = cluster_events.of_secret(kind, secret, reason if move is Action.HOLD else "")
         return Outcome(decision, subject.state, f"{did}{why_held}: {explained}", event=event)
     membership = subject.request.membership or (secret.membership if secret else None)
     # A cluster that is gone has no binding to revoke.
     topic = "unregister-membership" if subject.state is State.DELETED else "revoke-rbac"
     previous = secret.previous_identity(services.settings) if secret is not None and topic == "revoke-rbac" else ""
     following = (OutgoingMessage(topic, StepRequest(subject.request.cluster, membership, previous=previous)),)
-    event = replace(_event(EventType.OFFBOARDED, secret, earlier=secret is None), applications=applications)
+    left = cluster_events.of_secret(EventType.OFFBOARDED, secret, earlier=secret is None)
+    event = replace(left, applications=applications)
     pointed = "" if applications is None else f"; Applications that pointed to it: {applications}"
     return Outcome(decision, subject.state, f"{did}: {explained}{pointed}", following, event=event)
 
@@ -177,16 +181,3 @@ def _count_applications(secret: ClusterSecret, services: Services) -> int | None
             return sum(one.points_to(secret) for one in services.central.applications())
     except (ReconcileError, TimeoutError):
         return None
-
-
-def _held_earlier(secret: ClusterSecret | None, reason: Reason) -> ClusterEvent | None:
-    """Return what subscribers hear if an earlier attempt held the Secret, and may not have published it."""
-    if secret is None or secret.hold is None or secret.hold.reason != reason:
-        return None
-    event = _event(EventType.HELD, secret, reason, earlier=True)
-    return replace(event, at=cluster_secret.timestamp(secret.hold.since))
-
-
-def _event(kind: EventType, secret: ClusterSecret | None, code: str = "", *, earlier: bool = False) -> ClusterEvent:
-    labels = {} if secret is None else {key: secret.labels[key] for key in secret.written_keys if key in secret.labels}
-    return ClusterEvent(kind, labels, code, earlier=earlier)

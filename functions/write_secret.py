@@ -9,11 +9,11 @@ Role in the central cluster).
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from shared.clients.observe import read_subject, read_target
 from shared.clients.ports import Services
-from shared.decisions import rbac, recognition, removal, secret_plan, shards, steps
+from shared.decisions import cluster_events, rbac, recognition, removal, secret_plan, shards, steps
 from shared.decisions.outcomes import no_op
 from shared.decisions.secret_plan import Plan
 from shared.decisions.steps import Action
@@ -27,9 +27,9 @@ from shared.values.cluster_secret import (
     MEMBERSHIP_HASH,
     ClusterSecret,
 )
-from shared.values.codes import Decision, ErrorCode
+from shared.values.codes import Decision, ErrorCode, FindingCode
 from shared.values.errors import ConflictError, PermanentError, RetryableError
-from shared.values.messages import Outcome, OutgoingMessage, Severity, StepRequest
+from shared.values.messages import Outcome, OutgoingMessage, RivalHeldError, Severity, StepRequest
 from shared.values.model import Cluster, Membership, State
 from shared.values.target import AttachedTarget, GkeTarget, Subject, Target
 
@@ -218,12 +218,24 @@ def _require_free(name: str, target: Target, services: Services) -> None:
             if other.is_pinned:
                 pinned = f"{text} It is pinned ({KEEP}): delete it, then replay the message"
                 raise PermanentError(pinned, ErrorCode.SERVER_TAKEN)
-            patch = None if other.hold else secret_plan.hold(other, "other-cluster", services.now())
-            if patch is not None and removal.is_of_another(other, target.membership):
-                services.central.patch(other, patch)
-            raise RetryableError(
-                f"{text} It is held, and goes when its cluster is gone; otherwise delete it", ErrorCode.SERVER_TAKEN
+            _hold_rival(
+                other, target, f"{text} It is held, and goes when its cluster is gone; otherwise delete it", services
             )
+
+
+def _hold_rival(other: ClusterSecret, target: Target, text: str, services: Services) -> NoReturn:
+    """Hold a Secret whose membership is this cluster's now, and raise the error with which the step waits for it to go."""
+    reason: Final = "other-cluster"
+    hold = other.hold
+    if hold is None and removal.is_of_another(other, target.membership):
+        if patch := secret_plan.hold(other, reason, services.now()):
+            services.central.patch(other, patch)
+    elif hold is None or hold.reason != reason or services.now() - hold.since > FRESH:
+        raise RetryableError(text, ErrorCode.SERVER_TAKEN)
+    # Also soon after the hold: the attempt that held it may not have published the event.
+    event = cluster_events.held_earlier(other, reason) or cluster_events.of_secret(EventType.HELD, other, reason)
+    held = Outcome(Decision.HELD, FindingCode.OTHER_CLUSTER, text, event=event)
+    raise RivalHeldError(text, StepRequest(other.cluster, other.membership), held)
 
 
 def _create(target: Target, services: Services) -> ClusterSecret:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.values.cluster_event import EventType
+from shared.values.cluster_event import ClusterEvent, EventType
+from shared.values.cluster_secret import ClusterSecret, Reason, timestamp
 from shared.values.errors import ReconcileError
 from shared.values.messages import ONBOARDING, STEPS, Message, Outcome, StepRequest, truncate
 from shared.values.messages import parse as parse_request
@@ -65,6 +66,20 @@ def of_outcome(
     if event.applications is not None:
         data["applications"] = event.applications
     return _cloud_event(event.type, step, data, message, settings, now=now)
+
+
+def of_secret(kind: EventType, secret: ClusterSecret | None, code: str = "", *, earlier: bool = False) -> ClusterEvent:
+    """Return what happened to a Secret, with the cluster's labels that it carries."""
+    labels = {} if secret is None else {key: secret.labels[key] for key in secret.written_keys if key in secret.labels}
+    return ClusterEvent(kind, labels, code, earlier=earlier)
+
+
+def held_earlier(secret: ClusterSecret | None, reason: Reason) -> ClusterEvent | None:
+    """Return what subscribers hear if an earlier attempt held the Secret, and may not have published it."""
+    if secret is None or secret.hold is None or secret.hold.reason != reason:
+        return None
+    event = of_secret(EventType.HELD, secret, reason, earlier=True)
+    return replace(event, at=timestamp(secret.hold.since))
 
 
 def of_failure(

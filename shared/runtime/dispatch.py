@@ -132,10 +132,16 @@ def step(name: str, run: Step, recent_reads: RecentReads | None = None) -> Calla
         is_covered = remembered.covers(request, message.published, began)
         if not is_covered:
             services.wait_for_gateway()
-        outcome = _read_since(request) if is_covered else run(request, services)
         attributes = {**message.attributes, "traceparent": trace}
         attributes.setdefault("cause", f"message {message.id} to {name}")
         carried = dataclasses.replace(message, attributes=attributes)
+        try:
+            outcome = _read_since(request) if is_covered else run(request, services)
+        except messages.RivalHeldError as error:
+            event = cluster_events.of_outcome(name, error.request, error.held, carried, settings, now=services.now())
+            if event is not None:
+                services.bus.publish(CLUSTER_EVENTS, event.data, event.attributes)
+            raise
         for following in outcome.next:
             _check_reversal(name, message, outcome, following.topic, services)
             _check_grant(request, message, outcome, following, services)

@@ -260,6 +260,20 @@ class Outcome:
     event: ClusterEvent | None = None
 
 
+class RivalHeldError(RetryableError):
+    """Another cluster's Secret, which has the server that this cluster needs, was held: retry until it is gone.
+
+    `held` says so to subscribers, about the cluster of `request`.
+    """
+
+    default = ErrorCode.SERVER_TAKEN
+
+    def __init__(self, message: str, request: StepRequest, held: Outcome) -> None:
+        super().__init__(message)
+        self.request = request
+        self.held = held
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What a sweep's message asks for: everything, one project, one cluster, or the release of a blocked plan.

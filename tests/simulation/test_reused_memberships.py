@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from shared.decisions.differences import differences
 from shared.decisions.removal import is_of_another
 from shared.values.cluster_secret import KEEP, SKIP_RECONCILE, ClusterSecret
 from shared.values.codes import FindingCode
+from shared.values.errors import RetryableError
 from shared.values.inventory import Inventory
 from shared.values.model import GONE
 from shared.values.names import ClusterName, MembershipName
@@ -134,6 +136,33 @@ def test_a_held_secret_is_reported_at_every_sweep() -> None:
     before = world.central.writes
     world.sweep()
     assert world.central.writes == before
+
+
+def test_subscribers_hear_of_the_hold_that_write_secret_sets() -> None:
+    """Also if the publish of the event failed, and the next attempt finds the Secret held."""
+    for fails in (False, True):
+        world = reused(other_fleet)
+        world.touch = failing_once("pubsub publish cluster-events") if fails else world.touch
+        world.publish("register-membership", {"cluster": str(NAVY)})
+        world.settle()
+        [event] = {
+            event.attributes["ce-id"]: event for event in world.events if "cluster.held" in str(event.attributes)
+        }.values()
+        assert event.attributes["ce-subject"] == str(BLUE)
+        data = json.loads(event.data)
+        assert (data["code"], data["step"], data["labels"]) == ("other-cluster", "write-secret", {"env": "prod"})
+
+
+def failing_once(what: str) -> Callable[[str, str], None]:
+    """The first call of a kind fails."""
+    failed: list[str] = []
+
+    def touch(phase: str, call: str) -> None:
+        if phase == "before" and call == what and not failed:
+            failed.append(call)
+            raise RetryableError(f"503 {call}")
+
+    return touch
 
 
 def findings(world: World) -> list[Finding]:
