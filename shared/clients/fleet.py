@@ -12,7 +12,7 @@ from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
 from shared.values.inventory import Listed
 from shared.values.model import Membership
-from shared.values.names import ClusterName, InvalidNameError, MembershipName
+from shared.values.names import ClusterName, InvalidNameError, MembershipName, place
 from shared.values.objects import Object
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Fleet:
         missing: set[str] = set()
         unreadable: dict[MembershipName, str] = {}
         for page in self._pages(parent, LISTED, what):
-            missing |= {location.rpartition("/")[2] for location in answers.list_in(page, "unreachable", what, str)}
+            missing |= {place(text) for text in answers.list_in(page, "unreachable", what, str)}
             for resource in answers.list_in(page, "resources", what, dict):
                 try:
                     name = self._name(resource, what)

@@ -10,7 +10,7 @@ from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
 from shared.values.inventory import Listed
 from shared.values.model import Cluster
-from shared.values.names import ClusterName, InvalidNameError, MembershipName
+from shared.values.names import ClusterName, InvalidNameError, MembershipName, place
 from shared.values.objects import Object
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Gke:
         what = f"listing the clusters of {where}"
         answer = http.get(self._session, f"{self._base}/{where}/clusters{query}", what) or {}
         answers.require_list_of(answer, LIST_KEYS, what)
-        missing = frozenset(answers.list_in(answer, "missingZones", what, str))
+        missing = frozenset(place(text) for text in answers.list_in(answer, "missingZones", what, str))
         return answers.list_in(answer, "clusters", what, dict), missing
 
     def _cluster(self, name: ClusterName, answer: Object, what: str) -> Cluster:

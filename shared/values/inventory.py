@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.model import Cluster, Membership
-from shared.values.names import ClusterName, MembershipName
+from shared.values.names import EVERYWHERE, ClusterName, MembershipName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ class Inventory:
         A zone that is missing also hides the clusters of its region.
         """
         missing = self.missing_zones.get(name.project, frozenset())
-        hidden = any(
+        hidden = EVERYWHERE in missing or any(
             zone == name.location or zone.startswith(f"{name.location}-") or name.location.startswith(f"{zone}-")
             for zone in missing
         )
@@ -57,4 +57,4 @@ class Inventory:
 
     def knows_membership(self, name: MembershipName) -> bool:
         """Whether the membership would be here if it existed."""
-        return name.location not in self.unreachable and name not in self.unreadable
+        return not {name.location, EVERYWHERE} & self.unreachable and name not in self.unreadable

@@ -24,7 +24,11 @@ _CLUSTER = re.compile(
 _MEMBERSHIP = re.compile(
     rf"(?://gkehub\.googleapis\.com/)?projects/({_PROJECT})/locations/({_LOCATION})/memberships/([a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?)"
 )
+_PLACE = re.compile(rf"({_LOCATION})|.*/(?:locations|zones|regions)/({_LOCATION})(?:/.*)?")
 _REGION = re.compile(r"([a-z]+-[a-z]+[0-9]+)(?:-[a-z0-9]+)?")
+
+
+EVERYWHERE = "*"
 
 
 class InvalidNameError(ValueError):
@@ -39,6 +43,15 @@ def _region(location: str) -> str:
     """Return the region of a zone or region; '' for `global`."""
     found = _REGION.fullmatch(location)
     return found[1] if found else ""
+
+
+def place(text: str) -> str:
+    """Return the location in what a list says that it leaves out; `EVERYWHERE` if the text names none.
+
+    It may be a location, a resource name with one, or the name of an object in it (https://google.aip.dev/217).
+    """
+    found = _PLACE.fullmatch(text)
+    return (found[1] or found[2]) if found else EVERYWHERE
 
 
 def _project(text: str, numbers: Mapping[str, str], whole: str) -> str:

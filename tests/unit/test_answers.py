@@ -12,7 +12,7 @@ from shared.clients.gke import Gke
 from shared.clients.transport import authorized_session
 from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError, RetryableError
-from shared.values.inventory import Listed
+from shared.values.inventory import Inventory, Listed
 from shared.values.names import ClusterName, MembershipName
 from tests.unit.stub import Identity, Stub, sends, serving
 
@@ -275,3 +275,69 @@ def test_pages_that_do_not_end_are_no_list(tokens: list[str]) -> None:
         fleet(*pages).list("my-fleet")
     assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
     assert len(STUBS[0].seen) <= 1 + len(tokens)
+
+
+@pytest.mark.parametrize(
+    ("said", "hides", "knows"),
+    [
+        ("us-east1", "us-east1", "global"),
+        ("projects/1/locations/us-east1", "us-east1", "global"),
+        ("projects/1/locations/us-east1/memberships/till", "us-east1", "global"),
+        ("", "global", ""),
+        ("//x", "global", ""),
+        ("projects/1", "global", ""),
+        ("projects/1/locations/-", "global", ""),
+    ],
+)
+def test_what_a_list_leaves_out_hides_its_location_or_everything(said: str, hides: str, knows: str) -> None:
+    """AIP-217 allows locations, names of objects in them and names of their parents."""
+    inventory = Inventory(unreachable=fleet({"unreachable": [said]}).list("my-fleet").missing)
+    assert not inventory.knows_membership(MembershipName("my-fleet", hides, "edge"))
+    assert not knows or inventory.knows_membership(MembershipName("my-fleet", knows, "edge"))
+    missing = gke({"missingZones": [said]}).list("team-a").missing
+    inventory = Inventory(listed=frozenset({"team-a"}), missing_zones={"team-a": missing})
+    assert not inventory.knows(ClusterName("team-a", hides, "blue"))
+    assert not knows or inventory.knows(ClusterName("team-a", "europe-west1", "blue"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"fleet": None, "resourceLabels": None, "autopilot": None}, ("", None, False, "RUNNING")),
+        ({"fleet": {}, "autopilot": {"enabled": False}, "statusMessage": None}, ("", None, False, "RUNNING")),
+        ({"fleet": {"project": "my-fleet", "membership": ""}, "zone": "x"}, ("my-fleet", None, False, "RUNNING")),
+        ({"fleet": {"membership": f"//gkehub.googleapis.com/{EDGE}"}}, ("my-fleet", EDGE, False, "RUNNING")),
+        ({"fleet": {"project": "my-fleet", "membership": str(EDGE)}}, ("my-fleet", EDGE, False, "RUNNING")),
+        ({"autopilot": {"enabled": True}, "status": "BRAND_NEW"}, ("", None, True, "BRAND_NEW")),
+        ({"networkConfig": None, "endpoint": None, "releaseChannel": {}}, ("", None, False, "RUNNING")),
+        ({"createTime": "2024-02-05T12:34:56+00:00", "conditions": [{"code": "x"}]}, ("", None, False, "RUNNING")),
+    ],
+)
+def test_a_cluster_without_optional_fields_is_read(fields: Any, expected: Any) -> None:
+    found = gke(CLUSTER | fields).cluster(BLUE)
+    assert found is not None
+    assert (found.fleet_project, found.membership, found.autopilot, found.status) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "cluster", "state"),
+    [
+        ({"labels": None, "endpoint": None, "lastConnectionTime": None}, None, "READY"),
+        ({"lastConnectionTime": "", "createTime": None, "state": {}}, None, "UNKNOWN"),
+        ({"endpoint": {"gkeCluster": None}}, None, "READY"),
+        ({"endpoint": {"onPremCluster": {"resourceLink": "//gkeonprem.googleapis.com/x"}}}, None, "READY"),
+        ({"endpoint": {"edgeCluster": {"resourceLink": "//edgecontainer.googleapis.com/x"}}}, None, "READY"),
+        ({"endpoint": {"applianceCluster": {}, "googleManaged": True}}, None, "READY"),
+        ({"endpoint": {"gkeCluster": {"resourceLink": LINK.format("team-a", "")[27:]}}}, BLUE, "READY"),
+        (
+            {"endpoint": {"gkeCluster": {"resourceLink": LINK.format("team-a", "").replace("locations", "zones")}}},
+            BLUE,
+            "READY",
+        ),
+        ({"name": f"//gkehub.googleapis.com/{EDGE}", "state": {"code": "DELETING"}}, None, "DELETING"),
+    ],
+)
+def test_a_membership_of_every_kind_is_read(fields: Any, cluster: Any, state: str) -> None:
+    found = fleet(MEMBER | fields).membership(EDGE)
+    assert found is not None
+    assert (found.cluster, found.state) == (cluster, state)
