@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 STEP = "sweep"
 MAX_FINDINGS = 200
+MAX_COMMANDS = 20  # of findings that one line reports; `ops plan` prints all
 # An entry of Cloud Logging holds 256 KiB and is dropped when it is larger (https://cloud.google.com/logging/quotas). ASCII
 # escapes make up to twelve bytes of a character, so a list is cut into lines of far less.
 LINE_BYTES = 50_000
@@ -105,17 +106,18 @@ def _log(plan: Plan, settings: Settings, trace: str) -> None:
         labels = logs.names(request.next.request)
         text = f"requests {request.next.topic} for {request.subject}: {request.reason}"
         line("INFO", message=text, labels=labels, decision=Decision.REQUESTED, code=request.code, kind=request.kind)
-    folded: dict[tuple[str, str, str], list[Finding]] = defaultdict(list)
+    folded: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for finding in plan.findings:
         # Many projects that answer the same are one line.
         text = finding.text.replace(finding.subject.rpartition("/")[2], "…")
-        folded[finding.code, text, finding.command].append(finding)
-    for (code, text, command), findings in [*folded.items()][:MAX_FINDINGS]:
+        folded[finding.code, text].append(finding)
+    for (code, text), findings in [*folded.items()][:MAX_FINDINGS]:
         message = f"{findings[0].subject}: {findings[0].text}"
         if len(findings) > 1:
             names = ", ".join(finding.subject for finding in findings[:100])
             message = f"{len(findings)} subjects ({names}): {text}"
-        message = message[:LINE_BYTES] + (f"\n{command}" if command else "")
+        commands = [*dict.fromkeys(finding.command for finding in findings if finding.command)][:MAX_COMMANDS]
+        message = "\n".join([message[:LINE_BYTES], *commands])
         severity = "INFO" if code == FindingCode.WAITING_FOR_MEMBERSHIP else "WARNING"
         line(severity, message=message, decision=Decision.REPORTED, code=code)
     for reached in plan.reached:

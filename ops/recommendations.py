@@ -13,6 +13,7 @@ from ops.plan import requirement
 from ops.survey import is_about
 from ops.terminal import pluralize
 from shared.decisions import recognition
+from shared.decisions.reports import describe_command
 from shared.values import cluster_secret
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import ErrorCode
@@ -81,7 +82,7 @@ def _against_state(evidence: Evidence) -> list[Advice]:
     elif evidence.state is State.UNSELECTED:
         advice.append(_relabel(evidence))
     elif evidence.state in (State.UNKNOWN, State.PROVISIONING) and isinstance(name, ClusterName):
-        advice.append(Advice("See what GKE says about it", remedies.describe(name)))
+        advice.append(Advice("See what GKE says about it", describe_command(name)))
     elif evidence.state is State.OTHER_FLEET:
         membership = evidence.own_membership
         advice += remedies.remedies(ErrorCode.OTHER_FLEET, name, membership, evidence.settings)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ops.advice import Advice, command
 from shared.decisions import rbac
+from shared.decisions.reports import DOCTOR, describe_command
 from shared.values.codes import ErrorCode
 from shared.values.messages import publish_command
 from shared.values.names import ClusterName, MembershipName, Name
@@ -18,7 +19,6 @@ from shared.values.names import ClusterName, MembershipName, Name
 if TYPE_CHECKING:
     from shared.values.settings import Settings
 
-DOCTOR: Final = "python -m ops doctor"
 STATUS: Final = "python -m ops status"
 SETTINGS: Final = (
     """eval "$(terraform -chdir=infra/terraform output -json environment"""
@@ -84,7 +84,7 @@ def not_looked_into(name: Name, membership: MembershipName, settings: Settings) 
     """The gateway, or the cluster behind it, gave no answer that says anything about the access."""
     key = "cluster" if isinstance(name, ClusterName) else "membership"
     return [
-        Advice("See the state of its membership", _membership("describe", membership)),
+        Advice("See the state of its membership", describe_command(membership)),
         Advice("Check APIs, permissions and settings", DOCTOR),
         Advice(
             "Verify the access again, when the cluster answers",
@@ -135,20 +135,12 @@ def no_role(membership: MembershipName, settings: Settings) -> list[Advice]:
 def unreachable(name: Name, membership: MembershipName) -> list[Advice]:
     """The gateway does not reach the cluster: an attached cluster has an agent, a GKE cluster has none."""
     if isinstance(name, ClusterName):
-        return [Advice("See the cluster's status", describe(name))]
+        return [Advice("See the cluster's status", describe_command(name))]
     text = "Look after its agent, with the cluster's own kubeconfig"
     return [
         Advice(text, "kubectl -n gke-connect get pods"),
-        Advice("See its membership", _membership("describe", membership)),
+        Advice("See its membership", describe_command(membership)),
     ]
-
-
-def describe(name: ClusterName) -> str:
-    """Return the command that shows a cluster's status with GKE's own messages."""
-    where = (name.cluster, f"--location={name.location}", f"--project={name.project}")
-    return command(
-        "gcloud", "container", "clusters", "describe", *where, "--format=yaml(status,statusMessage,conditions)"
-    )
 
 
 def pause_hint(step: str) -> list[Advice]:

@@ -15,6 +15,7 @@ from ops.overview import Overview, Row, Stage
 from ops.pace import GATEWAY_REQUESTS
 from ops.plan import behind
 from ops.recommendations import recommend
+from shared.decisions.reports import DOCTOR
 from shared.decisions.sweep_plan import Reached
 from shared.values.cluster_secret import timestamp
 from shared.values.codes import Decision
@@ -136,7 +137,7 @@ def build(seen: Seen, log: Log, budget: Budget, identity: str = "") -> Board:
     causes = [Problem(text, shown[0].command if shown else "") for text in common]
     causes += _letters(log)
     if log.unread:
-        causes.append(Problem(f"the log could not be read: {log.unread}", remedies.DOCTOR, unknown=True))
+        causes.append(Problem(f"the log could not be read: {log.unread}", DOCTOR, unknown=True))
     return Board(seen, health.judge(seen), overview, overview.rows(), log, budget, identity, tuple(causes))
 
 

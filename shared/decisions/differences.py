@@ -44,7 +44,7 @@ def differences(inventory: Inventory, settings: Settings, *, central: ClusterNam
         requests=tuple(each for each in found if isinstance(each, PlannedRequest)),
         findings=(
             *(each for each in found if isinstance(each, Finding)),
-            *(Finding(*each) for each in shards.report(inventory.secrets, settings)),
+            *shards.report(inventory.secrets, settings),
         ),
         unchanged=tuple(comparison.unchanged),
         secrets=len(inventory.secrets),
@@ -81,7 +81,7 @@ class _Comparison:
             else:
                 text = "carries our label but names no cluster: repair or delete it"
                 yield Finding(FindingCode.INVALID_SECRET, secret.name, text, self._delete(secret))
-        yield from self._left_out()
+        yield from reports.left_out(inventory, self.settings)
         yield from self._clashes()
         yield from self._other_fleets()
         yield from self._namesakes()
@@ -111,7 +111,7 @@ class _Comparison:
         request = StepRequest(name, secret.membership if secret else None)
         if cluster is None and not self.inventory.knows(name):
             text = "is not listed, by a list that is not complete there: its Secret stays"
-            yield Finding(FindingCode.INCOMPLETE_LIST, str(name), text)
+            yield Finding(FindingCode.INCOMPLETE_LIST, str(name), text, reports.describe_command(name))
             return
         state = state_of_cluster(cluster or GONE, self.settings, self.central)
         if state is State.SELECTED and cluster is not None:
@@ -125,7 +125,12 @@ class _Comparison:
             text = f"is selected, but in the fleet of {cluster.fleet_project}"
             yield Finding(FindingCode.OTHER_FLEET, str(name), text, reports.leave_fleet_command(name))
         elif state is State.UNKNOWN and cluster is not None and not found:
-            yield Finding(FindingCode.UNKNOWN_STATE, str(name), f"is {cluster.status}: in no state to act on")
+            yield Finding(
+                FindingCode.UNKNOWN_STATE,
+                str(name),
+                f"is {cluster.status}: in no state to act on",
+                reports.describe_command(name),
+            )
 
     def _of_attached(self, name: MembershipName, secret: ClusterSecret | None) -> Iterator[PlannedRequest | Finding]:
         membership = self.inventory.memberships.get(name)
@@ -133,7 +138,7 @@ class _Comparison:
             membership = None  # this name belongs to a GKE cluster now: the attached cluster has left
         elif membership is None and not self.inventory.knows_membership(name):
             text = "is not listed, by a list that is not complete there: its Secret stays"
-            yield Finding(FindingCode.INCOMPLETE_LIST, str(name), text)
+            yield Finding(FindingCode.INCOMPLETE_LIST, str(name), text, reports.describe_command(name))
             return
         request = StepRequest(None, name)
         state = state_of_attached(membership or GONE, self.settings)
@@ -145,7 +150,12 @@ class _Comparison:
             elif secret is not None and secret.is_of(AttachedTarget(membership)):
                 yield from self._differing(request, secret, AttachedTarget(membership))
             elif membership.agent_lost(self.now):
-                yield Finding(FindingCode.AGENT_LOST, str(name), "its agent is lost: nothing can be requested now")
+                yield Finding(
+                    FindingCode.AGENT_LOST,
+                    str(name),
+                    "its agent is lost: nothing can be requested now",
+                    reports.describe_command(name),
+                )
             else:
                 text = "has no Secret of its own"
                 yield _request("repair", FindingCode.NO_SECRET, "register-membership", request, text)
@@ -155,7 +165,12 @@ class _Comparison:
         if state is State.UNSELECTED and secret is None and membership and not membership.agent_lost(self.now):
             self.unchanged.append(OutgoingMessage("revoke-rbac", replace(request, check=True)))
         if state is State.UNKNOWN and membership is not None and not found:
-            yield Finding(FindingCode.UNKNOWN_STATE, str(name), f"is {membership.state}: in no state to act on")
+            yield Finding(
+                FindingCode.UNKNOWN_STATE,
+                str(name),
+                f"is {membership.state}: in no state to act on",
+                reports.describe_command(name),
+            )
 
     def _check_binding_left(self, cluster: Cluster) -> None:
         """A binding of ours may have stayed: the Secret was deleted by hand, or the chain ended after the grant."""
@@ -221,9 +236,8 @@ class _Comparison:
         if membership is None and cluster.membership is None:
             membership = steps.membership_in_list(cluster, self.registrations.get(name, []))
         if membership is None and not self.inventory.knows_membership(expected):
-            yield Finding(
-                FindingCode.INCOMPLETE_LIST, str(name), f"{expected} is in a location that the fleet's list lacks"
-            )
+            text = f"{expected} is in a location that the fleet's list lacks"
+            yield Finding(FindingCode.INCOMPLETE_LIST, str(name), text, reports.describe_command(expected))
         elif (
             membership is None
             or membership.cluster != name
@@ -232,7 +246,8 @@ class _Comparison:
         ):
             if self.settings.registration == "wait":
                 text = "waits for a membership: REGISTRATION=wait leaves the registration to others"
-                yield Finding(FindingCode.WAITING_FOR_MEMBERSHIP, str(name), text)
+                command = reports.register_command(name, self.settings)
+                yield Finding(FindingCode.WAITING_FOR_MEMBERSHIP, str(name), text, command)
                 return
             blocks = ""
             if membership is not None and membership.is_stale(cluster):
@@ -246,7 +261,7 @@ class _Comparison:
             )
         elif not membership.is_usable:
             text = f"{membership.name} is {membership.state}: nothing can be requested yet"
-            yield Finding(FindingCode.MEMBERSHIP_NOT_READY, str(name), text)
+            yield Finding(FindingCode.MEMBERSHIP_NOT_READY, str(name), text, reports.describe_command(membership.name))
         elif external:
             self.unchanged.append(OutgoingMessage("grant-rbac", StepRequest(name, membership.name)))
         elif secret is None or not secret.is_of(GkeTarget(cluster, membership)):
@@ -273,26 +288,10 @@ class _Comparison:
             yield PlannedRequest("drop", FindingCode.LABELS_GONE, message, text, Limit.LEAVING, secret.uid)
         if lost:
             text = "its agent is lost: not READY, or not heard of for 30 minutes"
-            yield Finding(FindingCode.AGENT_LOST, str(target.membership.name), text)
+            command = reports.describe_command(target.membership.name)
+            yield Finding(FindingCode.AGENT_LOST, str(target.membership.name), text, command)
         elif not (plan.needs_grant or plan.patch or plan.gone):
             self.unchanged.append(OutgoingMessage("grant-rbac", both))
-
-    def _left_out(self) -> Iterator[Finding]:
-        """What the lists leave out, and what follows."""
-        for project, why in sorted(self.inventory.unread.items()):
-            text = f"could not be read, so nothing of it is removed: {why}"
-            yield Finding(FindingCode.UNREAD_PROJECT, f"projects/{project}", text)
-        for project, zones in sorted(self.inventory.missing_zones.items()):
-            text = f"the list lacks {', '.join(sorted(zones))}: nothing there is removed"
-            yield Finding(FindingCode.INCOMPLETE_LIST, f"projects/{project}", text)
-        if self.inventory.unreachable:
-            lacks = ", ".join(sorted(self.inventory.unreachable))
-            text = f"the list of memberships lacks {lacks}: nothing there is removed"
-            yield Finding(FindingCode.INCOMPLETE_LIST, "the fleet", text)
-        for name, why in sorted(self.inventory.unreadable.items(), key=str):
-            yield Finding(
-                FindingCode.UNREADABLE_ITEM, str(name), f"is listed and cannot be read, so it stays as it is: {why}"
-            )
 
     @functools.cached_property
     def registrations(self) -> Mapping[ClusterName, list[Membership]]:

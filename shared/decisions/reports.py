@@ -5,7 +5,8 @@ Pure. The names in a command were parsed, or are names of Kubernetes objects: no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shlex
+from typing import TYPE_CHECKING, Final
 
 from shared.decisions import removal
 from shared.values.cluster_secret import INSTANCE, KEEP, MANAGED_BY_LABEL, ClusterSecret
@@ -13,16 +14,20 @@ from shared.values.codes import FindingCode
 from shared.values.findings import Finding, PlannedRequest
 from shared.values.messages import OutgoingMessage, StepRequest
 from shared.values.model import MANAGED_BY, Membership
+from shared.values.names import ClusterName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from shared.values.names import ClusterName, Name
+    from shared.values.inventory import Inventory
+    from shared.values.names import Name
     from shared.values.settings import Settings
 
 
 # Argo CD keeps one cache for each server, and rebuilds it then (observed with 3.6).
 _SHARED_CACHE = "Both have one server: deleting or holding either one closes Argo CD's cache of both"
+DOCTOR: Final = "python -m ops doctor"
+PLAN: Final = "python -m ops plan"
 
 
 def of_another_cluster(
@@ -87,6 +92,60 @@ def list_command(settings: Settings) -> str:
     selector = f"{MANAGED_BY_LABEL}={MANAGED_BY},{INSTANCE}={settings.instance}"
     columns = r"NAME:.metadata.name,MEMBERSHIP:.metadata.annotations.fleet-registrar/membership"
     return f"kubectl -n {settings.argocd_namespace} get secrets -l {selector} -o custom-columns={columns}"
+
+
+def left_out(inventory: Inventory, settings: Settings) -> Iterator[Finding]:
+    """Report what the lists leave out, and what follows."""
+    for project, why in sorted(inventory.unread.items()):
+        text = f"could not be read, so nothing of it is removed: {why}"
+        yield Finding(FindingCode.UNREAD_PROJECT, f"projects/{project}", text, DOCTOR)
+    for project, zones in sorted(inventory.missing_zones.items()):
+        text = f"the list lacks {', '.join(sorted(zones))}: nothing there is removed"
+        command = list_clusters_command(project)
+        yield Finding(FindingCode.INCOMPLETE_LIST, f"projects/{project}", text, command)
+    if inventory.unreachable:
+        lacks = ", ".join(sorted(inventory.unreachable))
+        text = f"the list of memberships lacks {lacks}: nothing there is removed"
+        command = list_memberships_command(settings)
+        yield Finding(FindingCode.INCOMPLETE_LIST, "the fleet", text, command)
+    for name, why in sorted(inventory.unreadable.items(), key=str):
+        text = f"is listed and cannot be read, so it stays as it is: {why}"
+        yield Finding(FindingCode.UNREADABLE_ITEM, str(name), text, describe_command(name))
+
+
+def describe_command(name: Name) -> str:
+    """Return the command that shows the status of a cluster, with GKE's own messages, or a membership."""
+    where = ("--location=" + name.location, "--project=" + name.project)
+    if isinstance(name, ClusterName):
+        what = ("clusters", "describe", name.cluster, *where, "--format=yaml(status,statusMessage,conditions)")
+    else:
+        what = ("fleet", "memberships", "describe", name.membership, *where)
+    return shlex.join(["gcloud", "container", *what])
+
+
+def register_command(name: ClusterName, settings: Settings) -> str:
+    """Return the command that registers a GKE cluster in the fleet."""
+    own = name.membership(settings.fleet_project)
+    return (
+        f"gcloud container fleet memberships register {own.membership} --location={own.location}"
+        f" --project={own.project} --gke-cluster={name.project}/{name.location}/{name.cluster} --enable-workload-identity"
+    )
+
+
+def list_clusters_command(project: str) -> str:
+    """Return the command that lists a project's clusters, and says what its answer lacks."""
+    return f"gcloud container clusters list --project={project}"
+
+
+def list_memberships_command(settings: Settings) -> str:
+    """Return the command that lists the memberships of the fleet, and says what its answer lacks."""
+    return f"gcloud container fleet memberships list --project={settings.fleet_project}"
+
+
+def remove_shard_command(secret: str, settings: Settings) -> str:
+    """Return the command that removes a Secret's shard: Argo CD then chooses one."""
+    patch = '[{"op":"remove","path":"/data/shard"}]'
+    return f"kubectl -n {settings.argocd_namespace} patch secret {secret} --type=json --patch='{patch}'"
 
 
 def leave_fleet_command(name: ClusterName) -> str:

@@ -11,7 +11,9 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
+from shared.decisions import reports
 from shared.values.codes import FindingCode
+from shared.values.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -84,12 +86,14 @@ def problem(secret: ClusterSecret, settings: Settings) -> str:
     return f"its shard is {text[:20]!r}, not a number {most}"
 
 
-def report(secrets: Sequence[ClusterSecret], settings: Settings) -> Iterator[tuple[FindingCode, str, str]]:
+def report(secrets: Sequence[ClusterSecret], settings: Settings) -> Iterator[Finding]:
     """Yield what a sweep reports: each wrong shard, and in one line the Secrets without a shard."""
     for secret in secrets:
         if text := problem(secret, settings):
-            yield FindingCode.INVALID_SHARD, secret.name, f"{text}. Correct or remove its data.shard"
+            text = f"{text}. Correct or remove its data.shard"
+            command = reports.remove_shard_command(secret.name, settings)
+            yield Finding(FindingCode.INVALID_SHARD, secret.name, text, command)
     without = sum(not secret.data.get("shard") for secret in secrets)
     if settings.argocd_shards and without:
-        text = f"{without} of {len(secrets)} Secrets have no shard: python -m ops shards --assign"
-        yield FindingCode.NO_SHARD, "Argo CD", text
+        text = f"{without} of {len(secrets)} Secrets have no shard. Give them one"
+        yield Finding(FindingCode.NO_SHARD, "Argo CD", text, "python -m ops shards --assign")

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from shared.decisions import reports
 from shared.values.codes import FindingCode, Limit
 from shared.values.findings import Differences, Finding, Kind, PlannedRequest
 from shared.values.messages import OutgoingMessage, Scope
@@ -100,7 +101,7 @@ def release(found: Differences, settings: Settings, scope: Scope) -> Plan:
         return Plan(requests, found.findings)
     current = ", ".join(f"{group.limit}: {group.hash}" for group in _groups(found, settings) if group.requests)
     text = f"is not the hash of a plan that a removal limit stops now ({current or 'no limit stops any'}): nothing is released"
-    return Plan((), (*found.findings, Finding(FindingCode.STALE_RELEASE, scope.release, text)))
+    return Plan((), (*found.findings, Finding(FindingCode.STALE_RELEASE, scope.release, text, reports.PLAN)))
 
 
 def select(found: Differences, settings: Settings, scope: Scope, now: datetime) -> Plan:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from shared.decisions import sweep_plan
 from shared.decisions.differences import differences
-from shared.values.cluster_secret import CLUSTER, KEEP, MANAGED_BY_LABEL, MEMBERSHIP, ClusterSecret
+from shared.values.cluster_secret import CLUSTER, FUNCTIONS_PROJECT, KEEP, MANAGED_BY_LABEL, MEMBERSHIP, ClusterSecret
 from shared.values.codes import FindingCode
+from shared.values.findings import Differences
 from shared.values.inventory import Inventory
-from tests.unit.given import BLUE, BLUE_MEMBER, CENTRAL, NOW, SELECTING, SETTINGS, secret
+from shared.values.messages import Scope
+from tests.unit.given import BLUE, BLUE_MEMBER, CENTRAL, EDGE, NOW, SELECTING, SETTINGS, secret, settings
 
 if TYPE_CHECKING:
     from shared.values.settings import Settings
@@ -20,7 +29,7 @@ MEMBERS = {BLUE_MEMBER.name: BLUE_MEMBER}
 
 
 def commands(code: FindingCode, inventory: Inventory, settings: Settings = SETTINGS) -> list[str]:
-    inventory = replace(inventory, listed=settings.source_projects)
+    inventory = replace(inventory, listed=settings.source_projects - inventory.unread.keys())
     found = differences(inventory, settings, central=CENTRAL, now=NOW)
     return [each.command for each in found.findings if each.code is code]
 
@@ -90,3 +99,86 @@ def test_a_pin_is_removed_where_it_is() -> None:
     for pinned, verb in ((noted, "annotate"), (labelled, "label")):
         inventory = Inventory(secrets=(pinned,), clusters=leaving, memberships=MEMBERS)
         assert commands(FindingCode.PINNED, inventory, SELECTING) == [f"{KUBECTL} {verb} secret {OURS.name} {KEEP}-"]
+
+
+GONE_MEMBER = replace(EDGE, last_connection=NOW - timedelta(hours=1))
+ATTACHED = secret(None, EDGE)
+SHARDED = settings(ARGOCD_SHARDS="2")
+REPORTED = {
+    FindingCode.WAITING_FOR_MEMBERSHIP: (Inventory(clusters={BLUE.name: BLUE}), settings(REGISTRATION="wait")),
+    FindingCode.PINNED: (
+        Inventory(
+            secrets=(replace(OURS, labels={**OURS.labels, KEEP: "true"}),),
+            clusters={BLUE.name: replace(BLUE, labels={})},
+        ),
+        SELECTING,
+    ),
+    FindingCode.UNKNOWN_STATE: (
+        Inventory(
+            clusters={BLUE.name: replace(BLUE, status="ERROR")},
+            memberships={EDGE.name: replace(EDGE, state="BRAND_NEW")},
+        ),
+        SETTINGS,
+    ),
+    FindingCode.OTHER_FLEET: (Inventory(clusters={BLUE.name: replace(BLUE, fleet_project="demo-other")}), SETTINGS),
+    FindingCode.MEMBERSHIP_NOT_READY: (
+        Inventory(clusters={BLUE.name: BLUE}, memberships={BLUE_MEMBER.name: replace(BLUE_MEMBER, state="CREATING")}),
+        SETTINGS,
+    ),
+    FindingCode.AGENT_LOST: (Inventory(memberships={EDGE.name: GONE_MEMBER}), SETTINGS),
+    FindingCode.INCOMPLETE_LIST: (
+        Inventory(
+            secrets=(OURS, ATTACHED),
+            unreachable=frozenset({EDGE.name.location}),
+            missing_zones={BLUE.name.project: frozenset({BLUE.name.location})},
+        ),
+        SETTINGS,
+    ),
+    FindingCode.UNREADABLE_ITEM: (Inventory(unreadable={BLUE.name: "odd", EDGE.name: "odd"}), SETTINGS),
+    FindingCode.UNREAD_PROJECT: (Inventory(unread={"demo-apps": "403"}), SETTINGS),
+    FindingCode.INVALID_SECRET: (Inventory(secrets=(replace(OURS, annotations={}),)), SETTINGS),
+    FindingCode.DUPLICATE_SECRETS: (Inventory(secrets=(OURS, replace(OURS, name="b", uid="2"))), SETTINGS),
+    FindingCode.OTHER_CLUSTER: (
+        Inventory(
+            secrets=(replace(OURS, labels={**OURS.labels, KEEP: "true"}),),
+            memberships={BLUE_MEMBER.name: replace(BLUE_MEMBER, cluster=replace(BLUE.name, cluster="red"))},
+        ),
+        SETTINGS,
+    ),
+    FindingCode.CLASHING_SECRET: (Inventory(secrets=(OURS,), unmanaged=(unmanaged("by-hand"),)), SETTINGS),
+    FindingCode.SAME_INSTANCE: (
+        Inventory(unmanaged=(replace(OURS, annotations={**OURS.annotations, FUNCTIONS_PROJECT: "other"}),)),
+        SETTINGS,
+    ),
+    FindingCode.OTHER_REGISTRAR: (
+        Inventory(
+            clusters={BLUE.name: BLUE},
+            memberships=MEMBERS,
+            unmanaged=(replace(OURS, labels={**OURS.labels, "fleet-registrar/instance": "second"}),),
+        ),
+        SETTINGS,
+    ),
+    FindingCode.INVALID_SHARD: (Inventory(secrets=(replace(OURS, data={**OURS.data, "shard": "-1"}),)), SETTINGS),
+    FindingCode.NO_SHARD: (Inventory(secrets=(OURS,)), SHARDED),
+}
+
+
+@pytest.mark.parametrize(("code", "given"), REPORTED.items())
+def test_every_report_has_a_command(code: FindingCode, given: tuple[Inventory, Settings]) -> None:
+    found = commands(code, *given)
+    assert found
+    for command in found:
+        tool, *rest = shlex.split(command)
+        assert tool in ("kubectl", "gcloud", "python")
+        assert rest
+
+
+def test_every_code_that_the_docs_call_reported_is_tested() -> None:
+    table = (Path(__file__).parent.parent.parent / "docs" / "codes.md").read_text()
+    reported = set(re.findall(r"^\| `(\w+)` \| reported:", table, re.MULTILINE))
+    assert reported | {FindingCode.OTHER_CLUSTER} == {*REPORTED, FindingCode.STALE_RELEASE}
+
+
+def test_a_stale_release_has_a_command() -> None:
+    plan = sweep_plan.select(Differences((), (), (), 0, 0), SETTINGS, Scope(release="0" * 16), NOW)
+    assert [finding.command for finding in plan.findings] == ["python -m ops plan"]
