@@ -139,7 +139,8 @@ def _ensure_object(objects: _Objects, desired: Object, *, create_first: bool) ->
             return f"re-created {desired['kind']} {name} with another role"
     raise PermanentError(
         f"{desired['kind']} {name} in the cluster at {url} has no label of ours, so it is unmanaged and stays"
-        " unchanged. Rename or delete it, then replay the message",
+        " unchanged. If nobody needs it, delete it with the cluster's own kubeconfig, then replay the message:\n"
+        f"kubectl delete {desired['kind'].lower()} {name}",
         ErrorCode.UNMANAGED_BINDING,
     )
 

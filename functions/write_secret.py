@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from shared.clients.observe import read_subject, read_target
 from shared.clients.ports import Services
-from shared.decisions import cluster_events, rbac, recognition, removal, secret_plan, shards, steps
+from shared.decisions import cluster_events, rbac, recognition, removal, reports, secret_plan, shards, steps
 from shared.decisions.outcomes import no_op
 from shared.decisions.secret_plan import Plan
 from shared.decisions.steps import Action
@@ -205,22 +205,22 @@ def _require_free(name: str, target: Target, services: Services) -> None:
         if other.clashes_with(name, server):
             raise PermanentError(
                 f"Secret {other.name} is unmanaged and has the same server or name as {name}: Argo CD would treat the two as"
-                " one cluster. Adopt or delete it, then replay the message",
+                f" one cluster. Adopt or delete it, then replay the message:\n{reports.delete_command([other.name], services.settings)}",
                 ErrorCode.UNMANAGED_SECRET,
             )
     for other in managed:
         if other.clashes_with(name, server):
+            command = reports.delete_command([other.name], services.settings)
             text = (
                 f"Secret {other.name} is for {other.annotations.get(CLUSTER, 'an attached cluster')} and has the same server or"
                 f" name as {name}, because {target.membership.name} was reused: Argo CD would deploy one cluster's applications to the"
                 " other."
             )
             if other.is_pinned:
-                pinned = f"{text} It is pinned ({KEEP}): delete it, then replay the message"
+                pinned = f"{text} It is pinned ({KEEP}): delete it, then replay the message:\n{command}"
                 raise PermanentError(pinned, ErrorCode.SERVER_TAKEN)
-            _hold_rival(
-                other, target, f"{text} It is held, and goes when its cluster is gone; otherwise delete it", services
-            )
+            text = f"{text} It is held, and goes when its cluster is gone; otherwise delete it:\n{command}"
+            _hold_rival(other, target, text, services)
 
 
 def _hold_rival(other: ClusterSecret, target: Target, text: str, services: Services) -> NoReturn:
@@ -257,7 +257,8 @@ def _create(target: Target, services: Services) -> ClusterSecret:
             raise
         raise PermanentError(
             f"a Secret named {name} exists without our labels ({MANAGED_BY_LABEL}, {MEMBERSHIP_HASH}), so it is unmanaged."
-            " Add the labels or delete it, then replay the message",
+            " If nobody needs it, delete it, then replay the message:\n"
+            f"{reports.delete_command([name], services.settings)}",
             ErrorCode.UNMANAGED_SECRET,
         ) from None
 

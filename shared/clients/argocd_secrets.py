@@ -50,14 +50,16 @@ class Central:
             names = ", ".join(sorted(secret.name for secret in found))
             raise PermanentError(
                 f"{name} has {len(found)} Secrets of ours in the central cluster ({names}):"
-                " neither is touched; delete the wrong one and publish again",
+                " neither is touched; look which one is wrong, delete it and publish again:\n"
+                f"kubectl -n {settings.argocd_namespace} get secrets --show-labels {names.replace(',', '')}",
                 ErrorCode.DUPLICATE_SECRETS,
             )
         others = [secret for secret in marked if not secret.is_of_instance(self._settings)]
         if claim and others and not found:
             raise PermanentError(
                 f"Cannot write a Secret for {name}: Secret {others[0].name} is for the same cluster and"
-                f" {others[0].owner(self._settings)}. Delete or adopt it, then publish again",
+                f" {others[0].owner(self._settings)}. Adopt it, or delete it, then publish again:\n"
+                f"kubectl -n {settings.argocd_namespace} delete secret {others[0].name}",
                 ErrorCode.UNMANAGED_SECRET,
             )
         return found[0] if found else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.decisions import rbac
+from shared.decisions import rbac, reports
 from shared.decisions.steps import Action
 from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import PermanentError, RefusedError, RetryableError
@@ -24,7 +24,9 @@ def no_op(move: Action, subject: Subject, settings: Settings) -> Outcome:
     if move is Action.RAISE:
         raise RetryableError(reason, ErrorCode.NOT_READY)
     if move is Action.PERMANENT:
-        raise PermanentError(reason, ErrorCode.OTHER_FLEET)
+        name = subject.request.cluster
+        command = f":\n{reports.leave_fleet_command(name)}" if name else ""
+        raise PermanentError(f"{reason}{command}", ErrorCode.OTHER_FLEET)
     if move in _REVERSALS:
         following = StepRequest(subject.request.cluster, subject.request.membership)
         topic = _REVERSALS[move]

@@ -14,7 +14,7 @@ from shared.values.codes import FindingCode
 from shared.values.findings import Finding, PlannedRequest
 from shared.values.messages import OutgoingMessage, StepRequest
 from shared.values.model import MANAGED_BY, Membership
-from shared.values.names import ClusterName
+from shared.values.names import ClusterName, MembershipName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -121,6 +121,12 @@ def describe_command(name: Name) -> str:
     else:
         what = ("fleet", "memberships", "describe", name.membership, *where)
     return shlex.join(["gcloud", "container", *what])
+
+
+def delete_membership_command(name: MembershipName) -> str:
+    """Return the command that deletes a membership."""
+    where = f"--location={name.location} --project={name.project}"
+    return f"gcloud container fleet memberships delete {name.membership} {where}"
 
 
 def register_command(name: ClusterName, settings: Settings) -> str:
