@@ -278,7 +278,7 @@ def test_pages_that_do_not_end_are_no_list(tokens: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "hides", "knows"),
+    ("left_out", "hides", "knows"),
     [
         ("us-east1", "us-east1", "global"),
         ("projects/1/locations/us-east1", "us-east1", "global"),
@@ -289,12 +289,12 @@ def test_pages_that_do_not_end_are_no_list(tokens: list[str]) -> None:
         ("projects/1/locations/-", "global", ""),
     ],
 )
-def test_what_a_list_leaves_out_hides_its_location_or_everything(said: str, hides: str, knows: str) -> None:
+def test_what_a_list_leaves_out_hides_its_location_or_everything(left_out: str, hides: str, knows: str) -> None:
     """AIP-217 allows locations, names of objects in them and names of their parents."""
-    inventory = Inventory(unreachable=fleet({"unreachable": [said]}).list("my-fleet").missing)
+    inventory = Inventory(unreachable=fleet({"unreachable": [left_out]}).list("my-fleet").missing)
     assert not inventory.knows_membership(MembershipName("my-fleet", hides, "edge"))
     assert not knows or inventory.knows_membership(MembershipName("my-fleet", knows, "edge"))
-    missing = gke({"missingZones": [said]}).list("team-a").missing
+    missing = gke({"missingZones": [left_out]}).list("team-a").missing
     inventory = Inventory(listed=frozenset({"team-a"}), missing_zones={"team-a": missing})
     assert not inventory.knows(ClusterName("team-a", hides, "blue"))
     assert not knows or inventory.knows(ClusterName("team-a", "europe-west1", "blue"))
