@@ -98,15 +98,15 @@ def test_a_gke_cluster_hears_the_plain_email_and_its_rbac_decides(cloud: LocalCl
 
 def test_on_gke_iam_joins_in_and_lets_grant_rbac_make_the_first_binding(cloud: LocalCloud) -> None:
     membership = f"{REGION}/memberships/blue"
-    status, _ = cloud.through_gateway(GRANT, membership, "GET", f"{BINDINGS}/none")
-    assert status == 404
+    status, _ = cloud.through_gateway(GRANT, membership, "GET", BINDINGS)
+    assert status == 200
     status, answer = cloud.through_gateway(GRANT, membership, "GET", "/api/v1/namespaces/default/secrets")
     assert (status, answer["kind"]) == (403, "Status")
 
 
 def test_a_name_with_a_colon_stays_one_and_its_404_is_the_clusters(cloud: LocalCloud) -> None:
     status, answer = cloud.through_gateway(
-        GRANT, f"{REGION}/memberships/blue", "GET", f"{BINDINGS}/fleet-registrar%3Ax%40y"
+        "you@example.com", f"{REGION}/memberships/blue", "GET", f"{BINDINGS}/fleet-registrar%3Ax%40y"
     )
     assert (status, answer["kind"], answer["details"]["name"]) == (404, "Status", "fleet-registrar:x@y")
 
@@ -222,8 +222,7 @@ def test_a_dropped_answer_means_that_it_was_done(cloud: LocalCloud) -> None:
 
 
 def test_a_fault_can_be_for_one_identity_and_one_call(cloud: LocalCloud) -> None:
-    membership = f"{REGION}/memberships/blue"
-    one = f"{BINDINGS}/system:discovery"
+    membership, one = f"{REGION}/memberships/blue", BINDINGS
     fault = cloud.add_fault("status", api="connectgateway", call=f"GET *{one}", caller="grant-rbac@*", status=429)
     assert cloud.through_gateway("you@example.com", membership, "GET", one)[0] == 200
     assert cloud.through_gateway(GRANT, membership, "GET", one)[0] == 429
@@ -234,7 +233,7 @@ def test_a_fault_can_be_for_one_identity_and_one_call(cloud: LocalCloud) -> None
 
 
 def test_one_permission_less_is_refused(cloud: LocalCloud) -> None:
-    membership, one = f"{REGION}/memberships/blue", f"{BINDINGS}/system:discovery"
+    membership, one = f"{REGION}/memberships/blue", BINDINGS
     cloud.do("iam", "revoke", GRANT, FLEET, "gkehub.gateway.get")
     status, answer = cloud.through_gateway(GRANT, membership, "GET", one)
     cloud.do("iam", "grant", GRANT, FLEET, "gkehub.gateway.get")
