@@ -219,11 +219,11 @@ def test_logs_follow_shows_each_entry_once_and_ends_by_ctrl_c(tmp_path: Path) ->
             up.cloud.publish("write-secret", {"number": "two"})
             shown += _until(logs.stdout, "eyJudW1iZXIiOiAidHdvIn0=")
             logs.send_signal(signal.SIGINT)
-            rest, said = logs.communicate(timeout=60)
+            rest, errors = logs.communicate(timeout=60)
         received = [line for line in (shown + rest).splitlines() if "received" in line]
         assert len(received) == 2
         assert all(line.split()[1] == "write-secret" for line in received)
-        assert "Traceback" not in said
+        assert "Traceback" not in errors
         assert logs.returncode in (0, 130)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # Commands that no tool here can check, each with the reason. File names in them are checked all the same.
 SHELL = frozenset(
-    {"cat", "cd", "cp", "curl", "diff", "echo", "eval", "export", "grep", "ls", "mkdir", "mv", "printf", "rm"}
+    {"cat", "cd", "cp", "curl", "diff", "echo", "eval", "export", "grep", "kill", "ls", "mkdir", "mv", "printf", "rm"}
 )
 UNCHECKED = {
     "functions-framework": "it serves until it is stopped, so the checks do not start it",
