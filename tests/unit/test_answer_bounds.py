@@ -51,7 +51,7 @@ def test_a_body_has_64_levels_at_most(lists: bool) -> None:
     assert code(raised) is ErrorCode.UNUSABLE_ANSWER
 
 
-def test_a_list_without_any_of_its_keys_is_none() -> None:
+def test_a_list_needs_one_of_its_keys() -> None:
     keys = frozenset({"items", "missing"})
     cases: list[dict[str, Any]] = [{}, {"items": []}, {"missing": [], "other": 1}]
     for fits in cases:

@@ -295,7 +295,7 @@ def test_the_fleets_404_ends_the_last_page(stub: Stub, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("said", "project", "membership"),
+    ("fields", "project", "membership"),
     [
         ({}, "", None),
         ({"membership": f"//gkehub.googleapis.com/{BLUE_MEMBER.name}"}, "demo-fleet", BLUE_MEMBER.name),
@@ -305,9 +305,9 @@ def test_the_fleets_404_ends_the_last_page(stub: Stub, monkeypatch: pytest.Monke
         ({"membership": "odd"}, "odd", None),
     ],
 )
-def test_a_cluster_says_which_fleet_it_is_in(stub: Stub, said: Any, project: str, membership: Any) -> None:
+def test_a_cluster_says_which_fleet_it_is_in(stub: Stub, fields: Any, project: str, membership: Any) -> None:
     """A fleet whose project number is not known is another one."""
-    stub.give(sends({**CLUSTER, "fleet": said}))
+    stub.give(sends({**CLUSTER, "fleet": fields}))
     found = gke(stub).cluster(BLUE.name)
     assert found is not None
     assert (found.fleet_project, found.membership) == (project, membership)
@@ -327,7 +327,7 @@ def test_a_cluster_is_read_with_its_addresses_and_its_problems(stub: Stub) -> No
     assert again.problem == ""
 
 
-def test_a_taken_id_is_told_from_other_conflicts(stub: Stub) -> None:
+def test_a_taken_id_differs_from_other_conflicts(stub: Stub) -> None:
     stub.give(refusal(409, "ALREADY_EXISTS"))
     with pytest.raises(TakenError):
         fleet(stub, "/").create(BLUE_MEMBER.name, BLUE)

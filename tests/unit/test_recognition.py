@@ -256,7 +256,7 @@ def test_name_and_dns_address_of_two_clusters_are_ambiguous() -> None:
     assert known(secret, clusters=(HERE, dns))[0] == {BLUE.name, GREEN.name}
 
 
-def test_only_a_certain_secret_stands_beside_ours() -> None:
+def test_only_a_certain_secret_is_kept_beside_ours() -> None:
     """An ambiguous Secret, or one of ours that is spoilt, accuses nobody."""
     certain = theirs("certain", "https://34.90.1.2")
     ambiguous = theirs("gke_demo-apps_europe-west1_blue", "https://34.90.1.3")

@@ -109,8 +109,8 @@ def test_a_hold_is_read_as_it_is_written(hold: Hold) -> None:
 
 
 def test_a_label_that_says_another_reason_than_the_hold_is_corrected() -> None:
-    standing = held(secret(), "going")
-    mixed = replace(standing, labels={**standing.labels, "fleet-registrar/held": "not-wanted"})
+    current = held(secret(), "going")
+    mixed = replace(current, labels={**current.labels, "fleet-registrar/held": "not-wanted"})
     now = held(mixed, "not-wanted", LATER)
     assert now.hold == Hold("not-wanted", LATER, owns_skip=True)
     assert secret_plan.hold(mixed, "going", LATER) is not None

@@ -272,10 +272,10 @@ def test_only_what_we_made_for_a_cluster_that_is_gone_is_deleted(
     assert steps.made_for_gone(membership, cluster, BLUE.name) is ours
 
 
-@pytest.mark.parametrize("said", ["a", "b"])
-def test_the_membership_that_the_cluster_names_comes_first_in_a_list(said: str) -> None:
+@pytest.mark.parametrize("named", ["a", "b"])
+def test_the_membership_that_the_cluster_names_comes_first_in_a_list(named: str) -> None:
     two = [replace(AUTO, name=replace(AUTO.name, membership=name), cluster=BLUE.name) for name in ("a", "b")]
-    cluster = replace(BLUE, membership=replace(AUTO.name, membership=said))
+    cluster = replace(BLUE, membership=replace(AUTO.name, membership=named))
     found = steps.membership_in_list(cluster, two)
     assert found is not None
     assert found.name == cluster.membership
