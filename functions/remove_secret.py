@@ -33,7 +33,7 @@ EVENT_HOLDS: Final = 3
 COUNT_SECONDS: Final = 10.0
 _DOING = {
     Action.HOLD: (Decision.HELD, "held the Secret"),
-    Action.RELEASE: (Decision.RELEASED, "released the hold"),
+    Action.RELEASE: (Decision.RELEASED, "released the hold, so Argo CD carries out what waited"),
     Action.DELETE: (Decision.DELETED, "deleted the Secret"),
     Action.CONTINUE: (Decision.NO_SECRET, "no Secret of ours is left"),
 }

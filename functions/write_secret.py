@@ -149,10 +149,11 @@ def _update(
     kind = EventType.RELEASED if released else EventType.CHANGED
     event = ClusterEvent(kind, plan.source, at=secret.created, earlier=plan.patch is None)
     decision = Decision.UPDATED if plan.patch else Decision.UNCHANGED
+    did = f"{_DID[decision]} and released the hold, so Argo CD carries out what waited" if released else _DID[decision]
     if plan.needs_grant:
-        did = f"{_DID[decision]}; the rest needs the grant"
+        did = f"{did}; the rest needs the grant"
         return _written(Decision.NEEDS_GRANT, did, subject, plan, event if plan.patch else None, grant)
-    return _written(decision, _DID[decision], subject, plan, event)
+    return _written(decision, did, subject, plan, event)
 
 
 def _written(

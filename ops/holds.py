@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from shared.values.settings import Settings
 
 MOST: Final = 5  # names in one sentence
+EFFECT: Final = (
+    "While a cluster is held, Argo CD shows its last status and reconciles nothing; deletions wait, and a release carries"
+    " them out (docs/operate.md#what-a-hold-does-in-argo-cd)."
+)
 
 
 def waiting(secret: ClusterSecret, seen: Snapshot) -> list[Application]:
@@ -28,7 +32,7 @@ def consequences(secret: ClusterSecret, seen: Snapshot) -> list[str]:
     """Say what a hold does in Argo CD, and what its release would do; empty for a Secret that is not held."""
     if not secret.hold:
         return []
-    lines = ["Argo CD shows its last status until the hold ends (docs/operate.md#what-a-hold-does-in-argo-cd)"]
+    lines = [EFFECT.rstrip(".")]
     if seen.applications_unread:
         lines.append(f"unknown: whether deletions wait: {seen.applications_unread}")
     elif found := waiting(secret, seen):

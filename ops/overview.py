@@ -303,7 +303,7 @@ class Overview:
             case Stage.HELD if secret is not None and secret.hold is not None:
                 deletions = len(waiting(secret, self.seen))
                 wait = f"; {pluralize(deletions, 'deletion waits', 'deletions wait')} for its end" if deletions else ""
-                return f"held since {cluster_secret.timestamp(secret.hold.since)} ({secret.hold.reason}){wait}"
+                return f"held since {cluster_secret.timestamp(secret.hold.since)} ({secret.hold.reason}): Argo CD shows its last status{wait}"
             case Stage.CONFLICT if name in self.others:
                 names = ", ".join(one.name for one in self.others[name])
                 return f"Secret {names} is for this cluster and is not ours: adopt it"

@@ -159,6 +159,7 @@ def as_text(
     if missing:
         parts.append(f"Could not be read, so nothing is known about it:\n{table(('WHAT', 'WHY'), missing.items())}")
         parts.append("\n".join(lines(remedies.incomplete("python -m ops plan"))))
+    parts += [holds.EFFECT] if any(one.kind == "hold" for one in (*plan.requests, *plan.blocked)) else []
     parts += ["\n".join(causes)] if causes else []
     return "\n\n".join([*parts, _summary(plan, settings, missing or {})])
 

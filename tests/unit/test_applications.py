@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ops import holds, orphans
+from ops import holds, orphans, plan
 from ops.evidence import Access, Evidence
 from ops.explanation import Explanation, explain
 from ops.overview import rows
@@ -139,3 +139,13 @@ def test_the_status_page_shows_waiting_deletions_beside_the_hold() -> None:
     assert "1 deletion waits" in reason
     [reason] = [row.reason for row in rows(held(), SELECTING) if row.name == BLUE.name]
     assert "wait" not in reason
+
+
+@pytest.mark.parametrize("selecting", [True, False])
+def test_plan_says_what_a_hold_does_where_it_holds(selecting: bool) -> None:
+    found = seen([BLUE if selecting else OTHER], secrets=[secret(), theirs()], settings=SELECTING)
+    assert (holds.EFFECT in plan.as_text(found.plan, SELECTING)) is not selecting
+
+
+def test_explain_says_what_a_hold_does() -> None:
+    assert any(line in holds.EFFECT for line in explained(held()).sections["Argo CD"])
