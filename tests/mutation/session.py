@@ -35,6 +35,7 @@ MUTATED = ("functions", "shared", "ops")
 WALL_SECONDS = 15  # of a mutant that waits instead of computing; and 10 for each measured second of its tests
 MEASURE_SECONDS = 60
 CHEAP_SECONDS = 0.02
+CACHES = ("", "functools.lru_cache", 0)  # among the functions: what must forget the answers of the unchanged ones
 MEMORY = 4 << 30
 Lines = dict[str, list[int]]
 
@@ -214,6 +215,8 @@ def _try(mutant: Mutant, functions: dict[tuple[str, str, int], list[Any]], items
             function.__code__ = code
     except ValueError:  # the mutant uses other variables of its surroundings
         return 3
+    for cache in functions[CACHES]:
+        cache.cache_clear()
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     for _ in _run(items, _StopAtFailure()):
@@ -241,6 +244,8 @@ def _functions() -> dict[tuple[str, str, int], list[Any]]:
     for each in gc.get_objects():
         if isinstance(each, types.FunctionType) and (file := _mutated(each.__code__.co_filename)):
             found[file, each.__code__.co_qualname, each.__code__.co_firstlineno].append(each)
+        elif isinstance(each, functools._lru_cache_wrapper) and str(each.__module__).split(".")[0] in MUTATED:
+            found[CACHES].append(each)
     gc.freeze()
     return found
 

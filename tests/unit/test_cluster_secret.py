@@ -14,6 +14,7 @@ from tests.unit.given import (
     BLUE,
     BLUE_MEMBER,
     EDGE,
+    SETTINGS,
     as_secret,
     created,
     secret,
@@ -76,3 +77,16 @@ def test_secrets_are_found_by_hash_and_mark() -> None:
 
 def test_data_is_never_shown() -> None:
     assert "argocd-k8s-auth" not in repr(secret())
+
+
+def test_a_spoilt_membership_does_not_give_a_secret_away() -> None:
+    """It stays ours, and the sweep reports it."""
+    spoilt = replace(secret(), annotations={**secret().annotations, "fleet-registrar/membership": "spoilt"})
+    assert spoilt.is_of_instance(SETTINGS)
+    assert not replace(spoilt, labels={}).is_of_instance(SETTINGS)
+
+
+@pytest.mark.parametrize(("encoded", "text"), [("YQ==", "a"), ("a", ""), ("", ""), (None, ""), ("/w==", "\ufffd")])
+def test_data_that_cannot_be_decoded_is_empty(encoded: str | None, text: str) -> None:
+    meta = {"name": "x", "uid": "u", "resourceVersion": "1"}
+    assert ClusterSecret.read({"metadata": meta, "data": {"server": encoded}}).data == {"server": text}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shared.values.codes import ErrorCode
 from shared.values.errors import (
     ConflictError,
     PermanentError,
@@ -60,3 +61,23 @@ def test_a_fault_says_what_was_tried_and_is_short_enough_for_an_attribute() -> N
     assert str(fault(503, "UNAVAILABLE", "later", "reading x")) == "reading x: 503 UNAVAILABLE later"
     assert str(fault(0, "", "", "reading x")) == "reading x: no answer"
     assert len(str(fault(500, "", "x" * 5000, "reading x"))) == 900
+
+
+@pytest.mark.parametrize("code", [0, 401, 403, 404, 409, 412, 429, 500, 503])
+def test_an_argument_is_invalid_for_good_in_a_400_only(code: int) -> None:
+    assert not isinstance(fault(code, "INVALID_ARGUMENT", "", "x"), PermanentError)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (0, ErrorCode.NO_ANSWER),
+        (302, ErrorCode.API_ERROR),
+        (499, ErrorCode.API_ERROR),
+        (500, ErrorCode.UNAVAILABLE),
+        (503, ErrorCode.UNAVAILABLE),
+    ],
+)
+def test_a_refusal_of_500_and_more_is_unavailable(status: int, code: ErrorCode) -> None:
+    error = fault(status, "", "", "x")
+    assert (error.code, error.status) == (code, status)

@@ -192,3 +192,15 @@ def test_a_wrong_rename_is_an_error_of_the_settings(text: str) -> None:
 def test_no_rule_lets_a_reserved_key_through(source: dict[str, str], text: str) -> None:
     result = translate(source, LabelKeys.parse(text))
     assert not [key for key in result.labels if is_reserved(key)]
+
+
+def test_spaces_and_empty_parts_of_a_list_of_keys_do_not_count() -> None:
+    assert LabelKeys.parse(" env , team : example.com/team ,, cost-* ,") == LabelKeys.parse(
+        "env,team:example.com/team,cost-*"
+    )
+
+
+@pytest.mark.parametrize("text", ["a**", "*a*", "**", " , ", "a:b:c", ":", "a:"])
+def test_what_is_no_list_of_keys_is_an_error_of_the_settings(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        LabelKeys.parse(text)

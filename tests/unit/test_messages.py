@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from shared.values.messages import (
     STEPS,
     Message,
     OutgoingMessage,
+    Scope,
     StepRequest,
     json_object,
     parse,
@@ -223,3 +225,55 @@ def test_a_fault_shows_only_the_beginning_of_a_large_body() -> None:
     with pytest.raises(PermanentError) as caught:
         json_object(b"x" * 10_000_000, "the message")
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("step", "key", "value"),
+    [
+        ("register-membership", "granted", 1),
+        ("register-membership", "new", "x"),
+        ("remove-secret", "drop_labels", "x"),
+        ("grant-rbac", "secret_uid", 1),
+    ],
+)
+def test_a_key_of_another_step_is_unknown_whatever_its_value(step: str, key: str, value: object) -> None:
+    """A newer version may give it that meaning."""
+    with pytest.raises(RetryableError) as raised:
+        read(step, cluster=CLUSTER, **{key: value})
+    assert raised.value.code is ErrorCode.UNKNOWN_KEY
+
+
+@pytest.mark.parametrize(
+    ("scope", "inside"),
+    [
+        (Scope(), [True, True]),
+        (Scope(project="demo-apps"), [True, False]),
+        (Scope(project="demo-fleet"), [False, True]),
+        (Scope(cluster=BLUE), [True, False]),
+        (Scope(cluster=replace(BLUE, cluster="red")), [False, False]),
+    ],
+)
+def test_an_attached_cluster_is_in_the_scope_of_the_fleets_project(scope: Scope, inside: list[bool]) -> None:
+    requests = [StepRequest(BLUE), StepRequest(membership=EDGE)]
+    assert [scope.includes(request, "demo-fleet") for request in requests] == inside
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"release": "x", "seals": "abc"},
+        {"release": "x", "seals": {"a": 1}},
+        {"release": "x", "seals": [1]},
+        {"seals": ["a"]},
+        {"release": 1},
+        {"project": "demo-apps", "cluster": CLUSTER},
+    ],
+)
+def test_a_sweep_takes_seals_with_their_release_only(body: object) -> None:
+    with pytest.raises(PermanentError):
+        parse_scope(json.dumps(body).encode(), SETTINGS)
+
+
+def test_a_request_that_names_nothing_has_no_name() -> None:
+    with pytest.raises(ValueError, match="names"):
+        _ = StepRequest().name

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.values.errors import RetryableError
 from shared.values.labels import LabelKeys
 from shared.values.names import MembershipName
-from shared.values.settings import RemovalLimit, SettingsError, load
+from shared.values.settings import MAX_SHARDS, RemovalLimit, SettingsError, load
 from tests.unit.given import ENVIRONMENT, settings
 
 REQUIRED = ("FLEET_PROJECT", "FLEET_PROJECT_NUMBER", "CENTRAL_MEMBERSHIP", "ARGOCD_SERVICE_ACCOUNT")
@@ -200,3 +200,36 @@ def test_any_environment_is_settings_or_a_settings_error(changes: dict[str, str]
 )
 def test_the_allowance_is_at_least_three_of_a_percentage_and_never_all(text: str, total: int, allowed: int) -> None:
     assert settings(MAX_REMOVALS=text).max_removals.of(total) == allowed
+
+
+@pytest.mark.parametrize(
+    ("name", "lowest", "below"),
+    [
+        ("SWEEP_REQUESTS", "1", "0"),
+        ("GATEWAY_REQUESTS", "0", "-1"),
+        ("DELIVERY_ATTEMPTS", "5", "4"),
+        ("HOLD", "0", "-1"),
+        ("ARGOCD_SHARDS", "0", "-1"),
+        ("ARGOCD_SHARDS", str(MAX_SHARDS), str(MAX_SHARDS + 1)),
+        ("MAX_REMOVALS", "100%", "101%"),
+        ("MAX_REMOVALS", "7 %", "7 percent"),
+        ("SECRETS", "write", "none"),
+        ("SECRETS", "external", "x"),
+        ("REGISTRATION", "wait", "x"),
+    ],
+)
+def test_a_bound_itself_is_a_value_and_what_is_beyond_is_a_fault(name: str, lowest: str, below: str) -> None:
+    assert settings(**{name: lowest})
+    with pytest.raises(SettingsError, match=name):
+        settings(**{name: below})
+
+
+@pytest.mark.parametrize(("seconds", "hold"), [("0", 0), ("600", 600)])
+def test_a_hold_is_in_seconds(seconds: str, hold: int) -> None:
+    assert settings(HOLD=seconds).hold == timedelta(seconds=hold)
+
+
+@pytest.mark.parametrize("number", ["1", "2", "999"])
+def test_a_whole_number_is_that_number(number: str) -> None:
+    found = settings(SWEEP_REQUESTS=number, ARGOCD_SHARDS=number, GATEWAY_REQUESTS=number)
+    assert (found.sweep_requests, found.argocd_shards, found.gateway_requests) == (int(number),) * 3
