@@ -23,6 +23,7 @@ TESTS = (
     "tests/unit",
     "tests/simulation",
     *(f"tests/contract/test_{name}.py" for name in ("fleet", "gateway", "gke", "grant_signer", "reading")),
+    "tests/contract/pubsub/test_operators_letters.py",
 )
 # They repeat random runs for many seconds each; one of them mutates the product itself.
 LEFT_OUT = tuple(
@@ -101,6 +102,10 @@ class Results:
             verdict = "equivalent" if each.name in self._equivalent else self._verdicts.get(each.key, "not run")
             for part in (str(Path(each.file).parent), "all"):
                 counts[part][verdict.split(" (")[0]] += 1
+        files = {each.file for each in self._chosen}
+        for name in sorted(self._equivalent - {each.name for each in self._chosen}):
+            if name[0] in files:
+                print(f"no mutant any more: {' '.join(name)}")  # noqa: T201
         print(f"{'':28}{'mutants':>9}{'killed':>9}{'survived':>10}{'equivalent':>12}{'not run':>9}{'score':>9}")  # noqa: T201
         score = 100.0
         for part, count in sorted(counts.items(), key=lambda each: (each[0] == "all", each[0])):

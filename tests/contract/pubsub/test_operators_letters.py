@@ -1,0 +1,180 @@
+"""The operator's replay and drop of dead letters: a letter leaves only once its message has been published."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ops import dead_letter_subscription, dead_letters
+from ops.dead_letter_subscription import DeadLetterSubscription, opened, peek
+from shared.runtime.services import Services
+from tests.unit.given import BLUE, settings
+
+if TYPE_CHECKING:
+    from ops.dead_letters import Replay
+    from tests.contract.pubsub.sides import Side
+
+BODY = json.dumps({"cluster": str(BLUE.name)}).encode()
+OURS = {"step": "write-secret", "topic": "write-secret", "code": "denied", "reason": "403", "cause": "a test"}
+OPTIONS = argparse.Namespace(dry_run=False, yes=False)
+NUMBERS = itertools.count(1)
+
+
+@dataclass
+class Letters:
+    """A project of its own, with the subscription `dead-letters` and the topic of `write-secret`."""
+
+    side: Side
+    services: Services
+
+    def path(self, kind: str, name: str) -> str:
+        return f"projects/{self.services.settings.pubsub_project}/{kind}/{name}"
+
+    def write(self, data: bytes = BODY, **attributes: str) -> None:
+        self.services.bus.publish("dead-letters", data, {**OURS, **attributes})
+
+    def replayed(self, body: bytes | None = None, **options: bool) -> list[Replay]:
+        chosen = argparse.Namespace(**{**vars(OPTIONS), **options})
+        with opened(self.services) as subscription:
+            found = [*subscription.letters.values()]
+            return [dead_letters._replay(letter, subscription, self.services, body, chosen) for letter in found]
+
+    def received(self, name: str = "write-secret") -> list[tuple[bytes, dict[str, str]]]:
+        """What a subscription holds now. Nothing is taken out."""
+        path = self.path("subscriptions", name)
+        found = self.side.subscriber.pull(subscription=path, max_messages=10, return_immediately=True).received_messages
+        if found:
+            ids = [each.ack_id for each in found]
+            self.side.subscriber.modify_ack_deadline(subscription=path, ack_ids=ids, ack_deadline_seconds=0)
+        return [(each.message.data, dict(each.message.attributes)) for each in found]
+
+    @property
+    def left(self) -> int:
+        return len(self.received("dead-letters"))
+
+
+@pytest.fixture
+def cloud(embedded: Side, monkeypatch: pytest.MonkeyPatch) -> Letters:
+    # The first pull returns as soon as there is a letter; those after it find none.
+    monkeypatch.setattr(dead_letter_subscription, "EMPTY_SECONDS", (30.0, 0.05))
+    transport: Any = embedded.publisher.transport
+    project = f"letters-{os.getpid()}-{next(NUMBERS)}"
+    found = Letters(embedded, Services(settings(PUBSUB_PROJECT=project, PUBSUB_EMULATOR_HOST=transport._host)))
+    for name in ("dead-letters", "write-secret"):
+        topic = found.path("topics", name)
+        embedded.publisher.create_topic(name=topic)
+        embedded.subscriber.create_subscription(name=found.path("subscriptions", name), topic=topic)
+    return found
+
+
+def test_a_replayed_letter_goes_to_its_step_and_leaves(cloud: Letters) -> None:
+    cloud.write()
+    [one] = cloud.replayed()
+    assert (one.topic, one.kept, one.listed_again) == ("write-secret", "", "")
+    [(data, attributes)] = cloud.received()
+    assert (data, attributes["cause"]) == (BODY, "a test")
+    assert "reason" not in attributes
+    assert cloud.left == 0
+
+
+def test_a_letter_that_cannot_be_published_stays(cloud: Letters) -> None:
+    """Here its topic does not exist."""
+    cloud.write(step="revoke-rbac")
+    [one] = cloud.replayed()
+    assert one.kept
+    assert cloud.left == 1
+
+
+def test_a_letter_is_published_before_it_is_taken_out(cloud: Letters) -> None:
+    cloud.write()
+    with opened(cloud.services) as subscription:
+        [letter] = subscription.letters.values()
+        subscription.path = cloud.path("subscriptions", "missing")
+        with pytest.raises(Exception, match="no subscription"):
+            dead_letters._replay(letter, subscription, cloud.services, None, OPTIONS)
+        subscription.path = cloud.path("subscriptions", "dead-letters")
+    assert len(cloud.received()) == 1
+
+
+@pytest.mark.parametrize(("yes", "stays"), [(False, 1), (True, 0)])
+def test_control_keys_are_replayed_with_yes_only(cloud: Letters, yes: bool, stays: int) -> None:
+    """docs/threat-model.md: they request more than a reconciliation."""
+    cloud.write(json.dumps({"cluster": str(BLUE.name), "granted": "x"}).encode())
+    [one] = cloud.replayed(yes=yes)
+    assert one.control_keys == ("granted",)
+    assert bool(one.kept) is not yes
+    assert len(cloud.received()) == 1 - stays
+    assert cloud.left == stays
+
+
+def test_a_dry_run_publishes_nothing_and_keeps_the_letter(cloud: Letters) -> None:
+    cloud.write()
+    [one] = cloud.replayed(dry_run=True)
+    assert (one.topic, one.kept) == ("write-secret", "")
+    assert cloud.received() == []
+    assert cloud.left == 1
+
+
+def test_a_body_that_no_step_takes_is_kept_until_it_is_repaired(cloud: Letters) -> None:
+    cloud.write(b"no JSON")
+    [one] = cloud.replayed()
+    assert one.kept
+    [again] = cloud.replayed(BODY)
+    assert not again.kept
+    assert [data for data, _ in cloud.received()] == [BODY]
+    assert cloud.left == 0
+
+
+def test_letters_that_were_looked_at_are_there_for_the_next_operator(cloud: Letters) -> None:
+    """A look is a lease, which ends with the command."""
+    for number in range(3):
+        cloud.write(number=str(number))
+    assert [len(peek(cloud.services)) for _ in range(2)] == [3, 3]
+    with opened(cloud.services):
+        assert cloud.left == 0
+    assert cloud.left == 3
+
+
+def test_a_letter_that_is_looked_at_is_not_delivered_again_meanwhile(cloud: Letters) -> None:
+    cloud.write()
+    with opened(cloud.services) as subscription:
+        calls: list[tuple[int, int]] = []
+        client = subscription._client
+        spy = SimpleNamespace(
+            modify_ack_deadline=lambda **k: calls.append((len(k["ack_ids"]), k["ack_deadline_seconds"]))
+        )
+        subscription._client = spy
+        subscription._modify_ack_deadline(["x"] * 1001, dead_letter_subscription.LEASE_SECONDS)
+        subscription._client = client
+    assert calls == [(500, 300), (500, 300), (1, 300)]
+
+
+def test_no_more_letters_are_pulled_than_one_command_shows(cloud: Letters, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        cloud.write(number=str(number))
+    monkeypatch.setattr(dead_letter_subscription, "MAX_LETTERS", 2)
+    monkeypatch.setattr(dead_letter_subscription, "PULL_BATCH", 1)
+    with opened(cloud.services) as subscription:
+        assert (len(subscription.letters), subscription.is_cut) == (2, True)
+    monkeypatch.setattr(dead_letter_subscription, "MAX_LETTERS", 100)
+    with opened(cloud.services) as subscription:
+        assert (len(subscription.letters), subscription.is_cut) == (4, False)
+        for letter in [*subscription.letters.values()]:
+            subscription.acknowledge(letter)
+    assert cloud.left == 0
+
+
+def test_a_missing_subscription_is_a_mistake_of_the_settings(cloud: Letters) -> None:
+    elsewhere = Services(
+        settings(PUBSUB_PROJECT="demo-other", PUBSUB_EMULATOR_HOST=cloud.services.settings.pubsub_emulator)
+    )
+    with pytest.raises(Exception, match="PUBSUB_PROJECT"):
+        peek(elsewhere)
+    assert DeadLetterSubscription(elsewhere).letters == {}
