@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from shared.clients import observe
+from shared.clients.inventory import read_inventory
 from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
 from shared.values.messages import StepRequest
@@ -146,3 +148,28 @@ def test_a_missing_or_unready_membership_is_retried() -> None:
     with pytest.raises(RetryableError) as raised:
         observe.membership_of(world.clusters[BLUE], None, services)
     assert raised.value.code is ErrorCode.MEMBERSHIP_MISSING
+
+
+def test_a_membership_that_others_made_for_an_earlier_cluster_is_not_used() -> None:
+    """It is older than the cluster, which does not name it."""
+    world, services = joined()
+    world.memberships[HINT] = replace(world.memberships[OWN], name=HINT, labels={}, created=world.now)
+    del world.memberships[OWN]
+    world.change(BLUE, membership=None, created=world.now + timedelta(hours=1))
+    assert observe.find_membership(world.clusters[BLUE], HINT, services) is None
+    world.change(BLUE, created=world.now)
+    found = observe.find_membership(world.clusters[BLUE], HINT, services)
+    assert found is not None
+    assert found.name == HINT
+
+
+def test_a_fault_while_one_project_is_read_ends_the_sweep() -> None:
+    """Only the errors of an answer leave a project out."""
+    world = World()
+
+    def broken(_project: str) -> Any:
+        raise ZeroDivisionError
+
+    world.seen_clusters = broken  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        read_inventory(WorldServices(world))

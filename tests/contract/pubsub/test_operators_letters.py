@@ -84,6 +84,11 @@ def test_a_replayed_letter_goes_to_its_step_and_leaves(cloud: Letters) -> None:
     assert cloud.left == 0
 
 
+def test_an_object_is_published_as_compact_json(cloud: Letters) -> None:
+    cloud.services.bus.publish_object("write-secret", {"cluster": "a", "new": True}, {"cause": "x"})
+    assert cloud.received() == [(b'{"cluster":"a","new":true}', {"cause": "x"})]
+
+
 def test_a_letter_that_cannot_be_published_stays(cloud: Letters) -> None:
     """Here its topic does not exist."""
     cloud.write(step="revoke-rbac")
