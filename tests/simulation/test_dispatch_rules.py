@@ -82,6 +82,17 @@ def test_a_covered_change_does_not_count_as_a_read() -> None:
     assert worked(world, dispatcher=one)[0].decision is Decision.UNCHANGED
 
 
+def test_the_line_of_a_change_names_the_event_that_subscribers_get(capsys: Capture) -> None:
+    world = onboarded()
+    world.change(BLUE, labels={"env": "dev"})
+    capsys.readouterr()
+    worked(world)
+    assert last_line(capsys)["event"] == "dev.fleet-registrar.cluster.changed.v1"
+    world.now += timedelta(minutes=1)
+    worked(world)
+    assert "event" not in last_line(capsys)
+
+
 def test_a_read_that_failed_covers_nothing() -> None:
     world = onboarded()
     one = dispatcher_of(world)

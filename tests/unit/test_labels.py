@@ -195,7 +195,7 @@ def test_no_rule_lets_a_reserved_key_through(source: dict[str, str], text: str) 
 
 
 def test_spaces_and_empty_parts_of_a_list_of_keys_do_not_count() -> None:
-    assert LabelKeys.parse(" env , team : example.com/team ,, cost-* ,") == LabelKeys.parse(
+    assert LabelKeys.parse(" env , team : example.com/team ,, , cost-* ,") == LabelKeys.parse(
         "env,team:example.com/team,cost-*"
     )
 
@@ -204,3 +204,8 @@ def test_spaces_and_empty_parts_of_a_list_of_keys_do_not_count() -> None:
 def test_what_is_no_list_of_keys_is_an_error_of_the_settings(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         LabelKeys.parse(text)
+
+
+def test_an_empty_value_is_a_value_and_one_of_signs_alone_is_none() -> None:
+    found = translate({"env": "", "team": "---"})
+    assert (found.labels, found.kept) == ({"env": ""}, {"team"})
