@@ -208,4 +208,5 @@ def test_what_is_no_list_of_keys_is_an_error_of_the_settings(text: str) -> None:
 
 def test_an_empty_value_is_a_value_and_one_of_signs_alone_is_none() -> None:
     found = translate({"env": "", "team": "---"})
-    assert (found.labels, found.kept) == ({"env": ""}, {"team"})
+    assert found.labels == {"env": ""}
+    assert found.kept == {"team"}
