@@ -88,7 +88,10 @@ def verdict(subject: str, lines: Sequence[Line], project: str, cause: str) -> li
 
 
 def lines_of(entries: Sequence[Object]) -> list[Line]:
-    """Return what the steps decided, the earliest first. Entries of a request, without a decision, are left out."""
+    """Return what the steps decided, each before what it led to. Entries of a request, without a decision, are left out.
+
+    A step publishes before it logs, so the next step's entry may be the earlier one.
+    """
     found = []
     for entry in entries:
         payload: Any = entry.get("jsonPayload") or {}
@@ -105,7 +108,21 @@ def lines_of(entries: Sequence[Object]) -> list[Line]:
                 time=str(entry.get("timestamp") or ""),
             )
         )
-    return found
+    ordered: list[Line] = []
+    while found:
+        first = next((one for one in found if not _is_named(one, found)), found[0])
+        found.remove(first)
+        ordered.append(first)
+    return ordered
+
+
+def is_whole(lines: Sequence[Line]) -> bool:
+    """Whether the last entry is there, and the entry of each step that led to another."""
+    return any(one.is_last for one in lines) and all(one.step == FIRST or _is_named(one, lines) for one in lines)
+
+
+def _is_named(line: Line, lines: Sequence[Line]) -> bool:
+    return any(line.step in other.next for other in lines)
 
 
 def _follow(api: Api, project: str, cause: str) -> list[Line]:
@@ -119,7 +136,7 @@ def _follow(api: Api, project: str, cause: str) -> list[Line]:
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         lines = lines_of(api.post("logging", "v2/entries:list", query).get("entries") or [])
-        if any(one.is_last for one in lines) or time.monotonic() > deadline:
+        if is_whole(lines) or time.monotonic() > deadline:
             return lines
         time.sleep(POLL_SECONDS)
 

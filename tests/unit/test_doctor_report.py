@@ -121,6 +121,15 @@ def test_canary_that_retried_and_succeeded_passes() -> None:
     assert judged(CHAIN[0], retried, CHAIN[1], entry("write-secret", "unchanged")).status is Status.PASS
 
 
+def test_canary_tells_a_step_before_what_it_led_to() -> None:
+    last = entry("write-secret", "unchanged")
+    overtaking = canary.lines_of([CHAIN[0], last, CHAIN[1]])
+    assert [one.step for one in overtaking] == ["register-membership", "grant-rbac", "write-secret"]
+    assert canary.is_whole(overtaking)
+    assert not canary.is_whole(canary.lines_of([CHAIN[0], last]))
+    assert not canary.is_whole(canary.lines_of(CHAIN))
+
+
 def test_log_entries_without_a_decision_are_left_out() -> None:
     assert canary.lines_of([{"textPayload": "started"}, {"jsonPayload": {"message": "x"}}]) == []
 
