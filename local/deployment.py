@@ -264,9 +264,9 @@ class Deployment:
         return wake
 
     async def stop(self) -> None:
-        """Stop all functions, and let their ports go."""
+        """End all functions at once, because nobody waits for an answer any more, and let their ports go."""
         processes = [*self.functions.values(), *self.pages.values()]
-        await asyncio.gather(*(process.stop() for process in processes))
+        await asyncio.gather(*(process.kill() for process in processes))
         for process in processes:
             process.close()
         for front in self._fronts:
