@@ -117,7 +117,12 @@ class Session:
         for item in session.items:
             by_file[item.path].append(item)
         CACHE.mkdir(parents=True, exist_ok=True)
-        base = _hash([*_sources("local"), *(p for p in _sources("tests") if not p.name.startswith("test_"))])
+        base = _hash(
+            [
+                *_sources("local"),
+                *(p for p in _sources("tests") if not p.name.startswith("test_") and p.parent.name != "mutation"),
+            ]
+        )
         kept = {path: CACHE / f"lines-{path.stem}-{_hash([path], base)}.json" for path in by_file}
         running: dict[int, Path] = {}
         for path, items in by_file.items():

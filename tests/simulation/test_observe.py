@@ -173,3 +173,12 @@ def test_a_fault_while_one_project_is_read_ends_the_sweep() -> None:
     world.seen_clusters = broken
     with pytest.raises(ZeroDivisionError):
         read_inventory(WorldServices(world))
+
+
+def test_a_membership_that_its_list_holds_is_not_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller skips the cleanup of RBAC where there is no membership."""
+    world, services = joined()
+    monkeypatch.setattr(world, "seen_membership", lambda _: None)
+    with pytest.raises(RetryableError) as raised:
+        observe.find_membership(world.clusters[BLUE], None, services)
+    assert raised.value.code is ErrorCode.CONTRADICTION

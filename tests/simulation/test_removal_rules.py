@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from functions import revoke_rbac
+from functions import revoke_rbac, unregister_membership
 from shared.values.cluster_secret import FUNCTIONS_PROJECT
 from shared.values.codes import Decision, FindingCode
 from shared.values.messages import StepRequest
@@ -48,8 +48,18 @@ def test_a_leave_for_a_gke_membership_that_is_gone_goes_to_its_cluster() -> None
     world.unregister(BLUE)
     outcome = removed(world, StepRequest(None, OWN, leave="hold"))
     assert outcome.decision is Decision.FORWARDED
-    assert [each.request.cluster for each in outcome.next] == [BLUE]
+    assert [(each.request.cluster, each.request.leave) for each in outcome.next] == [(BLUE, "hold")]
     assert HELD not in notes(world)
+
+
+def test_without_a_membership_of_ours_the_cluster_is_read_once() -> None:
+    world = onboarded()
+    world.delete(BLUE)
+    world.memberships[OWN] = replace(world.memberships[OWN], labels={})
+    world.calls.clear()
+    unregister_membership.run(StepRequest(BLUE, OWN), WorldServices(world))
+    assert len([call for call in world.calls if call.startswith("container get")]) == 1
+    assert OWN in world.memberships
 
 
 def test_a_hold_for_another_cluster_needs_a_secret() -> None:

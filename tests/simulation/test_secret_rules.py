@@ -12,7 +12,7 @@ from functions import grant_rbac
 from shared.values.cluster_event import EventType
 from shared.values.cluster_secret import CLUSTER, GRANT
 from shared.values.codes import Decision, ErrorCode
-from shared.values.errors import PermanentError, RetryableError
+from shared.values.errors import ConflictError, PermanentError, RetryableError
 from shared.values.messages import StepRequest
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.given import BLUE, HELD, OWN, SECRET, SECRETS, by_hand, notes, onboarded, pinned, when, written
@@ -208,3 +208,20 @@ def test_subscribers_hear_of_labels_that_are_written_before_a_grant() -> None:
     event = written(world).event
     assert event is not None
     assert (event.type, event.labels) == (EventType.CHANGED, {"env": "dev"})
+
+
+def test_a_secret_that_is_gone_after_a_conflict_is_created_by_the_redelivery() -> None:
+    world = joined()
+    request = granted(world)
+
+    def touch(phase: str, call: str) -> None:
+        if phase == "before" and call.startswith("gateway create") and call.endswith(SECRET):
+            by_hand(world, SECRET, "https://10.0.0.1")
+        if phase == "before" and call.startswith("gateway get") and call.endswith(SECRET):
+            del world.central.objects[SECRETS, SECRET]
+
+    world.touch = touch
+    with pytest.raises(ConflictError):
+        written(world, request)
+    world.touch = lambda _phase, _call: None
+    assert written(world, request).decision is Decision.CREATED

@@ -45,6 +45,7 @@ class Seen:
     method: str
     path: str
     headers: dict[str, str]
+    body: bytes = b""
 
 
 @dataclass
@@ -61,8 +62,8 @@ class Stub:
         self.seen.clear()
 
     def answer(self, handler: Handler) -> None:
-        self.seen.append(Seen(handler.command, handler.path, {k.lower(): v for k, v in handler.headers.items()}))
-        handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        self.seen.append(Seen(handler.command, handler.path, {k.lower(): v for k, v in handler.headers.items()}, body))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         answer(handler)
 

@@ -252,3 +252,27 @@ def test_applications_are_listed_where_their_kind_is_installed(stub: Stub) -> No
     stub.give(sends({**status, "reason": "Forbidden"}, 403))
     with pytest.raises(RetryableError):
         central.applications()
+
+
+def test_every_change_has_its_precondition_on_the_wire(stub: Stub) -> None:
+    stub.give(sends(BINDING))
+    version = {"uid": "u", "resourceVersion": "1"}
+    clusters = Gateway(Identity())
+    clusters.patch(stub.url, rbac.BINDINGS, "x", {"metadata": version, "subjects": []})
+    clusters.delete(stub.url, rbac.BINDINGS, "x", version)
+    patch, deletion = (json.loads(seen.body) for seen in stub.seen)
+    assert patch == {"metadata": version, "subjects": []}
+    assert (deletion["kind"], deletion["preconditions"]) == ("DeleteOptions", version)
+
+
+def test_a_name_is_one_part_of_its_path(stub: Stub) -> None:
+    name = "system:a/b c?d"
+    stub.give(sends({**BINDING, "metadata": {**METADATA, "name": name}}))
+    clusters = Gateway(Identity())
+    for call in (
+        lambda: clusters.get(stub.url, rbac.BINDINGS, name),
+        lambda: clusters.patch(stub.url, rbac.BINDINGS, name, {}),
+        lambda: clusters.delete(stub.url, rbac.BINDINGS, name, {}),
+    ):
+        call()
+    assert {seen.path.rpartition("/")[2] for seen in stub.seen} == {"system%3Aa%2Fb%20c%3Fd"}

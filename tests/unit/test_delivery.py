@@ -210,3 +210,9 @@ def test_lighten_is_asked_first_and_once(meta_path: None) -> None:
     assert sys.meta_path[0] is Lighter
     assert sys.meta_path.count(Lighter) == 1
     assert gc.get_threshold()[0] == COLLECT_AFTER
+
+
+def test_the_reason_of_a_letter_has_1000_bytes_at_most() -> None:
+    topics = Topics()
+    dispatch.dead_letter("sweep", Message(BODY, {}), PermanentError("ä" * 900), topics)  # type: ignore[arg-type]
+    assert topics.published[-1][2]["reason"] == "ä" * 500

@@ -10,6 +10,7 @@ import pytest
 from shared.values.cluster_secret import CLUSTER, FUNCTIONS_PROJECT, INSTANCE, MEMBERSHIP, TYPE
 from shared.values.codes import FindingCode, Limit
 from shared.values.model import Cluster
+from shared.values.names import ClusterName
 from tests.unit.comparisons import ATTACHED, JOINED, NONE_SELECTED, codes, compared, only
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, GRANT, SETTINGS, secret, settings
 
@@ -102,6 +103,14 @@ def test_with_external_secrets_a_secret_of_ours_is_still_kept_right() -> None:
 def test_registration_by_others_leaves_memberships_of_vanished_clusters() -> None:
     found = compared({"secrets": (), "clusters": {}}, settings(REGISTRATION="wait"))
     assert codes(found) == []
+
+
+def test_our_membership_outside_of_the_source_projects_is_no_orphan() -> None:
+    """Its project may be listed, because a Secret of ours names it."""
+    outside = ClusterName("demo-left", "europe-west1", "blue")
+    members = {BLUE_MEMBER.name: replace(BLUE_MEMBER, cluster=outside)}
+    changes = {"secrets": (), "clusters": {}, "memberships": members, "listed": frozenset({"demo-left", "demo-fleet"})}
+    assert codes(compared(changes)) == []
 
 
 def test_a_marked_membership_of_no_gke_cluster_is_no_orphan() -> None:

@@ -397,3 +397,8 @@ def test_an_invalid_membership_name_leaves_the_other_places(name: str) -> None:
 )
 def test_an_event_says_since_when_an_onboarding_may_run(method: str, when: str, time: object, since: str) -> None:
     assert route_entry(entry(method, when) | {"timestamp": time}, NUMBERS).since == since
+
+
+@pytest.mark.parametrize("code", ["odd", [1], 13, "13", float("inf")])
+def test_a_code_that_is_no_number_is_a_failure(code: object) -> None:
+    assert route_entry(entry("CreateCluster", "finished", code=code), NUMBERS).code is EventCode.FAILED

@@ -6,10 +6,11 @@ import gzip
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from shared.clients import http
+from shared.clients import deadline, http
 from shared.clients.fleet import Fleet
 from shared.clients.gke import Gke
 from shared.clients.grant_signer import MAX_TOKEN_LENGTH, GrantSigner
@@ -17,7 +18,7 @@ from shared.clients.registration import Registration
 from shared.clients.request_budget import BURST_SECONDS, RequestBudget
 from shared.clients.transport import authorized_session
 from shared.values.codes import ErrorCode
-from shared.values.errors import PermanentError, RetryableError, TakenError
+from shared.values.errors import ConflictError, PermanentError, RetryableError, TakenError
 from shared.values.names import ClusterName
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NUMBERS
 from tests.unit.stub import Identity, Stub, sends, serving
@@ -225,3 +226,69 @@ def test_a_refused_instance_waits_from_the_refusal_on() -> None:
     budget.exhaust()
     budget.wait()
     assert now[0] - 1_000 >= BURST_SECONDS
+
+
+def test_the_proof_lists_the_location_of_its_cluster_or_membership(stub: Stub) -> None:
+    stub.give(sends({}))
+    gke(stub).in_list(BLUE.name)
+    fleet(stub).in_list(BLUE_MEMBER.name)
+    assert [urlsplit(seen.path).path for seen in stub.seen] == [
+        "/v1/projects/demo-apps/locations/europe-west1/clusters",
+        "/v1/projects/demo-fleet/locations/europe-west1/memberships",
+    ]
+    assert [urlsplit(seen.path).query for seen in stub.seen] == ["", ""]
+
+
+def test_a_cluster_in_deletion_is_in_its_list(stub: Stub) -> None:
+    stub.give(sends({"clusters": [{**CLUSTER, "status": "STOPPING"}]}))
+    assert gke(stub).in_list(BLUE.name)
+
+
+def test_a_partial_answer_still_says_what_it_leaves_out(stub: Stub) -> None:
+    """Otherwise an incomplete list would look complete."""
+    stub.give(sends({"nextPageToken": "2"}), sends({}))
+    fleet(stub).list("demo-fleet")
+    first, second = (parse_qs(urlsplit(seen.path).query) for seen in stub.seen)
+    assert second == first | {"pageToken": ["2"]}
+    assert int(first["pageSize"][0]) > 0
+    assert {"unreachable", "nextPageToken"} <= set(first["fields"][0].split(","))
+    stub.give(sends({}))
+    gke(stub).list("demo-apps")
+    [query] = (parse_qs(urlsplit(seen.path).query) for seen in stub.seen)
+    assert "missingZones" in query["fields"][0].split(",")
+
+
+@pytest.mark.parametrize("status", [201, 202, 206, 299])
+def test_only_a_200_is_an_answer_of_a_google_api(stub: Stub, status: int) -> None:
+    stub.give(sends(CLUSTER, status))
+    with pytest.raises(RetryableError):
+        gke(stub).cluster(BLUE.name)
+
+
+@pytest.mark.parametrize(("code", "kind"), [(6, ConflictError), (13, RetryableError)])
+def test_an_operations_own_error_is_no_taken_id(stub: Stub, code: int, kind: type[Exception]) -> None:
+    """That the *cluster* is registered already comes after a 200."""
+    stub.give(sends({**DONE, "error": {"code": code, "message": "no"}}))
+    with pytest.raises(kind) as raised:
+        fleet(stub).create(BLUE_MEMBER.name, BLUE)
+    assert not isinstance(raised.value, TakenError)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "code"),
+    [(404, "NOT_FOUND", ErrorCode.NOT_FOUND), (503, "UNAVAILABLE", ErrorCode.UNAVAILABLE)],
+)
+def test_a_refused_registration_is_sent_once(stub: Stub, status: int, reason: str, code: ErrorCode) -> None:
+    """Redelivery is what retries."""
+    stub.give(refusal(status, reason))
+    with pytest.raises(RetryableError) as raised:
+        fleet(stub).create(BLUE_MEMBER.name, BLUE)
+    assert (raised.value.code, len(stub.seen)) == (code, 1)
+    assert not isinstance(raised.value, TakenError)
+
+
+def test_an_operation_that_does_not_end_is_retried_in_time(stub: Stub) -> None:
+    stub.give(sends({**DONE, "done": False}))
+    with deadline.within(0.5), pytest.raises(RetryableError) as raised:
+        fleet(stub).create(BLUE_MEMBER.name, BLUE)
+    assert raised.value.code is ErrorCode.TIMED_OUT

@@ -210,3 +210,7 @@ def test_an_empty_value_is_a_value_and_one_of_signs_alone_is_none() -> None:
     found = translate({"env": "", "team": "---"})
     assert found.labels == {"env": ""}
     assert found.kept == {"team"}
+
+
+def test_the_keys_of_the_source_are_chosen_and_not_what_becomes_of_them() -> None:
+    assert translate({"team-": "a", "cost:x": "b"}, LabelKeys.parse("team,cost-x")).labels == {}

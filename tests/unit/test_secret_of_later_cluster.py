@@ -40,6 +40,13 @@ def test_new_secret_has_no_label_to_select_on() -> None:
     assert manifest["metadata"]["annotations"][LABEL_KEYS] == ""
 
 
+def test_new_secret_notes_a_lost_agent() -> None:
+    lost = replace(EDGE, last_connection=LATER - timedelta(hours=1))
+    for membership, noted in ((lost, True), (replace(EDGE, last_connection=LATER), False)):
+        manifest = secret_plan.new_secret(target_of(None, membership), SETTINGS, LATER)
+        assert ("fleet-registrar/agent-lost" in manifest["metadata"]["annotations"]) is noted
+
+
 @pytest.mark.parametrize("granted", [True, False])
 def test_second_write_adds_labels_and_nothing_else(granted: bool) -> None:
     first = as_secret(secret_plan.new_secret(target_of(BLUE, BLUE_MEMBER), SETTINGS, LATER))

@@ -233,3 +233,8 @@ def test_a_hold_is_in_seconds(seconds: str, hold: int) -> None:
 def test_a_whole_number_is_that_number(number: str) -> None:
     found = settings(SWEEP_REQUESTS=number, ARGOCD_SHARDS=number, GATEWAY_REQUESTS=number)
     assert (found.sweep_requests, found.argocd_shards, found.gateway_requests) == (int(number),) * 3
+
+
+@pytest.mark.parametrize(("total", "allowed"), [(39, 3), (40, 4), (49, 4), (50, 5)])
+def test_a_percentage_is_rounded_down(total: int, allowed: int) -> None:
+    assert RemovalLimit(10, percent=True).of(total) == allowed

@@ -180,3 +180,19 @@ def test_a_release_whose_seals_are_not_its_plans_releases_nothing(seals: tuple[s
     plan = select(found(*BLOCKED), settings(), Scope(release=HASH, seals=seals), NOW)
     assert plan.requests == ()
     assert [(each.code, each.subject) for each in plan.findings] == [(FindingCode.STALE_RELEASE, HASH)]
+
+
+def test_one_in_24_of_the_unchanged_clusters_is_checked() -> None:
+    for unchanged, checks in ((0, 0), (1, 1), (24, 1), (25, 2), (240, 10)):
+        assert len(select(found(unchanged=unchanged), settings(), Scope(), NOW).requests) == checks
+
+
+def test_a_limit_counts_clusters_and_not_requests() -> None:
+    twice = [request(index, kind, Limit.LEAVING) for index in range(10) for kind in ("hold", "drop")]
+    assert limit(found(*twice), settings()).reached == ()
+
+
+def test_the_hash_of_a_limit_covers_its_own_requests_alone() -> None:
+    """So that another difference does not make a person's release stale."""
+    others = (request(50), request(51, "remove", Limit.GONE))
+    assert limit(found(*BLOCKED, *others), settings()).reached[0].hash == HASH

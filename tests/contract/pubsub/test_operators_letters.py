@@ -183,3 +183,39 @@ def test_a_missing_subscription_is_a_mistake_of_the_settings(cloud: Letters) -> 
     with pytest.raises(Exception, match="PUBSUB_PROJECT"):
         peek(elsewhere)
     assert DeadLetterSubscription(elsewhere).letters == {}
+
+
+def test_a_message_of_two_megabytes_is_published(cloud: Letters) -> None:
+    cloud.services.bus.publish("write-secret", b"x" * 2_000_000, {})
+    assert [len(data) for data, _ in cloud.received()] == [2_000_000]
+
+
+class Pulls:
+    """Google's client, as a subscription that gives its letters in portions."""
+
+    def __init__(self, *portions: list[str]) -> None:
+        self.portions = [*portions]
+        self.leases: list[tuple[list[str], int]] = []
+
+    def pull(self, **_: Any) -> Any:
+        names = self.portions.pop(0) if self.portions else []
+        messages = [SimpleNamespace(message_id=name, data=BODY, attributes=OURS, publish_time=None) for name in names]
+        return SimpleNamespace(
+            received_messages=[SimpleNamespace(message=each, ack_id=f"ack-{each.message_id}") for each in messages]
+        )
+
+    def modify_ack_deadline(self, *, ack_ids: list[str], ack_deadline_seconds: int, **_: Any) -> None:
+        self.leases.append((list(ack_ids), ack_deadline_seconds))
+
+
+def test_letters_are_pulled_until_nothing_new_has_come_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One answer need not hold all that is there. What is pulled is leased for five minutes, and then let go."""
+    pulls = Pulls(["a"], [], ["b", "a"], [], [], ["never"])
+    monkeypatch.setattr(dead_letter_subscription, "_client", lambda _: pulls)
+    with opened(Services(settings())) as subscription:
+        assert list(subscription.letters) == ["a", "b"]
+    assert [lease for lease in pulls.leases if lease[0]] == [
+        (["ack-a"], 300),
+        (["ack-b", "ack-a"], 300),
+        (["ack-a", "ack-b"], 0),
+    ]
