@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from tests.contract.deployed import APPS, FLEET, PUSH, REGION, Deployed, deployed
 
@@ -129,3 +132,30 @@ def test_gcloud_reads_what_a_function_logged(here: Deployed) -> None:
     asked = 'resource.labels.service_name="route-event" jsonPayload.decision="noted"'
     entries = here.cloud.wait_for(lambda: json.loads(here.gcloud("logging", "read", asked, "--format=json")))
     assert entries[0]["jsonPayload"]["message"] == "noted"
+
+
+def test_the_kubeconfig_survives_eight_creations_at_a_time(here: Deployed) -> None:
+    names = [f"c{number}" for number in range(8)]
+    started = [
+        subprocess.Popen(
+            ["gcloud", "container", "clusters", "create", name, "--region=europe-west1"],
+            env=here.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for name in names
+    ]
+    assert [one.wait(300) for one in started] == [0] * 8
+
+    def whole() -> bool:
+        try:
+            config = yaml.safe_load(Path(here.environment["KUBECONFIG"]).read_text())
+        except yaml.YAMLError:
+            return False
+        return {"central", *names} <= {context["name"] for context in config["contexts"]}
+
+    here.cloud.wait_for(whole, 120, "a context for each cluster")
+    command = ["kubectl", "--context", "c7", "get", "namespaces", "--output=name"]
+    if shutil.which("kubectl"):
+        found = subprocess.run(command, env=here.environment, capture_output=True, text=True, check=True, timeout=60)
+        assert "namespace/default" in found.stdout

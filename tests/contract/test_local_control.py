@@ -166,12 +166,13 @@ def test_events_are_a_table_or_json(directory: Path, cloud: LocalCloud, capsys: 
     assert max(map(len, table.splitlines())) <= 80
 
 
-def test_status_fits_80_columns(directory: Path, cloud: LocalCloud, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_and_calls_fit_80_columns(directory: Path, cloud: LocalCloud, capsys: pytest.CaptureFixture[str]) -> None:
     labels = {f"label-{number}": "value" * 5 for number in range(8)}
     cluster = cloud.create_cluster("wide-as-a-name-may-be-with-forty-letters", "northamerica-northeast1", labels=labels)
     cloud.wait_for(lambda: cloud.state()["clusters"][cluster]["status"] == "RUNNING", 60)
-    _, out, _ = _run(directory, "status", capsys)
-    assert max(map(len, out.splitlines())) <= 80
+    for command in ("status", "calls --last 1000"):
+        _, out, _ = _run(directory, command, capsys)
+        assert max(map(len, out.splitlines())) <= 80, command
 
 
 @pytest.mark.parametrize("command", ["status", "status --json", "do --list"])
