@@ -166,7 +166,9 @@ def test_events_are_a_table_or_json(directory: Path, cloud: LocalCloud, capsys: 
     assert max(map(len, table.splitlines())) <= 80
 
 
-def test_status_and_calls_fit_80_columns(directory: Path, cloud: LocalCloud, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_and_calls_fit_80_columns(
+    directory: Path, cloud: LocalCloud, capsys: pytest.CaptureFixture[str]
+) -> None:
     labels = {f"label-{number}": "value" * 5 for number in range(8)}
     cluster = cloud.create_cluster("wide-as-a-name-may-be-with-forty-letters", "northamerica-northeast1", labels=labels)
     cloud.wait_for(lambda: cloud.state()["clusters"][cluster]["status"] == "RUNNING", 60)
