@@ -31,6 +31,8 @@ APPLICATIONS_PAGE: Final = 100  # an Application with its status has up to some 
 # A Kubernetes object has at most 1.5 MiB in etcd. A member cluster may belong to anybody: what it sends is not kept whole.
 OBJECT_BYTES: Final = 4 * 2**20
 PAGE_BYTES: Final = 16 * 2**20
+NOT_SERVED: Final = b"404 page not found"  # an API server's answer for a group that it does not serve: no Status
+INSTALLED_KINDS: Final = ("Application",)  # defined by a CustomResourceDefinition
 KINDS: Final = {
     "secrets": "Secret",
     "clusterrolebindings": "ClusterRoleBinding",
@@ -77,6 +79,8 @@ class Gateway:
             query = urlencode({"labelSelector": selector, "limit": limit} | ({"continue": token} if token else {}))
             status, raw = self._call("GET", f"{url}/{collection}?{query}", what, most=PAGE_BYTES)
             deadline.note_read()
+            if status == 404 and raw.strip() == NOT_SERVED and _kind(collection) in INSTALLED_KINDS:
+                raise RetryableError(f"{what}: their kind is not installed", ErrorCode.NOT_FOUND, 404)
             page = self._checked(status, raw, what, PAGE_BYTES)
             kind, items = f"{_kind(collection)}List", page.get("items")
             if page.get("kind") != kind or not isinstance(items, list):

@@ -377,6 +377,7 @@ def test_hostile_text_never_reaches_the_terminal(cloud: Chain) -> None:
         ["adopt", "--dry-run"],
         ["backfill", "--dry-run"],
         ["shards"],
+        ["orphans"],
         ["pause", bad],
         *(
             [*words, "--json"]

@@ -276,3 +276,17 @@ def test_a_name_is_one_part_of_its_path(stub: Stub) -> None:
     ):
         call()
     assert {seen.path.rpartition("/")[2] for seen in stub.seen} == {"system%3Aa%2Fb%20c%3Fd"}
+
+
+def test_kind_that_is_not_served_is_not_a_lost_agent(stub: Stub) -> None:
+    """An API server answers plain text for a group that it does not serve; the gateway answers for a lost agent in JSON."""
+    central = Central(Gateway(Identity()), stub.url, SETTINGS)
+    stub.give(sends(b"404 page not found\n", 404))
+    assert central.applications() == []
+    with pytest.raises(RetryableError) as raised:
+        central.managed()
+    assert raised.value.code is ErrorCode.UNREACHABLE
+    stub.give(sends({"error": {"status": "NOT_FOUND", "message": "404 page not found"}}, 404))
+    with pytest.raises(RetryableError) as raised:
+        central.applications()
+    assert raised.value.code is ErrorCode.UNREACHABLE
