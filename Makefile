@@ -108,7 +108,7 @@ workflows: setup  ## actionlint (needs Go) and zizmor on .github/workflows
 
 check: lint types layers test  ## all of it
 
-lock: setup  ## pin the packages anew, with hashes (needs uv)
+lock: setup  ## pin the packages again, with hashes (needs uv)
 	@for file in requirements requirements-dev; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$file.in -o $$file.txt; \
 	done

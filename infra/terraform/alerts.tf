@@ -3,7 +3,7 @@
 
 locals {
   functions_logs = "resource.type=\"cloud_run_revision\" resource.labels.service_name=\"${local.sweep}\""
-  # Long enough for two sweeps of the default schedule to be missed.
+  # The default schedule has missed two sweeps after this time.
   no_sweep_for = "3600s"
 }
 
@@ -129,7 +129,7 @@ resource "google_monitoring_alert_policy" "no_sweep" {
   depends_on = [time_sleep.metrics]
 }
 
-# Our identity may make anybody cluster-admin; only Argo CD's identity is meant. A condition on a list holds when it holds for one element: a
+# The functions' identity can grant cluster-admin to any user, and must grant it to Argo CD's identity alone. A condition on a list holds when it holds for one element: a
 # second *user* in Argo CD's own binding escapes this, and the sweep repairs it at the next periodic check of that binding.
 resource "google_logging_metric" "foreign_bindings" {
   project     = var.project

@@ -1,12 +1,12 @@
-# Cloud Build: two triggers on the one branch. An approval holds for a whole build, so plan and apply are two builds; the plan is handed
-# over in a bucket, under its commit, and exactly that plan is applied. Only reviewed code ever runs with these identities.
+# Cloud Build: two triggers on the one branch. An approval is for a whole build, so plan and apply are two builds. A bucket
+# keeps the plan under its commit, and exactly that plan is applied. Only reviewed code ever runs with these identities.
 
 locals {
   stages   = var.delivery == null ? toset([]) : toset(["plan", "apply"])
   projects = setunion([var.project, local.fleet_project, local.central_project], local.listed)
 
-  # What Terraform reads everywhere, and what it changes where. `projectIamAdmin` can give itself everything: that is why a person
-  # approves. The providers name the functions' project as quota project, which takes serviceusage.services.use there.
+  # The plan reads all projects; the apply changes them. `projectIamAdmin` can grant itself every role, so a person must
+  # approve. The providers name the functions' project as quota project, which takes serviceusage.services.use there.
   plan_roles  = ["roles/iam.securityReviewer", "roles/viewer"]
   apply_roles = ["roles/iam.roleAdmin", "roles/logging.configWriter", "roles/resourcemanager.projectIamAdmin", "roles/serviceusage.serviceUsageAdmin"]
   apply_run_roles = [
@@ -48,7 +48,7 @@ resource "google_project_iam_member" "delivery" {
 
 resource "google_storage_bucket" "plans" {
   #checkov:skip=CKV_GCP_63:it does not log at all, see CKV_GCP_62
-  #checkov:skip=CKV_GCP_62:plans hold names, no secrets, and are gone after 30 days; who reads them is in the project's audit log
+  #checkov:skip=CKV_GCP_62:plans hold names, no secrets, and are gone after 30 days; reads are in the project's audit log
   count = var.delivery == null ? 0 : 1
 
   project                     = var.project

@@ -1,5 +1,5 @@
-# What wakes route-event besides its topic: audit entries of this project, and the fleet's membership events. One trigger for each method
-# and version: Eventarc has no pattern for methods. It keeps an event for 24 hours and has no dead letters; the sinks and the sweep do more.
+# The triggers of route-event besides its topic: audit entries of this project, and the fleet's membership events. One trigger for each method
+# and version: Eventarc has no pattern for methods. It keeps an event for 24 hours and has no dead letters; the sweep repairs what it loses.
 
 locals {
   audit_triggers = {
@@ -69,7 +69,7 @@ resource "google_eventarc_trigger" "membership" {
   depends_on = [google_project_iam_member.agent, google_project_iam_member.event_receiver, google_cloud_run_service_iam_member.invoker]
 }
 
-# The sweep. The body must not be empty: a push without data is refused before the function. The job is paused until a person has
+# The sweep. The body must not be empty: Pub/Sub refuses a message without data. The job is paused until a person has
 # read `python -m ops plan`: the first sweep acts on every cluster that exists.
 resource "google_cloud_scheduler_job" "sweep" {
   project     = var.project

@@ -14,10 +14,10 @@ locals {
   sizes = { for name in local.functions : name => name == local.sweep ? local.one_at_a_time : name == local.page ? local.reader : local.step }
   # A second sweep waits (429, delivered again) until the first is done.
   one_at_a_time = { memory = "1Gi", timeout = 540, instances = 1, concurrency = 1 }
-  # One instance: its visitors share a reading.
+  # One instance: all its users share one reading.
   reader = { memory = "1Gi", timeout = 60, instances = 1, concurrency = 8 }
 
-  # Instances do not know of each other: each has the same share. grant-rbac, write-secret, remove-secret and revoke-rbac use the gateway.
+  # Instances do not share state: each has the same share of the quota. grant-rbac, write-secret, remove-secret and revoke-rbac use the gateway.
   gateway_requests = var.settings.gateway_requests == 0 ? 0 : max(1, floor(var.settings.gateway_requests / (4 * var.max_instances)))
 
   environment = {
@@ -51,7 +51,7 @@ locals {
 
 resource "google_storage_bucket" "bundles" {
   #checkov:skip=CKV_GCP_63:it does not log at all, see CKV_GCP_62
-  #checkov:skip=CKV_GCP_62:it holds our own source code; who reads it is in the project's audit log where Data Access logs are on
+  #checkov:skip=CKV_GCP_62:it holds our own source code; reads are in the project's audit log where Data Access logs are on
   project                     = var.project
   name                        = "${var.project}-fleet-registrar-bundles"
   location                    = var.region
@@ -196,7 +196,7 @@ resource "google_cloudfunctions2_function" "function" {
   depends_on = [time_sleep.build_grants]
 }
 
-# Google may keep the configuration of a build that failed. Then the plan is empty, and only this tells.
+# Google may keep the configuration of a failed build. The plan is empty then, and only this check reports the failure.
 check "functions" {
   assert {
     condition     = alltrue([for function in google_cloudfunctions2_function.function : function.state == "ACTIVE"])

@@ -1,5 +1,5 @@
 # One identity for each function and one for Argo CD, each with the permissions of ../roles.json and no other.
-# Only additive grants (`_iam_member`): the authoritative kinds throw others out of projects and topics.
+# Only additive grants (`_iam_member`): authoritative resources remove other members from projects and topics.
 
 resource "google_service_account" "identity" {
   for_each = local.account_ids
@@ -17,11 +17,11 @@ locals {
     { for name, account in google_service_account.identity : name => "serviceAccount:${account.email}" },
     { for name, email in local.given_identity : name => "serviceAccount:${email}" },
   )
-  # Known before anything is made, for what compares it: settings, log filters.
+  # The e-mail is known before the account exists: settings and log filters compare it.
   emails     = merge({ for name, id in local.account_ids : name => "${id}@${var.project}.iam.gserviceaccount.com" }, local.given_identity)
   publishers = merge([for name, role in local.roles : { for topic in role.publish : "${name}/${topic}" => { name = name, topic = topic } }]...)
 
-  # Nobody needs these where others register the clusters.
+  # Not needed if others register the clusters.
   registering = ["gkehub.memberships.create", "gkehub.memberships.delete", "gkehub.operations.get"]
   fleet = {
     for name, role in local.roles : name => sort(distinct([
@@ -173,7 +173,7 @@ resource "google_service_account_iam_member" "argocd" {
   )
 }
 
-# Those that wake the functions: Pub/Sub's pushes, and Eventarc's triggers.
+# The identities that invoke the functions: those of Pub/Sub's pushes and of Eventarc's triggers.
 
 resource "google_service_account" "caller" {
   for_each = toset(["push", "trigger"])
@@ -184,7 +184,7 @@ resource "google_service_account" "caller" {
   depends_on   = [google_project_service.enabled]
 }
 
-# Projects from before April 2021: Pub/Sub's agent must be let to mint the push identity's tokens. Elsewhere its own role holds that.
+# Projects from before April 2021: Pub/Sub's agent needs this grant to create the push identity's tokens. In newer projects its own role has it.
 resource "google_service_account_iam_member" "push_tokens" {
   service_account_id = google_service_account.caller["push"].name
   role               = "roles/iam.serviceAccountTokenCreator"
@@ -212,7 +212,7 @@ resource "google_cloud_run_service_iam_member" "invoker" {
   member  = "serviceAccount:${google_service_account.caller[each.value.caller].email}"
 }
 
-# Who may open the status page. Without viewers nobody may.
+# Who may open the status page: the viewers, and no other user.
 resource "google_cloud_run_service_iam_member" "viewer" {
   for_each = var.status.viewers
 

@@ -1,4 +1,4 @@
-# What is derived from the inputs and from the identities' roles. Topics and functions are named in ../roles.json and nowhere here.
+# Values derived from the inputs and from the identities' roles. Topics and functions are named in ../roles.json and nowhere here.
 
 data "google_project" "run" {
   project_id = var.project
@@ -43,14 +43,14 @@ locals {
   central_is_in_fleet = local.central_project == local.fleet_project
   central_number      = local.central_is_in_fleet ? local.fleet_number : data.google_project.central[0].number
 
-  # Several instances share fleet projects and organisations. What lies there carries the instance; what lies in the functions' project
-  # does not, because each instance has a project of its own. A role's id has at most 64 characters, an instance's name 30.
+  # Several instances share fleet projects and organisations. Names there contain the instance. Names in the functions' project do
+  # not, because each instance has a project of its own. A role's id has at most 64 characters, an instance's name 30.
   is_default  = var.settings.instance == "default"
   role_prefix = local.is_default ? "fleet_registrar" : "fr.${replace(var.settings.instance, "-", "_")}"
   sink_prefix = local.is_default ? "fleet-registrar" : "fleet-registrar-${var.settings.instance}"
   title       = local.is_default ? "Fleet Registrar" : "Fleet Registrar ${var.settings.instance}"
 
-  # Where clusters come from.
+  # The source projects.
   kind   = var.sources.folder != null ? "folder" : var.sources.organization != null ? "organization" : "projects"
   scope  = local.kind == "projects" ? null : local.kind == "folder" ? "folders/${var.sources.folder}" : "organizations/${var.sources.organization}"
   listed = local.kind != "projects" ? toset([]) : length(var.sources.projects) > 0 ? var.sources.projects : toset([local.fleet_project])
@@ -68,7 +68,7 @@ locals {
     for id, number in local.found : id if !var.sources.with_gke_only || contains(local.with_gke, number)
   ])
 
-  # Who does what.
+  # Roles and identities.
   roles     = jsondecode(file("${path.module}/../roles.json"))
   argocd    = "argocd"
   functions = toset([for name in keys(local.roles) : name if name != local.argocd])

@@ -59,7 +59,7 @@ resource "google_monitoring_custom_service" "registrar" {
   depends_on = [google_project_service.enabled]
 }
 
-# A cluster that a sweep finds has no start, so it does not count: "no sweep" and "dead letters" report what the events miss.
+# A cluster that a sweep finds has no start, so it does not count: the alerts "no sweep" and "dead letters" report what the events miss.
 resource "google_monitoring_slo" "onboarding" {
   project             = var.project
   service             = google_monitoring_custom_service.registrar.service_id

@@ -1,7 +1,7 @@
-# Topics, the pushes that wake the functions, and the dead letters.
+# Topics, the push subscriptions of the functions, and the dead letters.
 
 resource "google_pubsub_topic" "topic" {
-  #checkov:skip=CKV_GCP_83:messages hold names of clusters, no secrets; Google's encryption at rest is enough
+  #checkov:skip=CKV_GCP_83:messages hold names of clusters, no secrets; Google's default encryption is enough
   for_each = local.topics
 
   project    = var.project
@@ -14,8 +14,8 @@ locals {
   delivery_attempts = 20
 }
 
-# 10 s doubled up to 600 s, 20 times: about two hours, in which fresh grants become effective and clusters come back.
-# A retryable fault that lasts longer is a dead letter.
+# 10 s doubled up to 600 s, 20 times: about two hours, in which new grants become effective and clusters become reachable again.
+# A message whose error lasts longer becomes a dead letter.
 resource "google_pubsub_subscription" "push" {
   for_each = local.wakes
 
@@ -46,7 +46,7 @@ resource "google_pubsub_subscription" "push" {
     max_delivery_attempts = local.delivery_attempts
   }
 
-  # Never: a quiet month must not cut a step off.
+  # Never: otherwise a month without messages would delete the subscription.
   expiration_policy {
     ttl = ""
   }
@@ -54,7 +54,7 @@ resource "google_pubsub_subscription" "push" {
   depends_on = [google_cloud_run_service_iam_member.invoker, google_service_account_iam_member.push_tokens]
 }
 
-# Where people find them; `ops dead-letters` pulls from here and lets go.
+# `ops dead-letters` pulls from this subscription and releases what it does not replay.
 resource "google_pubsub_subscription" "dead_letters" {
   project = var.project
   name    = local.dead_letters
@@ -68,7 +68,7 @@ resource "google_pubsub_subscription" "dead_letters" {
   }
 }
 
-# Without both of these a message that failed too often is delivered for ever.
+# Without both grants a message that failed too often is redelivered forever.
 
 resource "google_pubsub_topic_iam_member" "dead_letters" {
   project = var.project

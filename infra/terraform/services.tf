@@ -5,12 +5,12 @@ locals {
   run_services = [
     "artifactregistry", "cloudasset", "cloudbuild", "cloudfunctions", "cloudresourcemanager", "cloudscheduler", "eventarc",
     "eventarcpublishing", "iam", "iamcredentials", "logging", "monitoring", "pubsub", "run", "serviceusage", "storage",
-    # Quota is the caller's project's: what the functions call must be enabled here too.
+    # Calls count against the caller's project, so the APIs that the functions call must be enabled here too.
     "connectgateway", "container", "gkehub",
   ]
   # Argo CD's pods exchange their token in the fleet project: sts and iamcredentials.
   fleet_services = ["cloudresourcemanager", "connectgateway", "container", "gkeconnect", "gkehub", "iamcredentials", "sts"]
-  # Another fleet, which the central cluster is a member of.
+  # The fleet of the central cluster, if it is another one.
   central_services = local.central_is_in_fleet ? [] : ["connectgateway", "gkehub"]
   # A folder's or organisation's projects enable these themselves: `container` is there where clusters are.
   source_services = ["container", "gkehub"]

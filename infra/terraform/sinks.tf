@@ -10,7 +10,7 @@ module "cluster_entries" {
   organization = local.kind == "organization" ? var.sources.organization : null
   destination  = "pubsub.googleapis.com/${google_pubsub_topic.topic[local.audit_log_entries].id}"
 
-  # Finished entries, those of changes without an operation, and started deletions too: a cluster that goes is held at once.
+  # Finished entries, those of changes without an operation, and started deletions too: a cluster in deletion is held at once.
   filter = <<-EOT
     log_id("cloudaudit.googleapis.com/activity")
     resource.type="gke_cluster"
@@ -20,7 +20,7 @@ module "cluster_entries" {
     NOT resource.labels.project_id="${var.project}"
   EOT
 
-  # What is published before the subscription exists is lost.
+  # Messages published before the subscription exists are lost.
   depends_on = [google_pubsub_subscription.push]
 }
 
@@ -41,7 +41,7 @@ resource "google_logging_project_bucket_config" "bindings" {
   bucket_id      = "fleet-registrar-bindings"
   description    = "ClusterRoleBindings that the Fleet Registrar has made"
   retention_days = 400
-  # An audit log outlives what it is about. Google also keeps a deleted bucket for 7 days, in which its name cannot be used.
+  # The audit log outlives the clusters it is about. Google also keeps a deleted bucket for 7 days, in which its name cannot be used.
   deletion_policy = "ABANDON"
   depends_on      = [google_project_service.enabled]
 }

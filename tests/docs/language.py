@@ -79,6 +79,19 @@ def _kind(text: str) -> str:
     return "list" if re.match(r"(?:[-*]|\d+\.) |\s{2,}", text) else "paragraph"
 
 
+def configuration() -> list[Path]:
+    """Terraform, YAML and make files, relative to the root."""
+    patterns = ("infra/**/*.tf", "infra/**/*.yaml", "infra/**/*.mk", "*.y*ml", ".github/**/*.y*ml", "Makefile", ".ci/*")
+    found = {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}
+    return sorted(path.relative_to(ROOT) for path in found if ".terraform" not in path.parts)
+
+
+def lines(path: Path) -> Iterator[Line]:
+    """Every line of a file."""
+    for number, raw in enumerate((ROOT / path).read_text().splitlines(), 1):
+        yield Line(f"{path}:{number}", raw, raw, "line")
+
+
 def remarks(path: Path) -> Iterator[Line]:
     """The comments and strings of a Python file, line by line, and each name once, as words."""
     text = (ROOT / path).read_text()

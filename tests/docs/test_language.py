@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.language import HABITS, documents, habits, prose, remarks, sources
+from tests.docs.language import HABITS, configuration, documents, habits, lines, prose, remarks, sources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +30,10 @@ def test_a_document_uses_the_words_of_the_field(path: Path) -> None:
 def test_code_uses_the_words_of_the_field(folders: tuple[str, ...]) -> None:
     found = [one for path in sources(*folders) if path.parts[:2] != ("tests", "docs") for one in habits(remarks(path))]
     assert len(found) <= LEFT_IN_CODE[folders], f"{len(found)}\n" + "\n".join(found[:40])
+
+
+def test_configuration_uses_the_words_of_the_field() -> None:
+    assert [one for path in configuration() for one in habits(lines(path))] == []
 
 
 def test_the_expressions_are_recognised() -> None:

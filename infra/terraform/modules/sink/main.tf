@@ -1,5 +1,5 @@
-# One log sink for each project of a list, or one for a folder or an organisation with everything below it. What it may write to is the caller's
-# to grant, to `writers`: entries are lost without a word until then.
+# One log sink for each project of a list, or one for a folder or an organisation with everything below it. The caller grants `writers` the right
+# to write to the destination: until then entries are silently dropped.
 
 terraform {
   required_providers {
