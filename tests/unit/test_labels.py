@@ -206,7 +206,7 @@ def test_what_is_no_list_of_keys_is_an_error_of_the_settings(text: str) -> None:
         LabelKeys.parse(text)
 
 
-def test_an_empty_value_is_a_value_and_one_of_signs_alone_is_none() -> None:
+def test_an_empty_value_is_kept_and_one_of_signs_alone_is_not_written() -> None:
     found = translate({"env": "", "team": "---"})
     assert found.labels == {"env": ""}
     assert found.kept == {"team"}

@@ -137,8 +137,8 @@ def test_a_body_that_no_step_takes_is_kept_until_it_is_repaired(cloud: Letters) 
     assert cloud.left == 0
 
 
-def test_letters_that_were_looked_at_are_there_for_the_next_operator(cloud: Letters) -> None:
-    """A look is a lease, which ends with the command."""
+def test_listed_letters_are_there_for_the_next_operator(cloud: Letters) -> None:
+    """Listing leases the letters, and the lease ends with the command."""
     for number in range(3):
         cloud.write(number=str(number))
     assert [len(peek(cloud.services)) for _ in range(2)] == [3, 3]
@@ -147,7 +147,7 @@ def test_letters_that_were_looked_at_are_there_for_the_next_operator(cloud: Lett
     assert cloud.left == 3
 
 
-def test_a_letter_that_is_looked_at_is_not_delivered_again_meanwhile(cloud: Letters) -> None:
+def test_a_leased_letter_is_not_delivered_again_meanwhile(cloud: Letters) -> None:
     cloud.write()
     with opened(cloud.services) as subscription:
         calls: list[tuple[int, int]] = []
