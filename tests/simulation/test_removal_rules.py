@@ -12,6 +12,7 @@ from functions import revoke_rbac, unregister_membership
 from shared.values.cluster_secret import FUNCTIONS_PROJECT
 from shared.values.codes import Decision, FindingCode
 from shared.values.messages import StepRequest
+from shared.values.model import State
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.given import BLUE, HELD, OWN, SECRET, SECRETS, notes, onboarded, pinned, removed
 from tests.simulation.ports import WorldServices
@@ -124,13 +125,15 @@ def test_subscribers_hear_each_change_of_a_leaving_cluster_once() -> None:
     world.change(BLUE, status="STOPPING")
     body: dict[str, str] = {"cluster": str(BLUE)}
     assert delivered(world, body) == ["held"]
-    assert json.loads(world.events[0].data)["labels"] == {"env": "prod"}
+    first = json.loads(world.events[0].data)
+    assert (first["labels"], first["code"]) == ({"env": "prod"}, "going")
     assert delivered(world, body) == []
     assert delivered(world, body, attempt=2) == ["held"]
     world.now += timedelta(minutes=1)
     assert delivered(world, body, attempt=2) == []
     world.change(BLUE, status="ERROR")
     assert delivered(world, body) == ["released"]
+    assert json.loads(world.events[0].data)["code"] == "unknown"
     world.delete(BLUE)
     assert delivered(world, body) == ["offboarded"]
     assert delivered(world, body) == []
@@ -187,6 +190,15 @@ def test_a_selected_cluster_is_registered_again_and_keeps_its_binding() -> None:
     outcome = revoke_rbac.run(StepRequest(BLUE), WorldServices(world))
     assert [each.topic for each in outcome.next] == ["register-membership"]
     assert world.inside(BLUE).objects == before
+
+
+def test_a_check_of_a_binding_that_stayed_publishes_nothing() -> None:
+    for check, topics in ((True, []), (False, ["unregister-membership"])):
+        world = unselected()
+        outcome = revoke_rbac.run(StepRequest(BLUE, OWN, check=check), WorldServices(world))
+        assert (outcome.decision, outcome.code, outcome.severity) == (Decision.REVOKED, State.UNSELECTED, "INFO")
+        assert [each.topic for each in outcome.next] == topics
+        assert world.inside(BLUE).objects == {}
 
 
 def test_an_unmanaged_binding_of_our_name_stays_at_a_revocation() -> None:

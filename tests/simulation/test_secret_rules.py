@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from shared.values.cluster_event import EventType
 from shared.values.cluster_secret import CLUSTER, GRANT
 from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import ConflictError, PermanentError, RetryableError
-from shared.values.messages import StepRequest
+from shared.values.messages import RivalHeldError, StepRequest
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.given import BLUE, HELD, OWN, SECRET, SECRETS, by_hand, notes, onboarded, pinned, when, written
 from tests.simulation.kubernetes import Kubernetes
@@ -225,3 +226,25 @@ def test_a_secret_that_is_gone_after_a_conflict_is_created_by_the_redelivery() -
         written(world, request)
     world.touch = lambda _phase, _call: None
     assert written(world, request).decision is Decision.CREATED
+
+
+def test_subscribers_hear_of_a_held_rival_for_a_minute() -> None:
+    """The attempt that held it may not have published the event."""
+    world = taken()
+    request = granted(world, StepRequest(RED))
+    for seconds, tells in ((0, True), (59, True), (61, False)):
+        world.now += timedelta(seconds=seconds)
+        with pytest.raises(RetryableError) as raised:
+            written(world, request)
+        assert raised.value.code is ErrorCode.SERVER_TAKEN
+        assert isinstance(raised.value, RivalHeldError) is tells
+        world.now -= timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("reason", ["not-wanted", "going"])
+def test_a_rival_that_is_held_for_another_reason_is_no_news(reason: str) -> None:
+    world = taken()
+    notes(world)[HELD] = f"{reason} {world.now:%Y-%m-%dT%H:%M:%SZ} skip-reconcile=ours"
+    with pytest.raises(RetryableError) as raised:
+        written(world, granted(world, StepRequest(RED)))
+    assert not isinstance(raised.value, RivalHeldError)

@@ -129,3 +129,50 @@ def test_a_message_says_who_was_granted() -> None:
     body = proof_of(world).body()
     assert body["identity"] == world.settings.argocd_service_account
     assert parse("write-secret", json.dumps(body).encode(), world.settings).identity == body["identity"]
+
+
+def bindings(world: World, verb: str) -> list[str]:
+    """The calls of a verb that name our binding."""
+    return [call for call in world.calls if call.startswith(f"gateway {verb}") and "fleet-registrar:" in call]
+
+
+def test_a_binding_that_exists_is_not_created_again() -> None:
+    world = onboarded()
+    world.calls.clear()
+    assert grant_rbac.run(StepRequest(BLUE), WorldServices(world)).decision is Decision.UNCHANGED
+    assert bindings(world, "create") == []
+
+
+def test_a_binding_that_another_step_made_meanwhile_is_found() -> None:
+    world = joined()
+
+    def touch(phase: str, call: str) -> None:
+        if phase == "before" and call.startswith("gateway create") and "fleet-registrar:" in call and not made:
+            made.append(call)
+            grant_rbac.run(StepRequest(BLUE, new=True), WorldServices(world))
+
+    made: list[str] = []
+    world.touch = touch
+    assert grant_rbac.run(StepRequest(BLUE), WorldServices(world)).decision is Decision.UNCHANGED
+
+
+def test_a_binding_that_is_deleted_meanwhile_is_created() -> None:
+    world = onboarded()
+    (key, stored), *_ = world.inside(BLUE).objects.items()
+    del world.inside(BLUE).objects[key]
+    steps: list[str] = []
+
+    def touch(phase: str, call: str) -> None:
+        if phase != "before" or ("fleet-registrar:" not in call and not call.startswith("gateway list")):
+            return
+        steps.append(call)
+        if call.startswith("gateway create") and len(bindings(world, "create")) == 1:
+            world.inside(BLUE).put(key[0], stored)
+        elif call.startswith("gateway list") and len(bindings(world, "create")) == 1:
+            world.inside(BLUE).objects.pop(key, None)
+
+    world.calls.clear()
+    world.touch = touch
+    assert grant_rbac.run(StepRequest(BLUE), WorldServices(world)).decision is Decision.GRANTED
+    assert len(bindings(world, "create")) == 2
+    assert key in world.inside(BLUE).objects
