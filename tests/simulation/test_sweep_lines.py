@@ -103,7 +103,6 @@ def test_a_wait_for_others_is_no_warning(capsys: Capture) -> None:
     world.create(BLUE)
     [line] = of(swept(world, capsys), "reported")
     assert (line["code"], line["severity"]) == ("waiting_for_membership", "INFO")
-    assert "\n" not in line["message"]
 
 
 def test_subscribers_hear_of_each_limit_and_of_each_sweep(capsys: Capture) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from shared.values.cluster_secret import CLUSTER, FUNCTIONS_PROJECT, INSTANCE, MEMBERSHIP, TYPE
 from shared.values.codes import FindingCode, Limit
-from shared.values.model import Cluster
+from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName
 from tests.unit.comparisons import ATTACHED, JOINED, NONE_SELECTED, codes, compared, only
-from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, GRANT, SETTINGS, secret, settings
+from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, GRANT, NOW, SETTINGS, secret, settings
 
 EXTERNAL = settings(SECRETS="external")
 OF_EARLIER = secret(cluster_id="e" * 64)
@@ -71,6 +72,30 @@ def test_an_attached_hold_for_deletion_that_failed_is_released_alone() -> None:
     held = secret(None, EDGE, held="going 2026-11-24T11:00:00Z skip-reconcile=ours")
     changes = {"memberships": {EDGE.name: replace(EDGE, state="ODD")}, "secrets": (held,)}
     assert codes(compared(changes, base=ATTACHED)) == [FindingCode.HOLD_DIFFERS]
+
+
+@pytest.mark.parametrize(
+    ("member", "secrets", "checked"),
+    [
+        (EDGE, (), True),
+        (EDGE, (secret(None, EDGE),), False),
+        (replace(EDGE, state="DELETING"), (), False),
+        (replace(EDGE, last_connection=NOW - timedelta(hours=1)), (), False),
+        (replace(EDGE, cluster=BLUE.name), (), False),
+    ],
+)
+def test_an_unselected_attached_cluster_is_checked_for_a_binding_that_stayed(
+    member: Membership, secrets: Any, checked: bool
+) -> None:
+    """docs/architecture.md#sweep. The check reports and publishes nothing further."""
+    found = compared({"memberships": {EDGE.name: member}, "secrets": secrets}, NONE_SELECTED, ATTACHED)
+    checks = [(each.topic, each.request.check) for each in found.unchanged if each.topic == "revoke-rbac"]
+    assert checks == ([("revoke-rbac", True)] if checked else [])
+
+
+def test_an_unselected_gke_cluster_is_checked_for_a_binding_that_stayed() -> None:
+    found = compared({"secrets": ()}, NONE_SELECTED)
+    assert [(each.topic, each.request.check) for each in found.unchanged] == [("revoke-rbac", True)]
 
 
 @pytest.mark.parametrize("state", ["CREATING", "DELETING", "READY"])
