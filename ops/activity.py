@@ -130,15 +130,14 @@ def _entry(found: Mapping[str, Any]) -> Entry | None:
     payload, labels = found.get("jsonPayload"), found.get("labels")
     if not isinstance(payload, dict) or not isinstance(labels, dict):
         return None
-    try:
-        time = datetime.fromisoformat(str(found.get("timestamp")))
-    except ValueError:
+    time = entry_time(found)
+    if time is None:
         return None
     step, following = str(payload.get("step", "")), payload.get("next")
     if step not in (*STEPS, "route-event", "sweep"):
         return None
     return Entry(
-        time if time.tzinfo else time.replace(tzinfo=UTC),
+        time,
         step,
         str(payload.get("decision", "")),
         str(payload.get("code", "")),
@@ -152,6 +151,15 @@ def _entry(found: Mapping[str, Any]) -> Entry | None:
     )
 
 
+def entry_time(found: Mapping[str, Any]) -> datetime | None:
+    """Return when a log entry was written; None if it does not say."""
+    try:
+        time = datetime.fromisoformat(str(found.get("timestamp")))
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 def _number(value: object) -> int:
     return int(value) if isinstance(value, (int, float)) else 0
 
@@ -159,7 +167,7 @@ def _number(value: object) -> int:
 def query(project: str, names: Iterable[str], since: datetime) -> Object:
     """Return the body of `entries:list` for what the steps logged about these names, the newest first."""
     about = " OR ".join(
-        f"labels.{'membership' if '/memberships/' in name else 'cluster'}={_quoted(name)}" for name in sorted(names)
+        f"labels.{'membership' if '/memberships/' in name else 'cluster'}={quoted(name)}" for name in sorted(names)
     )
     return _list(project, f"({about})", since, 200)
 
@@ -171,7 +179,7 @@ def recent_query(project: str, since: datetime, most: int) -> Object:
 
 def decided_query(project: str, decisions: Iterable[Decision], since: datetime, most: int) -> Object:
     """Return the body of `entries:list` for some decisions."""
-    wanted = " OR ".join(f"jsonPayload.decision={_quoted(decision)}" for decision in decisions)
+    wanted = " OR ".join(f"jsonPayload.decision={quoted(decision)}" for decision in decisions)
     return _list(project, f"({wanted})", since, most)
 
 
@@ -184,6 +192,7 @@ def _list(project: str, wanted: str, since: datetime, most: int) -> Object:
     }
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text as a string of Logging's query language."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from ops.activity import entry_time, quoted
 from ops.terminal import ago, one_line
 from shared.values.messages import STEPS
 from shared.values.names import ClusterName, MembershipName, Name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from shared.values.settings import Settings
 
@@ -45,12 +46,14 @@ def query(
     Left out: calls that were refused, and what our own functions changed, which is in their log.
     """
     objects = [f"core/v1/namespaces/{settings.argocd_namespace}/secrets/{name.secret_name}", *_forms(name)]
-    ours = " OR ".join(_quoted(settings.function_account(step)) for step in sorted(STEPS))
+    ours = " OR ".join(quoted(settings.function_account(step)) for step in sorted(STEPS))
     if membership is not None:
         objects += _forms(membership)
-    about = f"protoPayload.resourceName=({' OR '.join(map(_quoted, sorted(set(objects))))})"
+    about = f"protoPayload.resourceName=({' OR '.join(map(quoted, sorted(set(objects))))})"
     if isinstance(name, ClusterName):
-        labels = f"resource.labels.cluster_name={_quoted(name.cluster)} AND resource.labels.location={_quoted(name.location)}"
+        labels = (
+            f"resource.labels.cluster_name={quoted(name.cluster)} AND resource.labels.location={quoted(name.location)}"
+        )
         bindings = 'protoPayload.methodName=~"clusterrolebindings[.](create|delete|patch|update)$"'
         about = f"({about} OR ({labels} AND {bindings}))"
     return {
@@ -71,13 +74,12 @@ def parse(found: Sequence[Mapping[str, Any]]) -> list[Change]:
         who = payload.get("authenticationInfo") if isinstance(payload, dict) else None
         if not isinstance(payload, dict) or not isinstance(who, dict):
             continue
-        try:
-            time = datetime.fromisoformat(str(entry.get("timestamp")))
-        except ValueError:
+        time = entry_time(entry)
+        if time is None:
             continue
         method = str(payload.get("methodName", "")).rpartition("google.")[2]
         by = str(who.get("principalEmail", ""))
-        changes.append(Change(time if time.tzinfo else time.replace(tzinfo=UTC), method, by))
+        changes.append(Change(time, method, by))
     return changes
 
 
@@ -90,8 +92,3 @@ def _forms(name: Name) -> list[str]:
     """The name in the forms that audit entries use: `zones/` or `regions/` for a GKE cluster's location."""
     text = str(name)
     return [text.replace("/locations/", f"/{kind}/", 1) for kind in ("locations", "zones", "regions")]
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

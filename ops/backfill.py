@@ -72,7 +72,7 @@ def missing(plan: Plan) -> list[PlannedRequest]:
 
 
 def publish_all(requests: list[PlannedRequest], services: Services, a_minute: int, what: str) -> None:
-    """Publish the requests, paced. Raises a fault that says how far it came."""
+    """Publish the requests, paced. Raises ReconcileError, which says how far it came."""
     attributes = {"cause": truncate(f"{what} by {operator(services)}")}
     progress = Progress(len(requests), "clusters requested")
     for request in paced(requests, a_minute):

@@ -11,7 +11,6 @@ import json
 import re
 import shlex
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from ops.survey import connected
 from ops.terminal import MAX_WIDTH, MistakeError, ago, one_line, pluralize, table
 from shared.runtime.services import Services
 from shared.values.errors import ReconcileError
-from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name
+from shared.values.names import ClusterName, Name, parse_name
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def as_text(letter: DeadLetter, settings: Settings) -> str:
 
 def _advice(letter: DeadLetter, settings: Settings) -> list[Advice]:
     # Any publisher chooses the contents of a letter: only valid names become parts of a command.
-    name = next((found for each in letter.names if (found := _name(each))), None)
+    name = next((found for each in letter.names if (found := parse_name(each))), None)
     advice = []
     if name is not None:
         membership = name.membership(settings.fleet_project) if isinstance(name, ClusterName) else name
@@ -154,13 +153,6 @@ def _advice(letter: DeadLetter, settings: Settings) -> list[Advice]:
             advice.append(Advice("Repair its body, for example", f"{replay} --body {shlex.quote(example)}"))
     advice.append(Advice("If nobody needs it, discard it", f"python -m ops dead-letters drop {letter.id}"))
     return advice
-
-
-def _name(text: str) -> Name | None:
-    for parse in (ClusterName.parse, MembershipName.parse):
-        with suppress(InvalidNameError):
-            return parse(text)
-    return None
 
 
 def _kind(name: Name | None) -> str:

@@ -14,7 +14,6 @@ from ops.evidence import Evidence
 from ops.holds import consequences
 from ops.plan import requirement
 from ops.recommendations import recommend
-from ops.survey import is_about
 from ops.terminal import UNREAD, ago, one_line
 from shared.decisions import secret_plan
 from shared.decisions.outcomes import why
@@ -280,8 +279,8 @@ def _letters(evidence: Evidence) -> list[str]:
 
 def _next(evidence: Evidence) -> list[str]:
     plan = evidence.seen.plan
-    requests = [request for request in plan.requests if is_about(request.next.request, evidence.name)]
-    blocked = [request for request in plan.blocked if is_about(request.next.request, evidence.name)]
+    requests = [request for request in plan.requests if request.next.request.name == evidence.name]
+    blocked = [request for request in plan.blocked if request.next.request.name == evidence.name]
     return [f"the next sweep publishes {request.next.topic}: {request.reason}" for request in requests] + [
         f"the removal limit stops a sweep's request to {request.next.topic}: {request.reason}" for request in blocked
     ]

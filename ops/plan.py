@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ops import holds, limits, remedies
 from ops.advice import lines
 from ops.partial import survey_in_parts
-from ops.survey import Snapshot, connected, find, is_about
+from ops.survey import Snapshot, connected, find
 from ops.terminal import UNREAD, MistakeError, pluralize, table
 from shared.decisions.sweep_plan import Plan
 from shared.values.inventory import Inventory
@@ -119,7 +119,7 @@ def filter_plan(seen: Snapshot, settings: Settings, project: str, cluster: str) 
     plan = seen.plan
     if cluster:
         name = find(cluster, seen, dict(settings.numbers))
-        requests = tuple(request for request in plan.requests if is_about(request.next.request, name))
+        requests = tuple(request for request in plan.requests if request.next.request.name == name)
         return dataclasses.replace(
             plan, requests=requests, findings=tuple(r for r in plan.findings if r.subject == str(name))
         )

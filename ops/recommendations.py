@@ -10,7 +10,6 @@ from ops.advice import Advice, command
 from ops.evidence import Evidence
 from ops.limits import release
 from ops.plan import requirement
-from ops.survey import is_about
 from ops.terminal import pluralize
 from shared.decisions import recognition
 from shared.decisions.reports import describe_command
@@ -110,7 +109,7 @@ def _to_continue(evidence: Evidence, *, unsettled: bool) -> list[Advice]:
     settings, plan = evidence.settings, evidence.seen.plan
     advice = []
     for reached in plan.reached:
-        if any(is_about(request.next.request, evidence.name) for request in reached.requests):
+        if any(request.next.request.name == evidence.name for request in reached.requests):
             clusters = pluralize(len({request.subject for request in reached.requests}), "cluster")
             advice.append(Advice(f"If the whole plan is right, release it ({clusters})", release(reached, settings)))
     if plain := [letter.id for letter in evidence.letters if not letter.control_keys]:

@@ -21,7 +21,6 @@ from shared.values.application import Application
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.errors import PermanentError, ReconcileError
 from shared.values.inventory import Inventory
-from shared.values.messages import StepRequest
 from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name
 from shared.values.settings import Settings
 
@@ -63,7 +62,7 @@ def connected() -> Services:
 
 
 def survey(services: Services) -> Snapshot:
-    """Read everything and plan. Raises a fault when the central cluster or the fleet cannot be read."""
+    """Read everything and plan. Raises ReconcileError when the central cluster or the fleet cannot be read."""
     return snapshot_of(read_inventory(services), services.settings, services.central_cluster, services.now())
 
 
@@ -83,11 +82,6 @@ def operator(services: Services) -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         return "an operator"
-
-
-def is_about(request: StepRequest, name: Name) -> bool:
-    """Whether a request is about this cluster, or this attached cluster."""
-    return name == request.name
 
 
 def secrets_of(name: Name, inventory: Inventory) -> list[ClusterSecret]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ops.survey import connected
 from shared.values import cluster_secret
 from shared.values.errors import ReconcileError
-from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name
+from shared.values.names import Name, parse_name
 
 if TYPE_CHECKING:
     import argparse
@@ -56,11 +56,8 @@ def is_done(name: Name, goal: str, services: Services) -> bool:
 def _name(text: str, services: Services) -> Name:
     """Return the cluster; a full name is not looked up, because it need not exist yet, or any more."""
     numbers = services.settings.numbers
-    for parse in (ClusterName.parse, MembershipName.parse):
-        try:
-            return parse(text, numbers)
-        except InvalidNameError:
-            continue
+    if (name := parse_name(text, numbers)) is not None:
+        return name
     from ops.partial import survey_in_parts
     from ops.survey import find
 

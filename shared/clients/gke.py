@@ -53,7 +53,7 @@ class Gke:
         self._numbers = numbers
 
     def cluster(self, name: ClusterName) -> Cluster | None:
-        """Return the cluster; None is GKE's 404, which alone proves nothing. Raises a fault for any other refusal."""
+        """Return the cluster; None is GKE's 404, which alone proves nothing. Raises ReconcileError for any other refusal."""
         what = f"reading {name}"
         answer = http.get(self._session, f"{self._base}/{name}", what, allow_missing=True)
         return None if answer is None else self._cluster(name, answer, what)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,7 @@ class ClusterName:
         """Parse `[//container.googleapis.com/]projects/P/{locations|zones}/L/clusters/C`.
 
         Audit entries say `zones/` for regions too. `numbers` maps the project numbers that are known to ids.
-        Raises NameFault.
+        Raises InvalidNameError.
         """
         found = _CLUSTER.fullmatch(text) if isinstance(text, str) else None
         if found is None:
@@ -130,7 +131,7 @@ class MembershipName:
 
     @classmethod
     def parse(cls, text: object, numbers: Mapping[str, str] | None = None) -> MembershipName:
-        """Parse `[//gkehub.googleapis.com/]projects/F/locations/L/memberships/M`. Raises NameFault."""
+        """Parse `[//gkehub.googleapis.com/]projects/F/locations/L/memberships/M`. Raises InvalidNameError."""
         found = _MEMBERSHIP.fullmatch(text) if isinstance(text, str) else None
         if found is None:
             raise InvalidNameError(
@@ -175,6 +176,14 @@ class MembershipName:
 
 
 Name = ClusterName | MembershipName
+
+
+def parse_name(text: str, numbers: Mapping[str, str] | None = None) -> Name | None:
+    """Parse the full name of a GKE cluster or a membership; None if it is neither."""
+    for parse in (ClusterName.parse, MembershipName.parse):
+        with suppress(InvalidNameError):
+            return parse(text, numbers)
+    return None
 
 
 def _shown(text: object) -> str:
