@@ -41,7 +41,7 @@ kills: setup  ## 200 times kill -9 of a random function while clusters come and 
 matrix: setup  ## every outside call of every step, gone wrong once in every way, as a table
 	@$(BIN)/python -m tests.chain.matrix
 
-bench: setup  ## measure the numbers, print the table, draw the plots in docs/ (8 minutes; --quick: one)
+bench: setup  ## measure the numbers, print the table, draw the plots in docs/ (some 15 minutes; --quick: two)
 	@$(BIN)/python -m tests.bench
 
 test-real: setup  ## the same suites and more on kube-apiserver and Argo CD themselves, built once into a cache

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 # The longest come first, so that no worker is left with one of them when the others are done.
 LONGEST = (
     "docs/test_walk.py",
-    "chain/test_faults_refused.py",
-    "browser/test_incidents.py",
+    "incidents/test_unread.py",
     "chain/test_ops.py",
+    "incidents/",
+    "browser/test_incidents.py",
+    "chain/test_faults_refused.py",
     "chain/test_faults_cut.py",
     "infra/test_apply.py",
     "chain/test_doctor.py",
@@ -22,7 +24,6 @@ LONGEST = (
     "chain/test_identities.py",
     "contract/test_pubsub_gcloud.py",
     "contract/test_local_up.py",
-    "incidents/",
     "infra/test_argocd_install.py",
     "contract/test_deployed_gcloud.py",
     "browser/",
