@@ -71,6 +71,14 @@ run "the_identity_of_argocd_is_an_e_mail" {
   expect_failures = [var.argocd]
 }
 
+run "argo_cds_address_has_no_query" {
+  command = plan
+  variables {
+    argocd = { url = "https://argocd.example.com/?a=b" }
+  }
+  expect_failures = [var.argocd]
+}
+
 run "sources_are_projects_or_an_organisation" {
   command = plan
   variables {
