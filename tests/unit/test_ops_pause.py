@@ -138,7 +138,7 @@ def test_a_configuration_that_was_not_the_deployed_one_can_be_restored(
     ],
 )
 def test_two_configurations_are_the_same_by_address_identity_and_audience(changes: Any, same: bool) -> None:
-    """The audience is the endpoint where it is not said."""
+    """The audience is the endpoint where none is set."""
     assert pause.is_same({**DEPLOYED, **changes}, DEPLOYED) is same
 
 

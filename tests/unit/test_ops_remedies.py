@@ -1,4 +1,4 @@
-"""What is advised for each code: the right command for the right object, and nothing destructive without a look first."""
+"""What is advised for each code: the right command for the right object, and nothing destructive without a check first."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_deletion_is_never_the_first_advice(code: ErrorCode) -> None:
         assert " delete " not in command
 
 
-def test_an_unreachable_cluster_is_looked_at_by_its_kind() -> None:
+def test_an_unreachable_cluster_is_checked_by_its_kind() -> None:
     gke = [one.command for one in remedies.unreachable(BLUE.name, MEMBER)]
     attached = [one.command for one in remedies.unreachable(EDGE.name, EDGE.name)]
     assert gke != attached
