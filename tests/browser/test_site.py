@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs import mermaid
+from tests import npm
 from tests.docs.reading import ROOT, documents, read
 from tests.infra.terraform import MissingError
 
@@ -40,7 +40,7 @@ class Quiet(SimpleHTTPRequestHandler):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of the site, built as `make docs` builds it."""
     try:
-        mermaid.script()
+        npm.fetched(npm.MERMAID)
     except MissingError as error:
         pytest.skip(str(error))
     directory = tmp_path_factory.mktemp("site")

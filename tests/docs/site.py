@@ -18,7 +18,7 @@ from mkdocs.structure.files import File
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # mkdocs runs a hook as a file of its own
 
-from tests.docs import mermaid
+from tests import npm
 from tests.infra.terraform import MissingError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def on_page_content(content: str, **given: Any) -> str:
 def on_post_build(config: MkDocsConfig) -> None:
     """Put mermaid into the site."""
     try:
-        shutil.copy(mermaid.script(), Path(config.site_dir) / SCRIPT)
+        shutil.copy(npm.fetched(npm.MERMAID), Path(config.site_dir) / SCRIPT)
     except MissingError as error:
         LOG.warning("%s", error)
 

@@ -133,7 +133,7 @@ def test_the_triggers_run_these_files(full: Plan) -> None:
 
 
 def test_the_steps_call_targets_of_the_root_makefile() -> None:
-    assert makes(FILES[0]) == {"lint", "types", "layers", "test", "scan", "package", "plan"}
+    assert makes(FILES[0]) == {"lint", "types", "layers", "test", "scan", "licences", "package", "plan"}
     assert makes(FILES[1]) == {"apply"}
     for target in sorted(makes(FILES[0]) | makes(FILES[1])):
         done = make("-n", target, "STATE_BUCKET=my-state")
