@@ -167,7 +167,7 @@ def call(  # noqa: PLR0917 - what an HTTP call is made of
     headers: Mapping[str, str] | None = None,
     seconds: float = TIMEOUT_SECONDS,
 ) -> tuple[int, Any]:
-    """Make one call; the body of the answer is JSON, or a text in `message`. Raises RefusedError without an answer."""
+    """Make one call; the body of the answer is JSON, or else its text. Raises RefusedError without an answer."""
     try:
         response = session.request(method, url, json=body, headers=dict(headers or {}), timeout=seconds)
     except (RequestException, GoogleAuthError) as error:
@@ -175,11 +175,13 @@ def call(  # noqa: PLR0917 - what an HTTP call is made of
     try:
         return response.status_code, response.json()
     except (ValueError, RecursionError):
-        return response.status_code, {"message": response.text[:MESSAGE]}
+        return response.status_code, str(response.text)[:MESSAGE]
 
 
 def refusal(what: str, status: int, answer: Any) -> RefusedError:
     """Return the refusal that an answer says, Google's or Kubernetes'."""
+    if isinstance(answer, str):
+        return RefusedError(what, status, answer)
     error = at(answer, "error")
     error = error if isinstance(error, dict) else answer
     details = at(error, "details")
