@@ -7,6 +7,8 @@ JOBS ?= 2
 # Twice the cores of a small machine: the tests on a local cloud wait for it half of the time.
 WORKERS ?= 4
 SOURCES := main.py functions shared local ops tests
+# What `make coverage` runs: the fast tests, and those in which an operator's commands and the functions run as processes.
+MEASURED := tests/unit tests/simulation tests/incidents tests/chain/test_ops.py tests/chain/test_doctor.py tests/chain/test_dead_letters.py
 
 # What the machine sets for its own tools must not leak into ours.
 export PYTHONDONTWRITEBYTECODE :=
@@ -88,10 +90,11 @@ dist: setup  ## the wheel with the operator's commands, and the functions' bundl
 dist-check: dist  ## install the wheel and the bundle in empty environments, and run them (fetches packages)
 	@$(BIN)/python -m tests.dist
 
-coverage: setup  ## branches of functions/, shared/ and ops/ that the unit tests and the simulation run; fails below the floor
+coverage: setup  ## branches of functions/, shared/ and ops/ that the tests of MEASURED run, processes included; fails below the floor
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest -p no:xdist tests/unit tests/simulation --ignore tests/simulation/test_mutants.py
-	@$(BIN)/python -m coverage report
+	@$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist loadfile $(MEASURED)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m tests.branches
 
 licences: setup  ## the licences of the functions' packages, against a list of allowed ones
 	@$(BIN)/python -m tests.licences

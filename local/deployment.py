@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.clusters import settled
 from local.config import SETTINGS
-from local.functions import PAGES, TARGETS, Function, offered
+from local.functions import MEASURED, PAGES, TARGETS, Function, offered
 from local.google.pubsub.model import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
 from local.google.run.front import Front, proxied
 from local.google.run.state import Build, Service
@@ -266,7 +266,8 @@ class Deployment:
     async def stop(self) -> None:
         """End all functions at once, because nobody waits for an answer any more, and let their ports go."""
         processes = [*self.functions.values(), *self.pages.values()]
-        await asyncio.gather(*(process.kill() for process in processes))
+        # A measured process writes what ran when it ends by itself.
+        await asyncio.gather(*(process.stop() if MEASURED else process.kill() for process in processes))
         for process in processes:
             process.close()
         for front in self._fronts:

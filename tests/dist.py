@@ -1,6 +1,6 @@
 """`make dist-check`: what `make dist` built, installed in empty environments and run. It fetches packages.
 
-The wheel: its command answers outside of a checkout. The bundle: functions-framework serves each entry point with the
+The wheel: its command answers outside of a checkout, also through pipx and uvx. The bundle: functions-framework serves each entry point with the
 packages of requirements.txt alone.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from shared.values.version import VERSION
 from tests.docs.language import ROOT
+from tests.infra.terraform import virtual_environment
 
 DIST = ROOT / "dist"
 CLEAN = {"PATH": os.defpath, "HOME": os.environ.get("HOME", "/")}
@@ -27,6 +28,11 @@ for target in sys.argv[1:]:
 loaded = {name.partition(".")[0] for name in sys.modules} & {"ops", "local", "tests"}
 assert not loaded, loaded
 """
+# How people run a program of a wheel without an environment of their own.
+RUNNERS = {
+    "pipx": ("pipx==1.18.4", ("run", "--spec", "{wheel}")),
+    "uvx": ("uv==0.13.9", ("--quiet", "--from", "{wheel}")),
+}
 TARGETS = (
     "route_event", "register_membership", "grant_rbac", "write_secret", "remove_secret", "revoke_rbac",
     "unregister_membership", "sweep",
@@ -66,6 +72,21 @@ def check_wheel(directory: Path) -> None:
     assert "Traceback" not in done.stderr, done.stderr
 
 
+def check_runners(directory: Path) -> None:
+    """Run the wheel's command with pipx and uvx, each with a cache of its own."""
+    (wheel,) = DIST.glob("*.whl")
+    for name, (package, arguments) in RUNNERS.items():
+        program = virtual_environment(package.partition("=")[0], package).with_name(name)
+        own = {"PIPX_HOME": str(directory / "pipx"), "UV_CACHE_DIR": str(directory / "uv")}
+        words = [argument.format(wheel=wheel) for argument in arguments]
+        done = subprocess.run(
+            [str(program), *words, "fleet-registrar", "--version"],
+            cwd=directory, env=os.environ | own, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.stdout == f"fleet-registrar {VERSION}\n", done
+        print(f"{name}: {done.stdout.strip()}")
+
+
 def check_bundle(directory: Path) -> None:
     """Unpack the bundle, install what it pins, and load each entry point as the framework does."""
     (bundle,) = DIST.glob("*.zip")
@@ -88,6 +109,7 @@ def main() -> None:
     """Check both."""
     with tempfile.TemporaryDirectory() as directory:
         check_wheel(Path(directory))
+        check_runners(Path(directory))
         check_bundle(Path(directory))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from local.functions import MEASURED
 from tests.chain.running import (
     ARGOCD,
     BINDING,
@@ -55,10 +56,10 @@ def settled(cloud: Chain) -> None:
 
 
 def environment(cloud: Chain) -> dict[str, str]:
-    """What `source .local/env` gives, and nothing of this machine but where its programs are."""
+    """What `source .local/env` gives, and nothing of this machine but where its programs are and what is measured."""
     lines = (shlex.split(line) for line in (cloud.directory / "env").read_text().splitlines())
     sourced = dict(words[1].split("=", 1) for words in lines if words[:1] == ["export"])
-    return {"PATH": os.environ["PATH"], "HOME": str(cloud.directory), **sourced}
+    return {"PATH": os.environ["PATH"], "HOME": str(cloud.directory), **MEASURED, **sourced}
 
 
 def ops(cloud: Chain, *words: str, identity: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,19 @@ from ops.__main__ import command_line, main
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS, paced
 from ops.plan import as_json, as_text, behind, differs, filter_plan, unread
 from ops.survey import find
-from ops.terminal import Guarded, MistakeError, Progress, UnreadError, ago, guarded, one_line, table
+from ops.terminal import (
+    Guarded,
+    MistakeError,
+    Progress,
+    UnreadError,
+    ago,
+    fold,
+    guarded,
+    one_line,
+    seconds,
+    table,
+    wrap,
+)
 from shared.decisions.recognition import ADOPT
 from shared.decisions.sweep_plan import Plan
 from shared.values.names import ClusterName
@@ -306,3 +318,67 @@ def test_plan_prints_a_findings_command_on_its_own_line() -> None:
     lines = as_text(survey.plan, SETTINGS).splitlines()
     assert [line for line in lines if ADOPT in line] == [f"  {ADOPT}"]
     assert ADOPT in {one["command"] for one in as_json(survey.plan, SETTINGS)["findings"]}
+
+
+LONG = "The membership projects/demo-fleet/locations/europe-west1/memberships/blue exists and is not managed here"
+
+
+@pytest.mark.parametrize("columns", [20, 40, 79])
+@pytest.mark.parametrize("indent", ["", "    "])
+def test_a_long_line_is_folded_below_its_own_indentation(columns: int, indent: str) -> None:
+    lines = fold(indent + LONG, columns).split("\n")
+    assert len(lines) > 1
+    assert all(len(line) <= columns for line in lines)
+    assert all(line.startswith(f"{indent}  ") for line in lines[1:])
+    assert "".join("".join(lines).split()) == "".join(LONG.split())
+
+
+@pytest.mark.parametrize(
+    "line", ["short", "  gcloud container clusters describe a-cluster-with-a-long-name --location=x"]
+)
+def test_a_short_line_and_a_command_stay_whole(line: str) -> None:
+    assert fold(line, 20) == line
+
+
+def test_a_word_longer_than_the_terminal_is_cut() -> None:
+    assert wrap("a" * 25, 10) == ["a" * 10, "a" * 10, "a" * 5]
+    assert wrap("", 10) == [""]
+
+
+def test_a_terminal_gets_folded_lines_and_a_file_whole_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    terminal, file = Terminal(), io.StringIO()
+    for out in (terminal, file):
+        Guarded(out).write(f"{LONG}\n")
+    assert file.getvalue() == f"{LONG}\n"
+    assert max(map(len, terminal.getvalue().split("\n"))) <= 30
+
+
+def test_the_widest_cells_of_a_table_are_folded_until_a_row_fits() -> None:
+    shown = table(("NAME", "WHY"), [("blue", LONG), ("a-cluster", "short")], columns=50)
+    assert max(map(len, shown.split("\n"))) <= 50
+    assert "a-cluster" in shown
+    narrow = table(("NAME", "WHY"), [("blue", LONG)], columns=5)
+    assert max(map(len, narrow.split("\n"))) <= 8 + 2 + 8
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("90s", 90.0), ("10m", 600.0), ("1h", 3600.0), ("5", 5.0)])
+def test_a_duration_has_a_unit_or_is_seconds(text: str, wanted: float) -> None:
+    assert seconds(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "m", "-1s", "1d", "²s", "1.5h"])
+def test_what_is_no_duration_is_a_mistake(text: str) -> None:
+    with pytest.raises(MistakeError, match="duration"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["serve", "--port", "65536"], ["serve", "--port", "x"], ["wait", "blue", "--for=onboarded", "--timeout", "soon"]],
+)
+def test_a_wrong_option_is_one_line_and_exit_code_1(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.count("\n") == 1
