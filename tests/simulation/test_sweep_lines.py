@@ -71,6 +71,11 @@ def test_a_list_longer_than_a_line_goes_on_in_the_next(
         assert all(len(name) <= bytes_ for name in line["blocked"])
 
 
+def test_a_line_with_its_list_stays_below_100_kib() -> None:
+    """Cloud Logging drops an entry of more than 256 KiB, and an ASCII escape makes up to twelve bytes of a character."""
+    assert sweep.LINE_BYTES + 10_000 < 100 * 1024
+
+
 def test_a_release_is_logged_and_requests_exactly_the_plan(capsys: Capture) -> None:
     world = fleet(30)
     world.select("env=prd")
