@@ -11,7 +11,7 @@ import pytest
 from shared.decisions import rbac
 from shared.decisions.rbac import Drift
 from shared.values.target import target_of
-from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, SETTINGS, settings
+from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SETTINGS, settings
 
 EMAIL = "argocd@demo-fleet.iam.gserviceaccount.com"
 MANAGED_BY_LABEL = {"app.kubernetes.io/managed-by": "fleet-registrar", "fleet-registrar/instance": "default"}
@@ -163,3 +163,37 @@ def test_a_proof_is_for_one_cluster_role_identity_and_instance() -> None:
     assert rbac.grant_audience(target_of(replace(BLUE, labels={}), BLUE_MEMBER), SETTINGS) == rbac.grant_audience(
         gke, SETTINGS
     )
+
+
+def made(name: str, *, created: Any = "2026-11-24T11:00:00Z", by: str = "demo-fleet", instance: str = "default") -> Any:
+    """An object with our label, as the API lists it."""
+    labels = {**MANAGED_BY_LABEL, "fleet-registrar/instance": instance}
+    notes = {"fleet-registrar/functions-project": by}
+    return {"metadata": {"name": name, "labels": labels, "annotations": notes, "creationTimestamp": created}}
+
+
+OLD = "fleet-registrar:old@demo-fleet.iam.gserviceaccount.com"
+
+
+@pytest.mark.parametrize(
+    ("found", "identities", "removed"),
+    [
+        (made(OLD), (), True),
+        (made(OLD, created=NOW.isoformat()), (), True),
+        (made(OLD, created="2026-11-24T12:00:01Z"), (), False),
+        (made(OLD, created="2026-11-24T11:00:00"), (), False),
+        (made(OLD, created="yesterday"), (), False),
+        (made(OLD, created=None), (), False),
+        (made(OLD, by="demo-rival"), (), False),
+        (made(OLD, by="demo-rival"), ("old@demo-fleet.iam.gserviceaccount.com",), True),
+        (made(OLD, by="demo-rival"), ("",), False),
+        (made("fleet-registrar:", by="demo-rival"), ("",), False),
+        (made(OLD, instance="blue-team"), (), False),
+        (made("theirs"), (), False),
+    ],
+)
+def test_only_our_objects_of_these_functions_or_identities_are_removed(
+    found: Any, identities: tuple[str, ...], removed: bool
+) -> None:
+    """docs/objects.md: functions of another project may serve another Argo CD under the same INSTANCE."""
+    assert rbac.removable([found], SETTINGS, *identities, made_before=NOW) == ([found] if removed else [])
