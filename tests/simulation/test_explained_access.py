@@ -25,5 +25,6 @@ def test_a_binding_to_a_role_that_the_cluster_lacks_gives_no_access() -> None:
     for binding in world.inside(BLUE).objects.values():
         binding["roleRef"]["name"] = "deployer"
     world.settings = replace(world.settings, argocd_cluster_role="deployer")
+    services = WorldServices(world)  # with the settings as they are now
     found = _access(membership, services)
     assert (found.works, found.problem) == (False, ErrorCode.NO_ROLE)
