@@ -208,6 +208,15 @@ def test_what_fails_too_often_is_a_dead_letter(tmp_path: Path) -> None:
         assert letter["attributes"]["CloudPubSubDeadLetterSourceDeliveryCount"] == "5"
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Programs that start from here heed Ctrl-C, although a shell that runs tests in the background turns it off for them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_logs_follow_shows_each_entry_once_and_ends_by_ctrl_c(tmp_path: Path) -> None:
     with _up(tmp_path / "d") as up:
         up.cloud.publish("write-secret", {"number": "one"})

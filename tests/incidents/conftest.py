@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,9 @@ def cloud(shared: Chain) -> Iterator[Chain]:
 
 
 @pytest.fixture
-def console(cloud: Chain) -> Console:
-    """The operator's terminal."""
-    return Console(cloud)
+def console(cloud: Chain) -> Iterator[Console]:
+    """The operator's terminal. A pasted `get-credentials` changes kubectl's context, until the test ends."""
+    terminal = Console(cloud)
+    yield terminal
+    if shutil.which("kubectl"):
+        terminal.paste("kubectl config use-context central")
