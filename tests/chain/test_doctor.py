@@ -106,7 +106,9 @@ def test_table_leaves_the_deployment_as_it_was(operator: Operator) -> None:
     """A kube-apiserver follows a policy that is there again only after a moment."""
     operator.cloud.publish("sweep", {})
     operator.cloud.wait_quiet()
-    operator.cloud.wait_for(lambda: red(doctor(operator.environment)) == set(), what="a doctor that finds nothing wrong")
+    operator.cloud.wait_for(
+        lambda: red(doctor(operator.environment)) == set(), what="a doctor that finds nothing wrong"
+    )
 
 
 def test_missing_quota_project_is_named(operator: Operator) -> None:
