@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING, Protocol
 
 from local.listener import HOST
@@ -21,6 +22,10 @@ WITH_PARENT = (
     "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, 15); "
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
+
+# With SO_REUSEADDR on both, Linux lets a process listen on a port that another socket has bound without listening. So the
+# reservation stays until the process listens, and no outgoing connection of this machine gets the port meanwhile.
+LISTENS_BESIDE_RESERVATION = sys.platform == "linux"
 
 
 class StartError(RuntimeError):
@@ -90,17 +95,19 @@ class Child:
         """Start, and return when its port is open."""
         if self.pid is not None:
             return
-        if self._reserved is not None:
-            self._reserved.close()
-            self._reserved = None
-        self._process = await self.spawn(directory)
-        self._wanted = True
-        self._watch = asyncio.create_task(self._until_it_ends(self._process))
-        deadline = asyncio.get_running_loop().time() + within
-        while not await self._answers():
-            if self._process.returncode is not None or asyncio.get_running_loop().time() > deadline:
-                raise StartError(f"{self.name} did not start; the end of {self.log}:\n{self.tail()}")
-            await asyncio.sleep(0.02)
+        if not LISTENS_BESIDE_RESERVATION:
+            self._release()
+        try:
+            self._process = await self.spawn(directory)
+            self._wanted = True
+            self._watch = asyncio.create_task(self._until_it_ends(self._process))
+            deadline = asyncio.get_running_loop().time() + within
+            while not await self._answers():
+                if self._process.returncode is not None or asyncio.get_running_loop().time() > deadline:
+                    raise StartError(f"{self.name} did not start; the end of {self.log}:\n{self.tail()}")
+                await asyncio.sleep(0.02)
+        finally:
+            self._release()
 
     async def stop(self, within: float = 10.0) -> None:
         """Ask it to end (SIGTERM lets requests in flight finish), then end it with its whole group."""

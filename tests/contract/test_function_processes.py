@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,12 @@ from local.config import SETTINGS
 from local.functions import Function
 from local.names import ROOT
 from local.parent import Parent
+from local.processes import Child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from local.processes import Child
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends forks with their parent")
 
@@ -58,6 +59,20 @@ sys.path[0] = os.getcwd()
 forking.preload(Path.cwd())
 print(*asked)
 print(threading.active_count(), "google.auth" in sys.modules, "kubernetes.client" in sys.modules, "shared" in sys.modules)
+"""
+
+
+# Listens as gunicorn does, once a file is there.
+LATE = """
+import socket, sys, time
+from pathlib import Path
+while not Path(sys.argv[2]).exists():
+    time.sleep(0.01)
+door = socket.socket()
+door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+door.bind(("127.0.0.1", int(sys.argv[1])))
+door.listen()
+time.sleep(60)
 """
 
 
@@ -145,3 +160,36 @@ def test_preloading_reads_no_variable_of_a_function_and_starts_no_thread() -> No
     given = {*function.environment(), *SETTINGS, "GCE_METADATA_IP", "REQUESTS_CA_BUNDLE", "PUBSUB_EMULATOR_HOST"}
     assert set(asked.split()) & given <= {"PATH", "LANG", "PYTHONUNBUFFERED"}  # which the parent has, too
     assert rest == "1 True True False"
+
+
+class Late(Child):
+    """A program that takes its time before it listens."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__("late", directory / "late.log")
+        self.go = directory / "go"
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", LATE, str(self.port), str(self.go)]
+
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.defpath}
+
+
+def test_nobody_gets_the_port_of_a_program_that_does_not_listen_yet(tmp_path: Path) -> None:
+    async def started() -> None:
+        late = Late(tmp_path)
+        starting = asyncio.create_task(late.start(tmp_path))
+        try:
+            while late.pid is None:  # noqa: ASYNC110 - there is nothing to wait for but the process
+                await asyncio.sleep(0.01)
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", late.port))
+            late.go.touch()
+            await starting
+            assert late.pid is not None
+        finally:
+            await late.stop()
+            late.close()
+
+    asyncio.run(started())
