@@ -42,16 +42,7 @@ def entries(service: Service, log: Path) -> Iterator[Json]:
             payload = line
         entry: Json = {
             "insertId": insert_id,
-            "resource": {
-                "type": "cloud_run_revision",
-                "labels": {
-                    "project_id": service.project,
-                    "location": service.location,
-                    "service_name": service.short,
-                    "configuration_name": service.short,
-                    "revision_name": service.revision,
-                },
-            },
+            "resource": service.monitored_resource,
         }
         if isinstance(payload, dict):
             entry["logName"] = f"projects/{service.project}/logs/run.googleapis.com%2Fstdout"

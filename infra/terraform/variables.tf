@@ -165,7 +165,7 @@ variable "settings" {
   description = <<-EOT
     The name of this instance, if several registrars feed one Argo CD; which clusters are registered (label selector), which of their labels are taken over (empty: all), how many a sweep may newly hold, how many
     requests it may publish, and how many seconds a cluster that is not wanted is held.
-    `gateway_requests`: how many requests a minute all functions together make to Connect Gateway; 0: no limit. The quota is 2,400 for a
+    `gateway_requests`: how many requests a minute all functions together send to Connect Gateway; 0: no limit. The quota is 2,400 for a
     fleet project, Argo CD's requests included.
     `registration`: create registers clusters that have no membership; wait leaves that to others and deletes no membership.
     `secrets`: write creates cluster Secrets; external creates none, another tool does.

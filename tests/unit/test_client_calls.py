@@ -11,16 +11,14 @@ import pytest
 
 from shared.clients import deadline, gateway
 from shared.clients.argocd_secrets import Central
-from shared.clients.fleet import Fleet
 from shared.clients.gateway import Gateway
-from shared.clients.gke import Gke
 from shared.clients.request_budget import RequestBudget
-from shared.clients.transport import authorized_session
 from shared.decisions import rbac
 from shared.values.cluster_secret import INSTANCE
 from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError, RetryableError
-from tests.unit.given import BLUE, NUMBERS, SETTINGS, created
+from tests.unit.given import BLUE, SETTINGS, created
+from tests.unit.google_clients import refusal
 from tests.unit.stub import Identity, Stub, sends, serving
 
 if TYPE_CHECKING:
@@ -37,18 +35,6 @@ SECRETS = "api/v1/namespaces/argocd/secrets"
 def stub() -> Iterator[Stub]:
     with serving() as running:
         yield running
-
-
-def gke(stub: Stub) -> Gke:
-    return Gke(authorized_session(Identity()), stub.url, NUMBERS)
-
-
-def fleet(stub: Stub, slash: str = "") -> Fleet:
-    return Fleet(authorized_session(Identity()), stub.url + slash, NUMBERS)
-
-
-def refusal(status: int, reason: str) -> Any:
-    return sends({"error": {"code": status, "status": reason, "message": "no"}}, status)
 
 
 def queries(stub: Stub) -> list[dict[str, str]]:

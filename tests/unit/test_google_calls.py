@@ -11,16 +11,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from shared.clients import deadline, http
-from shared.clients.fleet import Fleet
-from shared.clients.gke import Gke
 from shared.clients.grant_signer import MAX_TOKEN_LENGTH, GrantSigner
 from shared.clients.registration import Registration
 from shared.clients.request_budget import BURST_SECONDS, RequestBudget
-from shared.clients.transport import authorized_session
 from shared.values.codes import ErrorCode
 from shared.values.errors import ConflictError, PermanentError, RetryableError, TakenError
 from shared.values.names import ClusterName
-from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NUMBERS
+from tests.unit.given import BLUE, BLUE_MEMBER, EDGE
+from tests.unit.google_clients import fleet, gke, refusal
 from tests.unit.stub import Identity, Stub, sends, serving
 
 if TYPE_CHECKING:
@@ -35,18 +33,6 @@ CLUSTER = {"name": "blue", "location": "europe-west1", "id": "4711", "status": "
 def stub() -> Iterator[Stub]:
     with serving() as running:
         yield running
-
-
-def gke(stub: Stub) -> Gke:
-    return Gke(authorized_session(Identity()), stub.url, NUMBERS)
-
-
-def fleet(stub: Stub, slash: str = "") -> Fleet:
-    return Fleet(authorized_session(Identity()), stub.url + slash, NUMBERS)
-
-
-def refusal(status: int, reason: str) -> Any:
-    return sends({"error": {"code": status, "status": reason, "message": "no"}}, status)
 
 
 def test_a_complete_list_alone_proves_that_a_cluster_is_gone(stub: Stub) -> None:

@@ -137,16 +137,7 @@ def _refused(request: Request, service: Service, status: int, *, known: bool) ->
     return {
         "insertId": secrets.token_hex(10),
         "logName": f"projects/{service.project}/logs/run.googleapis.com%2Frequests",
-        "resource": {
-            "type": "cloud_run_revision",
-            "labels": {
-                "project_id": service.project,
-                "location": service.location,
-                "service_name": service.short,
-                "configuration_name": service.short,
-                "revision_name": service.revision,
-            },
-        },
+        "resource": service.monitored_resource,
         "timestamp": time,
         "receiveTimestamp": time,
         "severity": "WARNING",

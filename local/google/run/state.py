@@ -83,6 +83,18 @@ class Service:
         return f"{self.short}-{self.generation:05}-{self.uid[:3]}"
 
     @property
+    def monitored_resource(self) -> Json:
+        """What its log entries name as their resource: this revision (https://cloud.google.com/logging/docs/api/v2/resource-list)."""
+        labels = {
+            "project_id": self.project,
+            "location": self.location,
+            "service_name": self.short,
+            "configuration_name": self.short,
+            "revision_name": self.revision,
+        }
+        return {"type": "cloud_run_revision", "labels": labels}
+
+    @property
     def function(self) -> str:
         """The full name of the function that the service was built for."""
         return self.name.replace("/services/", "/functions/")
