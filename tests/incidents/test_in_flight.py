@@ -167,8 +167,10 @@ def test_21_a_paused_step(cloud: Chain, console: Console) -> None:
     assert status.code == 2
     shown = {step["name"]: step for step in json.loads(status.text)["steps"]}
     assert (shown["write-secret"]["subscription"], shown["write-secret"]["messages"]) == ("PAUSED", 1)
+    silent = "write-secret: no answer since grant-rbac published its request"
+    cloud.wait_for(lambda: silent in console.ops("explain", cluster).text, what="the silence of write-secret")
     output = console.ops("explain", cluster)
-    assert output.has("write-secret: no answer since grant-rbac published its request")
+    assert output.has(silent)
     assert console.paste(output.command("python -m ops status"), 2).has("PAUSED", "python -m ops resume write-secret")
     console.paste(output.command("resume write-secret"))
     cloud.onboarded(cluster)
