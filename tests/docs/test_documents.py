@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.docs import documentation, gcloud, tools
-from tests.docs.reading import Document, documents, read
+from tests.docs.reading import ROOT, Document, documents, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,9 +55,15 @@ def test_named_files_exist(path: Path) -> None:
     assert not found, show(found)
 
 
+def test_the_site_has_every_page_of_docs() -> None:
+    """mkdocs is strict: a page outside its navigation fails the build."""
+    pages = {path.relative_to("docs").as_posix() for path in PATHS if path.parts[0] == "docs"}
+    assert pages - set(re.findall(r"[\w/.-]+\.md", (ROOT / "mkdocs.yml").read_text())) == set()
+
+
 @pytest.mark.parametrize("tool", tools.CHECKS)
 def test_the_tool_checks_its_commands_here(tool: str) -> None:
-    """Says aloud which commands were not checked because the machine lacks their tool."""
+    """Says which commands were not checked because the machine lacks their tool."""
     if tool in tools.missing():
         pytest.skip(f"left out: {tool} commands in the documentation; {tool} is not installed here")
 
