@@ -124,7 +124,7 @@ def _is_after(time: str, message: Message) -> bool:
     """Whether a time in the Secret is after the message: Kubernetes and we cut it to whole seconds."""
     try:
         return message.published is not None and datetime.fromisoformat(time) + timedelta(seconds=1) > message.published
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
 
 

@@ -62,7 +62,7 @@ def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
     payload = _object(entry.get("protoPayload"))
     service, full_method = payload.get("serviceName"), payload.get("methodName")
     method = str(full_method or "").rpartition(".")[2]
-    kind = _object(entry.get("resource")).get("type", "gke_cluster")
+    kind = _object(entry.get("resource")).get("type") or "gke_cluster"
     if (
         service != _GKE
         or kind != "gke_cluster"
@@ -71,10 +71,11 @@ def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
         return Route(EventCode.UNRELATED, f"not relevant: {str(full_method)[:120]} of {str(service)[:120]}")
     operation = _object(entry.get("operation"))
     failed = _code(_object(payload.get("status"))) != 0
-    whole = not operation or (operation.get("first") and operation.get("last"))
+    first, last = (_is_true(operation.get(key)) for key in ("first", "last"))
+    whole = not operation or (first and last)
     if failed and whole:
         return Route(EventCode.REFUSED, f"{method} refused: nothing has changed")
-    when = "finished" if operation.get("last") else "started" if operation else "done"
+    when = "finished" if last else "started" if operation else "done"
     text = f"{method} {when}" + (", failed" if failed and when == "finished" else "")
     if method == "CreateCluster" and (when != "finished" or failed):
         if failed:
@@ -180,10 +181,16 @@ def _since(code: EventCode, time: object) -> str:
 
 def _code(status: Mapping[str, Any]) -> int:
     """The status's code; an absent one is OK, and 64-bit and other integers may come as strings."""
+    code = status.get("code")
     try:
-        return int(status.get("code") or 0)
+        return 0 if code is None else int(code)
     except (TypeError, ValueError, OverflowError):
         return -1
+
+
+def _is_true(value: Any) -> bool:
+    """Whether a flag is set; exports of a log write it as text."""
+    return value is True or value == "true"
 
 
 def _object(value: Any) -> Mapping[str, Any]:

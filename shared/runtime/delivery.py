@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+# https://protobuf.dev/programming-guides/json/: standard or URL-safe, with or without padding.
+_URL_SAFE = str.maketrans("-_", "+/")
+
+
 class Event(Protocol):
     """A CloudEvent, as far as it is read here."""
 
@@ -50,17 +54,28 @@ def _pushed(event: Event) -> Message:
     data = event.data if isinstance(event.data, dict) else {}
     message = data.get("message")
     if not isinstance(message, dict):
-        return Message(event.data if isinstance(event.data, bytes) else b"", {}, str(event["id"]))
+        return Message(_unwrapped(event.data), {}, str(event["id"]))
     given = message.get("attributes")
     attributes = {str(key): str(value) for key, value in given.items()} if isinstance(given, dict) else {}
     return Message(_bytes(message.get("data")), attributes, str(message.get("messageId", event["id"])), _time(message))
 
 
+def _unwrapped(data: object) -> bytes:
+    """Return what came without Pub/Sub's envelope, as it is with payload unwrapping."""
+    if isinstance(data, dict):
+        return json.dumps(data).encode() if data and "message" not in data else b""
+    return data if isinstance(data, bytes) else b""
+
+
 def _bytes(data: object) -> bytes:
-    try:
-        return base64.b64decode(data) if isinstance(data, str) else b""
-    except ValueError:  # binascii.Error, or letters outside ASCII
+    """Return the bytes of base64 in any form of proto JSON; a text that is none as it came, so that its letter shows it."""
+    if not isinstance(data, str):
         return b""
+    text = "".join(data.split()).translate(_URL_SAFE).rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError:  # binascii.Error, or letters outside ASCII
+        return data.encode(errors="replace")
 
 
 def _time(message: Object) -> datetime | None:

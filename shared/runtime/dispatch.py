@@ -247,4 +247,6 @@ def _attempt() -> int:
     """The number of this delivery, from 1; 0 where it is unknown. The framework leaves it out of the CloudEvent."""
     body = flask.request.get_json(silent=True) if flask.has_request_context() else None
     found = body.get("deliveryAttempt") if isinstance(body, dict) else None
+    if isinstance(found, str) and found.isascii() and found.isdigit():  # proto JSON allows a number as text
+        found = int(found[:9])
     return found if type(found) is int and found > 0 else 0

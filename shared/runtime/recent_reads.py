@@ -36,7 +36,7 @@ class RecentReads:
             began = self._began.get(request)
         if began is None or not _is_change(request):
             return False
-        if published is not None and published + MARGIN < began:
+        if published is not None and published < began - MARGIN:
             return True
         if timedelta() <= now - began < PAUSE:
             raise RetryableError(

@@ -83,9 +83,9 @@ class Hold:
             ]:
                 try:
                     time = datetime.fromisoformat(since)
-                except ValueError:
+                    return cls(reason, time.astimezone(UTC), skip.endswith("=ours")) if time.tzinfo else None
+                except (ValueError, OverflowError):  # OverflowError: not within the years 1 to 9999 in UTC
                     return None
-                return cls(reason, time, skip.endswith("=ours")) if time.tzinfo else None
             case _:
                 return None
 

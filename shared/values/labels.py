@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 _NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _PREFIX = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+# What a label's key or value has at its source: Google allows letters and digits of every script.
+# https://cloud.google.com/kubernetes-engine/docs/how-to/creating-managing-labels
+LABEL_CHARACTER = r"[\w./-]"
+_SOURCE_KEY = re.compile(rf"{LABEL_CHARACTER}*")
 _RESERVED_DOMAINS = ("kubernetes.io", "k8s.io", "argoproj.io", "fleet-registrar")
 
 
@@ -74,7 +78,8 @@ class LabelKeys:
             raise ValueError("the list is empty")
         for part in parts:
             key, colon, target = (piece.strip() for piece in part.partition(":"))
-            if not key or "*" in key[:-1] or (colon and ("*" in part or not target)):
+            plain = key.removesuffix("*") if not colon else key
+            if not key or not _SOURCE_KEY.fullmatch(plain) or (colon and ("*" in part or not target)):
                 raise ValueError(f"{part!r} is no label key: write KEY, PREFIX* or KEY:NEW-KEY")
             if not colon:
                 (prefixes if key.endswith("*") else names).add(key.removesuffix("*"))

@@ -14,7 +14,7 @@ from shared.values.cluster_event import ClusterEvent
 from shared.values.codes import Decision, ErrorCode, FindingCode
 from shared.values.errors import PermanentError, RetryableError
 from shared.values.model import State
-from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name
+from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name, project_id
 from shared.values.objects import Object
 from shared.values.settings import Settings
 
@@ -305,15 +305,16 @@ def parse_scope(data: bytes, settings: Settings) -> Scope:
     sealed = (
         isinstance(seals, list) and all(isinstance(value, str) for value in seals) and ("release" in body or not seals)
     )
-    if len(known) > 1 or not sealed or not all(isinstance(value, str) for value in known.values()):
+    if len(known) > 1 or not sealed or not all(value and isinstance(value, str) for value in known.values()):
         raise PermanentError(wrong, ErrorCode.INVALID_MESSAGE)
     if len(known) < len(body):
         raise RetryableError(wrong, ErrorCode.UNKNOWN_KEY)
     try:
         cluster = ClusterName.parse(body["cluster"], settings.numbers) if "cluster" in body else None
+        project = project_id(body["project"], settings.numbers) if "project" in body else ""
     except InvalidNameError as error:
         raise PermanentError(f"the message to sweep is wrong: {error}", ErrorCode.INVALID_MESSAGE) from error
-    return Scope(body.get("project", ""), cluster, body.get("release", ""), tuple(seals))
+    return Scope(project, cluster, body.get("release", ""), tuple(seals))
 
 
 def publish_command(topic: str, body: Mapping[str, Any], settings: Settings) -> str:

@@ -25,6 +25,7 @@ _CLUSTER = re.compile(
 _MEMBERSHIP = re.compile(
     rf"(?://gkehub\.googleapis\.com/)?projects/({_PROJECT})/locations/({_LOCATION})/memberships/([a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?)"
 )
+_PROJECT_ID = re.compile(_PROJECT)
 _PLACE = re.compile(rf"({_LOCATION})|.*/(?:locations|zones|regions)/({_LOCATION})(?:/.*)?")
 _REGION = re.compile(r"([a-z]+-[a-z]+[0-9]+)(?:-[a-z0-9]+)?")
 
@@ -53,6 +54,13 @@ def place(text: str) -> str:
     """
     found = _PLACE.fullmatch(text)
     return (found[1] or found[2]) if found else EVERYWHERE
+
+
+def project_id(text: str, numbers: Mapping[str, str] | None = None) -> str:
+    """Return the project ID of an ID or of a number that is known. Raises InvalidNameError."""
+    if not _PROJECT_ID.fullmatch(text):
+        raise InvalidNameError(f"{_shown(text)} is not a project ID")
+    return _project(text, numbers or {}, text)
 
 
 def _project(text: str, numbers: Mapping[str, str], whole: str) -> str:

@@ -10,12 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from shared.values.labels import LABEL_CHARACTER
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What neither Google nor Kubernetes has in a label is no part of a selector either: `a>3` or a quoted value must not
-# pass for a key or value that nothing carries.
-_CHARACTER = r"[^\s=!,()<>\"']"
+# What neither Google nor Kubernetes has in a label is no part of a selector either: `a>3`, `env:prod` or an invisible
+# character must not pass for a key or value that nothing carries, because such a selector selects no cluster.
+_CHARACTER = LABEL_CHARACTER
 _KEY = rf"(?P<key>{_CHARACTER}+)"
 _SET = re.compile(
     rf"{_KEY}\s+(?P<op>in|notin)\s*\(\s*(?=[^\s)])(?P<values>{_CHARACTER}*(?:\s*,\s*{_CHARACTER}*)*)\s*\)"

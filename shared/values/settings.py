@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_INSTANCE = "default"
+MAX_ATTEMPTS = 100  # Pub/Sub's bounds of maxDeliveryAttempts are 5 and 100
 MAX_SHARDS = 1000  # far more controllers than any Argo CD has
 
 _PROJECT_ID = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
@@ -30,6 +31,7 @@ _EMAIL = re.compile(r"[a-z0-9._%+-]+@[a-z0-9.-]+\.[a-z]{2,}")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _INSTANCE = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
 _ROLE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.:]*[A-Za-z0-9])?")
+_DIGITS = re.compile(r"[0-9]+")  # `isdigit` takes the digits of every script
 _ENDPOINT = re.compile(r"https?://[^\s/]+(?:/[^\s]*)?")
 _PAGE = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
 
@@ -182,20 +184,15 @@ def _secrets(text: str) -> Literal["write", "external"]:
             raise ValueError("this is neither write nor external")
 
 
-def _whole_number(lowest: int) -> Callable[[str], int]:
+def _whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not text.isdigit() or int(text) < lowest:
+        if not _DIGITS.fullmatch(text) or int(text) < lowest:
             raise ValueError(f"this is not a whole number of at least {lowest}")
+        if highest is not None and int(text) > highest:
+            raise ValueError(f"this is more than {highest}")
         return int(text)
 
     return parse
-
-
-def _shards(text: str) -> int:
-    number = _whole_number(0)(text)
-    if number > MAX_SHARDS:
-        raise ValueError(f"this is more than {MAX_SHARDS}")
-    return number
 
 
 def _page(text: str) -> str:
@@ -211,7 +208,7 @@ def _seconds(text: str) -> timedelta:
 
 def _allowance(text: str) -> RemovalLimit:
     number = text.removesuffix("%").strip()
-    if not number.isdigit() or (text.endswith("%") and int(number) > 100):
+    if not _DIGITS.fullmatch(number) or (text.endswith("%") and int(number) > 100):
         raise ValueError("this is neither a number nor a percentage up to 100%")
     return RemovalLimit(int(number), text.endswith("%"))
 
@@ -221,7 +218,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     reader = _Reader(os.environ if environment is None else environment)
     project = _matching(_PROJECT_ID, "a project id")
     fleet = reader.read("FLEET_PROJECT", project, "", "my-fleet", required=True)
-    project_number = _matching(re.compile(r"[0-9]+"), "a project number")
+    project_number = _matching(_DIGITS, "a project number")
     number = reader.read("FLEET_PROJECT_NUMBER", project_number, "", "123456789012", required=True)
 
     def membership(text: str) -> MembershipName:
@@ -270,14 +267,14 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         argocd_cluster_role=reader.read(
             "ARGOCD_CLUSTER_ROLE", _matching(_ROLE, "a ClusterRole's name"), "cluster-admin", "cluster-admin"
         ),
-        argocd_shards=reader.read("ARGOCD_SHARDS", _shards, 0, "3"),
+        argocd_shards=reader.read("ARGOCD_SHARDS", _whole_number(0, MAX_SHARDS), 0, "3"),
         argocd_url=reader.read("ARGOCD_URL", _page, "", "https://argocd.example.com"),
         pubsub_project=reader.read("PUBSUB_PROJECT", project, fleet, "my-fleet"),
         max_removals=reader.read("MAX_REMOVALS", _allowance, RemovalLimit(10, percent=True), "10%"),
         sweep_requests=reader.read("SWEEP_REQUESTS", _whole_number(1), 200, "200"),
         hold=reader.read("HOLD", _seconds, timedelta(seconds=600), "600"),
         gateway_requests=reader.read("GATEWAY_REQUESTS", _whole_number(0), 50, "50"),
-        delivery_attempts=reader.read("DELIVERY_ATTEMPTS", _whole_number(5), 20, "20"),
+        delivery_attempts=reader.read("DELIVERY_ATTEMPTS", _whole_number(5, MAX_ATTEMPTS), 20, "20"),
         container_endpoint=reader.read(f"{prefix}CONTAINER", endpoint, "", "http://127.0.0.1:8081/"),
         gkehub_endpoint=reader.read(f"{prefix}GKEHUB", endpoint, "", "http://127.0.0.1:8082/"),
         connectgateway_endpoint=reader.read(f"{prefix}CONNECTGATEWAY", endpoint, "", "https://127.0.0.1:8443/"),

@@ -110,6 +110,11 @@ def test_a_hold_that_is_older_than_the_message_is_not_its(seconds: int, heard: s
     assert kind(held, replace(MESSAGE, attempt=2)) == heard
 
 
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "yesterday", ""])
+def test_a_time_that_cannot_be_compared_is_not_after_the_message(at: str) -> None:
+    assert kind(ClusterEvent(EventType.CHANGED, at=at), replace(MESSAGE, attempt=2)) == "changed"
+
+
 @pytest.mark.parametrize("change", [EventType.HELD, EventType.RELEASED, EventType.OFFBOARDED])
 def test_only_a_change_of_a_young_secret_becomes_onboarded(change: EventType) -> None:
     assert MESSAGE.published is not None

@@ -59,9 +59,25 @@ def test_attributes_that_are_no_map_are_none(attributes: Any) -> None:
     assert message(attributes=attributes).attributes == {}
 
 
-@pytest.mark.parametrize("data", [None, 7, ["a"], "ä", "a"])
-def test_data_that_is_not_base64_is_empty(data: Any) -> None:
+@pytest.mark.parametrize("data", [None, 7, ["a"], {"cluster": "x"}, ""])
+def test_data_that_is_no_text_is_empty(data: Any) -> None:
     assert message(data=data).data == b""
+
+
+@pytest.mark.parametrize("data", ["ä", "a", "@@@@", '{"cluster": "blue"}', "YQ==YQ==YQ", "YQ!="])
+def test_data_that_is_not_base64_is_kept_as_it_came(data: str) -> None:
+    """So that its dead letter shows it."""
+    assert message(data=data).data == data.encode()
+
+
+@pytest.mark.parametrize("data", ["fn5-Pz8_", "fn5+Pz8/", "fn5+\nPz8/\n", "fn5+Pz8"])
+def test_base64_of_every_form_of_proto_json_is_decoded(data: str) -> None:
+    assert message(data=data).data == base64.b64decode("fn5+Pz8/")[: 6 if len(data) > 7 else 5]
+
+
+def test_a_message_without_pubsubs_envelope_is_kept() -> None:
+    """As with payload unwrapping: it must not end as an empty letter."""
+    assert json.loads(decode(Pushed({"cluster": "blue"}, {"type": events.PUBSUB})).data) == {"cluster": "blue"}
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ def test_any_other_service_method_or_resource_is_not_ours(change: Entry, expecte
         {"type": "gke_cluster"},
         {"type": "gke_cluster", "labels": {"cluster_name": "blue", "project_id": "demo-apps"}},
         {"type": "gke_cluster", "labels": None},
+        {"type": None},
         {},
         None,
     ],
@@ -162,6 +163,21 @@ def test_an_operation_in_one_failed_entry_was_refused(
     both["operation"]["first"] = True
     found = route_entry(both, NUMBERS)
     assert (topic(found), found.code) == (expected, reason)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"first": True}, ""),
+        ({"first": "true", "last": "false"}, ""),
+        ({"first": True, "last": None}, ""),
+        ({"first": False, "last": True}, "write-secret"),
+        ({"first": "false", "last": "true"}, "write-secret"),
+    ],
+)
+def test_the_flags_of_an_operation_may_be_text(flags: Entry, expected: str) -> None:
+    record = entry("UpdateCluster", "finished", code=13)
+    assert topic(route_entry(record | {"operation": {"id": "o", **flags}}, NUMBERS)) == expected
 
 
 @pytest.mark.parametrize("tail", ["/nodePools/default", "/nodePools/default/nodes/1", "/"])
@@ -309,6 +325,6 @@ def test_an_event_says_since_when_an_onboarding_may_run(method: str, when: str, 
     assert route_entry(entry(method, when) | {"timestamp": time}, NUMBERS).since == since
 
 
-@pytest.mark.parametrize("code", ["odd", [1], 13, "13", float("inf")])
+@pytest.mark.parametrize("code", ["odd", "", [], {}, [1], 13, "13", True, float("inf")])
 def test_a_code_that_is_no_number_is_a_failure(code: object) -> None:
     assert route_entry(entry("CreateCluster", "finished", code=code), NUMBERS).code is EventCode.FAILED

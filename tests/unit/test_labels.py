@@ -200,7 +200,14 @@ def test_spaces_and_empty_parts_of_a_list_of_keys_do_not_count() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["a**", "*a*", "**", " , ", "a:b:c", ":", "a:"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a**", "*a*", "**", " , ", "a:b:c", ":", "a:"),
+        *("env;team", "env team", "env\nteam", '"env"', "[env]", "!env", "$ENV", "env=prod", "env|team", "env?"),
+        *("env\u200b", "env\x00", "en v*", "{env}:team", "env\u200b:team"),
+    ],
+)
 def test_what_is_no_list_of_keys_is_an_error_of_the_settings(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         LabelKeys.parse(text)

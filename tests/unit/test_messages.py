@@ -153,11 +153,31 @@ def test_an_unknown_key_of_a_sweep_is_retryable(body: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"project": "demo-apps", "release": "x"}, {"project": 7}, {"cluster": "blue"}, {"project": 7, "all": 1}]
+    "body",
+    [
+        {"project": "demo-apps", "release": "x"},
+        {"project": 7},
+        {"cluster": "blue"},
+        {"project": 7, "all": 1},
+        {"project": ""},
+        {"project": "demo-apps\n"},
+        {"project": "projects/demo-apps"},
+        {"project": "100000000002"},
+        {"release": ""},
+        {"cluster": ""},
+    ],
 )
 def test_a_wrong_sweep_message_is_permanent(body: dict[str, Any]) -> None:
     with pytest.raises(PermanentError):
         parse_scope(json.dumps(body).encode(), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("given", "project"),
+    [("demo-apps", "demo-apps"), ("example.com:apps", "example.com:apps"), ("100000000001", "demo-fleet")],
+)
+def test_the_project_of_a_sweep_is_canonical(given: str, project: str) -> None:
+    assert parse_scope(json.dumps({"project": given}).encode(), SETTINGS).project == project
 
 
 def test_all_invalid_settings_are_reported_at_once_with_an_example() -> None:

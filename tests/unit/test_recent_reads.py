@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -27,12 +27,12 @@ def test_the_first_read_is_never_held_back() -> None:
     assert not RecentReads().covers(CHANGE, NOW, NOW)
 
 
-@pytest.mark.parametrize("age", [timedelta(seconds=1.001), timedelta(minutes=9)])
+@pytest.mark.parametrize("age", [timedelta(seconds=1.001), timedelta(minutes=9), timedelta(days=2000 * 365)])
 def test_a_read_covers_messages_that_were_published_before(age: timedelta) -> None:
     assert read_once().covers(CHANGE, NOW - age, NOW + SECOND)
 
 
-@pytest.mark.parametrize("published", [NOW - MARGIN, NOW, NOW + SECOND, None])
+@pytest.mark.parametrize("published", [NOW - MARGIN, NOW, NOW + SECOND, datetime.max.replace(tzinfo=UTC), None])
 def test_a_read_covers_nothing_that_it_may_have_missed(published: object) -> None:
     assert not read_once().covers(CHANGE, published, NOW + PAUSE)  # type: ignore[arg-type]
 

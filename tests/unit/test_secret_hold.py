@@ -120,3 +120,25 @@ def test_an_unreadable_hold_keeps_its_label_until_it_is_released() -> None:
     spoilt = replace(secret(), annotations={**secret().annotations, "fleet-registrar/held": "spoilt"})
     assert plan(spoilt).patch is None
     assert plan(spoilt).needs_grant
+
+
+@pytest.mark.parametrize(
+    ("since", "read"),
+    [
+        ("2026-11-24T13:00:00+01:00", NOW),
+        ("2026-11-24T12:00:00.000000000Z", NOW),
+        ("9999-12-31T23:59:59-12:00", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("2026-11-24T12:00:00", None),
+        ("2026-11-24T12:00:61Z", None),
+        ("1795521600", None),
+    ],
+)
+def test_a_hold_is_read_in_utc_or_not_at_all(since: str, read: Any) -> None:
+    """A person may have written it; no time of theirs stops a step."""
+    found = Hold.parse(f"going {since} skip-reconcile=ours")
+    assert (found and found.since) == read
+    current = secret(held=f"going {since} skip-reconcile=ours")
+    assert patched(current, secret_plan.hold(current, "left-fleet", NOW) or {}).hold == Hold(
+        "left-fleet", NOW, owns_skip=True
+    )
