@@ -120,8 +120,9 @@ def translated(what: str) -> Iterator[None]:
     except (RequestException, HTTPError, OSError) as error:
         code = ErrorCode.TIMED_OUT if isinstance(error, Timeout | HTTPTimeout) else ErrorCode.NO_ANSWER
         raise RetryableError(f"{what}: no answer: {_text(error)}", code) from error
-    except (ValueError, RecursionError) as error:  # a client could not read the body
-        raise unusable(what, _text(error)) from error
+    except (ValueError, RecursionError, AttributeError, TypeError, LookupError) as error:
+        # A client could not read the body. GAPIC takes every refusal for `{"error": {…}}` (google.api_core.exceptions).
+        raise unusable(what, f"its client could not read it ({_text(error)})") from error
     except Exception as error:
         package = type(error).__module__.split(".")[:2]
         if package == ["google", "protobuf"]:
@@ -223,6 +224,11 @@ def list_in(answer: Mapping[str, Any], key: str, what: str, kind: type[T]) -> li
 
 
 def require_list_of(answer: Mapping[str, Any], keys: frozenset[str], what: str) -> None:
-    """Raise RetryableError unless a Google API's answer is such a list: an empty one is `{}`, and no other object."""
+    """Raise RetryableError unless a Google API's answer is such a list: an empty one is `{}`, and no other object.
+
+    Proto JSON leaves an empty list out, and never writes null for it.
+    """
     if answer and not keys & answer.keys():
         raise unusable(what, f"it has none of {', '.join(sorted(keys))}")
+    if nulls := [key for key in sorted(keys) if key in answer and answer[key] is None]:
+        raise unusable(what, f"{nulls[0]} is no list: it is null")

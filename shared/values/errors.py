@@ -69,7 +69,7 @@ def fault(code: int, status: str, message: str, what: str, *, by_cluster: bool =
     """
     text = f"{what}: {code or 'no answer'} {status} {message}".replace("  ", " ").strip()[:900]
     # 400 alone is ambiguous: INVALID_ARGUMENT stays wrong, FAILED_PRECONDITION may pass (https://google.aip.dev/193).
-    # Only Google's own APIs give a canonical code.
-    permanent = code == 422 or (code == 400 and status == "INVALID_ARGUMENT" and not by_cluster)
+    # Only Google's own APIs give a canonical code, and only a Kubernetes API says 422: a proxy's is believed by nobody.
+    permanent = (code == 422 and by_cluster) or (code == 400 and status == "INVALID_ARGUMENT" and not by_cluster)
     kind = ConflictError if code == 409 else PermanentError if permanent else RetryableError
     return kind(text, _CODES.get(code, ErrorCode.UNAVAILABLE if code >= 500 else ErrorCode.API_ERROR), code, status)

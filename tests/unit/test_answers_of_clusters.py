@@ -112,6 +112,17 @@ def test_an_invalid_operation_is_retried(stub: Stub, odd: str, call: str) -> Non
         FLEET[call](stub)
 
 
+@pytest.mark.parametrize("call", FLEET)
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 500, 503])
+@pytest.mark.parametrize("odd", [{"error": None}, {"error": []}, {"error": "invalid_grant"}, [], None, b"<html>", b""])
+def test_a_refusal_that_the_official_client_cannot_read_is_retried(
+    stub: Stub, call: str, status: int, odd: Any
+) -> None:
+    stub.give(sends(odd, status))
+    with pytest.raises(RetryableError):
+        FLEET[call](stub)
+
+
 @pytest.mark.parametrize(
     "item",
     [
@@ -231,6 +242,7 @@ REFUSALS: list[tuple[int, bytes, type[ReconcileError], ErrorCode]] = [
     (404, json.dumps(STATUS | {"reason": "NotFound"}).encode(), RetryableError, ErrorCode.NOT_FOUND),
     (409, json.dumps(STATUS | {"reason": "Conflict"}).encode(), ConflictError, ErrorCode.CONFLICT),
     (422, json.dumps(STATUS | {"reason": "Invalid"}).encode(), PermanentError, ErrorCode.INVALID_REQUEST),
+    (422, b"<html>blocked by policy</html>", RetryableError, ErrorCode.INVALID_REQUEST),
     (429, b'{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}', RetryableError, ErrorCode.RATE_LIMITED),
     (429, json.dumps(STATUS | {"reason": "TooManyRequests"}).encode(), RetryableError, ErrorCode.RATE_LIMITED),
     (503, b'{"error": {"code": 503, "status": "UNAVAILABLE"}}', RetryableError, ErrorCode.UNAVAILABLE),

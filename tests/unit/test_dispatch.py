@@ -143,7 +143,7 @@ def test_what_stops_everything_is_an_error(
         ({"deliveryAttempt": "7"}, 7),
         ({"deliveryAttempt": "seven"}, 0),
         ({"deliveryAttempt": "-7"}, 0),
-        ({"deliveryAttempt": "٧"}, 0),
+        ({"deliveryAttempt": "\u0667"}, 0),
         ({"deliveryAttempt": "7" * 5000}, 777_777_777),
         ({"deliveryAttempt": 7.5}, 0),
         ({"deliveryAttempt": [7]}, 0),

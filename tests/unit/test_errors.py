@@ -46,9 +46,12 @@ def test_what_is_not_known_to_be_permanent_is_retryable(code: int, status: str) 
     assert (error.status, error.reason) == (code, status)
 
 
-@pytest.mark.parametrize(("code", "status"), [(400, "INVALID_ARGUMENT"), (422, ""), (422, "Invalid")])
-def test_what_can_never_go_well_is_permanent(code: int, status: str) -> None:
-    assert type(fault(code, status, "m", "reading x")) is PermanentError
+@pytest.mark.parametrize(
+    ("code", "status", "by_cluster"), [(400, "INVALID_ARGUMENT", False), (422, "", True), (422, "Invalid", True)]
+)
+def test_what_can_never_go_well_is_permanent(code: int, status: str, by_cluster: bool) -> None:
+    assert type(fault(code, status, "m", "reading x", by_cluster=by_cluster)) is PermanentError
+    assert type(fault(code, status, "m", "reading x", by_cluster=not by_cluster)) is RetryableError
 
 
 @pytest.mark.parametrize("kind", [TakenError, ConflictError, RefusedError])

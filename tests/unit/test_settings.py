@@ -228,7 +228,9 @@ def test_a_bound_itself_is_a_value_and_what_is_beyond_is_a_fault(name: str, lowe
 @pytest.mark.parametrize(
     "name", ["HOLD", "SWEEP_REQUESTS", "GATEWAY_REQUESTS", "DELIVERY_ATTEMPTS", "ARGOCD_SHARDS", "MAX_REMOVALS"]
 )
-@pytest.mark.parametrize("digits", ["٢٠", "२०", "２０", "2²", "+20", "20.0", "2e1", "2_0", "0x14", '"20"', "20\u200b"])
+@pytest.mark.parametrize(
+    "digits", ["٢٠", "२०", "\uff12\uff10", "2²", "+20", "20.0", "2e1", "2_0", "0x14", '"20"', "20\u200b"]
+)
 def test_a_number_has_the_digits_0_to_9_alone(name: str, digits: str) -> None:
     with pytest.raises(SettingsError, match=name):
         settings(**{name: digits})
