@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,3 @@ def lines(advice: Iterable[Advice]) -> list[str]:
         found.append(f"{one.text}:" if one.command else one.text)
         found += [f"  {one.command}"] if one.command else []
     return found
-
-
-def command(*words: str) -> str:
-    """Return one command, quoted for a shell."""
-    return shlex.join(words)

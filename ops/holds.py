@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ops.advice import Advice, command
+from ops.advice import Advice
 from ops.survey import Snapshot, spoken_of
 from ops.terminal import pluralize
+from shared.values.commands import kubectl
 from shared.values.model import State, state_of_attached, state_of_cluster
 from shared.values.names import ClusterName, Name
 
@@ -62,11 +63,11 @@ def releases(seen: Snapshot, settings: Settings) -> list[str]:
 
 def advice(secret: ClusterSecret, seen: Snapshot, settings: Settings) -> list[Advice]:
     """Return the commands that let a waiting Application go without its resources, before a release."""
-    kubectl = ("kubectl", "-n", settings.argocd_namespace, "patch", "applications.argoproj.io")
+    patch, drop = "patch applications.argoproj.io", '--patch={"metadata":{"finalizers":null}}'
     return [
         Advice(
             f"If the workloads of {one.name} shall stay, drop its finalizer before the hold ends",
-            command(*kubectl, one.name, "--type=merge", '--patch={"metadata":{"finalizers":null}}'),
+            kubectl(settings.argocd_namespace, patch, one.name, "--type=merge", drop),
         )
         for one in waiting(secret, seen)[:MOST]
     ]

@@ -16,6 +16,7 @@ from ops.doctor.expected import Expected, subscription_of
 from ops.doctor.observed import at
 from ops.survey import connected
 from ops.terminal import MistakeError
+from shared.values.commands import gcloud
 from shared.values.objects import Object
 
 if TYPE_CHECKING:
@@ -75,12 +76,13 @@ def is_same(one: Object, other: Object) -> bool:
 def restore(project: str, name: str, config: Object) -> str:
     """Return the command that restores a push configuration as it was."""
     token = config.get("oidcToken") or {}
-    flags = [f"--push-endpoint={config.get('pushEndpoint')}"]
-    flags += [f"--push-auth-service-account={token['serviceAccountEmail']}"] if token.get("serviceAccountEmail") else []
-    flags += [f"--push-auth-token-audience={token['audience']}"] if token.get("audience") else []
-    return commands.line(
-        "gcloud", "pubsub", "subscriptions", "modify-push-config", name, f"--project={project}", *flags
-    )
+    flags = {
+        "push_auth_service_account": token.get("serviceAccountEmail"),
+        "push_auth_token_audience": token.get("audience"),
+    }
+    given = {key: str(value) for key, value in flags.items() if value}
+    endpoint = str(config.get("pushEndpoint"))
+    return gcloud("pubsub subscriptions modify-push-config", name, project=project, push_endpoint=endpoint, **given)
 
 
 def _essence(config: Object) -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ Nothing that deletes is recommended because of what could not be read.
 from __future__ import annotations
 
 from ops import holds, remedies
-from ops.advice import Advice, command
+from ops.advice import Advice
 from ops.evidence import Evidence
 from ops.limits import release
 from ops.plan import requirement
@@ -16,6 +16,7 @@ from shared.decisions.reports import describe_command
 from shared.values import cluster_secret
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import ErrorCode
+from shared.values.commands import kubectl
 from shared.values.messages import publish_command
 from shared.values.model import State
 from shared.values.names import ClusterName
@@ -75,7 +76,7 @@ def _against_state(evidence: Evidence) -> list[Advice]:
     name, seen = evidence.name, evidence.seen
     advice: list[Advice] = []
     if evidence.state is None or seen.secrets_unread or seen.fleet_unread:
-        return remedies.incomplete(command("python", "-m", "ops", "explain", str(name)))
+        return remedies.incomplete(f"python -m ops explain {name}")
     if not evidence.is_source and evidence.state is not State.DELETED:
         advice.append(Advice("Add its project to SOURCE_PROJECTS with Terraform if it shall be registered"))
     elif evidence.state is State.UNSELECTED:
@@ -93,14 +94,15 @@ def _against_state(evidence: Evidence) -> list[Advice]:
 
 
 def _about_secret(secret: ClusterSecret, evidence: Evidence) -> list[Advice]:
-    kubectl = ("kubectl", "-n", evidence.settings.argocd_namespace)
+    namespace = evidence.settings.argocd_namespace
     if len(evidence.secrets) > 1:
-        return [Advice("If this is the wrong Secret, delete it", command(*kubectl, "delete", "secret", secret.name))]
-    annotate = (*kubectl, "annotate", "secret", secret.name)
+        return [Advice("If this is the wrong Secret, delete it", kubectl(namespace, "delete secret", secret.name))]
     if secret.is_pinned:
-        return [Advice("Unpin it", command(*annotate, f"{cluster_secret.KEEP}-"))]
+        unpin = kubectl(namespace, "annotate secret", secret.name, f"{cluster_secret.KEEP}-")
+        return [Advice("Unpin it", unpin)]
     if evidence.state is State.UNSELECTED or secret.hold:
-        return [Advice("Keep it in Argo CD for ever", command(*annotate, f"{cluster_secret.KEEP}=true"))]
+        pin = kubectl(namespace, "annotate secret", secret.name, f"{cluster_secret.KEEP}=true")
+        return [Advice("Keep it in Argo CD for ever", pin)]
     return []
 
 
@@ -112,12 +114,13 @@ def _to_continue(evidence: Evidence, *, unsettled: bool) -> list[Advice]:
         if any(request.next.request.name == evidence.name for request in reached.requests):
             clusters = pluralize(len({request.subject for request in reached.requests}), "cluster")
             advice.append(Advice(f"If the whole plan is right, release it ({clusters})", release(reached, settings)))
+    replay = "python -m ops dead-letters replay"
     if plain := [letter.id for letter in evidence.letters if not letter.control_keys]:
-        advice.append(Advice("When the cause is repaired, replay", _replay(*plain)))
+        advice.append(Advice("When the cause is repaired, replay", f"{replay} {' '.join(plain)}"))
     for letter in evidence.letters:
         if keys := ", ".join(letter.control_keys):
             text = f"When the cause is repaired, replay the letter that says {keys}, if that is right"
-            advice.append(Advice(text, _replay(letter.id, "--yes")))
+            advice.append(Advice(text, f"{replay} {letter.id} --yes"))
     key = "cluster" if isinstance(evidence.name, ClusterName) else "membership"
     body = {key: str(evidence.name)}
     unknown = bool(evidence.seen.secrets_unread or evidence.seen.fleet_unread)
@@ -142,7 +145,3 @@ def _relabel(evidence: Evidence) -> Advice:
         "Select it (the command has all current labels, because an update replaces them)",
         remedies.update_labels(evidence.name, {**evidence.labels, **more}),
     )
-
-
-def _replay(*words: str) -> str:
-    return command("python", "-m", "ops", "dead-letters", "replay", *words)

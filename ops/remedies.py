@@ -6,14 +6,16 @@ that were parsed, and of settings.
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Final
 
-from ops.advice import Advice, command
-from shared.decisions import rbac
-from shared.decisions.reports import DOCTOR, describe_command
+from ops.advice import Advice
+from shared.decisions import outcomes
+from shared.decisions.reports import DOCTOR, delete_membership_command, describe_command, leave_fleet_command
+from shared.values.cluster_secret import MANAGED_BY_LABEL
 from shared.values.codes import ErrorCode
+from shared.values.commands import gcloud_on, kubectl
 from shared.values.messages import publish_command
+from shared.values.model import MANAGED_BY
 from shared.values.names import ClusterName, MembershipName, Name
 
 if TYPE_CHECKING:
@@ -32,17 +34,16 @@ def remedies(code: str, name: Name, membership: MembershipName, settings: Settin
     """Return what helps; empty where only time does. `found` is the name of the object that is in question."""
     match code:
         case ErrorCode.NOT_ADMITTED:
-            users = [
-                f"{step}@{settings.pubsub_project}.iam.gserviceaccount.com" for step in ("grant-rbac", "revoke-rbac")
-            ]
             text = "Let our two identities into the cluster, with its own kubeconfig and context"
-            return [Advice(text, rbac.admission_command(membership.membership, membership.project, users))]
+            return [Advice(text, outcomes.admission_command(membership, settings))]
         case ErrorCode.UNMANAGED_MEMBERSHIP:
             return unmanaged_membership(membership)
         case ErrorCode.UNMANAGED_SECRET:
             return unmanaged_secret(found or name.secret_name, settings)
         case ErrorCode.DUPLICATE_SECRETS:
-            return [Advice("See both Secrets, and delete the wrong one", _get_secrets(settings))]
+            selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+            get = kubectl(settings.argocd_namespace, "get secrets -l", selector, "--show-labels")
+            return [Advice("See both Secrets, and delete the wrong one", get)]
         case ErrorCode.UNMANAGED_BINDING:
             return unmanaged_binding(found or f"fleet-registrar:{settings.argocd_service_account}", membership)
         case ErrorCode.NO_ROLE:
@@ -55,7 +56,7 @@ def remedies(code: str, name: Name, membership: MembershipName, settings: Settin
         case ErrorCode.UNREACHABLE:
             return unreachable(name, membership)
         case ErrorCode.OTHER_FLEET if isinstance(name, ClusterName):
-            return [Advice("Take it out of the other fleet", _update(name, "--clear-fleet-project"))]
+            return [Advice("Take it out of the other fleet", leave_fleet_command(name))]
         case _:
             return []
 
@@ -95,20 +96,18 @@ def not_looked_into(name: Name, membership: MembershipName, settings: Settings) 
 
 def unmanaged_membership(membership: MembershipName) -> list[Advice]:
     """The id that we need is taken by a membership that is unmanaged."""
-    where = (membership.membership, f"--location={membership.location}", f"--project={membership.project}")
-    verbs = ("gcloud", "container", "fleet", "memberships")
     return [
-        Advice("See whose membership it is", command(*verbs, "describe", *where)),
-        Advice("If nobody needs it, delete it", command(*verbs, "delete", *where)),
+        Advice("See whose membership it is", describe_command(membership)),
+        Advice("If nobody needs it, delete it", delete_membership_command(membership)),
     ]
 
 
 def unmanaged_secret(secret: str, settings: Settings) -> list[Advice]:
     """The name that we need is taken by a Secret that is unmanaged."""
-    kubectl = ("kubectl", "-n", settings.argocd_namespace)
+    namespace = settings.argocd_namespace
     return [
-        Advice("See whose Secret it is", command(*kubectl, "get", "secret", secret, "--show-labels")),
-        Advice("If nobody needs it, delete it", command(*kubectl, "delete", "secret", secret)),
+        Advice("See whose Secret it is", kubectl(namespace, "get secret", secret, "--show-labels")),
+        Advice("If nobody needs it, delete it", kubectl(namespace, "delete secret", secret)),
     ]
 
 
@@ -116,19 +115,18 @@ def unmanaged_binding(binding: str, membership: MembershipName) -> list[Advice]:
     """The name that we need is taken by an RBAC object that is unmanaged."""
     return [
         _credentials(membership),
-        Advice("See whose binding it is", command("kubectl", "get", "clusterrolebinding", binding, "-o", "wide")),
-        Advice("If nobody needs it, delete it", command("kubectl", "delete", "clusterrolebinding", binding)),
+        Advice("See whose binding it is", f"kubectl get clusterrolebinding {binding} -o wide"),
+        Advice("If nobody needs it, delete it", f"kubectl delete clusterrolebinding {binding}"),
     ]
 
 
 def no_role(membership: MembershipName, settings: Settings) -> list[Advice]:
     """ARGOCD_CLUSTER_ROLE does not exist in the cluster."""
+    role = settings.argocd_cluster_role
     return [
         _credentials(membership),
         Advice("List the ClusterRoles that exist", "kubectl get clusterroles"),
-        Advice(
-            f"Create ClusterRole {settings.argocd_cluster_role} in the cluster, or change ARGOCD_CLUSTER_ROLE with Terraform"
-        ),
+        Advice(f"Create ClusterRole {role} in the cluster, or change ARGOCD_CLUSTER_ROLE with Terraform"),
     ]
 
 
@@ -136,9 +134,8 @@ def unreachable(name: Name, membership: MembershipName) -> list[Advice]:
     """The gateway does not reach the cluster: an attached cluster has an agent, a GKE cluster has none."""
     if isinstance(name, ClusterName):
         return [Advice("See the cluster's status", describe_command(name))]
-    text = "Look after its agent, with the cluster's own kubeconfig"
     return [
-        Advice(text, "kubectl -n gke-connect get pods"),
+        Advice("Look after its agent, with the cluster's own kubeconfig", "kubectl -n gke-connect get pods"),
         Advice("See its membership", describe_command(membership)),
     ]
 
@@ -147,35 +144,16 @@ def pause_hint(step: str) -> list[Advice]:
     """A step has not answered what was published to it."""
     return [
         Advice("See whether its function runs, and whether its subscription is paused", STATUS),
-        Advice("If the step is paused, resume it", command("python", "-m", "ops", "resume", step)),
+        Advice("If the step is paused, resume it", f"python -m ops resume {step}"),
     ]
 
 
 def update_labels(name: Name, labels: dict[str, str]) -> str:
     """Return the command that sets the labels: gcloud replaces all of them, so `labels` must be complete."""
-    flag = "--update-labels=" + ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-    if isinstance(name, ClusterName):
-        return _update(name, flag)
-    return command(
-        *("gcloud", "container", "fleet", "memberships", "update", name.membership),
-        *(f"--location={name.location}", f"--project={name.project}", flag),
+    return gcloud_on(
+        "update", name, "--update-labels=" + ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
     )
 
 
-def _update(name: ClusterName, flag: str) -> str:
-    where = (name.cluster, f"--location={name.location}", f"--project={name.project}")
-    return command("gcloud", "container", "clusters", "update", *where, flag)
-
-
-def _membership(verb: str, name: MembershipName) -> str:
-    where = (name.membership, f"--location={name.location}", f"--project={name.project}")
-    return command("gcloud", "container", "fleet", "memberships", verb, *where)
-
-
 def _credentials(membership: MembershipName) -> Advice:
-    return Advice("Make the cluster kubectl's context", _membership("get-credentials", membership))
-
-
-def _get_secrets(settings: Settings) -> str:
-    selector = "app.kubernetes.io/managed-by=fleet-registrar"
-    return f"kubectl -n {shlex.quote(settings.argocd_namespace)} get secrets -l {selector} --show-labels"
+    return Advice("Make the cluster kubectl's context", gcloud_on("get-credentials", membership))

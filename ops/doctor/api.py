@@ -204,4 +204,4 @@ def _reading_grant(text: str, member: str) -> str:
     role = "roles/iam.securityReviewer" if "getIamPolicy" in text or "/roles/" in text else "roles/viewer"
     if text.startswith(("reading ", "asking ", "trying ")):  # a cluster's or the gateway's own refusal
         return "gcloud container fleet memberships generate-gateway-rbac --help"
-    return commands.grant_project(project, member or "user:$EMAIL", role)
+    return commands.grant("projects", project, member or "user:$EMAIL", role)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ops import survey
-from ops.doctor import commands
 from ops.doctor.api import Api, RefusedError
 from ops.doctor.codes import Code
 from ops.doctor.findings import Finding, Status
@@ -22,6 +21,7 @@ from ops.partial import SECONDS, survey_in_parts
 from ops.terminal import MistakeError
 from shared.runtime.services import Services
 from shared.values.codes import Decision
+from shared.values.commands import gcloud
 from shared.values.errors import ReconcileError
 from shared.values.messages import OutgoingMessage, StepRequest
 from shared.values.names import ClusterName
@@ -71,7 +71,7 @@ def run(services: Services, environment: Mapping[str, str], cluster: str) -> lis
 
 def verdict(subject: str, lines: Sequence[Line], project: str, cause: str) -> list[Finding]:
     """Say how the request ended. Pure."""
-    read = commands.line("gcloud", "logging", "read", f'labels.cause="{cause}"', f"--project={project}")
+    read = gcloud("logging read", f'labels.cause="{cause}"', project=project)
     text = " → ".join(f"{one.step} {one.decision}" for one in lines)
     last = next((one for one in reversed(lines) if one.is_last), None)
     if last is None:

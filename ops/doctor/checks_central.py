@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from ops.doctor import commands
 from ops.doctor.codes import Code
 from ops.doctor.expected import ARGOCD_WORKLOADS, Expected
 from ops.doctor.findings import Check, Finding, Unread
 from ops.doctor.observed import Central, Fleet, at
+from shared.decisions.reports import describe_command
+from shared.values.commands import gcloud, kubectl
 from shared.values.objects import Object
 
 if TYPE_CHECKING:
@@ -31,13 +32,9 @@ def check_central(expected: Expected, seen: Central) -> list[Finding]:
     check = Check("central-cluster")
     name = str(expected.settings.central_membership)
     membership = check.known(seen.membership, name)
-    parts = expected.settings.central_membership
-    describe = commands.line(
-        *("gcloud", "container", "fleet", "memberships", "describe", parts.membership),
-        *(f"--location={parts.location}", f"--project={parts.project}"),
-    )
+    describe = describe_command(expected.settings.central_membership)
     if membership is None and not isinstance(seen.membership, Unread):
-        list_all = commands.line("gcloud", "container", "fleet", "memberships", "list", f"--project={parts.project}")
+        list_all = gcloud("container fleet memberships list", project=expected.settings.central_membership.project)
         check.fail(Code.CENTRAL_MISSING, name, "CENTRAL_MEMBERSHIP is not in the fleet", list_all)
         return check.end(name, "")
     if membership is not None and (state := at(membership, "state", "code")) != "READY":
@@ -69,9 +66,7 @@ def check_argocd(expected: Expected, seen: Central) -> list[Finding]:
         return check.end(namespace, "")
     image = next((image for one in controllers for image in _images(one)), "")
     version = _VERSION.search(image)
-    images = commands.line(
-        *("kubectl", "-n", namespace, "get", "pods", "-o"), "jsonpath={.items[*].spec.containers[*].image}"
-    )
+    images = kubectl(namespace, "get pods -o", "jsonpath={.items[*].spec.containers[*].image}")
     if version is None:
         check.unknown(namespace, f"the image {image} has no version in its tag", "", Code.ARGOCD_VERSION_UNKNOWN)
         return check.end(namespace, "")
@@ -100,41 +95,30 @@ def check_sharding(expected: Expected, seen: Central, fleet: Fleet) -> list[Find
     variables = _variables(controller)
     text = variables.get("ARGOCD_CONTROLLER_REPLICAS")
     if text is not None and text != str(replicas):
-        fix = commands.line(
-            *("kubectl", "-n", namespace, "set", "env", f"{_kind(controller)}/{name}"),
-            f"ARGOCD_CONTROLLER_REPLICAS={replicas}",
-        )
-        check.fail(
-            Code.SHARDING_REPLICAS_DIFFER, name, f"has {replicas} replicas and ARGOCD_CONTROLLER_REPLICAS={text}", fix
-        )
+        fix = kubectl(namespace, "set env", f"{_kind(controller)}/{name}", f"ARGOCD_CONTROLLER_REPLICAS={replicas}")
+        text = f"has {replicas} replicas and ARGOCD_CONTROLLER_REPLICAS={text}"
+        check.fail(Code.SHARDING_REPLICAS_DIFFER, name, text, fix)
     algorithm = variables.get("ARGOCD_CONTROLLER_SHARDING_ALGORITHM") or str(
         at(parameters, "data", "controller.sharding.algorithm") or "legacy"
     )
     if (number := expected.settings.argocd_shards) and number != replicas:
         effect = "the others get no new cluster" if number < replicas else "new clusters crowd the first replica"
-        check.warn(
-            Code.SHARDS_DIFFER,
-            name,
-            f"ARGOCD_SHARDS is {number}, and the controller has {replicas} replicas: {effect}",
-            "python -m ops shards",
-        )
+        text = f"ARGOCD_SHARDS is {number}, and the controller has {replicas} replicas: {effect}"
+        check.warn(Code.SHARDS_DIFFER, name, text, "python -m ops shards")
     ours = fleet.secrets if not isinstance(fleet.secrets, Unread) else ()
     secrets = (*ours, *(check.known(fleet.others, namespace) or ()))
     without = sum(1 for _, shard in secrets if not shard)
     if algorithm != "legacy" and replicas > 1 and (without or not secrets):
-        fix = commands.line(
-            *("kubectl", "-n", namespace, "patch", "configmap", "argocd-cmd-params-cm", "--type=merge"),
-            *("--patch", '{"data":{"controller.sharding.algorithm":"legacy"}}'),
-        )
+        legacy = '{"data":{"controller.sharding.algorithm":"legacy"}}'
+        fix = kubectl(namespace, "patch configmap argocd-cmd-params-cm --type=merge --patch", legacy)
         effect = f"{algorithm} moves clusters between replicas at each registration, or leaves them without one"
         check.warn(Code.SHARDING_MOVES_CLUSTERS, name, f"{effect}; {without} Secrets have no shard", fix)
     for secret, shard in secrets:
         if shard and not (shard.isdigit() and int(shard) < max(replicas, 1)):
             effect = "no replica owns the cluster" if shard.startswith("-") else "Argo CD falls back to another shard"
-            fix = commands.line("kubectl", "-n", namespace, "get", "secret", secret, "-o", "jsonpath={.data.shard}")
-            check.warn(
-                Code.SHARD_OUT_OF_RANGE, secret, f"its shard {shard} is not one of 0 to {replicas - 1}: {effect}", fix
-            )
+            fix = kubectl(namespace, "get secret", secret, "-o", "jsonpath={.data.shard}")
+            text = f"its shard {shard} is not one of 0 to {replicas - 1}: {effect}"
+            check.warn(Code.SHARD_OUT_OF_RANGE, secret, text, fix)
     return check.end(name, f"{algorithm}, {replicas} replica{'s' if replicas != 1 else ''}")
 
 
@@ -159,10 +143,7 @@ def check_argocd_identity(expected: Expected, seen: Central) -> list[Finding]:
         for one in accounts
     }
     for name in ARGOCD_WORKLOADS:
-        fix = commands.line(
-            *("kubectl", "-n", namespace, "annotate", "--overwrite", "serviceaccount", name),
-            f"{IDENTITY_ANNOTATION}={email}",
-        )
+        fix = kubectl(namespace, "annotate --overwrite serviceaccount", name, f"{IDENTITY_ANNOTATION}={email}")
         has = annotated.get(name)
         if not has:
             text = f"has no annotation {IDENTITY_ANNOTATION}" if has == "" else "does not exist"
@@ -172,7 +153,7 @@ def check_argocd_identity(expected: Expected, seen: Central) -> list[Finding]:
     for name, has in sorted(annotated.items()):
         if has == email and name not in ARGOCD_WORKLOADS:
             text = "has Argo CD's Google identity too, and needs none"
-            fix = commands.line("kubectl", "-n", namespace, "get", "serviceaccount", name, "-o", "yaml")
+            fix = kubectl(namespace, "get serviceaccount", name, "-o", "yaml")
             check.warn(Code.ARGOCD_IDENTITY_SHARED, name, text, fix)
     return check.end(namespace, f"{email} on {' and '.join(ARGOCD_WORKLOADS)} alone")
 
@@ -194,7 +175,7 @@ def check_access(expected: Expected, seen: Central) -> list[Finding]:
                 missing.append(verb)
             if may is True and not required:
                 extra.append(verb if where else f"{verb} in all namespaces")
-        can = commands.line(*("kubectl", "auth", "can-i", "--list", "-n", namespace, f"--as={expected.account(name)}"))
+        can = f"kubectl auth can-i --list -n {namespace} --as={expected.account(name)}"
         if missing:
             text = f"may not {', '.join(missing)} Secrets in {namespace}"
             check.fail(Code.SECRETS_VERB_MISSING, name, text, _overlay(seen))

@@ -10,6 +10,7 @@ from ops.doctor.expected import Expected
 from ops.doctor.findings import Check, Finding
 from ops.doctor.observed import Fleet
 from ops.terminal import pluralize
+from shared.values.commands import kubectl
 
 NEAR: Final = 0.8
 # Argo CD 3.6 with 56 kinds in a cluster: one list and one watch for each kind in a burst every ten minutes. After a restart of the
@@ -89,6 +90,6 @@ def check_writers(expected: Expected, seen: Fleet) -> list[Finding]:
     namespace = expected.settings.argocd_namespace
     for secret, cluster, writer in writers or ():
         text = f"is written by {writer}" + (f" for {cluster}" if cluster else "") + ": stop one of the two"
-        fix = commands.line("kubectl", "-n", namespace, "get", "secret", secret, "-o", "jsonpath={.metadata}")
+        fix = kubectl(namespace, "get secret", secret, "-o", "jsonpath={.metadata}")
         check.warn(Code.SECOND_WRITER, secret, text, fix)
     return check.end("", "no other tool writes cluster Secrets here")

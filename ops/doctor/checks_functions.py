@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from ops.doctor import commands
-from ops.doctor.checks_google import may_publish, roles_of
+from ops.doctor.checks_google import INVOKE, PUBLISH, may, roles_of
 from ops.doctor.codes import Code
 from ops.doctor.expected import (
     AUDIT_EVENT,
@@ -25,6 +25,7 @@ from ops.doctor.findings import Check, Finding, Unread
 from ops.doctor.observed import Delivery, Google, at, short
 from ops.terminal import ago, pluralize
 from shared.values import settings as settings_module
+from shared.values.commands import gcloud
 from shared.values.objects import Object
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 # A build variable that Terraform sets to the bundle's hash: Google copies the source, so its address tells nothing.
 BUNDLE: Final = "BUNDLE"
-INVOKERS: Final = ("roles/run.servicesInvoker", "roles/run.invoker")
-INVOKE: Final = "run.routes.invoke"
 PUBLIC: Final = ("allUsers", "allAuthenticatedUsers")
 SWEEP_LATE: Final = timedelta(hours=1)
 
@@ -49,10 +48,8 @@ def check_functions(expected: Expected, seen: Delivery) -> list[Finding]:
         if found is None:
             check.fail(Code.FUNCTION_MISSING, name, "is not deployed", commands.TERRAFORM)
             continue
-        region = region_of(found)
-        describe = commands.line(
-            *("gcloud", "functions", "describe", name, "--gen2"), f"--region={region}", f"--project={expected.project}"
-        )
+        where = {"region": region_of(found), "project": expected.project}
+        describe = gcloud("functions describe", name, "--gen2", **where)
         if (state := found.get("state")) != "ACTIVE":
             messages = "; ".join(str(at(one, "message")) for one in found.get("stateMessages") or [])
             text = f"is {state}" + (f": {messages}" if messages else "")
@@ -119,29 +116,22 @@ def check_invokers(expected: Expected, seen: Delivery, google: Google) -> list[F
     """Pub/Sub's identity may call every function, Eventarc's route-event, and nobody from the internet any."""
     check = Check("invokers")
     functions = check.known(seen.functions, expected.project)
-    of_project = google.policies.get(expected.project)
     for name in expected.functions if functions is not None else ():
         if name not in (functions or {}):
             continue  # reported by `functions`
-        policy = check.known(seen.invokers.get(name, Unread("was not read")), name)
+        policy = check.known_of(seen.invokers, name)
         if policy is None:
             continue
-        region = region_of((functions or {})[name])
+        project, region = expected.project, region_of((functions or {})[name])
         callers = [expected.push_account] + ([expected.trigger_account] if name == ROUTER else [])
         for account in callers:
             member = f"serviceAccount:{account}"
-            given = roles_of(policy, member) | (
-                roles_of(of_project, member) if isinstance(of_project, tuple) else set()
-            )
-            known = [google.roles.get(role) for role in given]
-            if not given & set(INVOKERS) and not any(INVOKE in one for one in known if isinstance(one, frozenset)):
-                fix = commands.grant_invoker(expected.project, region, name, member)
+            if not may(member, INVOKE, policy, google, expected.project):
+                role = "roles/run.servicesInvoker"
+                fix = commands.grant("run services", name, member, role, project=project, region=region)
                 check.fail(Code.INVOKER_MISSING, name, f"{account} may not call it", fix)
         if any(roles_of(policy, member) for member in PUBLIC):
-            list_policy = commands.line(
-                *("gcloud", "run", "services", "get-iam-policy", name),
-                *(f"--region={region}", f"--project={expected.project}"),
-            )
+            list_policy = gcloud("run services get-iam-policy", name, region=region, project=project)
             check.fail(Code.PUBLIC_INVOKER, name, "anyone may call it", list_policy)
     return check.end("", "Pub/Sub and Eventarc may call the functions, nobody else may")
 
@@ -172,7 +162,7 @@ def check_sinks(expected: Expected, seen: Delivery, google: Google) -> list[Find
     check = Check("sinks")
     destination = _destination(expected)
     for project in sorted(expected.settings.source_projects):
-        sinks = check.known(seen.sinks.get(project, Unread("was not read")), project)
+        sinks = check.known_of(seen.sinks, project)
         if sinks is None:
             continue
         matching = [
@@ -205,11 +195,8 @@ def check_schedule(expected: Expected, seen: Delivery, now: datetime) -> list[Fi
             check.fail(code, SWEEP, text, commands.TERRAFORM)
         elif all(one.get("state") != "ENABLED" for one in matching):
             paused = True
-            location = str(matching[0].get("name", "")).split("/")[3:4]
-            resume = commands.line(
-                *("gcloud", "scheduler", "jobs", "resume", short(matching[0].get("name"))),
-                *(f"--location={''.join(location)}", f"--project={expected.project}"),
-            )
+            name, location = short(matching[0].get("name")), region_of(matching[0])
+            resume = gcloud("scheduler jobs resume", name, location=location, project=expected.project)
             text = f"the schedule is {matching[0].get('state')}: look at `python -m ops plan`, then resume it"
             check.warn(Code.JOB_PAUSED, SWEEP, text, resume)
         elif not any(at(one, "pubsubTarget", "data") for one in matching):
@@ -218,7 +205,9 @@ def check_schedule(expected: Expected, seen: Delivery, now: datetime) -> list[Fi
     is_late = last is None or now - last > SWEEP_LATE
     if not isinstance(seen.last_sweep, Unread) and is_late and not paused:
         text = "no sweep ended in the last day" if last is None else f"the last sweep ended {ago(last, now)}"
-        check.warn(Code.NO_SWEEP, SWEEP, text, commands.publish(expected.project, SWEEP, "{}"))
+        check.warn(
+            Code.NO_SWEEP, SWEEP, text, gcloud("pubsub topics publish", SWEEP, project=expected.project, message="{}")
+        )
     return check.end(SWEEP, f"scheduled; the last one ended {ago(last, now)}" if last else "scheduled")
 
 
@@ -229,9 +218,9 @@ def has_triggers(seen: Delivery) -> bool:
     )
 
 
-def region_of(function: Object) -> str:
-    """Return a function's region."""
-    return "".join(str(function.get("name", "")).split("/")[3:4])
+def region_of(resource: Object) -> str:
+    """Return the location of a function, a trigger or a schedule, which its name has."""
+    return "".join(str(resource.get("name", "")).split("/")[3:4])
 
 
 def _variables(function: Object) -> Object | None:
@@ -251,7 +240,7 @@ def _required_filters(event: str, method: str) -> dict[str, str]:
 def _trigger_fault(expected: Expected, trigger: Object, *, is_audit: bool) -> str:
     """Return what is wrong with a trigger, '' where nothing is."""
     service = short(at(trigger, "destination", "cloudRun", "service") or at(trigger, "destination", "cloudFunction"))
-    location = "".join(str(trigger.get("name", "")).split("/")[3:4])
+    location = region_of(trigger)
     if service != ROUTER:
         return f"calls {service or 'nothing'}, not {ROUTER}"
     if trigger.get("serviceAccount") != expected.trigger_account:
@@ -269,7 +258,7 @@ def _sink_fault(
     """Return what is wrong with a sink: code, message, fix."""
     name, destination = short(sink.get("name")), _destination(expected)
     if sink.get("disabled"):
-        fix = commands.line("gcloud", "logging", "sinks", "update", name, f"--project={project}", "--no-disabled")
+        fix = gcloud("logging sinks update", name, f"--project={project}", "--no-disabled")
         return Code.SINK_DISABLED, "is disabled", fix
     if sink.get("destination") != destination:
         return Code.SINK_DESTINATION, f"writes to {sink.get('destination')}", commands.TERRAFORM
@@ -277,10 +266,8 @@ def _sink_fault(
         return Code.SINK_FILTER, f"selects other entries: {sink.get('filter')}", commands.TERRAFORM
     writer = str(sink.get("writerIdentity", ""))
     policy = seen.topic_policies.get(AUDIT_LOG_ENTRIES)
-    if isinstance(policy, tuple) and not may_publish(
-        writer, policy, google.policies.get(expected.project), google.roles
-    ):
-        fix = commands.grant_topic(expected.project, AUDIT_LOG_ENTRIES, writer)
+    if isinstance(policy, tuple) and not may(writer, PUBLISH, policy, google, expected.project):
+        fix = commands.grant_publish(expected.project, AUDIT_LOG_ENTRIES, writer)
         return Code.SINK_CANNOT_PUBLISH, f"{writer} may not publish: entries are lost", fix
     return None
 

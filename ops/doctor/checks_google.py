@@ -10,13 +10,23 @@ from ops.doctor.expected import ARGOCD, ARGOCD_WORKLOADS, BUILD_ROLES, Expected
 from ops.doctor.findings import Check, Finding, Read, Unread
 from ops.doctor.observed import Bindings, Google, at
 from ops.terminal import pluralize
+from shared.values.commands import gcloud
 from shared.values.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+# Permissions, and the predefined roles that are known to have them: those are not read.
 PUBLISH: Final = "pubsub.topics.publish"
+CONSUME: Final = "pubsub.subscriptions.consume"
+INVOKE: Final = "run.routes.invoke"
+_ROLES_WITH: Final[Mapping[str, frozenset[str]]] = {
+    PUBLISH: frozenset({"roles/pubsub.publisher"}),
+    CONSUME: frozenset({"roles/pubsub.subscriber"}),
+    INVOKE: frozenset({"roles/run.servicesInvoker", "roles/run.invoker"}),
+}
+KNOWN_ROLES: Final = _ROLES_WITH[PUBLISH] | _ROLES_WITH[INVOKE]
 
 
 def check_operator(_: Expected, seen: Google) -> list[Finding]:
@@ -41,39 +51,26 @@ def check_projects(expected: Expected, seen: Google) -> list[Finding]:
     """The projects are active, and the fleet project has the number of the settings."""
     check = Check("projects")
     settings = expected.settings
+    numbers = {
+        settings.central_membership.project: ("CENTRAL_PROJECT_NUMBER", settings.central_project_number),
+        settings.fleet_project: ("FLEET_PROJECT_NUMBER", settings.fleet_project_number),
+    }
     for project in expected.projects:
-        found = check.known(seen.projects.get(project, Unread("was not read")), project)
+        found = check.known_of(seen.projects, project)
+        describe = gcloud("projects describe", project)
         if found is None:
             if not isinstance(seen.projects.get(project), Unread):
-                check.fail(
-                    Code.PROJECT_NOT_ACTIVE,
-                    project,
-                    "this project does not exist, or your identity may not see it",
-                    commands.line("gcloud", "projects", "describe", project),
-                )
+                text = "this project does not exist, or your identity may not see it"
+                check.fail(Code.PROJECT_NOT_ACTIVE, project, text, describe)
             continue
         if (state := found.get("lifecycleState", "ACTIVE")) != "ACTIVE":
-            check.fail(
-                Code.PROJECT_NOT_ACTIVE,
-                project,
-                f"the project is {state}: take it out of SOURCE_PROJECTS, or restore it within 30 days",
-                commands.line("gcloud", "projects", "describe", project),
-            )
+            text = f"the project is {state}: take it out of SOURCE_PROJECTS, or restore it within 30 days"
+            check.fail(Code.PROJECT_NOT_ACTIVE, project, text, describe)
         number = str(found.get("projectNumber", ""))
-        if project == settings.fleet_project and number != settings.fleet_project_number:
-            check.fail(
-                Code.PROJECT_NUMBER_WRONG,
-                project,
-                f"its number is {number}, FLEET_PROJECT_NUMBER is {settings.fleet_project_number}",
-                commands.TERRAFORM,
-            )
-        elif project == settings.central_membership.project and number != settings.central_project_number:
-            check.fail(
-                Code.PROJECT_NUMBER_WRONG,
-                project,
-                f"its number is {number}, CENTRAL_PROJECT_NUMBER is {settings.central_project_number}",
-                commands.TERRAFORM,
-            )
+        setting, right = numbers.get(project, ("", number))
+        if number != right:
+            text = f"its number is {number}, {setting} is {right}"
+            check.fail(Code.PROJECT_NUMBER_WRONG, project, text, commands.TERRAFORM)
     return check.end("", f"{pluralize(len(expected.projects), 'project')} active, the fleet's number is right")
 
 
@@ -81,7 +78,7 @@ def check_apis(expected: Expected, seen: Google) -> list[Finding]:
     """Every API that a project needs is enabled."""
     check = Check("apis")
     for project in expected.projects:
-        enabled = check.known(seen.services.get(project, Unread("was not read")), project)
+        enabled = check.known_of(seen.services, project)
         for api in sorted(expected.apis(project) - enabled) if enabled is not None else ():
             check.fail(Code.API_DISABLED, f"{api} in {project}", "not enabled", commands.enable(api, project))
     needed = sum(len(expected.apis(project)) for project in expected.projects)
@@ -101,12 +98,8 @@ def check_accounts(expected: Expected, seen: Google) -> list[Finding]:
         if found is None:
             check.fail(Code.ACCOUNT_MISSING, email, "does not exist", commands.TERRAFORM)
         elif found.get("disabled"):
-            check.fail(
-                Code.ACCOUNT_DISABLED,
-                email,
-                "is disabled",
-                commands.line("gcloud", "iam", "service-accounts", "enable", email, f"--project={expected.project}"),
-            )
+            enable = gcloud("iam service-accounts enable", email, project=expected.project)
+            check.fail(Code.ACCOUNT_DISABLED, email, "is disabled", enable)
     return check.end("", f"{len(names)} exist and are enabled")
 
 
@@ -117,33 +110,25 @@ def check_permissions(expected: Expected, seen: Google) -> list[Finding]:
     for name in sorted(expected.roles):
         for project in expected.projects:
             needed = expected.permissions(name, project)
-            policy = check.known(seen.policies.get(project, Unread("was not read")), project)
+            policy = check.known_of(seen.policies, project)
             if policy is None:
                 continue
             number += len(needed)
-            held = _held(check, expected.account(name), policy, seen.roles)
+            account = expected.account(name)
+            held = _held(check, account, policy, seen.roles)
             if held is None:
                 continue
+            subject = f"{account} on {project}"
             if missing := needed - held:
                 role = f"{expected.custom_roles}.{name.replace('-', '_')}"
-                check.fail(
-                    Code.PERMISSION_MISSING,
-                    f"{expected.account(name)} on {project}",
-                    f"lacks {', '.join(sorted(missing))} (custom role {role})",
-                    commands.TERRAFORM,
-                )
+                text = f"lacks {', '.join(sorted(missing))} (custom role {role})"
+                check.fail(Code.PERMISSION_MISSING, subject, text, commands.TERRAFORM)
             if (extra := held - needed) and not _is_required_terminal(name, extra):
                 some = sorted(extra)
-                text = ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
-                check.warn(
-                    Code.PERMISSION_EXTRA,
-                    f"{expected.account(name)} on {project}",
-                    f"has more than it needs: {text}",
-                    commands.line(
-                        *("gcloud", "projects", "get-iam-policy", project, "--flatten=bindings"),
-                        f"--filter=bindings.members:{expected.account(name)}",
-                    ),
-                )
+                more = f" and {len(some) - 3} more" if len(some) > 3 else ""
+                text = f"has more than it needs: {', '.join(some[:3])}{more}"
+                bindings = {"flatten": "bindings", "filter": f"bindings.members:{account}"}
+                check.warn(Code.PERMISSION_EXTRA, subject, text, gcloud("projects get-iam-policy", project, **bindings))
     return check.end("", f"{number} of infra/roles.json are granted, and no more")
 
 
@@ -155,15 +140,10 @@ def check_publishers(expected: Expected, seen: Google, topic_policies: Mapping[s
         member = f"serviceAccount:{expected.account(name)}"
         for topic in role["publish"]:
             number += 1
-            policy = check.known(topic_policies.get(topic, Unread("was not read")), topic)
-            if policy is None or may_publish(member, policy, seen.policies.get(expected.project), seen.roles):
-                continue
-            check.fail(
-                Code.PUBLISHER_MISSING,
-                f"{name} to topic {topic}",
-                "may not publish",
-                commands.grant_topic(expected.project, topic, member),
-            )
+            policy = check.known_of(topic_policies, topic)
+            if policy is not None and not may(member, PUBLISH, policy, seen, expected.project):
+                fix = commands.grant_publish(expected.project, topic, member)
+                check.fail(Code.PUBLISHER_MISSING, f"{name} to topic {topic}", "may not publish", fix)
     return check.end("", f"{number} grants on topics are there")
 
 
@@ -180,7 +160,7 @@ def check_agents(expected: Expected, seen: Google) -> list[Finding]:
     for project, agent, role in required:
         owner = settings.fleet_project if agent == "gcp-sa-gkehub" else expected.project
         number = project_number(expected, seen, owner)
-        policy = check.known(seen.policies.get(project, Unread("was not read")), project)
+        policy = check.known_of(seen.policies, project)
         if policy is None or number is None:
             continue
         member = f"serviceAccount:service-{number}@{agent}.iam.gserviceaccount.com"
@@ -189,12 +169,8 @@ def check_agents(expected: Expected, seen: Google) -> list[Finding]:
         ):
             continue  # enough to mint the tokens of pushes
         if not holds(policy, member, role):
-            check.fail(
-                Code.AGENT_ROLE_MISSING,
-                f"{agent} on {project}",
-                f"lacks {role}",
-                commands.grant_project(project, member, role),
-            )
+            fix = commands.grant("projects", project, member, role)
+            check.fail(Code.AGENT_ROLE_MISSING, f"{agent} on {project}", f"lacks {role}", fix)
     return check.end("", f"{len(required)} roles are there")
 
 
@@ -202,7 +178,7 @@ def check_builder(expected: Expected, seen: Google) -> list[Finding]:
     """The build identity may read sources, write images and log: without that no deployment succeeds."""
     check = Check("build-identity")
     member = f"serviceAccount:{expected.build_account}"
-    policy = check.known(seen.policies.get(expected.project, Unread("was not read")), expected.project)
+    policy = check.known_of(seen.policies, expected.project)
     for role in BUILD_ROLES if policy is not None else ():
         # A condition that narrows it to the sources' bucket is right here.
         if not holds(policy, member, role, conditional=True):
@@ -222,7 +198,7 @@ def check_workload_identity(expected: Expected, seen: Google, pool: Read[str], *
     if found_pool is None:
         return check.end(email, "")
     known = found_pool or f"{settings.central_membership.project}.svc.id.goog"  # of the central cluster's fleet
-    policy = check.known(seen.account_policies.get(email, Unread("was not read")), email)
+    policy = check.known_of(seen.account_policies, email)
     if policy is None:
         return check.end(email, "")
     right = {f"serviceAccount:{known}[{settings.argocd_namespace}/{name}]": name for name in ARGOCD_WORKLOADS}
@@ -232,22 +208,18 @@ def check_workload_identity(expected: Expected, seen: Google, pool: Read[str], *
         if binding.get("role") == "roles/iam.workloadIdentityUser"
         for member in binding.get("members", [])
     }
+    role, accounts = "roles/iam.workloadIdentityUser", "iam service-accounts"
+    home = email.partition("@")[2].partition(".")[0]
     for member, name in right.items():
         if member not in found:
-            check.fail(
-                Code.WORKLOAD_IDENTITY_MISSING,
-                name,
-                f"may not act as {email}: Argo CD gets no token",
-                commands.grant_account(email, member, "roles/iam.workloadIdentityUser"),
-            )
+            text = f"may not act as {email}: Argo CD gets no token"
+            fix = commands.grant(accounts, email, member, role, project=home)
+            check.fail(Code.WORKLOAD_IDENTITY_MISSING, name, text, fix)
     mine = tuple(f"[{settings.argocd_namespace}/{name}]" for name in ARGOCD_WORKLOADS)
     for member in sorted(one for one in found - right.keys() if not one.endswith(mine)):
-        check.warn(
-            Code.WORKLOAD_IDENTITY_EXTRA,
-            member,
-            f"may act as {email} too, and so reach every cluster",
-            commands.line("gcloud", "iam", "service-accounts", "get-iam-policy", email, f"--project={_home(email)}"),
-        )
+        text = f"may act as {email} too, and so reach every cluster"
+        shown = gcloud(f"{accounts} get-iam-policy", email, project=home)
+        check.warn(Code.WORKLOAD_IDENTITY_EXTRA, member, text, shown)
     return check.end(email, "is used by Argo CD's two service accounts alone")
 
 
@@ -273,13 +245,14 @@ def roles_of(policy: Iterable[Object], member: str) -> set[str]:
     }
 
 
-def may_publish(
-    member: str, policy: Bindings, of_project: Read[Bindings] | None, roles: Mapping[str, Read[frozenset[str]]]
-) -> bool:
-    """Whether a member may publish, by the topic's policy or its project's."""
+def may(member: str, permission: str, policy: Bindings, seen: Google, project: str) -> bool:
+    """Whether a member has a permission on a topic, subscription or service, by its policy or its project's."""
+    of_project = seen.policies.get(project)
     given = roles_of(policy, member) | (roles_of(of_project, member) if isinstance(of_project, tuple) else set())
-    known = [roles.get(role) for role in given]
-    return "roles/pubsub.publisher" in given or any(PUBLISH in found for found in known if isinstance(found, frozenset))
+    known = [seen.roles.get(role) for role in given]
+    return bool(given & _ROLES_WITH[permission]) or any(
+        permission in one for one in known if isinstance(one, frozenset)
+    )
 
 
 def project_number(expected: Expected, seen: Google, project: str) -> str | None:
@@ -306,7 +279,3 @@ def _held(
 def _is_required_terminal(name: str, extra: frozenset[str]) -> bool:
     """Argo CD's terminal needs roles/gkehub.gatewayAdmin, which holds nothing but the gateway's verbs and a few reads."""
     return name == ARGOCD and all(one.startswith(("gkehub.", "resourcemanager.", "serviceusage.")) for one in extra)
-
-
-def _home(email: str) -> str:
-    return email.partition("@")[2].partition(".")[0]

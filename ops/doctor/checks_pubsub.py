@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.doctor import commands
-from ops.doctor.checks_google import may_publish, project_number, roles_of
+from ops.doctor.checks_google import CONSUME, PUBLISH, may, project_number
 from ops.doctor.codes import Code
 from ops.doctor.expected import DEAD_LETTERS, FEWEST_ATTEMPTS, Expected, subscription_of
 from ops.doctor.findings import Check, Finding, Unread
 from ops.doctor.observed import Delivery, Google, at, short
+from shared.values.commands import gcloud
 from shared.values.objects import Object
-
-SUBSCRIBER = "roles/pubsub.subscriber"
-CONSUME = "pubsub.subscriptions.consume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ def check_topics(expected: Expected, seen: Delivery) -> list[Finding]:
     topics = check.known(seen.topics, expected.project)
     for name in expected.topics if topics is not None else ():
         if expected.topic(name) not in (topics or ()):
-            create = commands.line("gcloud", "pubsub", "topics", "create", name, f"--project={expected.project}")
+            create = gcloud("pubsub topics create", name, project=expected.project)
             check.fail(Code.TOPIC_MISSING, name, "does not exist", create)
     return check.end("", f"{len(expected.topics)} exist")
 
@@ -61,63 +59,47 @@ def check_dead_letters(expected: Expected, seen: Delivery, google: Google) -> li
     if found is not None:
         _letters(check, expected, found.get(DEAD_LETTERS))
     number = project_number(expected, google, expected.project)
-    policy = check.known(seen.topic_policies.get(DEAD_LETTERS, Unread("was not read")), f"topic {DEAD_LETTERS}")
+    topic = f"topic {DEAD_LETTERS}"
+    policy = check.known_of(seen.topic_policies, DEAD_LETTERS, topic)
     if number is None:
         check.unknown(expected.project, "the project's number was not read")
         return check.end("", "")
     agent = f"serviceAccount:service-{number}@gcp-sa-pubsub.iam.gserviceaccount.com"
-    project_policy = google.policies.get(expected.project)
-    if policy is not None and not may_publish(agent, policy, project_policy, google.roles):
-        check.fail(
-            Code.AGENT_CANNOT_PUBLISH_LETTERS,
-            f"topic {DEAD_LETTERS}",
-            "Pub/Sub's service agent may not publish: what fails too often is delivered for ever",
-            commands.grant_topic(expected.project, DEAD_LETTERS, agent),
-        )
+    effect = "what fails too often is delivered for ever"
+    if policy is not None and not may(agent, PUBLISH, policy, google, expected.project):
+        text = f"Pub/Sub's service agent may not publish: {effect}"
+        fix = commands.grant_publish(expected.project, DEAD_LETTERS, agent)
+        check.fail(Code.AGENT_CANNOT_PUBLISH_LETTERS, topic, text, fix)
     for function in expected.functions:
         name = subscription_of(function)
-        own = check.known(seen.subscription_policies.get(name, Unread("was not read")), name)
-        if own is None:
-            continue
-        given = roles_of(own, agent) | (roles_of(project_policy, agent) if isinstance(project_policy, tuple) else set())
-        known = [google.roles.get(role) for role in given]
-        if SUBSCRIBER not in given and not any(CONSUME in each for each in known if isinstance(each, frozenset)):
-            check.fail(
-                Code.AGENT_CANNOT_ACKNOWLEDGE,
-                f"subscription {name}",
-                "Pub/Sub's service agent may not acknowledge: what fails too often is delivered for ever",
-                commands.grant_subscription(expected.project, name, agent),
+        own = check.known_of(seen.subscription_policies, name)
+        if own is not None and not may(agent, CONSUME, own, google, expected.project):
+            text = f"Pub/Sub's service agent may not acknowledge: {effect}"
+            fix = commands.grant(
+                "pubsub subscriptions", name, agent, "roles/pubsub.subscriber", project=expected.project
             )
+            check.fail(Code.AGENT_CANNOT_ACKNOWLEDGE, f"subscription {name}", text, fix)
     return check.end("", f"subscription {DEAD_LETTERS} keeps them, and Pub/Sub's agent has its grants")
 
 
 def _letters(check: Check, expected: Expected, found: Object | None) -> None:
     project = expected.project
     if found is None:
-        create = commands.line(
-            *("gcloud", "pubsub", "subscriptions", "create", DEAD_LETTERS, f"--topic={DEAD_LETTERS}"),
-            *(f"--project={project}", "--ack-deadline=60", "--message-retention-duration=7d"),
-            "--expiration-period=never",
-        )
+        kept = {"ack_deadline": "60", "message_retention_duration": "7d", "expiration_period": "never"}
+        create = gcloud("pubsub subscriptions create", DEAD_LETTERS, topic=DEAD_LETTERS, project=project, **kept)
         check.fail(Code.SUBSCRIPTION_MISSING, DEAD_LETTERS, "does not exist: dead letters are lost", create)
         return
     _topic(check, expected, DEAD_LETTERS, found)
     if at(found, "pushConfig", "pushEndpoint"):
-        check.fail(
-            Code.LETTERS_ARE_PUSHED,
-            DEAD_LETTERS,
-            "pushes; `ops dead-letters` cannot pull from it",
-            commands.TERRAFORM,
-        )
-    if found.get("deadLetterPolicy") or found.get("filter"):
-        which = "a dead-letter policy" if found.get("deadLetterPolicy") else "a filter"
-        fix = commands.update_subscription(project, DEAD_LETTERS, "--clear-dead-letter-policy")
-        check.warn(
-            Code.LETTERS_ARE_LOST,
-            DEAD_LETTERS,
-            f"has {which}, so letters leave it by themselves",
-            fix if found.get("deadLetterPolicy") else commands.TERRAFORM,
-        )
+        text = "pushes; `ops dead-letters` cannot pull from it"
+        check.fail(Code.LETTERS_ARE_PUSHED, DEAD_LETTERS, text, commands.TERRAFORM)
+    if found.get("deadLetterPolicy"):
+        clear = f"{_update(project, DEAD_LETTERS)} --clear-dead-letter-policy"
+        text = "has a dead-letter policy, so letters leave it by themselves"
+        check.warn(Code.LETTERS_ARE_LOST, DEAD_LETTERS, text, clear)
+    elif found.get("filter"):
+        text = "has a filter, so letters leave it by themselves"
+        check.warn(Code.LETTERS_ARE_LOST, DEAD_LETTERS, text, commands.TERRAFORM)
     _expires(check, project, DEAD_LETTERS, found)
 
 
@@ -130,68 +112,46 @@ def _topic(check: Check, expected: Expected, name: str, found: Object) -> None:
 
 
 def _push(check: Check, expected: Expected, step: _Step, found: Object) -> None:
-    name, uri = step.name, step.uri
+    name, uri, fix = step.name, step.uri, commands.resume(step.function)
     endpoint = str(at(found, "pushConfig", "pushEndpoint") or "").rstrip("/")
     if not endpoint:
-        check.warn(
-            Code.PAUSED,
-            name,
-            "is paused: messages wait, and are lost after the retention time",
-            commands.resume(step.function),
-        )
+        check.warn(Code.PAUSED, name, "is paused: messages wait, and are lost after the retention time", fix)
         return
     if uri and endpoint != uri:
-        check.fail(
-            Code.WRONG_ENDPOINT, name, f"pushes to {endpoint}, the function is {uri}", commands.resume(step.function)
-        )
+        check.fail(Code.WRONG_ENDPOINT, name, f"pushes to {endpoint}, the function is {uri}", fix)
     token = at(found, "pushConfig", "oidcToken")
     if not token:
-        check.fail(Code.NO_OIDC, name, "pushes without a token: Cloud Run refuses them", commands.resume(step.function))
+        check.fail(Code.NO_OIDC, name, "pushes without a token: Cloud Run refuses them", fix)
         return
     account = at(token, "serviceAccountEmail")
     if account != expected.push_account:
-        check.fail(
-            Code.WRONG_OIDC_ACCOUNT,
-            name,
-            f"pushes as {account}, not as {expected.push_account}",
-            commands.resume(step.function),
-        )
+        check.fail(Code.WRONG_OIDC_ACCOUNT, name, f"pushes as {account}, not as {expected.push_account}", fix)
     # An empty audience is the endpoint.
     audience = str(at(token, "audience") or endpoint).rstrip("/")
     if audience not in {endpoint, uri}:
-        check.fail(
-            Code.WRONG_AUDIENCE,
-            name,
-            f"its token is for {audience}, not for the function",
-            commands.resume(step.function),
-        )
+        check.fail(Code.WRONG_AUDIENCE, name, f"its token is for {audience}, not for the function", fix)
 
 
 def _delivery(check: Check, expected: Expected, step: _Step, found: Object) -> None:
     project, name, timeout = expected.project, step.name, step.timeout
     if not found.get("retryPolicy"):
-        fix = commands.update_subscription(project, name, "--min-retry-delay=10s", "--max-retry-delay=600s")
+        fix = _update(project, name, min_retry_delay="10s", max_retry_delay="600s")
         check.fail(Code.NO_RETRY, name, "retries at once: its attempts are used up within seconds", fix)
     deadline = _number(found.get("ackDeadlineSeconds"), 10)
     if deadline <= timeout:
-        check.warn(
-            Code.ACK_TOO_SHORT,
-            name,
-            f"delivers again after {deadline} s while the function may run {timeout} s",
-            commands.update_subscription(project, name, f"--ack-deadline={min(timeout + 60, 600)}"),
-        )
+        text = f"delivers again after {deadline} s while the function may run {timeout} s"
+        check.warn(Code.ACK_TOO_SHORT, name, text, _update(project, name, ack_deadline=str(min(timeout + 60, 600))))
     policy = found.get("deadLetterPolicy")
-    letters = ("--dead-letter-topic=" + DEAD_LETTERS, "--max-delivery-attempts=20")
-    fix = commands.update_subscription(project, name, f"--dead-letter-topic-project={project}", *letters)
+    letters = {"dead_letter_topic": DEAD_LETTERS, "max_delivery_attempts": "20"}
+    fix = _update(project, name, dead_letter_topic_project=project, **letters)
     if not policy:
         check.fail(Code.NO_DEAD_LETTER_POLICY, name, "has no dead-letter policy: it retries for ever", fix)
     elif at(policy, "deadLetterTopic") != expected.topic(DEAD_LETTERS):
         text = f"gives up to {at(policy, 'deadLetterTopic')}, not to topic {DEAD_LETTERS}"
         check.fail(Code.WRONG_DEAD_LETTER_TOPIC, name, text, fix)
     elif (attempts := _number(at(policy, "maxDeliveryAttempts"), 5)) < FEWEST_ATTEMPTS:
-        check.warn(
-            Code.ATTEMPTS_TOO_FEW, name, f"gives up after {attempts} attempts; new grants take minutes to work", fix
-        )
+        text = f"gives up after {attempts} attempts; new grants take minutes to work"
+        check.warn(Code.ATTEMPTS_TOO_FEW, name, text, fix)
     _expires(check, project, name, found)
 
 
@@ -200,12 +160,12 @@ def _expires(check: Check, project: str, name: str, found: Object) -> None:
     policy = found.get("expirationPolicy")
     if policy is None or at(policy, "ttl"):
         ttl = at(policy, "ttl") or "2678400s"
-        check.warn(
-            Code.EXPIRES,
-            name,
-            f"expires when it is idle for {ttl}",
-            commands.update_subscription(project, name, "--expiration-period=never"),
-        )
+        fix = _update(project, name, expiration_period="never")
+        check.warn(Code.EXPIRES, name, f"expires when it is idle for {ttl}", fix)
+
+
+def _update(project: str, subscription: str, **flags: str) -> str:
+    return gcloud("pubsub subscriptions update", subscription, project=project, **flags)
 
 
 def _step(function: str, seen: Delivery) -> _Step:

@@ -12,7 +12,7 @@ from ops.terminal import one_line, pluralize
 from shared.values.objects import Object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 T = TypeVar("T")
 
@@ -53,6 +53,7 @@ class Unread:
 
 
 Read: TypeAlias = T | Unread
+NOT_READ: Final = Unread("was not read")
 
 
 @dataclass(slots=True)
@@ -80,6 +81,10 @@ class Check:
             self.unknown(subject, value.why, value.fix)
             return None
         return value
+
+    def known_of(self, values: Mapping[str, Read[T]], key: str, subject: str = "") -> T | None:
+        """Return the value of a key; report one that is unread, or was not read at all, and return None."""
+        return self.known(values.get(key, NOT_READ), subject or key)
 
     def end(self, subject: str, passed: str) -> list[Finding]:
         """Return the findings, or one pass. What could not be read is one line, whatever the number of reasons."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ops.doctor.api import Api, RefusedError, attempt
 from ops.doctor.checks_functions import region_of
-from ops.doctor.checks_google import roles_of
+from ops.doctor.checks_google import KNOWN_ROLES, roles_of
 from ops.doctor.expected import ARGOCD, SWEEP, Expected, subscription_of
 from ops.doctor.findings import Read, Unread
 from ops.doctor.observed import Bindings, Delivery, Google, Operator, at, short
@@ -102,19 +102,16 @@ class Reader:
 
     def _roles(self, policies: Mapping[str, Read[Bindings]], delivery: Delivery) -> set[str]:
         """Return the roles that policies give to our identities and to Google's agents, but for those known by name."""
-        several = [*policies.values(), *delivery.topic_policies.values(), *delivery.invokers.values()]
         names = {f"serviceAccount:{self.expected.account(name)}" for name in self.expected.roles}
         names |= {f"serviceAccount:{self.expected.push_account}", f"serviceAccount:{self.expected.trigger_account}"}
-        known = {"roles/pubsub.publisher", "roles/run.servicesInvoker", "roles/run.invoker"}
-        found = {
-            role for policy in several if isinstance(policy, tuple) for name in names for role in roles_of(policy, name)
-        }
-        return found - known | self._also_on_projects(policies, names, known)
 
-    def _also_on_projects(self, policies: Mapping[str, Read[Bindings]], names: set[str], known: set[str]) -> set[str]:
-        """A role that is known by name counts as extra permissions where a project's policy gives it."""
-        several = [policy for policy in policies.values() if isinstance(policy, tuple)]
-        return {role for policy in several for name in names for role in roles_of(policy, name) & known}
+        def given(several: Iterable[Read[Bindings]]) -> set[str]:
+            lists = [policy for policy in several if isinstance(policy, tuple)]
+            return {role for policy in lists for name in names for role in roles_of(policy, name)}
+
+        # A role that is known by name counts as extra permissions where a project's policy gives it.
+        on_objects = given([*delivery.topic_policies.values(), *delivery.invokers.values()])
+        return given(policies.values()) | (on_objects - KNOWN_ROLES)
 
     def _with_inherited(
         self,

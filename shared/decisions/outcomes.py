@@ -8,6 +8,7 @@ from shared.values.codes import Decision, ErrorCode
 from shared.values.errors import PermanentError, RefusedError, RetryableError
 from shared.values.messages import Outcome, OutgoingMessage, Severity, StepRequest
 from shared.values.model import Cluster, Membership, State
+from shared.values.names import MembershipName
 from shared.values.settings import Settings
 from shared.values.target import Subject
 
@@ -62,10 +63,14 @@ def why(subject: Subject, settings: Settings) -> str:
 
 def access_denied(membership: Membership, settings: Settings, error: RefusedError) -> PermanentError:
     """Say what only a person can do: admit the two functions that reach application clusters to an attached one."""
-    users = [settings.function_account(function) for function in ("grant-rbac", "revoke-rbac")]
-    command = rbac.admission_command(membership.name.membership, membership.name.project, users)
     return PermanentError(
         f"attached cluster {membership.name} has not admitted our identities ({str(error)[:CAUSE]}). Admit them once, with"
-        f" the cluster's kubeconfig and context, then replay the message:\n{command}",
+        f" the cluster's kubeconfig and context, then replay the message:\n{admission_command(membership.name, settings)}",
         ErrorCode.NOT_ADMITTED,
     )
+
+
+def admission_command(membership: MembershipName, settings: Settings) -> str:
+    """Return the command by which a person lets the two functions that reach application clusters into an attached one."""
+    users = [settings.function_account(function) for function in ("grant-rbac", "revoke-rbac")]
+    return rbac.admission_command(membership.membership, membership.project, users)

@@ -5,12 +5,12 @@ Pure. The names in a command were parsed, or are names of Kubernetes objects: no
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Final
 
 from shared.decisions import removal
 from shared.values.cluster_secret import INSTANCE, KEEP, MANAGED_BY_LABEL, ClusterSecret
 from shared.values.codes import FindingCode
+from shared.values.commands import gcloud, gcloud_on, kubectl
 from shared.values.findings import Finding, PlannedRequest
 from shared.values.messages import OutgoingMessage, StepRequest
 from shared.values.model import MANAGED_BY, Membership
@@ -77,21 +77,20 @@ def clash(
 
 def delete_command(secrets: Iterable[str], settings: Settings) -> str:
     """Return the command that deletes Secrets."""
-    return f"kubectl -n {settings.argocd_namespace} delete secret {' '.join(secrets)}"
+    return kubectl(settings.argocd_namespace, "delete secret", *secrets)
 
 
 def unpin_command(secret: ClusterSecret, settings: Settings) -> str:
     """Return the command that takes a person's pin off a Secret: it may be an annotation or a label."""
-    if KEEP in secret.annotations:
-        return f"kubectl -n {settings.argocd_namespace} annotate secret {secret.name} {KEEP}-"
-    return f"kubectl -n {settings.argocd_namespace} label secret {secret.name} {KEEP}-"
+    verb = "annotate" if KEEP in secret.annotations else "label"
+    return kubectl(settings.argocd_namespace, f"{verb} secret", secret.name, f"{KEEP}-")
 
 
 def list_command(settings: Settings) -> str:
     """Return the command that lists the Secrets of this instance with their memberships."""
     selector = f"{MANAGED_BY_LABEL}={MANAGED_BY},{INSTANCE}={settings.instance}"
-    columns = r"NAME:.metadata.name,MEMBERSHIP:.metadata.annotations.fleet-registrar/membership"
-    return f"kubectl -n {settings.argocd_namespace} get secrets -l {selector} -o custom-columns={columns}"
+    columns = "NAME:.metadata.name,MEMBERSHIP:.metadata.annotations.fleet-registrar/membership"
+    return kubectl(settings.argocd_namespace, "get secrets -l", selector, "-o", f"custom-columns={columns}")
 
 
 def left_out(inventory: Inventory, settings: Settings) -> Iterator[Finding]:
@@ -115,37 +114,29 @@ def left_out(inventory: Inventory, settings: Settings) -> Iterator[Finding]:
 
 def describe_command(name: Name) -> str:
     """Return the command that shows the status of a cluster, with GKE's own messages, or a membership."""
-    where = ("--location=" + name.location, "--project=" + name.project)
-    if isinstance(name, ClusterName):
-        what = ("clusters", "describe", name.cluster, *where, "--format=yaml(status,statusMessage,conditions)")
-    else:
-        what = ("fleet", "memberships", "describe", name.membership, *where)
-    return shlex.join(["gcloud", "container", *what])
+    wanted = ["--format=yaml(status,statusMessage,conditions)"] if isinstance(name, ClusterName) else []
+    return gcloud_on("describe", name, *wanted)
 
 
 def delete_membership_command(name: MembershipName) -> str:
     """Return the command that deletes a membership."""
-    where = f"--location={name.location} --project={name.project}"
-    return f"gcloud container fleet memberships delete {name.membership} {where}"
+    return gcloud_on("delete", name)
 
 
 def register_command(name: ClusterName, settings: Settings) -> str:
     """Return the command that registers a GKE cluster in the fleet."""
-    own = name.membership(settings.fleet_project)
-    return (
-        f"gcloud container fleet memberships register {own.membership} --location={own.location}"
-        f" --project={own.project} --gke-cluster={name.project}/{name.location}/{name.cluster} --enable-workload-identity"
-    )
+    cluster = f"--gke-cluster={name.project}/{name.location}/{name.cluster}"
+    return gcloud_on("register", name.membership(settings.fleet_project), cluster, "--enable-workload-identity")
 
 
 def list_clusters_command(project: str) -> str:
     """Return the command that lists a project's clusters, and says what its answer lacks."""
-    return f"gcloud container clusters list --project={project}"
+    return gcloud("container clusters list", project=project)
 
 
 def list_memberships_command(settings: Settings) -> str:
     """Return the command that lists the memberships of the fleet, and says what its answer lacks."""
-    return f"gcloud container fleet memberships list --project={settings.fleet_project}"
+    return gcloud("container fleet memberships list", project=settings.fleet_project)
 
 
 def remove_shard_command(secret: str, settings: Settings) -> str:
@@ -156,5 +147,4 @@ def remove_shard_command(secret: str, settings: Settings) -> str:
 
 def leave_fleet_command(name: ClusterName) -> str:
     """Return the command that takes a cluster out of another project's fleet."""
-    where = f"--location={name.location} --project={name.project}"
-    return f"gcloud container clusters update {name.cluster} {where} --clear-fleet-project"
+    return gcloud_on("update", name, "--clear-fleet-project")
