@@ -163,12 +163,16 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
     membership = subject.request.membership or (secret.membership if secret else None)
     # A cluster that is gone has no binding to revoke.
     topic = "unregister-membership" if subject.state is State.DELETED else "revoke-rbac"
-    previous = secret.previous_identity(services.settings) if secret is not None and topic == "revoke-rbac" else ""
-    following = (OutgoingMessage(topic, StepRequest(subject.request.cluster, membership, previous=previous)),)
+    following = StepRequest(subject.request.cluster, membership)
+    if secret is not None and topic == "revoke-rbac":
+        following = replace(following, previous=secret.previous_identity(services.settings))
+    elif secret is not None and membership == secret.membership:
+        following = replace(following, membership_uid=secret.annotations.get(MEMBERSHIP_UID, ""))
     left = cluster_events.of_secret(EventType.OFFBOARDED, secret, earlier=secret is None)
     event = replace(left, applications=applications)
     pointed = "" if applications is None else f"; Applications that pointed to it: {applications}"
-    return Outcome(decision, subject.state, f"{did}: {explained}{pointed}", following, event=event)
+    message = f"{did}: {explained}{pointed}"
+    return Outcome(decision, subject.state, message, (OutgoingMessage(topic, following),), event=event)
 
 
 def _count_applications(secret: ClusterSecret, services: Services) -> int | None:

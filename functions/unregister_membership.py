@@ -7,6 +7,8 @@ list, delete and operations get in the fleet project; clusters get and list in t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from shared.clients.observe import read_membership, read_subject
 from shared.clients.ports import Services
 from shared.decisions import steps
@@ -25,17 +27,28 @@ def run(request: StepRequest, services: Services) -> Outcome:
 
     The memberships are read before the cluster: what is read of a cluster that is then proven gone cannot be a later
     cluster's. Each is read once more directly before it is deleted, for the API takes no precondition.
+    A uid in the message replaces the first read. Google chooses a membership's uid when it creates it: a message that is
+    older than the proof cannot name the uid of a later cluster's membership.
     """
-    before = _read(request, services)
+    uid = request.membership_uid
+    before = [] if uid else _read(request, services)
     subject = read_subject(request, services)
     if request.cluster is None and subject.request.cluster is not None:
         return run(subject.request, services)
     move = steps.unregister(subject.state)
     if move not in (Action.UNREGISTER, Action.CONTINUE):
         return no_op(move, subject, services.settings)
+    if uid:
+        before = _read(request, services)
+        if any(membership.unique_id != uid for membership in before):
+            return run(replace(request, membership_uid=""), services)
     leave_all = services.settings.registration == "wait"
     deletable = [membership for membership in before if not leave_all and _was_made_for_gone(membership, subject)]
-    deleted = [membership.name for membership in deletable if _delete(membership, services)]
+    deleted = [
+        membership.name
+        for membership in deletable
+        if (services.fleet.delete(membership.name) if uid else _delete(membership, services))
+    ]
     if deleted and (again := _created_meanwhile(subject, services)) is not None:
         return no_op(Action.TO_REGISTER, again, services.settings)
     did = f"deleted {', '.join(map(str, deleted))}" if deleted else "no membership of ours was left"

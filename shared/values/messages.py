@@ -41,6 +41,7 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
     ),
     "revoke-rbac": frozenset({"previous", "check"}),
     "remove-secret": frozenset({"leave", "secret_uid"}),
+    "unregister-membership": frozenset({"membership_uid"}),
 }
 
 

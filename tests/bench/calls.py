@@ -27,7 +27,7 @@ HOLDS = {
     "onboarding, GKE": 13,
     "onboarding, attached": 15,
     "label change": 5,
-    "offboarding, GKE": 15,
+    "offboarding, GKE": 14,
     "a needless look (nothing differs)": 4,
 }
 

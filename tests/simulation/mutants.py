@@ -203,7 +203,7 @@ def _any_word_is_a_proof(request: StepRequest, _target: Any, services: Any) -> A
 _PROD = {"labels": {"env": "prod"}, "takes": 30}
 
 MUTANTS = (
-    Mutant("a deletion follows an old read", 400, ((deadline, "require_fresh_read", lambda _: None),), seed=139),
+    Mutant("a deletion follows an old read", 400, ((deadline, "require_fresh_read", lambda _: None),), seed=859),
     Mutant(
         "Secrets of another fleet are ours",
         1,

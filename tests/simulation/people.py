@@ -212,7 +212,8 @@ def do_forge(world: Simulation, who: str, topic: str, number: int) -> None:
         "drop_labels": ["env", "tier", "person-team"],
         "secret_uid": random.choice(("guessed", "")),
         "leave": random.choice(("hold", "remove", "other-cluster")),
-        "membership_uid": f"uid-{random.randrange(20)}",
+        # Nobody can name the uid of a membership that does not exist yet.
+        "membership_uid": random.choice([one.unique_id for one in world.memberships.values()] or ["uid-none"]),
         "renewed": True,
         "new": True,
         "previous": f"argocd{random.choice(('', 1, 2))}@demo-fleet.iam.gserviceaccount.com",

@@ -208,6 +208,50 @@ def test_memberships_are_read_before_the_cluster() -> None:
     assert OWN in world.memberships
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_the_uid_of_the_secret_saves_one_read_of_the_membership(known: bool) -> None:
+    world = with_membership()
+    world.delete(BLUE)
+    uid = world.memberships[OWN].unique_id if known else ""
+    world.calls.clear()
+    assert unregistered(world, StepRequest(BLUE, OWN, membership_uid=uid)).decision is Decision.UNREGISTERED
+    assert len([call for call in world.calls if call == f"gkehub get {OWN}"]) == (1 if known else 2)
+
+
+def test_a_uid_of_an_earlier_membership_takes_the_long_way() -> None:
+    world = with_membership()
+    world.delete(BLUE)
+    request = StepRequest(BLUE, OWN, membership_uid="uid-earlier")
+    assert unregistered(world, request).decision is Decision.UNREGISTERED
+    assert len([call for call in world.calls if call == f"gkehub get {OWN}"]) == 3
+    assert OWN not in world.memberships
+
+
+def test_a_late_uid_does_not_delete_the_later_clusters_membership() -> None:
+    world = with_membership()
+    request = StepRequest(BLUE, OWN, membership_uid=world.memberships[OWN].unique_id)
+    world.delete(BLUE)
+
+    def again() -> None:
+        world.create(BLUE)
+        registered(world)
+
+    when(world, "after", "container list", again)
+    outcome = unregistered(world, request)
+    assert world.memberships[OWN].cluster_id == world.clusters[BLUE].id_label
+    assert [each.topic for each in outcome.next] == ["register-membership"]
+
+
+def test_a_uid_proves_no_ownership() -> None:
+    world = World()
+    world.create(BLUE)
+    world.join(BLUE, OWN)
+    world.delete(BLUE)
+    request = StepRequest(BLUE, OWN, membership_uid=world.memberships[OWN].unique_id)
+    assert unregistered(world, request).decision is Decision.NO_MEMBERSHIP
+    assert OWN in world.memberships
+
+
 def test_a_cluster_created_during_the_deletion_is_registered_again() -> None:
     world = with_membership()
     world.delete(BLUE)

@@ -102,7 +102,7 @@ def test_a_chain_from_the_grant_waits_for_its_membership() -> None:
     assert len(world.queue) == 1
 
 
-def test_a_deleted_cluster_costs_fifteen_calls_and_no_revocation() -> None:
+def test_a_deleted_cluster_costs_fourteen_calls_and_no_revocation() -> None:
     world = onboarded()
     calls(world), topics(world)
     world.change(BLUE, status="STOPPING")
@@ -122,7 +122,7 @@ def test_a_deleted_cluster_costs_fifteen_calls_and_no_revocation() -> None:
         "remove-secret",
     ]
     assert world.heard[1:] == ["held", "offboarded"]
-    assert len(calls(world)) == 15
+    assert len(calls(world)) == 14
 
 
 @pytest.mark.parametrize("first", ["membership", "cluster", "membership, while the cluster is going"])
