@@ -127,11 +127,8 @@ def parse(found: Sequence[Mapping[str, Any]]) -> tuple[Entry, ...]:
 
 
 def _entry(found: Mapping[str, Any]) -> Entry | None:
-    payload, labels = found.get("jsonPayload"), found.get("labels")
-    if not isinstance(payload, dict) or not isinstance(labels, dict):
-        return None
-    time = entry_time(found)
-    if time is None:
+    payload, labels, time = found.get("jsonPayload"), found.get("labels") or {}, parse_time(found.get("timestamp"))
+    if not isinstance(payload, dict) or not isinstance(labels, dict) or time is None:
         return None
     step, following = str(payload.get("step", "")), payload.get("next")
     if step not in (*STEPS, "route-event", "sweep"):
@@ -151,10 +148,10 @@ def _entry(found: Mapping[str, Any]) -> Entry | None:
     )
 
 
-def entry_time(found: Mapping[str, Any]) -> datetime | None:
-    """Return when a log entry was written; None if it does not say."""
+def parse_time(text: object) -> datetime | None:
+    """Parse a time of an API, cut to microseconds; None if it is no time."""
     try:
-        time = datetime.fromisoformat(str(found.get("timestamp")))
+        time = datetime.fromisoformat(str(text))
     except ValueError:
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
@@ -169,21 +166,22 @@ def query(project: str, names: Iterable[str], since: datetime) -> Object:
     about = " OR ".join(
         f"labels.{'membership' if '/memberships/' in name else 'cluster'}={quoted(name)}" for name in sorted(names)
     )
-    return _list(project, f"({about})", since, 200)
+    return log_query(project, f"({about})", since, 200)
 
 
 def recent_query(project: str, since: datetime, most: int) -> Object:
     """Return the body of `entries:list` for the decisions of all functions, but for the requests of sweeps."""
-    return _list(project, 'jsonPayload.decision:* NOT jsonPayload.decision="requested"', since, most)
+    return log_query(project, 'jsonPayload.decision:* NOT jsonPayload.decision="requested"', since, most)
 
 
 def decided_query(project: str, decisions: Iterable[Decision], since: datetime, most: int) -> Object:
     """Return the body of `entries:list` for some decisions."""
     wanted = " OR ".join(f"jsonPayload.decision={quoted(decision)}" for decision in decisions)
-    return _list(project, f"({wanted})", since, most)
+    return log_query(project, f"({wanted})", since, most)
 
 
-def _list(project: str, wanted: str, since: datetime, most: int) -> Object:
+def log_query(project: str, wanted: str, since: datetime, most: int) -> Object:
+    """Return the body of `entries:list` for entries of functions that a filter selects, the newest first."""
     return {
         "resourceNames": [f"projects/{project}"],
         "filter": f'resource.type="cloud_run_revision" {wanted} timestamp>="{since.isoformat()}"',

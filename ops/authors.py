@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ops.activity import entry_time, quoted
+from ops.activity import parse_time, quoted
 from ops.terminal import ago, one_line
 from shared.values.messages import STEPS
 from shared.values.names import ClusterName, MembershipName, Name
@@ -74,7 +74,7 @@ def parse(found: Sequence[Mapping[str, Any]]) -> list[Change]:
         who = payload.get("authenticationInfo") if isinstance(payload, dict) else None
         if not isinstance(payload, dict) or not isinstance(who, dict):
             continue
-        time = entry_time(entry)
+        time = parse_time(entry.get("timestamp"))
         if time is None:
             continue
         method = str(payload.get("methodName", "")).rpartition("google.")[2]

@@ -11,7 +11,7 @@ from ops.authors import Change
 from ops.letters import DeadLetter
 from ops.survey import Snapshot, secrets_of
 from shared.values.cluster_secret import ClusterSecret
-from shared.values.model import Cluster, Gone, Membership, State, state_of_attached, state_of_cluster
+from shared.values.model import Cluster, Gone, Membership, Observed, State, state_of
 from shared.values.names import ClusterName, MembershipName, Name
 from shared.values.selector import Requirement
 from shared.values.settings import Settings
@@ -49,11 +49,14 @@ class Evidence:
     changes: tuple[Change, ...] = ()
 
     @property
+    def observed(self) -> Observed | None:
+        """The cluster, or the membership of an attached one; None when it could not be read."""
+        return self.cluster if isinstance(self.name, ClusterName) else self.membership
+
+    @property
     def state(self) -> State | None:
         """The row of the table of states that it is in; None when it could not be read."""
-        if isinstance(self.name, ClusterName):
-            return None if self.cluster is None else state_of_cluster(self.cluster, self.settings, self.seen.central)
-        return None if self.membership is None else state_of_attached(self.membership, self.settings)
+        return None if self.observed is None else state_of(self.observed, self.settings, self.seen.central)
 
     @property
     def secrets(self) -> list[ClusterSecret]:

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     """Explain; 0 when the cluster is in Argo CD as it should be, 2 when not, 3 when that is unknown."""
     services = connected()
     with ThreadPoolExecutor(1) as pool:
-        task = pool.submit(_letters, services)
+        task = pool.submit(read_letters, services)
         seen = survey_in_parts(services)
         name = find(options.cluster, seen, dict(services.settings.numbers))
         found, letters_unread = task.result()
@@ -62,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
     return explanation.code
 
 
-def _letters(services: Services) -> tuple[list[DeadLetter], str]:
+def read_letters(services: Services) -> tuple[list[DeadLetter], str]:
+    """Read the dead letters within some seconds; the text says why they could not be read."""
     try:
         return shortly(lambda: peek(services), "reading the dead letters", LETTER_SECONDS), ""
     except (ReconcileError, MistakeError) as error:
@@ -169,7 +170,7 @@ def _activity(names: set[str], services: Services) -> Activity:
     project = services.settings.pubsub_project
     query = activity.query(project, names, services.now() - LOOK_BACK)
     try:
-        found = Activity(activity.parse(api.post("logging", "v2/entries:list", query).get("entries") or []))
+        found = Activity(activity.parse(api.entries(query)))
     except RefusedError as error:
         return Activity(unread=str(error))
     policies = {}
@@ -187,7 +188,7 @@ def _changes(name: Name, membership: Membership | None, services: Services) -> t
         known = membership.name if membership else None
         body = authors.query(project, name, known, services.now() - LOOK_BACK, settings)
         with suppress(RefusedError):
-            found += authors.parse(api.post("logging", "v2/entries:list", body).get("entries") or [])
+            found += authors.parse(api.entries(body))
     return tuple(authors.newest(found))
 
 

@@ -160,7 +160,7 @@ def _selected(evidence: Evidence) -> list[str]:
 def _state(evidence: Evidence) -> list[str]:
     if evidence.state is None:
         return [f"unknown: it could not be read: {evidence.unread or evidence.seen.fleet_unread}"]
-    observed = evidence.cluster if isinstance(evidence.name, ClusterName) else evidence.membership
+    observed = evidence.observed
     facts = [why(Subject(request_for(evidence.name), evidence.state, observed), evidence.settings)]
     if isinstance(observed, Cluster | Membership) and observed.created is not None:
         facts.append(f"created {ago(observed.created, evidence.seen.now)}")

@@ -8,7 +8,7 @@ from ops.advice import Advice
 from ops.survey import Snapshot, spoken_of
 from ops.terminal import pluralize
 from shared.values.commands import kubectl
-from shared.values.model import State, state_of_attached, state_of_cluster
+from shared.values.model import State, state_of
 from shared.values.names import ClusterName, Name
 
 if TYPE_CHECKING:
@@ -82,8 +82,6 @@ def _listed(found: list[Application]) -> str:
 
 
 def _is_selected(name: Name, seen: Snapshot, settings: Settings) -> bool:
-    if isinstance(name, ClusterName):
-        cluster = seen.inventory.clusters.get(name)
-        return cluster is not None and state_of_cluster(cluster, settings, seen.central) is State.SELECTED
-    membership = seen.inventory.memberships.get(name)
-    return membership is not None and state_of_attached(membership, settings) is State.SELECTED
+    inventory = seen.inventory
+    found = inventory.clusters.get(name) if isinstance(name, ClusterName) else inventory.memberships.get(name)
+    return found is not None and state_of(found, settings, seen.central) is State.SELECTED

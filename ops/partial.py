@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ops.survey import Snapshot, snapshot_of
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from shared.clients import ports
-    from shared.values.settings import Settings
 
     T = TypeVar("T")
 
@@ -77,49 +77,27 @@ class _Parts:
 
     def __init__(self, services: Services) -> None:
         self.failed: dict[str, str] = {}
-        self._services = services
-        self.settings: Settings = services.settings
-        self.central = _Central(self)
-        self.fleet = _Fleet(self)
-        self.gke = _Gke(services)
-
-    @property
-    def services(self) -> Services:
-        return self._services
+        self.settings = services.settings
+        self.central = SimpleNamespace(
+            managed=lambda: self.attempt("secrets", lambda: services.central.managed(), ()),  # noqa: PLW0108 - fails inside
+            unmanaged=lambda: self.attempt("secrets", lambda: services.central.unmanaged(), ()),  # noqa: PLW0108
+        )
+        self.fleet = SimpleNamespace(
+            list=lambda project: self.attempt("fleet", lambda: services.fleet.list(project), Listed())
+        )
+        # A project that fails is noted by `read_inventory` itself.
+        self.gke = SimpleNamespace(list=lambda project: _list_shortly(lambda: services.gke.list(project)))
 
     def attempt(self, part: str, read: Callable[[], Any], otherwise: Any) -> Any:
         """Read, unless this part has failed before."""
         if part in self.failed:
             return otherwise
         try:
-            return shortly(read, seconds=LISTS_SECONDS, each=SECONDS)
+            return _list_shortly(read)
         except ReconcileError as error:
             self.failed[part] = str(error)
             return otherwise
 
 
-class _Central:
-    def __init__(self, parts: _Parts) -> None:
-        self._parts = parts
-
-    def managed(self) -> Any:
-        return self._parts.attempt("secrets", lambda: self._parts.services.central.managed(), ())  # noqa: PLW0108 - fails inside
-
-    def unmanaged(self) -> Any:
-        return self._parts.attempt("secrets", lambda: self._parts.services.central.unmanaged(), ())  # noqa: PLW0108
-
-
-class _Fleet:
-    def __init__(self, parts: _Parts) -> None:
-        self._parts = parts
-
-    def list(self, project: str) -> Any:
-        return self._parts.attempt("fleet", lambda: self._parts.services.fleet.list(project), Listed())
-
-
-class _Gke:
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
-    def list(self, project: str) -> Any:
-        return shortly(lambda: self._services.gke.list(project), seconds=LISTS_SECONDS, each=SECONDS)
+def _list_shortly(read: Callable[[], T]) -> T:
+    return shortly(read, seconds=LISTS_SECONDS, each=SECONDS)

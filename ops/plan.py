@@ -14,7 +14,7 @@ from ops.survey import Snapshot, connected, find
 from ops.terminal import UNREAD, MistakeError, pluralize, table
 from shared.decisions.sweep_plan import Plan
 from shared.values.inventory import Inventory
-from shared.values.model import Cluster, Membership, State, state_of_attached, state_of_cluster
+from shared.values.model import Cluster, Membership, State, state_of
 from shared.values.objects import Object
 from shared.values.selector import Requirement
 from shared.values.settings import Settings
@@ -65,21 +65,14 @@ def behind(seen: Snapshot, settings: Settings) -> list[str]:
     """Say what many differences have in common, and when the selector matches nothing."""
     inventory = seen.inventory
     requirements = settings.selector.requirements
-    candidates: dict[Any, Cluster | Membership] = {
-        **{
-            name: one
-            for name, one in inventory.clusters.items()
-            if state_of_cluster(one, settings, seen.central) in (State.SELECTED, State.UNSELECTED)
-            and name.project in settings.source_projects
-        },
-        **{
-            name: one
-            for name, one in inventory.memberships.items()
-            if one.cluster is None and state_of_attached(one, settings) in (State.SELECTED, State.UNSELECTED)
-        },
-    }
+    listed: list[Cluster | Membership] = [
+        *(one for one in inventory.clusters.values() if one.name.project in settings.source_projects),
+        *(one for one in inventory.memberships.values() if one.cluster is None),
+    ]
+    running = (State.SELECTED, State.UNSELECTED)
+    candidates = [one for one in listed if state_of(one, settings, seen.central) in running]
     terms = ", ".join(map(requirement, requirements))
-    if terms and candidates and not any(settings.selector.matches(one.labels) for one in candidates.values()):
+    if terms and candidates and not any(settings.selector.matches(one.labels) for one in candidates):
         return [f"CLUSTER_SELECTOR ({terms}) matches 0 of {pluralize(len(candidates), 'cluster')}."]
     leaving = {
         request.subject
@@ -88,8 +81,8 @@ def behind(seen: Snapshot, settings: Settings) -> list[str]:
     }
     lost = Counter(
         requirement(one)
-        for name, cluster in candidates.items()
-        if str(name) in leaving
+        for cluster in candidates
+        if str(cluster.name) in leaving
         for one in requirements
         if not one.matches(cluster.labels)
     )

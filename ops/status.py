@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from ops.dead_letter_subscription import peek
 from ops.doctor.findings import Read, Unread
+from ops.explain import read_letters
 from ops.health import as_text
 from ops.page.board import as_json
 from ops.page.reading import read_board
-from ops.partial import shortly
 from ops.survey import connected
 from ops.terminal import MistakeError
-from shared.values.errors import ReconcileError
 
 if TYPE_CHECKING:
     import argparse
 
     from shared.runtime.services import Services
 
-LETTER_SECONDS: Final = 10.0
-
 
 def run(options: argparse.Namespace) -> int:
     """Show the status; 0 everything works, 2 something is wrong, 3 something could not be read."""
     services = connected()
-    board = read_board(services, lambda: _letters(services))
+    board = read_board(services, lambda: _count_letters(services))
     if options.html:
         from ops.page.render import snapshot
 
@@ -41,8 +37,6 @@ def run(options: argparse.Namespace) -> int:
     return board.health.code
 
 
-def _letters(services: Services) -> Read[int]:
-    try:
-        return len(shortly(lambda: peek(services), "reading the dead letters", LETTER_SECONDS))
-    except (ReconcileError, MistakeError) as error:
-        return Unread(str(error))
+def _count_letters(services: Services) -> Read[int]:
+    found, unread = read_letters(services)
+    return Unread(unread) if unread else len(found)

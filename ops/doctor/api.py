@@ -74,6 +74,11 @@ class Api:
                 return items
         raise RefusedError(f"{api} {path}", 200, f"more than {PAGES} pages")
 
+    def entries(self, query: Object) -> list[Object]:
+        """Return the log entries of one page. Raises RefusedError."""
+        found: list[Object] = self.post("logging", "v2/entries:list", query).get("entries") or []
+        return found
+
     def policy(self, api: str, path: str, *, post: bool) -> Bindings:
         """Return the bindings of an IAM policy. Raises RefusedError."""
         body = {"options": {"requestedPolicyVersion": 3}}

@@ -93,7 +93,7 @@ def check_accounts(expected: Expected, seen: Google) -> list[Finding]:
     accounts = check.known(seen.accounts, expected.project)
     for email in names if accounts is not None else ():
         found = (accounts or {}).get(email)
-        if found is None and not email.endswith(f"@{expected.project}.iam.gserviceaccount.com"):
+        if found is None and email.partition("@")[2] != expected.push_account.partition("@")[2]:
             continue  # Argo CD's identity may be in another project
         if found is None:
             check.fail(Code.ACCOUNT_MISSING, email, "does not exist", commands.TERRAFORM)

@@ -16,7 +16,7 @@ from ops.doctor.expected import Expected
 from ops.doctor.findings import Finding, Read, Status, as_json, as_text, exit_code
 from ops.doctor.observed import Observed, Operator, at
 from ops.doctor.reading_cluster import CentralReader, FleetReader, read_membership
-from ops.doctor.reading_google import Reader, operator_of
+from ops.doctor.reading_google import Reader, member_of, operator_of
 from shared.runtime.services import Services
 from shared.values import settings as settings_module
 from shared.values.errors import ReconcileError
@@ -58,7 +58,7 @@ def observe(services: Services, expected: Expected, environment: Mapping[str, st
     """Read all parts of the deployment, with the operator's identity."""
     now = services.now()
     api = Api(services.session, environment)
-    member = f"{'serviceAccount' if email.endswith('gserviceaccount.com') else 'user'}:{email}" if email else ""
+    member = member_of(email)
     reader = Reader(api, expected, member)
     membership = attempt(lambda: read_membership(api, expected), member)
     url = services.settings.gateway_url(

@@ -125,7 +125,7 @@ class Expected:
         """Return the e-mail of an identity; Google wants ids of at least 6 characters (terraform: locals.tf)."""
         if name == ARGOCD:
             return self.settings.argocd_service_account
-        return self._account(name if len(name) >= 6 else f"fleet-{name}")
+        return self.settings.function_account(name if len(name) >= 6 else f"fleet-{name}")
 
     @property
     def sink(self) -> str:
@@ -149,20 +149,17 @@ class Expected:
     @property
     def push_account(self) -> str:
         """The e-mail whose token Pub/Sub pushes with."""
-        return self._account("fleet-registrar-push")
+        return self.settings.function_account("fleet-registrar-push")
 
     @property
     def trigger_account(self) -> str:
         """The e-mail that Eventarc calls route-event with."""
-        return self._account("fleet-registrar-trigger")
+        return self.settings.function_account("fleet-registrar-trigger")
 
     @property
     def build_account(self) -> str:
         """The e-mail that builds the functions."""
-        return self._account("fleet-registrar-build")
-
-    def _account(self, id_: str) -> str:
-        return f"{id_}@{self.project}.iam.gserviceaccount.com"
+        return self.settings.function_account("fleet-registrar-build")
 
     def apis(self, project: str) -> frozenset[str]:
         """Return the APIs that must be enabled in a project, as `x.googleapis.com`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ops.doctor.findings import Read
+from ops.doctor.findings import NOT_READ, Read
 from shared.values.objects import Object
 
 if TYPE_CHECKING:
@@ -42,18 +42,17 @@ class Google:
 class Delivery:
     """What carries messages and events: Pub/Sub, functions, triggers, sinks, the schedule."""
 
-    topics: Read[frozenset[str]]  # full names
-    topic_policies: Mapping[str, Read[Bindings]]  # by short name
-    subscriptions: Read[Mapping[str, Object]]  # by short name
-    subscription_policies: Mapping[str, Read[Bindings]]
-    functions: Read[Mapping[str, Object]]  # cloudfunctions v2, ours alone, by short name
-    invokers: Mapping[str, Read[Bindings]]  # of each function's Cloud Run service
-    triggers: Read[tuple[Object, ...]]  # eventarc v1, all locations
-    sinks: Mapping[
-        str, Read[tuple[Object, ...]]
-    ]  # by source project; of folders and organisation too where it has none
-    jobs: Read[tuple[Object, ...]]  # cloudscheduler v1, in the functions' regions
-    last_sweep: Read[datetime | None]
+    topics: Read[frozenset[str]] = NOT_READ  # full names
+    topic_policies: Mapping[str, Read[Bindings]] = field(default_factory=dict)  # by short name
+    subscriptions: Read[Mapping[str, Object]] = NOT_READ  # by short name
+    subscription_policies: Mapping[str, Read[Bindings]] = field(default_factory=dict)
+    functions: Read[Mapping[str, Object]] = NOT_READ  # cloudfunctions v2, ours alone, by short name
+    invokers: Mapping[str, Read[Bindings]] = field(default_factory=dict)  # of each function's Cloud Run service
+    triggers: Read[tuple[Object, ...]] = NOT_READ  # eventarc v1, all locations
+    # By source project; of folders and organisation too where it has none.
+    sinks: Mapping[str, Read[tuple[Object, ...]]] = field(default_factory=dict)
+    jobs: Read[tuple[Object, ...]] = NOT_READ  # cloudscheduler v1, in the functions' regions
+    last_sweep: Read[datetime | None] = NOT_READ
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from ops.activity import log_query, parse_time
 from ops.doctor.api import Api, RefusedError, attempt
 from ops.doctor.checks_functions import region_of
 from ops.doctor.checks_google import KNOWN_ROLES, roles_of
@@ -66,15 +67,7 @@ class Reader:
         roles = self.each(self._permissions, self._roles(policies, delivery))
         policies = self._with_inherited(policies, roles, found["projects"])
         roles |= self.each(self._permissions, self._roles(policies, delivery) - roles.keys())
-        return Google(
-            operator,
-            found["projects"],
-            found["services"],
-            policies,
-            roles,
-            found["accounts"],
-            found["account_policies"],
-        )
+        return Google(**found | {"operator": operator, "policies": policies, "roles": roles})
 
     def _project(self, project: str) -> Object | None:
         try:
@@ -188,24 +181,12 @@ class Reader:
     def chain(self, now: datetime) -> Delivery:
         """Read what moves messages: functions, subscriptions, the schedule and the last sweep. The rest is unread."""
         parent = f"v1/projects/{self.expected.project}"
-        unread = Unread("was not read")
         found = self.together(
             subscriptions=lambda: _by_name(self.api.pages("pubsub", f"{parent}/subscriptions", "subscriptions")),
             functions=self._functions,
             last_sweep=lambda: self._last_sweep(now),
         )
-        return Delivery(
-            topics=unread,
-            topic_policies={},
-            subscriptions=found["subscriptions"],
-            subscription_policies={},
-            functions=found["functions"],
-            invokers={},
-            triggers=unread,
-            sinks={},
-            jobs=self._jobs_beside(found["functions"]),
-            last_sweep=found["last_sweep"],
-        )
+        return Delivery(**found, jobs=self._jobs_beside(found["functions"]))
 
     def _jobs_beside(self, functions: Read[Mapping[str, Object]]) -> Read[tuple[Object, ...]]:
         """Return the schedules in the functions' regions."""
@@ -244,18 +225,9 @@ class Reader:
         return tuple(found)
 
     def _last_sweep(self, now: datetime) -> datetime | None:
-        query = {
-            "resourceNames": [f"projects/{self.expected.project}"],
-            "filter": (
-                'resource.type="cloud_run_revision"'
-                f' resource.labels.service_name="{SWEEP}" jsonPayload.decision="swept"'
-                f' timestamp>="{(now - LOOK_BACK).isoformat()}"'
-            ),
-            "orderBy": "timestamp desc",
-            "pageSize": 1,
-        }
-        entries = self.api.post("logging", "v2/entries:list", query).get("entries") or []
-        return timestamp(entries[0].get("timestamp")) if entries else None
+        swept = f'resource.labels.service_name="{SWEEP}" jsonPayload.decision="swept"'
+        entries = self.api.entries(log_query(self.expected.project, swept, now - LOOK_BACK, 1))
+        return parse_time(entries[0].get("timestamp")) if entries else None
 
 
 def operator_of(credentials: Credentials, email: str) -> Operator:
@@ -265,13 +237,10 @@ def operator_of(credentials: Credentials, email: str) -> Operator:
     return Operator(email, isinstance(credentials, Person), str(getattr(credentials, "quota_project_id", "") or ""))
 
 
-def timestamp(text: object) -> datetime | None:
-    """Parse a time of an API; Python takes at most six digits of a second."""
-    whole, _, rest = str(text or "").rstrip("Z").partition(".")
-    try:
-        return datetime.fromisoformat(f"{whole}.{rest[:6]:0<6}+00:00" if rest else f"{whole}+00:00")
-    except ValueError:
-        return None
+def member_of(email: str) -> str:
+    """Return an identity as IAM names it; '' if the e-mail is not known."""
+    kind = "serviceAccount" if email.endswith("gserviceaccount.com") else "user"
+    return f"{kind}:{email}" if "@" in email else ""
 
 
 def _by_name(items: Iterable[Object]) -> dict[str, Object]:

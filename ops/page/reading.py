@@ -17,7 +17,7 @@ from ops.doctor.expected import Expected
 from ops.doctor.findings import Read, Unread
 from ops.doctor.observed import at
 from ops.doctor.reading_cluster import gateway_limit, gateway_peak
-from ops.doctor.reading_google import Reader
+from ops.doctor.reading_google import Reader, member_of
 from ops.evidence import Evidence
 from ops.health import Backlog, Seen
 from ops.pace import GATEWAY_REQUESTS
@@ -51,7 +51,7 @@ def read_board(services: Services, letters: Callable[[], Read[int]] | None = Non
     expected = Expected(services.settings)
     identity = operator(services)
     api = Api(services.session, os.environ, SECONDS)
-    reader = Reader(api, expected, _member(identity))
+    reader = Reader(api, expected, member_of(identity))
     now = services.now()
     with ThreadPoolExecutor(6) as pool:
 
@@ -106,7 +106,7 @@ def read_log(api: Api, project: str, now: datetime) -> Log:
     since = now - LOOK_BACK
 
     def entries(body: Object) -> tuple[activity.Entry, ...]:
-        return activity.parse(api.post("logging", "v2/entries:list", body).get("entries") or [])
+        return activity.parse(api.entries(body))
 
     try:
         return Log(
@@ -126,10 +126,6 @@ def _budget(api: Api, project: str, now: datetime) -> Budget:
         limit=GATEWAY_REQUESTS if isinstance(limit, Unread) else limit,
         unread="; ".join(one.why for one in (peak, limit) if isinstance(one, Unread)),
     )
-
-
-def _member(email: str) -> str:
-    return f"{'serviceAccount' if email.endswith('gserviceaccount.com') else 'user'}:{email}" if "@" in email else ""
 
 
 class Live:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ops.activity import parse_time
 from shared.values.model import Cluster
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ops.evidence import Evidence
 
 
@@ -39,16 +41,8 @@ def timeline(evidence: Evidence) -> list[Moment]:
     if membership is not None and membership.created:
         found.append(Moment(membership.created, "membership created", str(membership.name)))
     for secret in evidence.secrets:
-        if (created := _time(secret.created)) is not None:
+        if (created := parse_time(secret.created)) is not None:
             found.append(Moment(created, "Secret created", secret.name))
         if secret.hold:
             found.append(Moment(secret.hold.since, "Secret held", secret.hold.reason))
     return sorted(found, key=lambda moment: moment.time)
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

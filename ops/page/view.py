@@ -9,11 +9,20 @@ from urllib.parse import urlencode
 from ops.overview import Row, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 SIZES: Final = (50, 100, 500)
 PROBLEMS: Final = "problems"
-SORTS: Final = ("problem", "name", "project", "location", "kind", "stage", "written")
+_KEYS: Final[Mapping[str, Callable[[Row], Any]]] = {
+    "problem": lambda row: not row.stage.is_problem,
+    "name": lambda row: row.name.short,
+    "project": lambda row: row.name.project,
+    "location": lambda row: row.name.location,
+    "kind": lambda row: row.kind,
+    "stage": lambda row: [*Stage].index(row.stage),
+    "written": lambda row: row.written,
+}
+SORTS: Final = tuple(_KEYS)
 _TEXT: Final = 200
 
 
@@ -87,7 +96,7 @@ def select(rows: Sequence[Row], view: View) -> Page:
     """Filter, sort and cut; a page beyond the last is the last."""
     found = [row for row in rows if _matches(row, view)]
     if view.sort != "problem" or view.descending:
-        found.sort(key=lambda row: _key(row, view.sort), reverse=view.descending)
+        found.sort(key=lambda row: (_KEYS[view.sort](row), str(row.name)), reverse=view.descending)
     pages = max(1, -(-len(found) // view.size))
     view = replace(view, page=min(view.page, pages))
     start = (view.page - 1) * view.size
@@ -114,22 +123,3 @@ def _exact(row: Row, view: View) -> tuple[tuple[str, str], ...]:
 def _has_label(labels: Mapping[str, str], asked: str) -> bool:
     key, equals, value = asked.partition("=")
     return key in labels and (not equals or labels[key] == value)
-
-
-def _key(row: Row, sort: str) -> tuple[Any, ...]:
-    name = str(row.name)
-    match sort:
-        case "name":
-            return row.name.short, name
-        case "project":
-            return row.name.project, name
-        case "location":
-            return row.name.location, name
-        case "kind":
-            return row.kind, name
-        case "stage":
-            return [*Stage].index(row.stage), name
-        case "written":
-            return row.written, name
-        case _:
-            return not row.stage.is_problem, name

@@ -9,32 +9,24 @@ from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
 from shared.values.messages import StepRequest
 from shared.values.model import GONE, Cluster, Gone, Membership, State, state_of_attached, state_of_cluster
-from shared.values.names import ClusterName, MembershipName
+from shared.values.names import ClusterName, MembershipName, Name
 from shared.values.target import AttachedTarget, GkeTarget, Subject, Target
 
 
 def read_cluster(name: ClusterName, services: Services) -> Cluster | Gone:
     """Read a GKE cluster. Gone: GKE answers 404 *and* a complete list of its location lacks it."""
-    cluster = services.gke.cluster(name)
-    if cluster is not None:
-        return cluster
-    if services.gke.in_list(name):
-        raise RetryableError(
-            f"GKE answers 404 for {name}, and lists it: two answers that contradict each other", ErrorCode.CONTRADICTION
-        )
-    return GONE
+    return services.gke.cluster(name) or _gone("GKE", name, is_listed=services.gke.in_list(name))
 
 
 def read_membership(name: MembershipName, services: Services) -> Membership | Gone:
     """Read a membership. Gone: the fleet answers 404 *and* a complete list of its location lacks it."""
-    membership = services.fleet.membership(name)
-    if membership is not None:
-        return membership
-    if services.fleet.in_list(name):
-        raise RetryableError(
-            f"the fleet answers 404 for {name}, and lists it: two answers that contradict each other",
-            ErrorCode.CONTRADICTION,
-        )
+    return services.fleet.membership(name) or _gone("the fleet", name, is_listed=services.fleet.in_list(name))
+
+
+def _gone(api: str, name: Name, *, is_listed: bool) -> Gone:
+    if is_listed:
+        text = f"{api} answers 404 for {name}, and lists it: two answers that contradict each other"
+        raise RetryableError(text, ErrorCode.CONTRADICTION)
     return GONE
 
 

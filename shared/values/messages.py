@@ -218,20 +218,7 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
         raise PermanentError(f"{wrong}{'; '.join(faults)}. Example: {example}", ErrorCode.INVALID_MESSAGE)
     if unknown:
         raise RetryableError(f"{wrong}{unknown_keys}. Example: {example}", ErrorCode.UNKNOWN_KEY)
-    return StepRequest(
-        cluster,
-        membership,
-        texts.get("granted", ""),
-        frozenset(drop),
-        leave,
-        secret_uid=texts.get("secret_uid", ""),
-        membership_uid=texts.get("membership_uid", ""),
-        new=flags.get("new", False),
-        renewed=flags.get("renewed", False),
-        previous=texts.get("previous", ""),
-        identity=texts.get("identity", ""),
-        check=flags.get("check", False),
-    )
+    return StepRequest(cluster, membership, drop_labels=frozenset(drop), leave=leave, **texts, **flags)
 
 
 @dataclass(frozen=True, slots=True)

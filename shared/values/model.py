@@ -142,6 +142,13 @@ class Membership:
 Observed = Cluster | Membership | Gone
 
 
+def state_of(observed: Observed, settings: Settings, central: ClusterName | None) -> State:
+    """Return the row of the table that a GKE cluster is in, or an attached cluster, of which the membership was read."""
+    if isinstance(observed, Membership):
+        return state_of_attached(observed, settings)
+    return state_of_cluster(observed, settings, central)
+
+
 def state_of_cluster(cluster: Cluster | Gone, settings: Settings, central: ClusterName | None) -> State:
     """Return the row of the table that a GKE cluster is in. `central` is the central cluster, if it is a GKE cluster."""
     if isinstance(cluster, Gone):

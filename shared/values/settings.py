@@ -168,20 +168,14 @@ def _selector(text: str) -> Selector:
         raise ValueError(str(error)) from error
 
 
-def _registration(text: str) -> Literal["create", "wait"]:
-    match text:
-        case "create" | "wait" as known:
-            return known
-        case _:
-            raise ValueError("this is neither create nor wait")
+def _one_of(*known: T) -> Callable[[str], T]:
+    def parse(text: str) -> T:
+        for word in known:
+            if word == text:
+                return word
+        raise ValueError(f"this is neither {' nor '.join(map(str, known))}")
 
-
-def _secrets(text: str) -> Literal["write", "external"]:
-    match text:
-        case "write" | "external" as known:
-            return known
-        case _:
-            raise ValueError("this is neither write nor external")
+    return parse
 
 
 def _whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int]:
@@ -249,8 +243,8 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         source_projects=reader.read("SOURCE_PROJECTS", _projects, frozenset({fleet}), "team-a-prod,team-b-prod"),
         selector=reader.read("CLUSTER_SELECTOR", _selector, Selector(), "argocd=yes,env in (dev,prod)"),
         label_keys=reader.read("LABEL_KEYS", LabelKeys.parse, LabelKeys(), "env,cost-*,team:example.com/team"),
-        registration=reader.read("REGISTRATION", _registration, "create", "wait"),
-        secrets=reader.read("SECRETS", _secrets, "write", "external"),
+        registration=reader.read("REGISTRATION", _one_of("create", "wait"), "create", "wait"),
+        secrets=reader.read("SECRETS", _one_of("write", "external"), "write", "external"),
         central_membership=central,
         central_project_number=reader.read(
             "CENTRAL_PROJECT_NUMBER", central_number, number, "123456789013", required=not in_fleet

@@ -7,13 +7,14 @@ from typing import Any, cast
 
 import pytest
 
+from ops.activity import parse_time as timestamp
 from ops.doctor.api import Api, Kubernetes, RefusedError
 from ops.doctor.codes import Code
 from ops.doctor.command import examine
 from ops.doctor.expected import Expected
 from ops.doctor.findings import Unread
 from ops.doctor.reading_cluster import CentralReader, FleetReader, gateway_limit, gateway_peak, read_membership
-from ops.doctor.reading_google import Reader, timestamp
+from ops.doctor.reading_google import Reader
 from shared.values.errors import PermanentError
 from tests.unit.deployment import right
 from tests.unit.given import NOW, SETTINGS

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ops import pause
+from ops.activity import parse_time as timestamp
 from ops.doctor import canary
 from ops.doctor.api import RefusedError, attempt, refusal
 from ops.doctor.codes import Code
@@ -17,7 +18,6 @@ from ops.doctor.diagnosis import diagnose
 from ops.doctor.expected import Expected
 from ops.doctor.findings import Check, Finding, Status, Unread, as_json, as_text, exit_code
 from ops.doctor.reading_cluster import right_secret
-from ops.doctor.reading_google import timestamp
 from tests.unit import given
 from tests.unit.deployment import EXPECTED, right, uri
 

@@ -9,6 +9,7 @@ import pytest
 
 from ops import limits, remedies
 from ops.adoption import Skipped, match_secrets
+from ops.doctor.expected import Expected
 from ops.letters import DeadLetter, group_letters, replay
 from shared.decisions.sweep_plan import Reached
 from shared.values.codes import ErrorCode, Limit
@@ -44,6 +45,13 @@ def commands(code: str, name: ClusterName = BLUE.name, found: str = "") -> list[
 )
 def test_each_code_has_the_command_for_its_object(code: ErrorCode, found: str, part: str) -> None:
     assert any(part in command for command in commands(code, found=found))
+
+
+def test_identities_of_a_project_with_a_domain_have_googles_form() -> None:
+    scoped = settings(PUBSUB_PROJECT="example.com:our-apps")
+    [advice] = remedies.remedies(ErrorCode.NOT_ADMITTED, EDGE.name, EDGE.name, scoped)
+    assert "grant-rbac@our-apps.example.com.iam.gserviceaccount.com" in advice.command
+    assert Expected(scoped).push_account == "fleet-registrar-push@our-apps.example.com.iam.gserviceaccount.com"
 
 
 def test_a_code_that_only_time_helps_against_has_no_command() -> None:
