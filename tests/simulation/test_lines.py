@@ -14,6 +14,7 @@ from shared.values.errors import PermanentError, RetryableError
 from shared.values.messages import Message
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.entries import audit_entry
+from tests.simulation.fleets import TRACE, fleet, lines, swept
 from tests.simulation.ports import WorldServices
 from tests.simulation.world import World
 
@@ -21,31 +22,11 @@ if TYPE_CHECKING:
     from shared.values.messages import Outcome
 
 BLUE = ClusterName("demo-apps", "europe-west1", "blue")
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 Capture = pytest.CaptureFixture[str]
 
 
-def fleet(number: int) -> World:
-    world = World()
-    world.select("env=prod")
-    for index in range(number):
-        world.create(ClusterName("demo-apps", "europe-west1", f"c{index:03}"), {"env": "prod"})
-    world.sweep()
-    return world
-
-
-def lines(capsys: Capture) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-
-def swept(world: World, capsys: Capture, **scope: str) -> list[dict[str, Any]]:
-    capsys.readouterr()
-    sweep.run(Message(json.dumps(scope).encode(), {}, "m1", world.now), WorldServices(world), TRACE)
-    return lines(capsys)
-
-
 def test_a_reached_removal_limit_writes_a_critical_line(capsys: Capture) -> None:
-    world = fleet(40)
+    world = fleet(40, select="env=prod")
     world.select("env=prd")
     found = [line for line in swept(world, capsys) if line["severity"] == "CRITICAL"]
     assert len(found) == 1
@@ -55,7 +36,7 @@ def test_a_reached_removal_limit_writes_a_critical_line(capsys: Capture) -> None
 
 
 def test_a_small_removal_writes_no_critical_line(capsys: Capture) -> None:
-    world = fleet(40)
+    world = fleet(40, select="env=prod")
     world.change(ClusterName("demo-apps", "europe-west1", "c000"), labels={})
     found = swept(world, capsys)
     assert "CRITICAL" not in [line["severity"] for line in found]
@@ -65,7 +46,7 @@ def test_a_small_removal_writes_no_critical_line(capsys: Capture) -> None:
 
 
 def test_a_sweep_logs_each_request_each_finding_and_itself(capsys: Capture) -> None:
-    world = fleet(2)
+    world = fleet(2, select="env=prod")
     world.create(BLUE, {"env": "prod"})
     world.change(ClusterName("demo-apps", "europe-west1", "c000"), status="ERROR")
     found = swept(world, capsys)

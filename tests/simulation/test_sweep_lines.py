@@ -11,30 +11,14 @@ import pytest
 
 from functions import route_event, sweep
 from shared.values.messages import Message
-from shared.values.names import ClusterName
 from tests.simulation.entries import audit_entry
+from tests.simulation.fleets import fleet, swept
 from tests.simulation.given import BLUE, OWN, SECRETS
 from tests.simulation.ports import WorldServices
 from tests.simulation.world import World
 from tests.unit.given import settings as given_settings
 
 Capture = pytest.CaptureFixture[str]
-
-
-def fleet(number: int) -> World:
-    world = World()
-    world.select("env=prod")
-    for index in range(number):
-        world.create(ClusterName("demo-apps", "europe-west1", f"c{index:03}"), {"env": "prod"})
-    world.sweep()
-    world.events.clear()
-    return world
-
-
-def swept(world: World, capsys: Capture, **scope: str) -> list[dict[str, Any]]:
-    capsys.readouterr()
-    sweep.run(Message(json.dumps(scope).encode(), {}, "m1", world.now), WorldServices(world), "")
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def of(found: list[dict[str, Any]], decision: str) -> list[dict[str, Any]]:
@@ -46,7 +30,7 @@ def names(found: list[dict[str, Any]]) -> list[str]:
 
 
 def test_every_request_that_a_limit_stops_is_listed_once(capsys: Capture) -> None:
-    world = fleet(30)
+    world = fleet(30, select="env=prod")
     world.select("env=prd")
     [critical, *lists] = of(swept(world, capsys), "limited")
     assert critical["severity"] == "CRITICAL"
@@ -61,7 +45,7 @@ def test_a_list_longer_than_a_line_goes_on_in_the_next(
 ) -> None:
     """Cloud Logging drops a line that is too long."""
     monkeypatch.setattr(sweep, "LINE_BYTES", bytes_)
-    world = fleet(30)
+    world = fleet(30, select="env=prod")
     world.select("env=prd")
     lists = of(swept(world, capsys), "limited")[1:]
     assert len(names(lists)) == 30
@@ -77,7 +61,7 @@ def test_a_line_with_its_list_stays_below_100_kib() -> None:
 
 
 def test_a_release_is_logged_and_requests_exactly_the_plan(capsys: Capture) -> None:
-    world = fleet(30)
+    world = fleet(30, select="env=prod")
     world.select("env=prd")
     digest = of(swept(world, capsys), "limited")[0]["hash"]
     world.published.clear()
@@ -87,7 +71,7 @@ def test_a_release_is_logged_and_requests_exactly_the_plan(capsys: Capture) -> N
 
 
 def test_alike_findings_are_one_line_with_their_command(capsys: Capture) -> None:
-    world = fleet(3)
+    world = fleet(3, select="env=prod")
     others = [name for name in world.clusters if name.project == "demo-apps"]
     for name in others[:2]:
         world.change(name, status="ERROR")
@@ -112,7 +96,7 @@ def test_a_wait_for_others_is_no_warning(capsys: Capture) -> None:
 
 def test_subscribers_hear_of_each_limit_and_of_each_sweep(capsys: Capture) -> None:
     """docs/events. The hash of a plan stays in the log."""
-    world = fleet(30)
+    world = fleet(30, select="env=prod")
     world.select("env=prd")
     critical, *_ = of(swept(world, capsys), "limited")
     assert world.heard == ["limited", "swept"]
@@ -130,7 +114,7 @@ def test_subscribers_hear_of_each_limit_and_of_each_sweep(capsys: Capture) -> No
 def test_a_sweep_leaves_garbage_collection_as_it_was(capsys: Capture, enabled: bool) -> None:
     """Lists of a large fleet are read without it: it took a third of a sweep's time."""
     before = gc.isenabled()
-    world = fleet(1)
+    world = fleet(1, select="env=prod")
     during: list[bool] = []
     world.touch = lambda _phase, call: during.append(gc.isenabled()) if "list" in call else None
     try:
@@ -161,7 +145,7 @@ def test_a_new_membership_continues_a_chain_where_others_register(registration: 
 
 
 def test_a_spoilt_secret_is_one_finding_and_its_neighbours_are_compared(capsys: Capture) -> None:
-    world = fleet(2)
+    world = fleet(2, select="env=prod")
     one, two = (name for name in world.clusters if name.project == "demo-apps")
     stored = world.central.objects[SECRETS, one.secret_name]
     stored["metadata"]["annotations"]["fleet-registrar/cluster"] = "spoilt"
