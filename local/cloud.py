@@ -162,12 +162,11 @@ class Cloud:
         self._running.callback(instance.unlink, missing_ok=True)
 
     async def _start_parent(self) -> Parent | None:
-        """Start what forks the functions. Elsewhere than on Linux, where a fork outlives its parent, each starts by itself."""
+        """Start the process that forks the functions. Only Linux ends a fork with its parent; elsewhere each function starts alone."""
         if sys.platform != "linux":
             return None
-        parent = Parent(self.config.source.resolve().parent)
+        parent = await Parent.start(self.config.source.resolve().parent)
         self._running.push_async_callback(parent.stop)
-        await parent.start()
         return parent
 
     async def _start_planes(self) -> None:

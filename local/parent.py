@@ -1,6 +1,6 @@
 """The functions' parent process: it has imported their packages, and forks a function in milliseconds (`local/forking.py`).
 
-A function that it forks differs from one that is started by itself in nothing but the time that its imports take.
+A forked function differs from a started one only in the time that its imports take.
 """
 
 from __future__ import annotations
@@ -52,55 +52,51 @@ class Forked:
 
 
 class Parent:
-    """The parent of the functions whose main.py is in `directory`."""
+    """A running parent; `start` creates it."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._process: asyncio.subprocess.Process | None = None
-        self._reading: asyncio.Task[None] | None = None
+    def __init__(
+        self, process: asyncio.subprocess.Process, orders: asyncio.StreamWriter, answers: asyncio.StreamReader
+    ) -> None:
+        self.pid = process.pid
+        self._process = process
+        self._orders = orders
         self._asked: deque[asyncio.Future[Forked]] = deque()
         self._children: dict[int, Forked] = {}
+        self._reading = asyncio.create_task(self._read(answers))
 
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        assert self._process is not None
-        return self._process.pid
-
-    async def start(self) -> None:
-        """Start it; it imports while others work, and orders wait for it."""
-        self._process = await asyncio.create_subprocess_exec(
+    @classmethod
+    async def start(cls, directory: Path) -> Parent:
+        """Start the parent of the functions whose main.py is in `directory`; orders wait until it has imported the packages."""
+        process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-S", "-E", "-c", WITH_PARENT, sys.executable, str(PROGRAM)),
-            cwd=self._directory,
+            cwd=directory,
             env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        self._reading = asyncio.create_task(self._read())
+        if process.stdin is None or process.stdout is None:
+            raise StartError("the functions' parent process has no pipes")
+        return cls(process, process.stdin, process.stdout)
 
     async def fork(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
         """Fork a child that runs `python -m functions_framework` with these arguments. Raises StartError if the parent has ended."""
-        if self._process is None or self._process.stdin is None or self._process.returncode is not None:
+        if self._process.returncode is not None:
             raise StartError("the functions' parent process has ended: stop the local cloud and start it again")
         order = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
         forked: asyncio.Future[Forked] = asyncio.get_running_loop().create_future()
         self._asked.append(forked)
-        self._process.stdin.write(f"{json.dumps(order)}\n".encode())
+        self._orders.write(f"{json.dumps(order)}\n".encode())
         return await forked
 
     async def stop(self) -> None:
-        """Let it end: its children have ended before."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            await self._process.wait()
-        if self._reading is not None:
-            await self._reading
+        """Close the orders, which ends it, and wait. Stop its children first."""
+        self._orders.close()
+        await self._process.wait()
+        await self._reading
 
-    async def _read(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
+    async def _read(self, answers: asyncio.StreamReader) -> None:
+        async for line in answers:
             match line.split():
                 case [b"started", pid]:
                     child = self._children[int(pid)] = Forked(int(pid))

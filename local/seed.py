@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from local.google.gke.state import Gke
 
 Json = dict[str, Any]
-T = TypeVar("T")
-
 PRESENT = 60.0  # seconds until a cluster must exist
 
 
@@ -77,6 +75,9 @@ class Seed:
     attached: list[Attached]
 
 
+Member = TypeVar("Member", GkeCluster, Attached)
+
+
 def checked(document: Any) -> Seed:
     """Read a document. Raises SeedError with the first field that is wrong."""
     if not isinstance(document, dict):
@@ -87,22 +88,22 @@ def checked(document: Any) -> Seed:
     found = Seed(_items(document, "clusters", GkeCluster), _items(document, "attached", Attached))
     for cluster in found.clusters:
         if cluster.status not in STATUSES:
-            raise SeedError(f"cluster {cluster.name}: status {cluster.status!r} is none of {', '.join(STATUSES)}")
+            raise SeedError(f"cluster {cluster.name}: status {cluster.status!r} is not one of {', '.join(STATUSES)}")
     return found
 
 
-def _items(document: Json, key: str, kind: type[T]) -> list[T]:
+def _items(document: Json, key: str, kind: type[Member]) -> list[Member]:
     items = document.get(key) or []
     if not isinstance(items, list):
         raise SeedError(f"`{key}` of the seed is not a list")
     return [_item(key, item, kind) for item in items]
 
 
-def _item(key: str, item: Any, kind: type[T]) -> T:
+def _item(key: str, item: Any, kind: type[Member]) -> Member:
     if not isinstance(item, dict) or not isinstance(item.get("name"), str):
         raise SeedError(f"an item of `{key}` in the seed has no name: {item!r}")
     types: dict[str, type] = {"str": str, "bool": bool}
-    known = {one.name: types.get(str(one.type), dict) for one in fields(kind)}  # type: ignore[arg-type]
+    known = {one.name: types.get(str(one.type), dict) for one in fields(kind)}
     for name, value in item.items():
         if name not in known:
             raise SeedError(f"{item['name']} has the unknown key {name}; known: {', '.join(known)}")

@@ -39,7 +39,7 @@ class EventRule(Rule):
 
     def __post_init__(self) -> None:
         if self.effect not in EFFECTS:
-            raise ValueError(f"effect {self.effect!r} is none of {', '.join(EFFECTS)}")
+            raise ValueError(f"effect {self.effect!r} is not one of {', '.join(EFFECTS)}")
 
 
 @dataclass

@@ -85,8 +85,7 @@ def _source(directory: Path, here: str = "first") -> Path:
 
 
 async def _with_parent(directory: Path, work: Callable[[Parent], Any]) -> Any:
-    parent = Parent(directory)
-    await parent.start()
+    parent = await Parent.start(directory)
     try:
         return await work(parent)
     finally:

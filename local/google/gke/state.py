@@ -105,13 +105,13 @@ class Gke:
         The cluster is then in `status`: ERROR after a create; after a delete it may also be RUNNING or DEGRADED again.
         """
         if what not in METHODS:
-            raise ValueError(f"{what!r} is none of {', '.join(METHODS)}")
+            raise ValueError(f"{what!r} is not one of {', '.join(METHODS)}")
         self.failures.add(Failure(METHODS[what], cluster, message, CODES["INTERNAL"], status))
 
     async def set_status(self, name: str, status: str, message: str = "") -> None:
         """Set a cluster's status, without an event. A cluster that runs for the first time gets its Kubernetes API."""
         if status not in STATUSES:
-            raise ValueError(f"status {status!r} is none of {', '.join(STATUSES)}")
+            raise ValueError(f"status {status!r} is not one of {', '.join(STATUSES)}")
         cluster = self.cluster(name)
         if status in ALIVE and "endpoint" not in cluster:
             await self._serve(cluster)

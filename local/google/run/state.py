@@ -144,7 +144,7 @@ class Run:
     def set_state(self, name: str, state: str, message: str = "") -> None:
         """Say of a function that it is in another state; it goes on to run."""
         if state not in STATES:
-            raise ValueError(f"state {state!r} is none of {', '.join(STATES)}")
+            raise ValueError(f"state {state!r} is not one of {', '.join(STATES)}")
         service = self.service(name)
         service.state, service.message = state, message
 
