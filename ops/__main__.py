@@ -95,7 +95,7 @@ def command_line() -> argparse.ArgumentParser:
     """Return the parser of `python -m ops`; building it has no side effect."""
     parser = _Parser(
         prog="python -m ops",
-        description="Look after the Fleet Registrar. Settings come from the environment, as the functions have them.",
+        description="Operate Fleet Registrar. The settings are those of the functions; they come from the environment.",
         epilog="On the local cloud: source .local/env; python -m ops plan",
     )
     parser.add_argument("--version", action="version", version=f"fleet-registrar {VERSION}")

@@ -39,7 +39,7 @@ resource "google_logging_project_bucket_config" "bindings" {
   project        = var.project
   location       = var.region
   bucket_id      = "fleet-registrar-bindings"
-  description    = "ClusterRoleBindings that the Fleet Registrar has made"
+  description    = "ClusterRoleBindings that Fleet Registrar has created"
   retention_days = 400
   # The audit log outlives the clusters it is about. Google also keeps a deleted bucket for 7 days, in which its name cannot be used.
   deletion_policy = "ABANDON"

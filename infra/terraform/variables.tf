@@ -1,12 +1,16 @@
 variable "argocd" {
   description = <<-EOT
-    Argo CD on the central cluster: its namespace; the e-mail of its Google identity, if another instance has created it; the ClusterRole
-    that its identity is bound to in every cluster; the project whose
-    Workload Identity pool its pods have (the central cluster's project, or the fleet project with fleet Workload Identity; the fleet
-    project by default); whether its web terminal may open sessions through the gateway; the Kubernetes service accounts of
-    its server and application controller, which have its identity (the Argo CD operator puts the ArgoCD's name before them); how many
-    application controllers share the clusters by the number in each Secret (0: the functions write no number); the address of its
-    web page, to which the status page links (empty: no links).
+    Argo CD on the central cluster.
+    `namespace`: its namespace.
+    `identity`: e-mail address of its Google identity, if another instance has created it; by default Terraform creates one.
+    `cluster_role`: the ClusterRole that is bound to its identity in every cluster.
+    `workload_identity_project`: the project of its pods' Workload Identity pool: the central cluster's project, or the fleet
+    project with fleet Workload Identity; by default the fleet project.
+    `terminal`: whether its web terminal may open sessions through the gateway.
+    `shards`: number of application controllers; a new Secret gets the least used shard. 0: no Secret gets a shard.
+    `url`: address of its web page, to which the status page links. Empty: no links.
+    `service_accounts`: the Kubernetes service accounts of its server and its application controller, which use its identity.
+    The Argo CD operator puts the name of the ArgoCD object before them.
   EOT
   type = object({
     namespace                 = optional(string, "argocd")
@@ -23,7 +27,7 @@ variable "argocd" {
 
   validation {
     condition     = can(regex("^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", var.argocd.namespace))
-    error_message = "argocd.namespace is not a namespace; example: argocd."
+    error_message = "argocd.namespace is not a valid name of a namespace; example: argocd."
   }
   validation {
     condition     = var.argocd.identity == null ? true : can(regex("^[a-z0-9-]+@[a-z0-9.-]+\\.iam\\.gserviceaccount\\.com$", var.argocd.identity))
@@ -59,8 +63,8 @@ variable "central_membership" {
 
 variable "delivery" {
   description = <<-EOT
-    Cloud Build: a plan for every push to the branch, an apply of that very plan after approval. `repository` is a 2nd-generation repository,
-    projects/P/locations/L/connections/C/repositories/R, in the region of the functions. Nothing is made where this is null.
+    Cloud Build: a plan for every push to the branch, and an apply of exactly that plan after approval. `repository` is a 2nd-generation
+    repository, projects/P/locations/L/connections/C/repositories/R, in the region of the functions. null: no builds.
   EOT
   type = object({
     repository   = string
@@ -78,7 +82,7 @@ variable "delivery" {
 }
 
 variable "fleet_project" {
-  description = "Id of the fleet's host project; by default the project of the functions. Membership events reach the functions only then."
+  description = "ID of the fleet's host project. By default the project of the functions; only then do membership events reach them."
   type        = string
   default     = null
 
@@ -90,7 +94,7 @@ variable "fleet_project" {
 
 variable "max_instances" {
   description = <<-EOT
-    Largest number of instances of each function but the sweep, which has one. An instance has one vCPU. Cloud Run refuses a function whose
+    Largest number of instances of each function except the sweep, which has one. An instance has one vCPU. Cloud Run refuses a function whose
     instances together exceed the region's CPU quota; many projects have 20 vCPU.
   EOT
   type        = number
@@ -104,7 +108,7 @@ variable "max_instances" {
 }
 
 variable "membership_locations" {
-  description = "Locations whose membership events are listened to. What comes from elsewhere is found by the sweep."
+  description = "Locations whose membership events reach the functions. The sweep finds changes in other locations."
   type        = set(string)
   default     = ["global"]
   nullable    = false
@@ -116,7 +120,7 @@ variable "membership_locations" {
   validation {
     # https://cloud.google.com/eventarc/docs/locations
     condition     = length(setintersection(var.membership_locations, ["europe-west10", "europe-west12", "me-central2"])) == 0
-    error_message = "Eventarc has no membership events in europe-west10, europe-west12 and me-central2: leave them to the sweep."
+    error_message = "Eventarc has no membership events in europe-west10, europe-west12 and me-central2: the sweep covers them."
   }
 }
 
@@ -133,7 +137,7 @@ variable "notification_channels" {
 }
 
 variable "project" {
-  description = "Id of the project that the functions and topics live in."
+  description = "ID of the project of the functions and topics."
   type        = string
 
   validation {
@@ -150,12 +154,12 @@ variable "region" {
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
-    error_message = "region is a region; example: europe-west1."
+    error_message = "region is the name of a region; example: europe-west1."
   }
 }
 
 variable "runbook_url" {
-  description = "Where the people who get the alerts read docs/operate.md: each alert links to a section of it."
+  description = "Address of docs/operate.md for the people who get the alerts. Each alert links to a section of it."
   type        = string
   default     = "docs/operate.md"
   nullable    = false
@@ -163,12 +167,17 @@ variable "runbook_url" {
 
 variable "settings" {
   description = <<-EOT
-    The name of this instance, if several registrars feed one Argo CD; which clusters are registered (label selector), which of their labels are taken over (empty: all), how many a sweep may newly hold, how many
-    requests it may publish, and how many seconds a cluster that is not wanted is held.
-    `gateway_requests`: how many requests a minute all functions together send to Connect Gateway; 0: no limit. The quota is 2,400 for a
-    fleet project, Argo CD's requests included.
-    `registration`: create registers clusters that have no membership; wait leaves that to others and deletes no membership.
-    `secrets`: write creates cluster Secrets; external creates none, another tool does.
+    Settings of the functions; docs/configuration.md explains each.
+    `instance`: name of this registrar, if several write to one Argo CD.
+    `cluster_selector`: label selector of the clusters to register. Empty: all.
+    `label_keys`: labels to copy to the Secret. Empty: all.
+    `max_removals`: how many clusters a sweep may newly hold: a number or a percentage.
+    `sweep_requests`: how many requests a sweep publishes at most.
+    `hold`: seconds for which a cluster that is no longer selected is held before its removal.
+    `gateway_requests`: requests a minute that all functions together send to Connect Gateway; 0: no limit. A fleet project's quota
+    is 2,400, Argo CD's requests included.
+    `registration`: `create` registers clusters that have no membership; `wait` leaves that to others and deletes no membership.
+    `secrets`: `write` creates cluster Secrets; `external` creates none, because another tool does.
   EOT
   type = object({
     instance         = optional(string, "default")
@@ -220,8 +229,11 @@ variable "settings" {
 
 variable "sources" {
   description = <<-EOT
-    The projects whose clusters are registered: a list of projects; or everything below a folder (then the organisation too: only its custom roles can be
-    bound to a folder); or a whole organisation. Numbers for folder and organisation. By default the fleet project.
+    The projects whose clusters are registered. By default the fleet project.
+    `projects`: a list of project IDs.
+    `folder` and `organization`: everything below a folder; both are numbers, and only an organisation's custom roles can be bound to
+    a folder.
+    `organization` alone: everything in the organisation.
     `with_gke_only` leaves out projects of the folder or organisation that have not enabled the GKE API when Terraform runs; use it from
     about 1,000 projects on. A project that enables GKE later is then a source from the next apply on.
   EOT
@@ -250,7 +262,7 @@ variable "sources" {
   }
   validation {
     condition     = var.sources.folder == null || var.sources.organization != null
-    error_message = "sources.folder needs sources.organization: a role of our own can be bound to a folder only when it is the organisation's."
+    error_message = "sources.folder needs sources.organization: only a custom role of the organisation can be bound to a folder."
   }
   validation {
     condition = alltrue([

@@ -68,7 +68,7 @@ def _unwrapped(data: object) -> bytes:
 
 
 def _bytes(data: object) -> bytes:
-    """Return the bytes of base64 in any form of proto JSON; a text that is none as it came, so that its letter shows it."""
+    """Decode base64 in any form of proto JSON. Other text stays as it is, so that its dead letter shows it."""
     if not isinstance(data, str):
         return b""
     text = "".join(data.split()).translate(_URL_SAFE).rstrip("=")

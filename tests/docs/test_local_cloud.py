@@ -21,7 +21,7 @@ TEXT = (ROOT / "local" / "README.md").read_text()
 
 
 def _rows() -> list[list[str]]:
-    table = TEXT.partition("## How true it is, and who proves it")[2]
+    table = TEXT.partition("## Which tests prove it")[2]
     lines = [line for line in table.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[1:]]
 

@@ -116,8 +116,8 @@ PASSES = {
     "somebody of the same name elsewhere": ("write-secret@elsewhere.iam.gserviceaccount.com", "DELETE", None, {"a": 1}),
 }
 
-NOT_OURS = "this Secret is not the Fleet Registrar's"
-MARKED = "a Secret that the Fleet Registrar writes is a cluster Secret with its mark"
+NOT_OURS = "this Secret is not Fleet Registrar's"
+MARKED = "a Secret that Fleet Registrar writes is a cluster Secret with its labels"
 OPAQUE = "a cluster Secret is Opaque"
 CONTENT = "a cluster Secret holds the exec configuration of argocd-k8s-auth and a Connect Gateway address of this fleet"
 DATA = "a new cluster Secret holds server, config and its own name; other data is people's"

@@ -51,8 +51,8 @@ TWICE = "the central cluster is not registered a second time"
 NAME = "a cluster Secret has the name of its cluster, and a person alone says that it is for another one"
 WHERE = "the labels fleet-registrar/project and fleet-registrar/location say where the annotated cluster is"
 PEOPLES = "immutable, finalizers and owner references are people's"
-NOT_OF_INSTANCE = "this Secret is of another instance of the Fleet Registrar"
-OWN_INSTANCE = "a Secret that the Fleet Registrar writes is of its own instance"
+NOT_OF_INSTANCE = "this Secret is of another instance of Fleet Registrar"
+OWN_INSTANCE = "a Secret that Fleet Registrar writes is of its own instance"
 
 
 def _server(manifest: Object) -> str:
