@@ -89,7 +89,8 @@ class Apis:
         self.calls = Calls()
         self.authority = Authority()
         self.listeners: dict[str, Listener] = {}
-        self.broker = Broker(self._push_token, self._forwards) if config.pubsub == "embedded" else None
+        embedded = config.pubsub == "embedded"
+        self.broker = Broker(self._push_token, self._forwards, config.pull_seconds) if embedded else None
         self.pubsub: Broker | sdk.Emulator
         self.pubsub_address = ""
         self.run = Run(self.projects)

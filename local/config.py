@@ -60,6 +60,7 @@ class Config:
     retry_min: float = 1.0
     retry_max: float = 10.0
     attempts: int = 20
+    pull_seconds: float = 3.0  # until an empty pull is answered
     quotas: bool = False  # whether Connect Gateway refuses what exceeds its quota
     token_seconds: int = 3600
     selector: str = ""

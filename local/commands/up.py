@@ -73,6 +73,9 @@ def _up_options(up: argparse.ArgumentParser) -> None:
     up.add_argument(
         "--attempts", type=number(5, 100), default=20, help="deliveries before a message is dead-lettered (5 to 100)"
     )
+    up.add_argument(
+        "--pull-seconds", type=seconds, default=3.0, help="how long a pull waits for a first message (default: 3.0)"
+    )
     up.add_argument("--quotas", action="store_true", help="Connect Gateway refuses what exceeds its quota")
     up.add_argument("--token-seconds", type=number(1), default=3600, help="lifetime of the identities' tokens")
     up.add_argument(

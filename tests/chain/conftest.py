@@ -6,13 +6,14 @@ run on kube-apiservers, with the admission policy of `infra/argocd/` in the cent
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from local.control import ControlError
-from tests.chain.running import KUBE, Chain, running, tail
+from tests.chain.running import KUBE, Chain, running
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -48,14 +49,21 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 
 
 @pytest.fixture(autouse=True)
-def healthy(cloud: Chain) -> Iterator[None]:
+def healthy(request: pytest.FixtureRequest) -> Iterator[None]:
     """After each test the faults are gone, all functions run, and none has met anything that nobody thought of."""
+    if "cloud" not in request.fixturenames:
+        yield
+        return
+    cloud: Chain = request.getfixturevalue("cloud")
     before = {name: len(text) for name, text in cloud.logs().items()}
     current = _members(cloud) if KUBE == "real" else set()
-    yield
-    cloud.restore()
+    failures = request.session.testsfailed
+    with cloud.repaired(request.session):
+        yield
     if KUBE == "real":
         _end(cloud, _members(cloud) - current)
+    if request.session.testsfailed > failures:
+        return  # a reset empties the logs
     for name, text in cloud.logs().items():
         new = text[before.get(name, 0) :]
         assert "not expected:" not in new, f"{name}:\n{tail(new)}"
@@ -94,3 +102,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         for name, text in chain.logs().items():
             report.sections.append((f"the end of {name}", tail(text, 8)))
     return report
+
+
+def tail(text: str, lines: int = 12) -> str:
+    """The end of a log, as short as a person wants it."""
+    return "\n".join(_short(line) for line in text.splitlines()[-lines:])
+
+
+def _short(line: str) -> str:
+    try:
+        entry = json.loads(line)
+        return f"{entry['time'][14:23]} {entry['severity']} {entry['decision']} {entry.get('code')}: {entry['message']}"
+    except (ValueError, KeyError, TypeError):
+        return line

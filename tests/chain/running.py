@@ -16,18 +16,20 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64decode
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from local.control import LocalCloud
+from local.control import ControlError, LocalCloud
 from local.environment import FOUND_BY, find_instance
 from local.identities import service_account
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import pytest
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -55,6 +57,8 @@ QUICK = (
     "0.05",
     "--sweep-every",
     "0",
+    "--pull-seconds",
+    "0.1",
 )
 RETRIES = ("--retry-min", "0.2", "--retry-max", "1")
 # What must never be in a log or a Secret: the local identities' tokens, signed tokens, keys.
@@ -100,6 +104,8 @@ class Chain(LocalCloud):
         super().__init__(control, token, directory)
         self.letters: list[Letter] = []
         self.heard: list[Json] = []
+        self.is_one_story = False  # each test of a module needs what the earlier ones did: a reset would fail them all
+        self._made: dict[Callable[[Chain], Any], Any] = {}
 
     def wait_for(self, condition: Callable[[], T], timeout: float = PATIENCE, what: str = "") -> T:
         """Wait with the patience of a test."""
@@ -294,6 +300,13 @@ class Chain(LocalCloud):
 
     # Life
 
+    def once(self, make: Callable[[Chain], T]) -> T:
+        """Return what `make` gives: it is made for the first test that needs it, and again after a reset."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: T = self._made[make]
+        return made
+
     def restore(self) -> None:
         """Undo what a test has made go wrong, so that the next one finds a healthy cloud."""
         self.remove_faults()
@@ -302,6 +315,30 @@ class Chain(LocalCloud):
         for name, function in self.state()["functions"].items():
             if function["pid"] is None:
                 self.start_function(name)
+
+    def reset(self) -> None:
+        """Go back to the state right after the start. A cloud with a real part keeps its objects."""
+        with suppress(ControlError):
+            super().reset()
+        self.letters.clear()
+        self.heard.clear()
+        self._made.clear()
+
+    @contextmanager
+    def repaired(self, session: pytest.Session, *, quiet: bool = False) -> Iterator[None]:
+        """Repair the cloud after the block, which is a test. After a failure it is reset: no later test fails with it."""
+        failures = session.testsfailed
+        is_healthy = False
+        try:
+            yield
+            self.restore()
+            if session.testsfailed == failures:
+                if quiet:
+                    self.wait_quiet()
+                is_healthy = True
+        finally:
+            if not is_healthy and not self.is_one_story:
+                self.reset()
 
 
 def _named(secrets: list[Json]) -> set[str]:
@@ -352,19 +389,6 @@ def http_status(request: urllib.request.Request) -> int:
     except urllib.error.HTTPError as error:
         with error:
             return error.code
-
-
-def tail(text: str, lines: int = 12) -> str:
-    """The end of a log, as short as a person wants it."""
-    return "\n".join(_short(line) for line in text.splitlines()[-lines:])
-
-
-def _short(line: str) -> str:
-    try:
-        entry = json.loads(line)
-        return f"{entry['time'][14:23]} {entry['severity']} {entry['decision']} {entry.get('code')}: {entry['message']}"
-    except (ValueError, KeyError, TypeError):
-        return line
 
 
 def decoded(manifest: Json) -> dict[str, str]:

@@ -29,10 +29,20 @@ def mode(request: pytest.FixtureRequest) -> str:
 def cloud(mode: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     """A cloud whose functions register clusters, and one whose functions leave that to others."""
     with running(tmp_path_factory.mktemp(mode), "--selector", "argocd!=no") as chain:
-        chain.wait_quiet()
-        for function in REGISTERING if mode == "wait" else ():
-            chain.redeploy(function, {"REGISTRATION": mode})
         yield chain
+
+
+@pytest.fixture(autouse=True)
+def registration(cloud: Chain, mode: str) -> None:
+    if mode == "wait":
+        cloud.once(wait)
+
+
+def wait(cloud: Chain) -> None:
+    """Let others register the clusters."""
+    cloud.wait_quiet()
+    for function in REGISTERING:
+        cloud.redeploy(function, {"REGISTRATION": "wait"})
 
 
 def register(cloud: Chain, cluster: str, name: str) -> str:

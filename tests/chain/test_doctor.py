@@ -12,6 +12,7 @@ import pytest
 
 from ops.doctor.codes import Code
 from ops.doctor.findings import Status
+from tests import forked_ops
 from tests.chain.breakages import functions, projects, pubsub
 from tests.chain.breakages.operator import Operator, doctor, red, sourced
 from tests.chain.broken_deployments import ADMISSION, ELSEWHERE, TABLE
@@ -43,26 +44,25 @@ def environment(cloud: Chain) -> Iterator[Mapping[str, str]]:
         yield found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def operator(cloud: Chain, environment: Mapping[str, str]) -> Operator:
-    """A person in front of a cloud with one cluster in Argo CD, where a sweep has run.
+    """A person in front of a cloud with one cluster in Argo CD, where a sweep has run."""
+    cloud.once(swept)
+    return Operator(cloud, environment)
 
-    The gateway's quota is large: so many doctors in one minute are no deployment's.
-    """
+
+def swept(cloud: Chain) -> None:
+    """The gateway's quota is large: so many doctors in one minute are no deployment's."""
     cloud.do("quotas", "change", *projects.GATEWAY_QUOTA, 1_000_000)
     cluster = cloud.create_cluster("doctored")
     cloud.onboarded(cluster)
     cloud.publish("sweep", {})
     cloud.wait_quiet()
-    return Operator(cloud, environment)
 
 
 def ops(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a person does."""
-    command = [sys.executable, "-m", "ops", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **environment}, text=True, capture_output=True, check=False, timeout=240
-    )
+    return forked_ops.run(arguments, {**os.environ, **environment}, timeout=240)
 
 
 def test_deployment_without_a_sweep_is_named_until_one_ran(cloud: Chain, environment: Mapping[str, str]) -> None:

@@ -46,9 +46,9 @@ class World:
         self.membership = {cluster: cloud.membership(cluster) for cluster in (self.blue, self.green)}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def world(cloud: Chain) -> World:
-    return World(cloud)
+    return cloud.once(World)
 
 
 def bodies(world: World) -> dict[str, Json]:

@@ -32,9 +32,13 @@ def counted(cloud: Chain, metric: str, more: str = "") -> list[dict[str, Any]]:
     return [{key: field(entry, path) for key, path in fields.items()} for entry in found]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster(cloud: Chain) -> str:
     """A cluster that was onboarded and is in deletion, and a request of another one that failed."""
+    return cloud.once(measured)
+
+
+def measured(cloud: Chain) -> str:
     name = cloud.onboard("measured")
     cloud.publish("write-secret", {"cluster": name, "granted": 1})
     cloud.wait_for(lambda: cloud.dead_letters(name), 60)

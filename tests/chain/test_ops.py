@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 import time
 from base64 import b64encode
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.functions import MEASURED
+from tests import forked_ops
 from tests.chain.running import (
     ARGOCD,
     BINDING,
@@ -22,7 +21,6 @@ from tests.chain.running import (
     FLEET,
     MARK,
     MERGE,
-    ROOT,
     SECRETS,
     Chain,
     decoded,
@@ -32,6 +30,7 @@ from tests.chain.running import (
 )
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from tests.chain.running import Json
@@ -64,15 +63,7 @@ def environment(cloud: Chain) -> dict[str, str]:
 
 def ops(cloud: Chain, *words: str, identity: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Type a command; whatever happens, no traceback is shown."""
-    answer = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "ops", *words],
-        cwd=ROOT,
-        env=environment(cloud) | (identity or {}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    answer = forked_ops.run(words, environment(cloud) | (identity or {}))
     assert "Traceback" not in answer.stderr, answer.stderr
     return answer
 
@@ -136,6 +127,13 @@ def test_plan_and_explain_before_backfill_and_after(cloud: Chain) -> None:
     after = succeeds(cloud, "explain", blue.rpartition("/")[2])
     assert f"ClusterRoleBinding fleet-registrar:{ARGOCD}: up to date" in after
     assert "nothing: all is as it should be" in after
+
+
+def test_a_command_that_imports_its_packages_itself_answers_the_same(cloud: Chain) -> None:
+    """The other tests fork their commands from a process that has imported the packages."""
+    for words in (["plan"], ["explain", "no-such-cluster"], ["plan", "--bogus"]):
+        alone, forked = forked_ops.run_alone(words, environment(cloud)), ops(cloud, *words)
+        assert (alone.returncode, alone.stdout, alone.stderr) == (forked.returncode, forked.stdout, forked.stderr)
 
 
 def test_a_backfill_requests_all_clusters_whose_events_were_lost(cloud: Chain) -> None:

@@ -148,6 +148,7 @@ def upgrade(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def cloud(upgrade: Upgrade) -> Chain:
+    upgrade.cloud.is_one_story = True
     return upgrade.cloud
 
 

@@ -25,11 +25,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 
 
 @pytest.fixture
-def cloud(shared: Chain) -> Iterator[Chain]:
+def cloud(shared: Chain, request: pytest.FixtureRequest) -> Iterator[Chain]:
     """The cloud, healthy before and after each incident."""
-    yield shared
-    shared.restore()
-    shared.wait_quiet(60)
+    with shared.repaired(request.session, quiet=True):
+        yield shared
     shared.dead_letters("")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chain.running import CENTRAL_MEMBERSHIP, ROOT, Chain
+from tests import forked_ops
+from tests.chain.running import CENTRAL_MEMBERSHIP, FLEET, ROOT, Chain
 from tests.chain.test_ops import environment
 
 if TYPE_CHECKING:
@@ -68,29 +70,52 @@ class Console:
 
     def ops(self, *words: str, **changed: str) -> Printed:
         """Type `python -m ops …`."""
-        return self._run([sys.executable, "-W", "error", "-m", "ops", *words], changed)
+        return self._printed(forked_ops.run(words, environment(self.cloud) | changed))
 
     def paste(self, command: str, code: int = 0) -> Printed:
         """Paste a printed command into a shell, as it is; it must end with the code."""
         tool = command.split(maxsplit=1)[0]
         if tool != "python" and shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed here")
-        printed = self._run(["bash", "-c", command], {})
+        if tool == "python":
+            words = self._split(command)
+            assert words[:3] == ["python", "-m", "ops"], command
+            printed = self.ops(*words[3:])
+        else:
+            printed = self._printed(self._shell(command))
         assert printed.code == code, f"{command}\n{printed.text}"
         return printed
 
-    def _run(self, words: list[str], changed: dict[str, str]) -> Printed:
+    def publish(self, command: str) -> None:
+        """Publish what a printed `gcloud pubsub topics publish` does. The first incident pastes one, as it is."""
+        *start, topic, project, message = self._split(command)
+        assert start == ["gcloud", "pubsub", "topics", "publish"], command
+        assert project == f"--project={FLEET}", command
+        assert message.startswith("--message="), command
+        self.cloud.publish(topic, message.removeprefix("--message=").encode())
+
+    def _split(self, command: str) -> list[str]:
+        """The words of a command, as the shell splits them; fails if it is more than one command."""
+        shell = self._shell(f"printf '%s\\0' {command}")
+        assert shell.returncode == 0, shell.stderr
+        words = shell.stdout.split("\0")[:-1]
+        assert words == shlex.split(command), command
+        return words
+
+    def _shell(self, command: str) -> subprocess.CompletedProcess[str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        answer = subprocess.run(
-            words,
+        return subprocess.run(
+            ["bash", "-c", command],
             cwd=ROOT,
-            env=environment(self.cloud) | {"PATH": path} | changed,
+            env=environment(self.cloud) | {"PATH": path},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=110,
             check=False,
         )
+
+    def _printed(self, answer: subprocess.CompletedProcess[str]) -> Printed:
         text = answer.stdout + answer.stderr
         assert "Traceback" not in text, text
         assert all(each.isprintable() or each == "\n" for each in text), repr(text)

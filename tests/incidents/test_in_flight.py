@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from tests.chain.running import CENTRAL, FLEET, SECRETS, fresh
@@ -102,7 +103,7 @@ def test_05_a_plain_secret_of_our_name_found_by_the_sweep(cloud: Chain, console:
     assert output.code == 2
     assert output.has(f"Conflicts     Secret {secret}", "write-secret", "dropped", "Dead letters  none")
     console.paste(output.command("kubectl", "delete secret", secret))
-    console.paste(output.command("topics publish register-membership"))
+    console.publish(output.command("topics publish register-membership"))
     cloud.onboarded(cluster)
 
 
@@ -127,7 +128,7 @@ def test_07_an_attached_cluster_that_refuses_found_by_the_sweep(cloud: Chain, co
     assert output.code == 2
     assert output.has("grant-rbac", "dropped", "Dead letters  none")
     admits(cloud, output.command("generate-gateway-rbac"), membership)
-    console.paste(output.command("topics publish register-membership"))
+    console.publish(output.command("topics publish register-membership"))
     cloud.onboarded(membership)
 
 
@@ -174,3 +175,12 @@ def test_21_a_paused_step(cloud: Chain, console: Console) -> None:
     assert console.paste(output.command("python -m ops status"), 2).has("PAUSED", "python -m ops resume write-secret")
     console.paste(output.command("resume write-secret"))
     cloud.onboarded(cluster)
+
+
+def test_an_incident_that_fails_leaves_nothing_behind(cloud: Chain, console: Console) -> None:
+    """This suite's own rule: a step that stays paused would make every later test fail."""
+    session = SimpleNamespace(testsfailed=0)
+    with cloud.repaired(session):  # type: ignore[arg-type]
+        assert console.ops("pause", "write-secret").code == 0
+        session.testsfailed += 1
+    cloud.onboard("after", labels=LABELS)

@@ -111,7 +111,7 @@ def test_18_a_cluster_re_created_unseen(cloud: Chain, console: Console) -> None:
     printed = console.ops("explain", cluster)
     assert printed.code == 2
     assert printed.has("earlier cluster of this name")
-    console.paste(printed.command("topics publish register-membership"))
+    console.publish(printed.command("topics publish register-membership"))
     cloud.wait_for(lambda: cloud.manifest(cluster)["metadata"]["resourceVersion"] != before)
     cloud.wait_quiet()
     assert console.ops("explain", cluster).code == 0
@@ -144,7 +144,7 @@ def test_24_explain_says_who_changed_each_object(cloud: Chain, console: Console)
     printed.has("io.k8s.core.v1.secrets.patch by local-admin")
     printed.has("GkeHub.UpdateMembership by you@example.com")
     cloud.remove_event_rules(rule["id"])
-    console.paste(printed.command("topics publish register-membership"))
+    console.publish(printed.command("topics publish register-membership"))
     cloud.wait_for(lambda: cloud.binding(cluster))
     cloud.wait_quiet()
 
@@ -157,7 +157,7 @@ def test_24_objects_changed_by_hand(cloud: Chain, console: Console) -> None:
     printed = console.ops("explain", cluster)
     assert printed.code == 2
     assert printed.has(f"ClusterRoleBinding fleet-registrar:{ARGOCD}: missing", "Changed by", "CreateCluster by ")
-    console.paste(printed.command("topics publish register-membership"))
+    console.publish(printed.command("topics publish register-membership"))
     cloud.wait_for(lambda: cloud.binding(cluster))
     cloud.wait_quiet()
 
@@ -171,7 +171,7 @@ def test_24_objects_changed_by_hand(cloud: Chain, console: Console) -> None:
     printed = console.ops("explain", cluster)
     assert printed.code == 2
     assert printed.has("no Secret of ours")
-    console.paste(printed.command("topics publish register-membership"))
+    console.publish(printed.command("topics publish register-membership"))
     cloud.onboarded(cluster)
     cloud.wait_quiet()
 
@@ -184,6 +184,6 @@ def test_24_objects_changed_by_hand(cloud: Chain, console: Console) -> None:
     printed = console.ops("explain", cluster)
     assert printed.code == 2
     assert printed.has("no membership in the fleet")
-    console.paste(printed.command("topics publish register-membership"))
+    console.publish(printed.command("topics publish register-membership"))
     cloud.wait_for(lambda: cloud.membership(cluster))
     cloud.onboarded(cluster)

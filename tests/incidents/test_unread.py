@@ -79,7 +79,7 @@ def test_11_the_gateway_is_down_for_one_cluster(cloud: Chain, console: Console, 
     assert printed.command("python -m ops doctor")
     assert console.paste(printed.command("memberships describe")).has(member)
     cloud.remove_faults()
-    console.paste(printed.command("topics publish register-membership"))
+    console.publish(printed.command("topics publish register-membership"))
     assert console.ops("explain", blue).code == 0
 
 

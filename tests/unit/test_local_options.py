@@ -28,6 +28,7 @@ WRONG = [
     "up --create-seconds -1",
     "up --update-seconds soon",
     "up --retry-min 601",
+    "up --pull-seconds soon",
     "up --retry-min 5 --retry-max 2",
     "up --hold -1",
     "up --token-seconds 0",

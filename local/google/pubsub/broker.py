@@ -36,16 +36,19 @@ class Broker:
 
     `oidc(service account's e-mail, audience)` returns the token that pushes carry, or None where Pub/Sub may not have one:
     the push then fails. `forwards(subscription, topic)` says whether Pub/Sub may move a message to a dead-letter topic.
+    A pull waits `pull_seconds` for a first message.
     """
 
     def __init__(
         self,
         oidc: Callable[[str, str], str | None] | None = None,
         forwards: Callable[[str, str], bool] = lambda _subscription, _topic: True,
+        pull_seconds: float = 3.0,
     ) -> None:
         self.topics: dict[str, _Topic] = {}
         self.oidc = oidc
         self.forwards = forwards
+        self.pull_seconds = pull_seconds
         self.closed = False
         self._queues: dict[str, Queue] = {}
         self.pushes = Tasks()

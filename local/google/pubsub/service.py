@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from local.google.pubsub.broker import Broker
 
-PULL_WAIT = 3.0  # seconds that a pull waits for a first message
 PAGE = 1000
 MAX_PUBLISHED = 1000  # messages in one publish request: https://cloud.google.com/pubsub/quotas#resource_limits
 
@@ -221,7 +220,7 @@ async def modify_push_config(broker: Broker, request: Any) -> Any:
 async def pull(broker: Broker, request: Any) -> Any:
     if request.max_messages <= 0:
         raise GoogleError(400, "maxMessages must be positive.")
-    wait = 0.0 if request.return_immediately else PULL_WAIT
+    wait = 0.0 if request.return_immediately else broker.pull_seconds
     deliveries = await broker.pull(request.subscription, min(request.max_messages, 1000), wait)
     return types.PullResponse.pb()(received_messages=[received(delivery) for delivery in deliveries])
 
