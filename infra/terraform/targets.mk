@@ -10,10 +10,11 @@ IN_SOURCE = (google_project_service\.enabled|google_project_iam_custom_role\.sou
 # What wakes the functions. A destroy of these takes what depends on them too: the sinks.
 WAKES := google_cloud_scheduler_job.sweep google_eventarc_trigger.audit google_eventarc_trigger.membership google_pubsub_subscription.push
 
-# Drop the addresses that match $(1) from the state. Google keeps the resources.
+# Drop the addresses that match $(1) from the state, in one write. Google keeps the resources.
 define drop
-	@addresses=$$($(TF) state list) && printf '%s\n' "$$addresses" | { grep -E '$(1)' || true; } | \
-	  while IFS= read -r address; do $(TF) state rm "$$address" </dev/null || exit 1; done
+	@addresses=$$($(TF) state list) && addresses=$$(printf '%s\n' "$$addresses" | { grep -E '$(1)' || true; }) && \
+	  newline=$$(printf '\n_') && IFS=$${newline%_} && set -f && set -- $$addresses && \
+	  { [ $$# -eq 0 ] || $(TF) state rm "$$@"; }
 endef
 
 .PHONY: package plan apply keep-agents forget uninstall-stop uninstall-rbac uninstall scan terraform-docs
