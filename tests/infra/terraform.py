@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.infra import provider_schema
+from tests.infra import provider_schema, states
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -231,10 +231,23 @@ class Answer:
 
 @dataclass(frozen=True)
 class Module:
-    """A copy of `infra/`, with its bundle, that terraform runs in; the state is kept nowhere."""
+    """A copy of `infra/`, with its bundle, that terraform runs in; the state is a file in it."""
 
     directory: Path
     reattach: str = ""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Return the environment that terraform needs, with nothing of this machine's settings."""
+        home = self.directory.parents[1]
+        return {
+            "HOME": str(home),
+            "TF_CLI_CONFIG_FILE": str(home / "empty.tfrc"),
+            "TF_REATTACH_PROVIDERS": self.reattach,
+            "TF_HTTP_ADDRESS": states.address(self.directory / "terraform.tfstate"),
+            "CHECKPOINT_DISABLE": "1",
+            "GOGC": "400",  # a run lives for a second: collecting its garbage costs a fifth of it
+        }
 
     @classmethod
     def copy(cls, to: Path, reattach: str) -> Module:
@@ -245,7 +258,7 @@ class Module:
         for file in ("infra/roles.json", "shared/values/version.py"):
             (to / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, to / file)
-        (module.directory / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
+        (module.directory / "backend_override.tf").write_text('terraform {\n  backend "http" {}\n}\n')
         (module.directory / ".build").mkdir()
         (module.directory / ".build" / "functions.zip").write_bytes(b"a bundle")
         (to / "empty.tfrc").touch()
@@ -254,16 +267,7 @@ class Module:
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Answer:
         """Run terraform with nothing of this machine's settings."""
-        home = self.directory.parents[1]
-        variables = {
-            "PATH": os.defpath,
-            "HOME": str(home),
-            "TF_CLI_CONFIG_FILE": str(home / "empty.tfrc"),
-            "TF_REATTACH_PROVIDERS": self.reattach,
-            "TF_IN_AUTOMATION": "1",
-            "CHECKPOINT_DISABLE": "1",
-            **(environment or {}),
-        }
+        variables = {"PATH": os.defpath, "TF_IN_AUTOMATION": "1", **self.variables, **(environment or {})}
         done = subprocess.run(
             [binary(), *arguments],
             cwd=self.directory,

@@ -56,20 +56,13 @@ def deployed(applied: Module, tmp_path: Path) -> Iterator[Module]:
 
 
 def make(module: Module, *arguments: str, inputs: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run make as a person would who answers every question with yes. The state is a file, so `init` has no bucket."""
+    """Run make as a person would who answers every question with yes. The state is not in a bucket, so nothing runs `init`."""
     (module.directory / "terraform.tfvars.json").write_text(json.dumps(inputs or TEAMS))
     home = module.directory.parents[1]
     return subprocess.run(
         ["make", *arguments, "TF_INIT=true", f"TERRAFORM={terraform.binary()}"],
         cwd=home,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "TF_CLI_CONFIG_FILE": str(home / "empty.tfrc"),
-            "TF_REATTACH_PROVIDERS": module.reattach,
-            "TF_CLI_ARGS_destroy": "-auto-approve",
-            "CHECKPOINT_DISABLE": "1",
-        },
+        env={"PATH": os.environ["PATH"], "TF_CLI_ARGS_destroy": "-auto-approve", **module.variables},
         capture_output=True,
         text=True,
         timeout=300,
