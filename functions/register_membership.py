@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from shared.clients.observe import find_membership, read_cluster, read_subject
 from shared.clients.ports import Services
-from shared.decisions import reports, steps
+from shared.decisions import steps
 from shared.decisions.outcomes import no_op
 from shared.decisions.steps import Action, MembershipAction
 from shared.values.codes import Decision, ErrorCode, FindingCode
+from shared.values.commands import gcloud_on
 from shared.values.errors import ConflictError, PermanentError, RetryableError, TakenError
 from shared.values.messages import Outcome, OutgoingMessage, StepRequest
 from shared.values.model import Cluster, Membership, State, state_of_cluster
@@ -64,14 +65,14 @@ def _ensure_membership(cluster: Cluster, services: Services) -> tuple[Membership
             raise PermanentError(
                 f"cannot register {cluster.name}: membership {found.name} exists already, names"
                 f" {found.cluster or 'no GKE cluster'} and is unmanaged. If nobody needs it, unregister it, then replay the"
-                f" message:\n{reports.delete_membership_command(found.name)}",
+                f" message:\n{gcloud_on('delete', found.name)}",
                 ErrorCode.UNMANAGED_MEMBERSHIP,
             )
         case MembershipAction.STALE:
             raise PermanentError(
                 f"cannot register {cluster.name}: membership {found.name} names it, but is older than the cluster, so it was"
                 " created for an earlier cluster of this name. It is unmanaged. Unregister it, then replay the message:\n"
-                f"{reports.delete_membership_command(found.name)}",
+                f"{gcloud_on('delete', found.name)}",
                 ErrorCode.UNMANAGED_MEMBERSHIP,
             )
         case MembershipAction.WAIT:

@@ -102,18 +102,23 @@ def command_line() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     def command(
-        to: argparse._SubParsersAction[_Parser], name: str, run: str, text: str, example: str, *, json: str = "as JSON"
+        name: str,
+        text: str,
+        example: str = "",
+        run: str = "",
+        *,
+        json: str = "as JSON",
+        to: argparse._SubParsersAction[_Parser] = commands,
     ) -> _Parser:
-        one = to.add_parser(name, help=text, description=text, epilog=f"example: python -m ops {example}")
-        one.set_defaults(run=run)
+        """Add the command of `ops.NAME:run`; `run` names another function."""
+        one = to.add_parser(name, help=text, description=text, epilog=f"example: python -m ops {example or name}")
+        one.set_defaults(run=run or f"ops.{name}:run")
         if json:
             one.add_argument("--json", action="store_true", help=json)
         return one
 
     plan = command(
-        commands,
         "plan",
-        "ops.plan:run",
         "show what a sweep would do; exit code 0: nothing differs, 2: something does, 3: something could not be read, 1: error",
         "plan --project team-a",
     )
@@ -122,12 +127,9 @@ def command_line() -> argparse.ArgumentParser:
     narrower.add_argument("--cluster", default="", help=f"only this cluster: {_SHORT}")
 
     status = command(
-        commands,
         "status",
-        "ops.status:run",
         "show functions, queues, the last sweep, dead letters and what is wrong; exit code 0: everything works, 2: something"
         " is wrong, 3: something could not be read, 1: error",
-        "status",
         json="",
     )
     form = status.add_mutually_exclusive_group()
@@ -135,31 +137,25 @@ def command_line() -> argparse.ArgumentParser:
     form.add_argument("--html", metavar="FILE", default="", help="write the status page into one file")
 
     serve = command(
-        commands,
         "serve",
-        "ops.serve:run",
         "show the status page in a browser; it answers on loopback alone, with your identity, and writes nothing",
-        "serve",
         json="",
     )
     serve.add_argument("--port", type=_port, default=8070, help="where it listens (default: 8070; 0: a free one)")
 
     listed = command(
-        commands,
         "list",
-        "ops.listing:run",
         "list every cluster in one line, problems first; exit code 0: no problem, 2: some, 3: something could not be read,"
         " 1: error",
         "list --problems",
+        "ops.listing:run",
     )
     listed.add_argument("--problems", action="store_true", help="only clusters with a problem")
     listed.add_argument("--project", default="", help="only this project's clusters")
     listed.add_argument("--search", metavar="TEXT", default="", help="only clusters whose line has these words")
 
     wait = command(
-        commands,
         "wait",
-        "ops.wait:run",
         "wait until a cluster is in Argo CD, or is out of it; exit code 0: it is so, 2: the time is over, 1: error",
         "wait blue --for=onboarded --timeout=10m",
     )
@@ -168,9 +164,7 @@ def command_line() -> argparse.ArgumentParser:
     wait.add_argument("--timeout", type=_seconds, default=600.0, help="such as 90s, 10m, 1h (default: 10m)")
 
     explain = command(
-        commands,
         "explain",
-        "ops.explain:run",
         "say why a cluster is, or is not, in Argo CD; exit code 0: it is, as it should be, 2: it is not, 3: unknown, because"
         " something could not be read, 1: error",
         "explain projects/team-a/locations/europe-west1/clusters/blue",
@@ -178,9 +172,7 @@ def command_line() -> argparse.ArgumentParser:
     explain.add_argument("cluster", metavar="CLUSTER", help=_SHORT)
 
     backfill = command(
-        commands,
         "backfill",
-        "ops.backfill:run",
         "request every selected cluster that has no Secret of its own; exit code 0: done, 3: something could not be read, 1:"
         " error",
         "backfill --project team-a --dry-run",
@@ -190,9 +182,7 @@ def command_line() -> argparse.ArgumentParser:
     _rate(backfill)
 
     adopt = command(
-        commands,
         "adopt",
-        "ops.adopt:run",
         "take over cluster Secrets that others have written for our clusters, in place: uid, names, shard, project and"
         " people's labels stay; exit code 0: done, 3: something could not be read, 1: error, or some failed",
         "adopt --dry-run",
@@ -207,32 +197,24 @@ def command_line() -> argparse.ArgumentParser:
     _rate(adopt)
 
     shards = command(
-        commands,
         "shards",
-        "ops.shards:run",
         "show how clusters are spread over Argo CD's controllers, and the shards for Secrets without one; exit code 0: each has"
         " one, 2: some have none or a wrong one, 1: fault",
-        "shards",
     )
     shards.add_argument("--assign", action="store_true", help="write these shards to the Secrets that have none")
     _rate(shards)
 
     command(
-        commands,
         "orphans",
-        "ops.orphans:run",
         "list Argo CD's Applications whose cluster Argo CD does not have; exit code 0: none, 2: some, 3: something could not be"
         " read, 1: error",
-        "orphans",
     )
 
     doctor = command(
-        commands,
         "doctor",
-        "ops.doctor.command:run",
         "check the whole deployment and show the command that repairs each fault; writes nothing; exit code 0: all checks pass,"
         " 2: warnings, or something could not be read, 1: failures",
-        "doctor",
+        run="ops.doctor.command:run",
     )
     doctor.add_argument(
         "--canary",
@@ -245,7 +227,7 @@ def command_line() -> argparse.ArgumentParser:
         ("pause", "ops.pause:run_pause", "stop the pushes to a step; its messages wait"),
         ("resume", "ops.pause:run_resume", "restore endpoint, identity and audience of a paused step's pushes"),
     ):
-        step = command(commands, name, run, text, f"{name} write-secret")
+        step = command(name, text, f"{name} write-secret", run)
         step.add_argument("step", metavar="STEP", help="a function's name, such as write-secret")
 
     dead = commands.add_parser(
@@ -255,43 +237,26 @@ def command_line() -> argparse.ArgumentParser:
         epilog="example: python -m ops dead-letters list",
     )
     actions = dead.add_subparsers(required=True, metavar="ACTION", parser_class=_Parser)
-    listed = command(
-        actions,
-        "list",
-        "ops.dead_letters:run_list",
-        "list the letters, folded by cluster, step and reason",
-        "dead-letters list",
-        json="as JSON, every letter",
+
+    def letters(name: str, text: str, example: str, *, json: str = "as JSON") -> _Parser:
+        return command(name, text, f"dead-letters {example}", f"ops.dead_letters:run_{name}", json=json, to=actions)
+
+    listed = letters(
+        "list", "list the letters, folded by cluster, step and reason", "list", json="as JSON, every letter"
     )
     listed.add_argument("--unfolded", action="store_true", help="one line for each letter")
-    show = command(actions, "show", "ops.dead_letters:run_show", "show one letter whole", "dead-letters show 1a2b3c4d")
-    show.add_argument("id", metavar="ID")
-    replay = command(
-        actions,
-        "replay",
-        "ops.dead_letters:run_replay",
-        "publish letters again, to where they came from; they leave the dead letters only then",
-        "dead-letters replay 1a2b3c4d",
-        json="",
-    )
-    replay.add_argument("ids", metavar="ID", nargs="*")
-    replay.add_argument("--all", action="store_true", help="all of them")
-    replay.add_argument("--reason", default="", help="with --all: those whose reason holds this text")
+    letters("show", "show one letter whole", "show 1a2b3c4d").add_argument("id", metavar="ID")
+    text = "publish letters again, to where they came from; they leave the dead letters only then"
+    replay = letters("replay", text, "replay 1a2b3c4d", json="")
+    drop = letters("drop", "discard letters for good; asks first", "drop 1a2b3c4d", json="")
+    for several in (replay, drop):
+        several.add_argument("ids", metavar="ID", nargs="*")
+        several.add_argument("--all", action="store_true", help="all of them")
+        several.add_argument("--reason", default="", help="with --all: those whose reason holds this text")
     replay.add_argument("--body", default="", help="the repaired body of one letter: JSON, or a file")
     replay.add_argument("--dry-run", action="store_true", help="show what would be published, publish nothing")
     replay.add_argument("--yes", action="store_true", help="also letters with control keys, such as leave or release")
     replay.add_argument("--json", action="store_true", help="as JSON")
-    drop = command(
-        actions,
-        "drop",
-        "ops.dead_letters:run_drop",
-        "discard letters for good; asks first",
-        "dead-letters drop 1a2b3c4d",
-        json="",
-    )
-    drop.add_argument("ids", metavar="ID", nargs="*")
-    drop.add_argument("--all", action="store_true", help="all of them")
-    drop.add_argument("--reason", default="", help="with --all: those whose reason holds this text")
     drop.add_argument("--yes", action="store_true", help="do not ask")
     drop.add_argument("--json", action="store_true", help="as JSON; needs --yes")
     return parser

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ops.advice import Advice
 from shared.decisions import outcomes
-from shared.decisions.reports import DOCTOR, delete_membership_command, describe_command, leave_fleet_command
+from shared.decisions.reports import DOCTOR, describe_command, leave_fleet_command
 from shared.values.cluster_secret import MANAGED_BY_LABEL
 from shared.values.codes import ErrorCode
 from shared.values.commands import gcloud_on, kubectl
@@ -98,7 +98,7 @@ def unmanaged_membership(membership: MembershipName) -> list[Advice]:
     """The id that we need is taken by a membership that is unmanaged."""
     return [
         Advice("See whose membership it is", describe_command(membership)),
-        Advice("If nobody needs it, delete it", delete_membership_command(membership)),
+        Advice("If nobody needs it, delete it", gcloud_on("delete", membership)),
     ]
 
 

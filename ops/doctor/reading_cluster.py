@@ -18,6 +18,7 @@ from ops.doctor.expected import Expected
 from ops.doctor.findings import Read, Unread
 from ops.doctor.observed import Central, DryRun, Fleet, at
 from ops.doctor.reading_google import Reader
+from ops.pace import GATEWAY_REQUESTS
 from ops.survey import Snapshot
 from shared.decisions import recognition, secret_plan
 from shared.decisions.shards import with_shard
@@ -29,7 +30,7 @@ from shared.values.objects import Object
 from shared.values.target import target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 AGENT: Final = "system:serviceaccount:gke-connect:connect-agent-sa"
@@ -39,7 +40,6 @@ TRIED: Final = "fleet-registrar-doctor"
 # Documented defaults, where the quota API names no such limit (docs/deploy.md, Quotas).
 REGIONAL_MEMBERSHIPS: Final = 50
 GLOBAL_MEMBERSHIPS: Final = 250
-GATEWAY_REQUESTS: Final = 2400
 _EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -255,19 +255,10 @@ class FleetReader:
 
     def _membership_limits(self) -> Mapping[str, int]:
         limits = {"": REGIONAL_MEMBERSHIPS, "global": GLOBAL_MEMBERSHIPS}
-        for metric in self._quotas("gkehub"):
-            if "membership" not in f"{metric.get('metric')} {metric.get('displayName')}".lower():
-                continue
-            for limit in metric.get("consumerQuotaLimits") or []:
-                regional = "{region}" in str(limit.get("unit"))
-                for bucket in limit.get("quotaBuckets") or []:
-                    where = str(at(bucket, "dimensions", "region") or ("" if regional else "global"))
-                    if (number := _whole(bucket.get("effectiveLimit"))) is not None:
-                        limits[where] = number
+        for metric, unit, region, number in _quotas(self.reader.api, self.settings.fleet_project, "gkehub"):
+            if "membership" in metric:
+                limits[region or ("" if "{region}" in unit else "global")] = number
         return limits
-
-    def _quotas(self, service: str) -> list[Object]:
-        return _quotas(self.reader.api, self.settings.fleet_project, service)
 
 
 def _shards(seen: Snapshot) -> dict[str, Any]:
@@ -278,14 +269,8 @@ def _shards(seen: Snapshot) -> dict[str, Any]:
 
 def gateway_limit(api: Api, project: str) -> int:
     """Return the requests a minute that Connect Gateway takes."""
-    found = [
-        number
-        for metric in _quotas(api, project, "connectgateway")
-        for limit in metric.get("consumerQuotaLimits") or []
-        if str(limit.get("unit")).startswith("1/min")
-        for bucket in limit.get("quotaBuckets") or []
-        if (number := _whole(bucket.get("effectiveLimit"))) is not None and number > 0
-    ]
+    quotas = _quotas(api, project, "connectgateway")
+    found = [number for _, unit, _, number in quotas if unit.startswith("1/min") and number > 0]
     return max(found, default=GATEWAY_REQUESTS)
 
 
@@ -314,9 +299,15 @@ def gateway_peak(api: Api, project: str, now: datetime) -> int:
     return max(points, default=0)
 
 
-def _quotas(api: Api, project: str, service: str) -> list[Object]:
+def _quotas(api: Api, project: str, service: str) -> Iterator[tuple[str, str, str, int]]:
+    """Yield (names of the metric in lower case, unit, region or '', limit) for each limit of a service."""
     path = f"v1beta1/projects/{project}/services/{service}.googleapis.com/consumerQuotaMetrics"
-    return api.pages("serviceusage", path, "metrics")
+    for metric in api.pages("serviceusage", path, "metrics"):
+        for limit in metric.get("consumerQuotaLimits") or []:
+            for bucket in limit.get("quotaBuckets") or []:
+                if (number := _whole(bucket.get("effectiveLimit"))) is not None:
+                    names = f"{metric.get('metric')} {metric.get('displayName')}".lower()
+                    yield names, str(limit.get("unit")), str(at(bucket, "dimensions", "region") or ""), number
 
 
 def read_membership(api: Api, expected: Expected) -> Object | None:

@@ -92,11 +92,7 @@ def content_security_policy() -> str:
 
 def page(board: Board, view: View) -> str:
     """Return the page with the rows that a view selects."""
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(**_shared(board), **_table(board, view), snapshot=False, details=[])
-    )
+    return _render("page.html", **_shared(board), **_table(board, view), snapshot=False, details=[])
 
 
 def snapshot(board: Board) -> str:
@@ -108,36 +104,33 @@ def snapshot(board: Board) -> str:
         if row.stage.is_problem
     ]
     table = _table(board, View()) | {"page": found, "view": found.view}
-    return _environment().get_template("page.html").render(**_shared(board), **table, snapshot=True, details=details)
+    return _render("page.html", **_shared(board), **table, snapshot=True, details=details)
 
 
 def cluster(evidence: Evidence, board: Board) -> str:
     """Return the page of one cluster: its timeline, and everything that `ops explain` says."""
     explanation = explain(evidence)
     found = [row for row in board.rows if row.name == evidence.name]
-    return (
-        _environment()
-        .get_template("cluster.html")
-        .render(
-            **_shared(board),
-            name=evidence.name,
-            row=found[0] if found else None,
-            sections=[
-                (heading, explanation.sections[heading])
-                for heading in HEADINGS[:-1]
-                if explanation.sections.get(heading)
-            ],
-            moments=timeline(evidence),
-            log_unread=evidence.activity.unread,
-            advice=explanation.advice,
-            snapshot=False,
-        )
+    return _render(
+        "cluster.html",
+        **_shared(board),
+        name=evidence.name,
+        row=found[0] if found else None,
+        sections=_sections(explanation, HEADINGS[:-1]),
+        moments=timeline(evidence),
+        log_unread=evidence.activity.unread,
+        advice=explanation.advice,
+        snapshot=False,
     )
 
 
 def message(title: str, text: str) -> str:
     """Return a page that says one thing: an error, with what to do."""
-    return _environment().get_template("message.html").render(title=title, text=text)
+    return _render("message.html", title=title, text=text)
+
+
+def _render(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(**values)
 
 
 def _shared(board: Board) -> Object:
@@ -194,10 +187,12 @@ def _explained(explanation: Explanation) -> Object:
     return {
         "subject": explanation.subject,
         "settled": explanation.settled,
-        "sections": [
-            (heading, explanation.sections[heading]) for heading in HEADINGS if explanation.sections.get(heading)
-        ],
+        "sections": _sections(explanation, HEADINGS),
     }
+
+
+def _sections(explanation: Explanation, headings: tuple[str, ...]) -> list[tuple[str, list[str]]]:
+    return [(heading, lines) for heading in headings if (lines := explanation.sections.get(heading))]
 
 
 def cluster_address(name: object) -> str:

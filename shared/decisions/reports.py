@@ -14,7 +14,7 @@ from shared.values.commands import gcloud, gcloud_on, kubectl
 from shared.values.findings import Finding, PlannedRequest
 from shared.values.messages import OutgoingMessage, StepRequest
 from shared.values.model import MANAGED_BY, Membership
-from shared.values.names import ClusterName, MembershipName
+from shared.values.names import ClusterName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -100,12 +100,12 @@ def left_out(inventory: Inventory, settings: Settings) -> Iterator[Finding]:
         yield Finding(FindingCode.UNREAD_PROJECT, f"projects/{project}", text, DOCTOR)
     for project, zones in sorted(inventory.missing_zones.items()):
         text = f"the list lacks {', '.join(sorted(zones))}: nothing there is removed"
-        command = list_clusters_command(project)
+        command = gcloud("container clusters list", project=project)
         yield Finding(FindingCode.INCOMPLETE_LIST, f"projects/{project}", text, command)
     if inventory.unreachable:
         lacks = ", ".join(sorted(inventory.unreachable))
         text = f"the list of memberships lacks {lacks}: nothing there is removed"
-        command = list_memberships_command(settings)
+        command = gcloud("container fleet memberships list", project=settings.fleet_project)
         yield Finding(FindingCode.INCOMPLETE_LIST, "the fleet", text, command)
     for name, why in sorted(inventory.unreadable.items(), key=str):
         text = f"is listed and cannot be read, so it stays as it is: {why}"
@@ -118,25 +118,10 @@ def describe_command(name: Name) -> str:
     return gcloud_on("describe", name, *wanted)
 
 
-def delete_membership_command(name: MembershipName) -> str:
-    """Return the command that deletes a membership."""
-    return gcloud_on("delete", name)
-
-
 def register_command(name: ClusterName, settings: Settings) -> str:
     """Return the command that registers a GKE cluster in the fleet."""
     cluster = f"--gke-cluster={name.project}/{name.location}/{name.cluster}"
     return gcloud_on("register", name.membership(settings.fleet_project), cluster, "--enable-workload-identity")
-
-
-def list_clusters_command(project: str) -> str:
-    """Return the command that lists a project's clusters, and says what its answer lacks."""
-    return gcloud("container clusters list", project=project)
-
-
-def list_memberships_command(settings: Settings) -> str:
-    """Return the command that lists the memberships of the fleet, and says what its answer lacks."""
-    return gcloud("container fleet memberships list", project=settings.fleet_project)
 
 
 def remove_shard_command(secret: str, settings: Settings) -> str:

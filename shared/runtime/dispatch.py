@@ -19,6 +19,7 @@ import functions_framework
 from shared.clients import deadline
 from shared.clients.ports import Services
 from shared.decisions import cluster_events, events
+from shared.decisions.cluster_events import CloudEvent
 from shared.runtime import logs
 from shared.runtime.delivery import Event, decode
 from shared.runtime.recent_reads import RecentReads
@@ -138,9 +139,8 @@ def step(name: str, run: Step, recent_reads: RecentReads | None = None) -> Calla
         try:
             outcome = _read_since(request) if is_covered else run(request, services)
         except messages.RivalHeldError as error:
-            event = cluster_events.of_outcome(name, error.request, error.held, carried, settings, now=services.now())
-            if event is not None:
-                services.bus.publish(CLUSTER_EVENTS, event.data, event.attributes)
+            held = cluster_events.of_outcome(name, error.request, error.held, carried, settings, now=services.now())
+            _publish_event(held, services)
             raise
         for following in outcome.next:
             _check_reversal(name, message, outcome, following.topic, services)
@@ -148,8 +148,7 @@ def step(name: str, run: Step, recent_reads: RecentReads | None = None) -> Calla
             forwarded = carried.forwarded_attributes(name, following.topic)
             services.bus.publish_object(following.topic, following.body(), forwarded)
         event = cluster_events.of_outcome(name, request, outcome, carried, settings, now=services.now())
-        if event is not None:
-            services.bus.publish(CLUSTER_EVENTS, event.data, event.attributes)
+        _publish_event(event, services)
         if not is_covered:
             remembered.finished(request, began)
         line = {"project": settings.pubsub_project, "trace": trace, "cause": attributes["cause"]}
@@ -157,6 +156,11 @@ def step(name: str, run: Step, recent_reads: RecentReads | None = None) -> Calla
         return outcome
 
     return work
+
+
+def _publish_event(event: CloudEvent | None, services: Services) -> None:
+    if event is not None:
+        services.bus.publish(CLUSTER_EVENTS, event.data, event.attributes)
 
 
 def _read_since(request: StepRequest) -> Outcome:
@@ -220,9 +224,7 @@ def dead_letter(name: str, message: Message, error: ReconcileError, services: Se
     foreign = ("goog", "CloudPubSub")
     original = sorted(key for key in message.attributes if key not in own and not key.startswith(foreign))
     carried = {key: message.attributes[key] for key in original[: 100 - len(own)]}
-    event = cluster_events.of_failure(name, error, message, services.settings, now=services.now())
-    if event is not None:
-        services.bus.publish(CLUSTER_EVENTS, event.data, event.attributes)
+    _publish_event(cluster_events.of_failure(name, error, message, services.settings, now=services.now()), services)
     # Last: a second event has the ID of the first one, a second letter is a second letter.
     services.bus.publish(DEAD_LETTERS, message.data, {**carried, **own})
 
