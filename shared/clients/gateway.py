@@ -111,7 +111,8 @@ class Gateway:
     def delete(self, url: str, collection: str, name: str, version: Object) -> bool:
         """Delete the object of this uid and `resourceVersion`; False when it is gone already.
 
-        Raises RetryableError when the step's last read is too old, or when the answer does not say that it is done.
+        Raises RetryableError when the step's last read is too old, or when the answer does not say that it is done: an
+        object that finalizers keep is answered with the object, and stays.
         """
         what = f"deleting {name} at {url}"
         deadline.require_fresh_read(what)
@@ -121,8 +122,13 @@ class Gateway:
             return False
         answer = self._checked(status, raw, what)
         if answer.get("kind") != "Status" or answer.get("status") != "Success":
-            # An object that finalizers keep is answered with the object itself.
             self._require(answer, collection, name, what)
+            if finalizers := answers.list_in(answer["metadata"], "finalizers", what, str):
+                raise RetryableError(
+                    f"{what}: it is being deleted, and finalizers keep it ({', '.join(finalizers)[:200]}): let their"
+                    " controllers finish, or remove the finalizers",
+                    ErrorCode.KEPT_BY_FINALIZERS,
+                )
         return True
 
     def _client(self, url: str) -> RESTClientObject:

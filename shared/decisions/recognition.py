@@ -16,7 +16,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from shared.values.cluster_secret import CLUSTER, MANAGED_BY_LABEL, MEMBERSHIP, ClusterSecret
 from shared.values.errors import PermanentError
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from shared.values.model import Cluster, Membership
 
-_HOST = re.compile(r"(?:[a-z0-9-]+-)?connectgateway\.googleapis\.com")
+# Global, regional, and Google's other endpoints: mTLS (https://google.aip.dev/auth/4114) and regional `rep`.
+_HOST = re.compile(r"(?:[a-z0-9-]+-)?connectgateway(?:\.mtls|\.[a-z0-9-]+\.rep)?\.googleapis\.com")
 # The first generation of the API (v1alpha1, v1beta1) had no locations: its memberships are global.
 _PATH = re.compile(
     r"/v1(?:(?:alpha|beta)[0-9]+)?/projects/([^/]+)/(?:locations/([^/]+)/)?(?:gkeMemberships|memberships)/([^/]+)"
@@ -182,12 +183,12 @@ def membership_at(server: str, settings: Settings) -> MembershipName | None:
 
 
 def writer(secret: ClusterSecret) -> str:
-    """Return the controller that goes on writing a Secret, '' if it is unknown."""
+    """Return who goes on writing a Secret, '' if it is unknown: a known controller, or the object that owns the Secret."""
     marks = {**secret.labels, **secret.annotations}
     for mark, name in WRITERS.items():
         if mark in marks:
             return name
-    return "fleet-argocd-plugin" if PLUGIN in marks else ""
+    return "fleet-argocd-plugin" if PLUGIN in marks else secret.controller
 
 
 # Shows what an adoption would do, and changes nothing.
@@ -249,22 +250,28 @@ def _gateway_path(server: str, settings: Settings) -> str | None:
     """Return the path of a gateway URL, without the prefix of an endpoint override; None for other servers."""
     override = settings.connectgateway_endpoint
     try:
-        parts, expected = urlsplit(server), urlsplit(override)
+        parts, expected = _split(server), _split(override)
     except ValueError:
         return None
-    path = parts.path.rstrip("/")
-    if parts.scheme == "https" and _HOST.fullmatch(_address(server)):
+    path = re.sub(r"/{2,}", "/", unquote(parts.path)).rstrip("/")
+    if _HOST.fullmatch(_address(server)):
         return path
-    if override and (parts.scheme, _address(server)) == (expected.scheme, _address(override)):
+    if override and _address(server) == _address(override):
         prefix = expected.path.rstrip("/")
         return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else None
     return None
 
 
+def _split(server: str) -> SplitResult:
+    """Split a server's URL; without a scheme it begins with the host, as client-go takes it. Raises ValueError."""
+    text = server.strip()
+    return urlsplit(text if "//" in text[:8] else f"//{text}")
+
+
 def _address(server: str) -> str:
     """Return host and port of a server's URL as `Cluster.addresses` has them: lower case, no port for 443."""
     try:
-        parts = urlsplit(server if "://" in server else f"//{server}")
+        parts = _split(server)
         host, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
         return ""

@@ -101,6 +101,8 @@ class ClusterSecret:
     annotations: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict, repr=False)
     created: str = ""
+    controller: str = ""  # the object that owns it: Kubernetes deletes it with that, and that one's controller writes it
+    is_immutable: bool = False
     # Parsed once, because a comparison of a whole fleet asks for them again and again. An error is raised when it is asked for.
     _cluster: ClusterName | InvalidNameError | None = field(init=False, repr=False, compare=False)
     _membership: MembershipName | InvalidNameError | None = field(init=False, repr=False, compare=False)
@@ -121,6 +123,8 @@ class ClusterSecret:
             annotations=share_texts(meta.get("annotations") or {}, _COMMON),
             data=share_texts({key: _decoded(value) for key, value in (manifest.get("data") or {}).items()}, _COMMON),
             created=meta.get("creationTimestamp") or "",
+            controller=_controller(meta.get("ownerReferences")),
+            is_immutable=manifest.get("immutable") is True,
         )
 
     @property
@@ -233,6 +237,12 @@ def found_by(name: Name) -> str:
 def held_for(reason: Reason) -> str:
     """Return the label selector of our Secrets that are held for a reason."""
     return f"{MANAGED_BY_LABEL}={MANAGED_BY},{HELD}={reason}"
+
+
+def _controller(owners: object) -> str:
+    """Return the first owner as `KIND NAME`. Fields of a wrong type count as absent."""
+    items = owners if isinstance(owners, list) else []
+    return next((f"{one.get('kind')} {one.get('name')}" for one in items if isinstance(one, dict)), "")
 
 
 def _decoded(text: str) -> str:

@@ -92,6 +92,7 @@ class ErrorCode(enum.StrEnum):
     TIMED_OUT = "timed_out"
     READ_JUST_NOW = "read_just_now"  # the cluster changes quickly: several changes become one look
     STALE_READ = "stale_read"  # too long between a read and the deletion that follows from it
+    KEPT_BY_FINALIZERS = "kept_by_finalizers"
     # Memberships
     ID_TAKEN = "id_taken"
     MEMBERSHIP_IN_USE = "membership_in_use"

@@ -162,6 +162,14 @@ def test_another_object_than_the_one_that_was_asked_for_is_no_answer(stub: Stub,
         assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
 
 
+def test_an_object_that_finalizers_keep_is_not_deleted(stub: Stub, gateway: Gateway) -> None:
+    kept = METADATA | {"deletionTimestamp": "2026-11-24T12:00:00Z", "finalizers": ["example.com/hold"]}
+    stub.give(sends(BINDING | {"metadata": kept}))
+    with pytest.raises(RetryableError, match=r"example\.com/hold") as raised:
+        gateway.delete(stub.url, rbac.BINDINGS, NAME, VERSION)
+    assert raised.value.code is ErrorCode.KEPT_BY_FINALIZERS
+
+
 def test_a_too_deeply_nested_answer_is_no_answer(stub: Stub, gateway: Gateway) -> None:
     deep: Any = "x"
     for _ in range(MAX_DEPTH):

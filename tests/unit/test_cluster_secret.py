@@ -86,6 +86,26 @@ def test_a_spoilt_membership_does_not_give_a_secret_away() -> None:
     assert not replace(spoilt, labels={}).is_of_instance(SETTINGS)
 
 
+@pytest.mark.parametrize(
+    ("owners", "controller"),
+    [
+        ([{"kind": "ExternalSecret", "name": "clusters", "controller": True}], "ExternalSecret clusters"),
+        ([None, {"kind": "SealedSecret", "name": "clusters"}], "SealedSecret clusters"),
+        ([{}], "None None"),
+        *((odd, "") for odd in (None, [], {}, "x", 7, ["x"], [None])),
+    ],
+)
+def test_the_owner_of_a_secret_is_read(owners: Any, controller: str) -> None:
+    meta = {"name": "x", "uid": "u", "resourceVersion": "1", "ownerReferences": owners}
+    assert ClusterSecret.read({"metadata": meta}).controller == controller
+
+
+@pytest.mark.parametrize(("value", "immutable"), [(True, True), (False, False), (None, False), ("true", False)])
+def test_an_immutable_secret_is_read(value: Any, immutable: bool) -> None:
+    meta = {"name": "x", "uid": "u", "resourceVersion": "1"}
+    assert ClusterSecret.read({"metadata": meta, "immutable": value}).is_immutable is immutable
+
+
 @pytest.mark.parametrize(("encoded", "text"), [("YQ==", "a"), ("a", ""), ("", ""), (None, ""), ("/w==", "\ufffd")])
 def test_data_that_cannot_be_decoded_is_empty(encoded: str | None, text: str) -> None:
     meta = {"name": "x", "uid": "u", "resourceVersion": "1"}

@@ -337,3 +337,13 @@ def test_unknown_secret_is_left_with_the_command(written: ClusterSecret, members
     adoptions, [left] = match_secrets(seen([blue], memberships, unmanaged=[written]), SETTINGS, change_server=True)
     assert not adoptions
     assert f"annotate --overwrite secret {written.name} {cluster_secret.CLUSTER}=" in left.command
+
+
+def test_a_secret_that_another_object_owns_is_left() -> None:
+    """External Secrets, Sealed Secrets and other operators would overwrite it, and Kubernetes deletes it with its owner."""
+    owned = replace(theirs(server=URL), controller="ExternalSecret clusters")
+    assert "ExternalSecret clusters" in why_left(owned)
+
+
+def test_an_immutable_secret_is_left() -> None:
+    assert "immutable" in why_left(replace(theirs(server=URL), is_immutable=True))

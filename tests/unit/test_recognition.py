@@ -68,6 +68,16 @@ def known(
         f"https://ConnectGateway.GoogleAPIs.com/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
         f"{GATEWAY}./v1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
         f"https://us-east1-connectgateway.googleapis.com/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
+        f"https://connectgateway.mtls.googleapis.com/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
+        f"https://connectgateway.us-east1.rep.googleapis.com/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
+        f"connectgateway.googleapis.com/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
+        f"//connectgateway.googleapis.com/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
+        f"http://connectgateway.googleapis.com/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
+        f"HTTPS://connectgateway.googleapis.com/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue",
+        f" {GATEWAY}/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue \n",
+        f"{GATEWAY}//v1/projects/{NUMBER}//locations/global/gkeMemberships/blue//",
+        f"{GATEWAY}/v1/projects/{NUMBER}/locations/global/gkeMemberships/bl%75e",
+        f"{GATEWAY}/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue#fragment",
     ],
 )
 def test_gateway_url_of_every_form_is_recognised(server: str) -> None:
@@ -208,6 +218,22 @@ def test_gateway_url_of_an_unlisted_membership_names_that_membership() -> None:
     server = f"{GATEWAY}/v1/projects/{NUMBER}/locations/global/gkeMemberships/gone"
     assert known(theirs("x", server)) == ({MembershipName("demo-fleet", "global", "gone")}, BY_SERVER)
     assert known(theirs("gke_demo-apps_europe-west1_blue", server)) == ({BLUE.name}, BY_NAME)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "connectgateway.googleapis.com.example.com",
+        "example.com/https://connectgateway.googleapis.com",
+        "xconnectgateway.googleapis.com",
+        "connectgateway.p.googleapis.com",
+        "connectgateway.googleapis.com:8443",
+        "connectgateway.googleapis.com@example.com",
+    ],
+)
+def test_host_that_only_looks_like_the_gateways_is_not_recognised(host: str) -> None:
+    server = f"https://{host}/v1/projects/{NUMBER}/locations/global/gkeMemberships/blue"
+    assert known(theirs("x", server)) == (set(), "")
 
 
 @pytest.mark.parametrize(
