@@ -122,9 +122,13 @@ def _check_owner(secret: ClusterSecret) -> None:
     """Raise NotAdoptableError for a Secret that somebody goes on writing."""
     writer = recognition.writer(secret)
     if writer and PLUGIN not in secret.annotations:
-        raise NotAdoptableError(f"{writer} goes on writing it: stop that, and remove its label, annotation or owner first")
+        raise NotAdoptableError(
+            f"{writer} goes on writing it: stop that, and remove its label, annotation or owner first"
+        )
     if secret.is_immutable:
-        raise NotAdoptableError("is immutable, so nobody can change its server and config: replace it by one that is not")
+        raise NotAdoptableError(
+            "is immutable, so nobody can change its server and config: replace it by one that is not"
+        )
     if owner := secret.labels.get(cluster_secret.MANAGED_BY_LABEL, ""):
         raise NotAdoptableError(
             f"says that {owner} manages it (label {cluster_secret.MANAGED_BY_LABEL}): let that go of it and take the label off"

@@ -72,7 +72,7 @@ def _event(options: argparse.Namespace) -> None:
 
 def places(text: str) -> list[int]:
     """Read places among the held events, like 2,0,1."""
-    if not all(part.isdigit() for part in text.split(",")):
+    if not all(part.isdecimal() for part in text.split(",")):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of places like 2,0,1")
     return [int(part) for part in text.split(",")]
 

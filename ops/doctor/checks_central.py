@@ -114,12 +114,33 @@ def check_sharding(expected: Expected, seen: Central, fleet: Fleet) -> list[Find
         effect = f"{algorithm} moves clusters between replicas at each registration, or leaves them without one"
         check.warn(Code.SHARDING_MOVES_CLUSTERS, name, f"{effect}; {without} Secrets have no shard", fix)
     for secret, shard in secrets:
-        if shard and not (shard.isdigit() and int(shard) < max(replicas, 1)):
+        # Argo CD reads ASCII digits alone (strconv.Atoi); a number of 5,000 digits is more than Python reads.
+        owner = int(shard) if shard.isascii() and shard.isdigit() and len(shard) < 10 else None
+        if shard and (owner is None or owner >= max(replicas, 1)):
             effect = "no replica owns the cluster" if shard.startswith("-") else "Argo CD falls back to another shard"
             fix = kubectl(namespace, "get secret", secret, "-o", "jsonpath={.data.shard}")
             text = f"its shard {shard} is not one of 0 to {replicas - 1}: {effect}"
             check.warn(Code.SHARD_OUT_OF_RANGE, secret, text, fix)
     return check.end(name, f"{algorithm}, {replicas} replica{'s' if replicas != 1 else ''}")
+
+
+def check_applications(expected: Expected, seen: Central) -> list[Finding]:
+    """All Applications are in Argo CD's namespace, where the registrar's commands and steps count them."""
+    check = Check("argocd-applications")
+    namespace = expected.settings.argocd_namespace
+    parameters = check.known(seen.parameters, namespace)
+    text = str(at(parameters, "data", "application.namespaces") or "")
+    elsewhere = [name for part in text.split(",") if (name := part.strip()) and name != namespace]
+    if elsewhere:
+        where = ", ".join(elsewhere)[:200]
+        check.warn(
+            Code.APPLICATIONS_ELSEWHERE,
+            namespace,
+            f"Argo CD also manages Applications in {where}: no command and no step counts them before a hold ends or a"
+            " Secret is deleted",
+            "kubectl get applications.argoproj.io --all-namespaces",
+        )
+    return check.end(namespace, "no Applications in other namespaces")
 
 
 def check_argocd_identity(expected: Expected, seen: Central) -> list[Finding]:

@@ -176,4 +176,4 @@ def _step(function: str, seen: Delivery) -> _Step:
 
 
 def _number(value: Any, fallback: int) -> int:
-    return int(value) if str(value).isdigit() else fallback
+    return int(value) if str(value).isdecimal() else fallback

@@ -29,6 +29,7 @@ class Code(StrEnum):
     SHARDING_REPLICAS_DIFFER = "argocd_replicas_differ"
     SHARDS_DIFFER = "argocd_shards_differ"
     SHARD_OUT_OF_RANGE = "shard_out_of_range"
+    APPLICATIONS_ELSEWHERE = "applications_elsewhere"
     ARGOCD_IDENTITY_MISSING = "argocd_identity_missing"
     ARGOCD_IDENTITY_WRONG = "argocd_identity_wrong"
     ARGOCD_IDENTITY_SHARED = "argocd_identity_shared"

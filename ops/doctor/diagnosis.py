@@ -39,6 +39,7 @@ def diagnose(expected: Expected, seen: Observed, now: datetime) -> list[Finding]
         *checks_central.check_central(expected, central),
         *checks_central.check_argocd(expected, central),
         *checks_central.check_sharding(expected, central, fleet),
+        *checks_central.check_applications(expected, central),
         *checks_central.check_argocd_identity(expected, central),
         *checks_google.check_workload_identity(expected, google, central.workload_pool, is_gke=_is_gke(seen)),
         *checks_central.check_access(expected, central),

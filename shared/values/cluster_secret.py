@@ -101,7 +101,9 @@ class ClusterSecret:
     annotations: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict, repr=False)
     created: str = ""
-    controller: str = ""  # the object that owns it: Kubernetes deletes it with that, and that one's controller writes it
+    controller: str = (
+        ""  # the object that owns it: Kubernetes deletes it with that, and that one's controller writes it
+    )
     is_immutable: bool = False
     # Parsed once, because a comparison of a whole fleet asks for them again and again. An error is raised when it is asked for.
     _cluster: ClusterName | InvalidNameError | None = field(init=False, repr=False, compare=False)

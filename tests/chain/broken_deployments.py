@@ -248,6 +248,13 @@ TABLE: Table = [
     ),
     (Code.SHARD_OUT_OF_RANGE, "argocd-sharding", central.shard(f"{FLEET}.{REGION}.doctored", "-1")),
     (
+        Code.APPLICATIONS_ELSEWHERE,
+        "argocd-applications",
+        central.patched(
+            f"{BASE}/configmaps/argocd-cmd-params-cm", {"data": {"application.namespaces": "team-a, team-b-*"}}
+        ),
+    ),
+    (
         Code.ARGOCD_IDENTITY_MISSING,
         "argocd-identity",
         central.patched(f"{BASE}/serviceaccounts/argocd-server", {"metadata": {"annotations": {IDENTITY: None}}}),

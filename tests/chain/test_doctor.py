@@ -75,7 +75,7 @@ def test_deployment_without_a_sweep_is_named_until_one_ran(cloud: Chain, environ
 def test_right_deployment_passes_every_check(operator: Operator) -> None:
     found = doctor(operator.environment)
     assert {one.check for one in found if one.status is not Status.PASS} == UNKNOWN
-    assert len({one.check for one in found}) == 30
+    assert len({one.check for one in found}) == 31
 
 
 def _case(number: int, code: Code, check: str, broken: Broken) -> Any:

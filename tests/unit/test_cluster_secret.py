@@ -92,7 +92,7 @@ def test_a_spoilt_membership_does_not_give_a_secret_away() -> None:
         ([{"kind": "ExternalSecret", "name": "clusters", "controller": True}], "ExternalSecret clusters"),
         ([None, {"kind": "SealedSecret", "name": "clusters"}], "SealedSecret clusters"),
         ([{}], "None None"),
-        *((odd, "") for odd in (None, [], {}, "x", 7, ["x"], [None])),
+        *[(None, ""), ([], ""), ({}, ""), ("x", ""), (7, ""), (["x"], ""), ([None], "")],
     ],
 )
 def test_the_owner_of_a_secret_is_read(owners: Any, controller: str) -> None:

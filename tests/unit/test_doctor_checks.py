@@ -214,6 +214,15 @@ BREAKAGES: list[tuple[Code, str, str, Any]] = [
     ),
     (Code.SHARD_OUT_OF_RANGE, "argocd-sharding", "fleet/others", (("by-hand", "7"),)),
     (Code.SHARD_OUT_OF_RANGE, "argocd-sharding", "fleet/secrets", (("demo-apps.europe-west1.blue", "-1"),)),
+    (
+        Code.APPLICATIONS_ELSEWHERE,
+        "argocd-applications",
+        "central/parameters",
+        {"data": {"application.namespaces": "argocd, team-*"}},
+    ),
+    (Code.SHARD_OUT_OF_RANGE, "argocd-sharding", "fleet/secrets", (("demo-apps.europe-west1.blue", "\u00b2"),)),
+    (Code.SHARD_OUT_OF_RANGE, "argocd-sharding", "fleet/secrets", (("demo-apps.europe-west1.blue", "\u0660"),)),
+    (Code.SHARD_OUT_OF_RANGE, "argocd-sharding", "fleet/secrets", (("demo-apps.europe-west1.blue", "9" * 5000),)),
     (Code.ARGOCD_IDENTITY_MISSING, "argocd-identity", "central/service_accounts/0/metadata/annotations", {}),
     (
         Code.ARGOCD_IDENTITY_WRONG,
@@ -282,7 +291,7 @@ def findings(seen: Observed) -> list[Any]:
 def test_right_deployment_passes_every_check() -> None:
     found = findings(right())
     assert [one for one in found if one.status is not Status.PASS] == []
-    assert len({one.check for one in found}) == len(found) == 30
+    assert len({one.check for one in found}) == len(found) == 31
     assert exit_code(found) == 0
 
 
