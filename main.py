@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from shared.runtime import lazy_imports
 from shared.runtime.delivery import Event
 from shared.runtime.dispatch import Dispatcher
-from shared.runtime.http import Request, http_entry_point
+from shared.runtime.http import http_entry_point
 from shared.runtime.services import connect
+
+if TYPE_CHECKING:
+    from flask import Request
 
 lazy_imports.lighten()
 dispatcher = Dispatcher(connect)

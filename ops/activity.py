@@ -182,9 +182,14 @@ def decided_query(project: str, decisions: Iterable[Decision], since: datetime, 
 
 def log_query(project: str, wanted: str, since: datetime, most: int) -> Object:
     """Return the body of `entries:list` for entries of functions that a filter selects, the newest first."""
+    return entries_query(project, f'resource.type="cloud_run_revision" {wanted}', since, most)
+
+
+def entries_query(project: str, wanted: str, since: datetime, most: int) -> Object:
+    """Return the body of `entries:list` for what a filter selects, the newest first."""
     return {
         "resourceNames": [f"projects/{project}"],
-        "filter": f'resource.type="cloud_run_revision" {wanted} timestamp>="{since.isoformat()}"',
+        "filter": f'{wanted} timestamp>="{since.isoformat()}"',
         "orderBy": "timestamp desc",
         "pageSize": most,
     }

@@ -7,7 +7,6 @@ once the access is proven. Until then Argo CD uses the previous content.
 
 from __future__ import annotations
 
-import base64
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ from shared.values.cluster_secret import ClusterSecret
 from shared.values.messages import OutgoingMessage, StepRequest
 from shared.values.model import MANAGED_BY, State, state_of_attached, state_of_cluster
 from shared.values.names import ClusterName, MembershipName, Name
-from shared.values.objects import Object
+from shared.values.objects import Object, encoded
 from shared.values.settings import Settings
 
 
@@ -198,5 +197,5 @@ def _patch(secret: ClusterSecret, cluster: ClusterName | None, membership: Membe
     if not secret.data.get("name"):
         # An empty name is one that no ApplicationSet can use; the functions never change a name that is there.
         name = (cluster or membership).secret_name
-        patch["data"] = {"name": base64.b64encode(name.encode()).decode()}
+        patch["data"] = {"name": encoded(name)}
     return patch

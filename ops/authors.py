@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ops.activity import parse_time, quoted
+from ops.activity import entries_query, parse_time, quoted
 from ops.terminal import ago, one_line
 from shared.values.messages import STEPS
 from shared.values.names import ClusterName, MembershipName, Name
@@ -56,14 +56,11 @@ def query(
         )
         bindings = 'protoPayload.methodName=~"clusterrolebindings[.](create|delete|patch|update)$"'
         about = f"({about} OR ({labels} AND {bindings}))"
-    return {
-        "resourceNames": [f"projects/{project}"],
-        "filter": 'log_id("cloudaudit.googleapis.com/activity") protoPayload.authenticationInfo.principalEmail:*'
-        f" {about} NOT protoPayload.authenticationInfo.principalEmail=({ours})"
-        f' NOT protoPayload.status.code>0 timestamp>="{since.isoformat()}"',
-        "orderBy": "timestamp desc",
-        "pageSize": MOST,
-    }
+    selected = (
+        'log_id("cloudaudit.googleapis.com/activity") protoPayload.authenticationInfo.principalEmail:*'
+        f" {about} NOT protoPayload.authenticationInfo.principalEmail=({ours}) NOT protoPayload.status.code>0"
+    )
+    return entries_query(project, selected, since, MOST)
 
 
 def parse(found: Sequence[Mapping[str, Any]]) -> list[Change]:

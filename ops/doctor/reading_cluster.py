@@ -5,7 +5,6 @@ What is tried is a server-side dry run, as each of our identities: the API serve
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -26,7 +25,7 @@ from shared.runtime.services import Services
 from shared.values.errors import ReconcileError
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
-from shared.values.objects import Object
+from shared.values.objects import Object, encoded
 from shared.values.target import target_of
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ class CentralReader:
         path = f"api/v1/namespaces/{namespace}/secrets"
         right = right_secret(self.expected, is_gke=self._is_gke())
         unmarked = {**right, "metadata": {"name": TRIED, "namespace": namespace}}
-        elsewhere = {**right, "data": {**right["data"], "server": _encoded("https://elsewhere.example")}}
+        elsewhere = {**right, "data": {**right["data"], "server": encoded("https://elsewhere.example")}}
         beyond = with_shard(right, self.expected.settings.argocd_shards)
         touched = {"metadata": {"annotations": {"fleet-registrar/doctor": "dry-run"}}}
         attempts: dict[str, tuple[str, str, str, Object]] = {
@@ -325,7 +324,3 @@ def _whole(value: Any) -> int | None:
         return int(value)
     except (TypeError, ValueError):
         return None
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()

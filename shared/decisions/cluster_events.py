@@ -55,7 +55,7 @@ def of_outcome(
         return None
     following = outcome.next[0].request if outcome.next else request
     data: Object = {
-        **_names(replace(request, membership=request.membership or following.membership)),
+        **replace(request, membership=request.membership or following.membership).names,
         "labels": dict(sorted(event.labels.items())),
         "code": event.code or str(outcome.code),
         "reason": outcome.message,
@@ -92,7 +92,7 @@ def of_failure(
         request = parse_request(step, message.data, settings)
     except ReconcileError:
         return None
-    data = {**_names(request), "labels": {}, "code": str(error.code), "reason": str(error), "step": step}
+    data = {**request.names, "labels": {}, "code": str(error.code), "reason": str(error), "step": step}
     return _cloud_event(EventType.FAILED, step, data, message, settings, now=now)
 
 
@@ -126,11 +126,6 @@ def _is_after(time: str, message: Message) -> bool:
         return message.published is not None and datetime.fromisoformat(time) + timedelta(seconds=1) > message.published
     except (ValueError, OverflowError):
         return False
-
-
-def _names(request: StepRequest) -> dict[str, str]:
-    names = {"cluster": request.cluster, "membership": request.membership}
-    return {key: str(name) for key, name in names.items() if name}
 
 
 def _cloud_event(

@@ -5,7 +5,6 @@ Pure. Every change is a merge patch, so that what people added stays.
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -35,7 +34,7 @@ from shared.values.cluster_secret import (
     timestamp,
 )
 from shared.values.model import MANAGED_BY, Membership
-from shared.values.objects import Object
+from shared.values.objects import Object, encoded
 from shared.values.settings import Settings
 from shared.values.target import GkeTarget, Target
 
@@ -98,7 +97,7 @@ def new_secret(target: Target, settings: Settings, now: datetime) -> Object:
             "labels": _identifying_labels(target, settings),
             "annotations": {key: value for key, value in annotations.items() if value is not None},
         },
-        "data": {key: _encoded(value) for key, value in data.items()},
+        "data": {key: encoded(value) for key, value in data.items()},
     }
 
 
@@ -154,11 +153,11 @@ def plan(
     config = existing.data.get("config", "")
     if existing.data.get("server", "").rstrip("/") != server or not _same_config(config):
         # Byte for byte, both of them: the admission policy lets the two change together into the right ones, or not at all.
-        data = {key: _encoded(value) for key, value in right.items() if existing.data.get(key) != value}
+        data = {key: encoded(value) for key, value in right.items() if existing.data.get(key) != value}
         if not _is_object(config):
             warnings += (UNREADABLE_CONFIG,)
     if "name" not in existing.data:
-        data["name"] = _encoded(target.name.secret_name)
+        data["name"] = encoded(target.name.secret_name)
     patch = _patch(existing, body, data)
     missing = needs_grant and not granted
     return Plan(server, patch=patch, needs_grant=missing, warnings=warnings, gone=gone, source=source.labels)
@@ -314,7 +313,3 @@ def _essence(value: Any) -> Any:
 
 def _joined(keys: Mapping[str, str] | frozenset[str]) -> str:
     return ",".join(sorted(keys))
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()

@@ -6,7 +6,6 @@ names its shard does not move.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 from typing import TYPE_CHECKING
@@ -14,12 +13,12 @@ from typing import TYPE_CHECKING
 from shared.decisions import reports
 from shared.values.codes import FindingCode
 from shared.values.findings import Finding
+from shared.values.objects import Object, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from shared.values.cluster_secret import ClusterSecret
-    from shared.values.objects import Object
     from shared.values.settings import Settings
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
@@ -70,7 +69,7 @@ def shard_patch(secret: ClusterSecret, shard: int) -> Object:
 
 
 def _data(shard: int) -> dict[str, str]:
-    return {"shard": base64.b64encode(str(shard).encode()).decode()}
+    return {"shard": encoded(str(shard))}
 
 
 def problem(secret: ClusterSecret, settings: Settings) -> str:

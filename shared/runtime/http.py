@@ -4,37 +4,16 @@ from __future__ import annotations
 
 import functools
 import importlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import functions_framework
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+
+    from flask import Request
 
 Response = tuple[str, int, dict[str, str]]  # body, status, headers: as Flask takes them
-
-
-class Request(Protocol):
-    """A request of Flask, as far as it is read here."""
-
-    @property
-    def method(self) -> str:
-        """The method, in capitals."""
-
-    @property
-    def path(self) -> str:
-        """The path, decoded."""
-
-    @property
-    def args(self) -> Query:
-        """The query."""
-
-
-class Query(Protocol):
-    """A query of Flask."""
-
-    def to_dict(self) -> Mapping[str, str]:
-        """Return the first value of each key."""
 
 
 def http_entry_point(declared: Callable[[Request], None]) -> Callable[[Request], Response]:

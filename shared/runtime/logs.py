@@ -63,10 +63,7 @@ def failure(severity: str, step: str, error: ReconcileError, *, decision: Decisi
 
 def names(request: StepRequest | None) -> dict[str, str]:
     """The cluster and the membership that a request names, as labels."""
-    if request is None:
-        return {}
-    named = {"cluster": request.cluster, "membership": request.membership}
-    return {key: str(name) for key, name in named.items() if name}
+    return request.names if request else {}
 
 
 def outcome(

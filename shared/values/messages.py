@@ -74,6 +74,11 @@ class StepRequest:
             raise ValueError("a request names a cluster, a membership or both")
         return name
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The names that it has, by their keys in a body."""
+        return {key: str(name) for key, name in (("cluster", self.cluster), ("membership", self.membership)) if name}
+
     def from_reader_of(self, uid: str) -> StepRequest:
         """Return the request; without `leave` and `drop_labels` unless it says the uid of the Secret that exists.
 
@@ -84,8 +89,7 @@ class StepRequest:
     def body(self) -> Object:
         """The message's body as a JSON object, without empty fields."""
         fields = {
-            "cluster": self.cluster and str(self.cluster),
-            "membership": self.membership and str(self.membership),
+            **self.names,
             "granted": self.granted,
             "drop_labels": sorted(self.drop_labels),
             "leave": self.leave,
