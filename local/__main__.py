@@ -42,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def command_line() -> Parser:
     """Return the parser of `python -m local`; building it has no side effect."""
-    parser = Parser(prog="python -m local", description="Google Cloud on a laptop, with the functions.")
+    parser = Parser(
+        prog="python -m local", description="Run an emulated Google Cloud with the functions on this machine."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     for group in (up, show, logs, failures, members, parts, seeds, send):
         group.add(commands)

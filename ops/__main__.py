@@ -10,7 +10,7 @@ import argparse
 import os
 import pkgutil
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ops import local_cloud
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS
@@ -22,7 +22,7 @@ from shared.values.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SHORT = "full name, its membership's, or a short name that only one has"
+_SHORT = "full name, its membership's full name, or a short name that only one cluster has"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,10 +64,21 @@ def _print_settings_advice() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Mistakes end with 1: 2 is an answer of `plan` and `explain`."""
+    """Ends a usage error with one line and 1: 2 is an answer of `plan` and `explain`."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(1, f"ops: {message}. See: {self.prog} --help\n")
+        self.exit(1, f"ops: {one_line(message)}. See: {self.prog} --help\n")
+
+
+class _Filled(argparse.Action):
+    """Refuses an empty value: otherwise an unset variable of the shell would select everything."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, to: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if not all(map(str.strip, [values] if isinstance(values, str) else values)):
+            parser.error(f"argument {option or self.metavar}: the value is empty")
+        setattr(to, self.dest, values)
 
 
 def _positive(text: str) -> int:
@@ -123,8 +134,8 @@ def command_line() -> argparse.ArgumentParser:
         "plan --project team-a",
     )
     narrower = plan.add_mutually_exclusive_group()
-    narrower.add_argument("--project", default="", help="only this project's clusters")
-    narrower.add_argument("--cluster", default="", help=f"only this cluster: {_SHORT}")
+    narrower.add_argument("--project", action=_Filled, default="", help="only this project's clusters")
+    narrower.add_argument("--cluster", action=_Filled, default="", help=f"only this cluster: {_SHORT}")
 
     status = command(
         "status",
@@ -134,42 +145,44 @@ def command_line() -> argparse.ArgumentParser:
     )
     form = status.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as JSON (docs/status.schema.json)")
-    form.add_argument("--html", metavar="FILE", default="", help="write the status page into one file")
+    form.add_argument("--html", action=_Filled, metavar="FILE", default="", help="write the status page into one file")
 
     serve = command(
         "serve",
-        "show the status page in a browser; it answers on loopback alone, with your identity, and writes nothing",
+        "serve the status page on loopback; it reads with your identity and writes nothing",
         json="",
     )
     serve.add_argument("--port", type=_port, default=8070, help="where it listens (default: 8070; 0: a free one)")
 
     listed = command(
         "list",
-        "list every cluster in one line, problems first; exit code 0: no problem, 2: some, 3: something could not be read,"
+        "list every cluster in one line, problems first; exit code 0: no problem, 2: some clusters have one, 3: something could not be read,"
         " 1: error",
         "list --problems",
         "ops.listing:run",
     )
     listed.add_argument("--problems", action="store_true", help="only clusters with a problem")
-    listed.add_argument("--project", default="", help="only this project's clusters")
-    listed.add_argument("--search", metavar="TEXT", default="", help="only clusters whose line has these words")
+    listed.add_argument("--project", action=_Filled, default="", help="only this project's clusters")
+    listed.add_argument(
+        "--search", action=_Filled, metavar="TEXT", default="", help="only clusters whose line has these words"
+    )
 
     wait = command(
         "wait",
-        "wait until a cluster is in Argo CD, or is out of it; exit code 0: it is so, 2: the time is over, 1: error",
+        "wait until a cluster is in Argo CD, or is removed from it; exit code 0: it is, 2: timeout, 1: error",
         "wait blue --for=onboarded --timeout=10m",
     )
-    wait.add_argument("cluster", metavar="CLUSTER", help=_SHORT)
+    wait.add_argument("cluster", action=_Filled, metavar="CLUSTER", help=_SHORT)
     wait.add_argument("--for", dest="goal", choices=("onboarded", "offboarded"), required=True, help="what to wait for")
     wait.add_argument("--timeout", type=_seconds, default=600.0, help="such as 90s, 10m, 1h (default: 10m)")
 
     explain = command(
         "explain",
-        "say why a cluster is, or is not, in Argo CD; exit code 0: it is, as it should be, 2: it is not, 3: unknown, because"
-        " something could not be read, 1: error",
+        "explain why a cluster is, or is not, in Argo CD; exit code 0: it is, 2: it is not, or something differs, 3: unknown,"
+        " because something could not be read, 1: error",
         "explain projects/team-a/locations/europe-west1/clusters/blue",
     )
-    explain.add_argument("cluster", metavar="CLUSTER", help=_SHORT)
+    explain.add_argument("cluster", action=_Filled, metavar="CLUSTER", help=_SHORT)
 
     backfill = command(
         "backfill",
@@ -177,36 +190,35 @@ def command_line() -> argparse.ArgumentParser:
         " error",
         "backfill --project team-a --dry-run",
     )
-    backfill.add_argument("--project", default="", help="only this project's clusters")
-    backfill.add_argument("--dry-run", action="store_true", help="show them, publish nothing")
+    backfill.add_argument("--project", action=_Filled, default="", help="only this project's clusters")
+    backfill.add_argument("--dry-run", action="store_true", help="show the clusters, publish nothing")
     _rate(backfill)
 
     adopt = command(
         "adopt",
-        "take over cluster Secrets that others have written for our clusters, in place: uid, names, shard, project and"
-        " people's labels stay; exit code 0: done, 3: something could not be read, 1: error, or some failed",
+        "take over the cluster Secrets that other tools wrote for selected clusters: uid, names, shard, project and added"
+        " labels stay; exit code 0: done, 3: something could not be read, 1: error, or some failed",
         "adopt --dry-run",
     )
-    adopt.add_argument("--dry-run", action="store_true", help="show them, write nothing")
+    adopt.add_argument("--dry-run", action="store_true", help="show the Secrets, write nothing")
     adopt.add_argument(
         "--change-server",
         action="store_true",
-        help="also those that are known by name and whose server becomes the gateway's: Applications that name the server"
-        " lose their cluster",
+        help="also Secrets whose server changes to the gateway's URL: Applications that name the old server lose their cluster",
     )
     _rate(adopt)
 
     shards = command(
         "shards",
-        "show how clusters are spread over Argo CD's controllers, and the shards for Secrets without one; exit code 0: each has"
-        " one, 2: some have none or a wrong one, 1: fault",
+        "show how clusters are distributed over Argo CD's controllers, and a shard for each Secret without one; exit code 0:"
+        " every Secret has one, 2: some have none or a wrong one, 1: error",
     )
     shards.add_argument("--assign", action="store_true", help="write these shards to the Secrets that have none")
     _rate(shards)
 
     command(
         "orphans",
-        "list Argo CD's Applications whose cluster Argo CD does not have; exit code 0: none, 2: some, 3: something could not be"
+        "list the Applications whose cluster Argo CD does not have; exit code 0: none, 2: some, 3: something could not be"
         " read, 1: error",
     )
 
@@ -218,14 +230,15 @@ def command_line() -> argparse.ArgumentParser:
     )
     doctor.add_argument(
         "--canary",
+        action=_Filled,
         metavar="CLUSTER",
         default="",
         help=f"also publish one redundant request for this cluster and follow it through the logs: {_SHORT}",
     )
 
     for name, run, text in (
-        ("pause", "ops.pause:run_pause", "stop the pushes to a step; its messages wait"),
-        ("resume", "ops.pause:run_resume", "restore endpoint, identity and audience of a paused step's pushes"),
+        ("pause", "ops.pause:run_pause", "stop the pushes to a step; its messages wait in the subscription"),
+        ("resume", "ops.pause:run_resume", "restore the pushes to a paused step: endpoint, identity and audience"),
     ):
         step = command(name, text, f"{name} write-secret", run)
         step.add_argument("step", metavar="STEP", help="a function's name, such as write-secret")
@@ -242,18 +255,22 @@ def command_line() -> argparse.ArgumentParser:
         return command(name, text, f"dead-letters {example}", f"ops.dead_letters:run_{name}", json=json, to=actions)
 
     listed = letters(
-        "list", "list the letters, folded by cluster, step and reason", "list", json="as JSON, every letter"
+        "list", "list the letters, grouped by cluster, step and reason", "list", json="as JSON, every letter"
     )
     listed.add_argument("--unfolded", action="store_true", help="one line for each letter")
-    letters("show", "show one letter whole", "show 1a2b3c4d").add_argument("id", metavar="ID")
-    text = "publish letters again, to where they came from; they leave the dead letters only then"
+    letters("show", "show the whole letter and what to do", "show 1a2b3c4d").add_argument(
+        "id", action=_Filled, metavar="ID"
+    )
+    text = "publish letters to the step that wrote them, and remove them when Pub/Sub has accepted them"
     replay = letters("replay", text, "replay 1a2b3c4d", json="")
-    drop = letters("drop", "discard letters for good; asks first", "drop 1a2b3c4d", json="")
+    drop = letters("drop", "discard letters for good, after a question", "drop 1a2b3c4d", json="")
     for several in (replay, drop):
-        several.add_argument("ids", metavar="ID", nargs="*")
+        several.add_argument("ids", action=_Filled, metavar="ID", nargs="*")
         several.add_argument("--all", action="store_true", help="all of them")
-        several.add_argument("--reason", default="", help="with --all: those whose reason holds this text")
-    replay.add_argument("--body", default="", help="the repaired body of one letter: JSON, or a file")
+        several.add_argument(
+            "--reason", action=_Filled, default="", help="with --all: those whose reason has this text"
+        )
+    replay.add_argument("--body", action=_Filled, default="", help="the repaired body of one letter: JSON, or a file")
     replay.add_argument("--dry-run", action="store_true", help="show what would be published, publish nothing")
     replay.add_argument("--yes", action="store_true", help="also letters with control keys, such as leave or release")
     replay.add_argument("--json", action="store_true", help="as JSON")

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     if options.rate * CALLS_PER_CLUSTER > GATEWAY_REQUESTS:
         most = GATEWAY_REQUESTS // CALLS_PER_CLUSTER
         raise MistakeError(
-            f"--rate {options.rate} is more than Connect Gateway bears: {GATEWAY_REQUESTS} requests a minute,"
+            f"--rate {options.rate} is more than Connect Gateway accepts: {GATEWAY_REQUESTS} requests a minute,"
             f" about {CALLS_PER_CLUSTER} for each cluster, Argo CD's own not counted; at most {most}"
         )
     services = connected()

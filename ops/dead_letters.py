@@ -162,9 +162,11 @@ def _kind(name: Name | None) -> str:
 def run_drop(options: argparse.Namespace) -> int:
     """Discard letters for good, after a question; 1 when they were kept."""
     if bool(options.ids) == options.all:
-        raise MistakeError("say which letters: dead-letters drop ID…, or dead-letters drop --all [--reason TEXT]")
+        raise MistakeError(
+            "name the letters, or pass --all: dead-letters drop ID…, dead-letters drop --all [--reason TEXT]"
+        )
     if options.json and not options.yes:
-        raise MistakeError("with --json nobody is asked: dead-letters drop --json --yes …")
+        raise MistakeError("--json needs --yes, because it asks no question: dead-letters drop --json --yes …")
     services = connected()
     with opened(services) as subscription:
         chosen = _chosen(options, [*subscription.letters.values()])
@@ -202,9 +204,11 @@ def _chosen(options: argparse.Namespace, found: list[DeadLetter]) -> list[DeadLe
 def run_replay(options: argparse.Namespace) -> int:
     """Replay letters; 1 when some had to be kept."""
     if bool(options.ids) == options.all:
-        raise MistakeError("say which letters: dead-letters replay ID…, or dead-letters replay --all [--reason TEXT]")
+        raise MistakeError(
+            "name the letters, or pass --all: dead-letters replay ID…, dead-letters replay --all [--reason TEXT]"
+        )
     if options.reason and not options.all:
-        raise MistakeError("--reason chooses among all: dead-letters replay --all --reason TEXT")
+        raise MistakeError("--reason needs --all: dead-letters replay --all --reason TEXT")
     if options.body and len(options.ids) != 1:
         raise MistakeError("--body repairs one letter: dead-letters replay ID --body …")
     repaired = _repaired(options.body) if options.body else None
@@ -295,6 +299,10 @@ def _replay(
 def _repaired(text: str) -> bytes:
     """Return the repaired body: JSON as it was typed, or the bytes of a file."""
     if re.match(r"\s*[{\[\"]", text):
+        try:
+            json.loads(text)
+        except ValueError as error:
+            raise MistakeError(f"--body is not JSON: {error}") from error
         return text.encode()
     try:
         return Path(text).read_bytes()
@@ -306,6 +314,6 @@ def _one(found: list[DeadLetter], id_: str) -> DeadLetter:
     meant = letters.named(found, id_)
     if not meant:
         raise MistakeError(
-            f"no dead letter {id_} is there (gone, or another operator is looking at it): dead-letters list"
+            f"no dead letter {id_} (it was removed, or another operator has leased it): dead-letters list"
         )
     return meant[0]

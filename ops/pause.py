@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ops.doctor import commands
 from ops.doctor.api import Api, RefusedError
-from ops.doctor.expected import Expected, subscription_of
+from ops.doctor.expected import ARGOCD, STATUS, Expected, shipped_roles, subscription_of
 from ops.doctor.observed import at
 from ops.survey import connected
 from ops.terminal import MistakeError
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 def run_pause(options: argparse.Namespace) -> int:
     """Stop the pushes to a step; its messages wait in the subscription."""
+    name = subscription_of(_step(options.step))
     api, expected = _connected()
-    name = subscription_of(_step(options.step, expected))
     before = _read(api, expected, name)
     current = before.get("pushConfig") or {}
     if options.json:
@@ -50,8 +50,8 @@ def run_pause(options: argparse.Namespace) -> int:
 
 def run_resume(options: argparse.Namespace) -> int:
     """Restore endpoint, identity and audience of a step's pushes."""
+    name = subscription_of(_step(options.step))
     api, expected = _connected()
-    name = subscription_of(_step(options.step, expected))
     desired = push_config(_uri(api, expected, options.step), expected)
     _modify(api, expected, name, desired)
     if not is_same(_read(api, expected, name).get("pushConfig") or {}, desired):
@@ -91,15 +91,16 @@ def _essence(config: Object) -> tuple[str, str, str]:
     return endpoint, str(at(config, "oidcToken", "serviceAccountEmail") or ""), audience
 
 
+def _step(name: str) -> str:
+    steps = sorted({*shipped_roles()} - {ARGOCD, STATUS})
+    if name not in steps:
+        raise MistakeError(f"{name!r} is not a step: {', '.join(steps)}")
+    return name
+
+
 def _connected() -> tuple[Api, Expected]:
     services = connected()
     return Api(services.session, os.environ), Expected(services.settings)
-
-
-def _step(name: str, expected: Expected) -> str:
-    if name not in expected.functions:
-        raise MistakeError(f"{name!r} is not a step: {', '.join(expected.functions)}")
-    return name
 
 
 def _read(api: Api, expected: Expected, name: str) -> Object:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    fault = add_command(commands, "fault", _fault, "let calls of the emulated APIs fail")
+    fault = add_command(commands, "fault", _fault, "make calls of the emulated APIs fail")
     fault.add_argument("action", choices=["add", "list", "clear"])
     fault.add_argument("--json", action="store_true", help="for `list`: as JSON")
     fault.add_argument("--effect", choices=FAULT_EFFECTS, default="status")
@@ -25,20 +25,24 @@ def add(commands: Commands) -> None:
     fault.add_argument("--call", type=call, default="*", help="pattern, like 'PATCH */secrets/*'")
     fault.add_argument("--caller", default="*", help="pattern on the e-mail, like 'write-secret@*'")
     fault.add_argument("--status", type=number(400, 599), default=503, help="the HTTP status of the effect `status`")
-    fault.add_argument("--seconds", type=seconds, default=300.0, help="how long `slow` and `timeout` take")
-    fault.add_argument("--skip", type=number(0), default=0, help="let so many calls pass first")
-    fault.add_argument("--times", type=number(0), default=1, help="how many calls to hit (0: until cleared)")
+    fault.add_argument("--seconds", type=seconds, default=300.0, help="how many seconds `slow` and `timeout` take")
+    fault.add_argument("--skip", type=number(0), default=0, help="how many calls pass before the first failure")
+    fault.add_argument("--times", type=number(0), default=1, help="how many calls fail (0: until `clear`)")
 
-    event = add_command(commands, "event", _event, "let events be lost, repeated, delayed or held")
+    event = add_command(commands, "event", _event, "lose, repeat, delay or hold events")
     event.add_argument("action", choices=[*EVENT_EFFECTS, "release", "list", "clear"])
     event.add_argument("--json", action="store_true", help="for `list`: as JSON")
     event.add_argument("--event", default="*", help="pattern, like 'DeleteCluster.*blue' or 'membership.updated *'")
-    event.add_argument("--copies", type=number(1, 1000), default=5, help="how often `repeat` sends it in all")
-    event.add_argument("--seconds", type=seconds, default=5.0, help="how long `delay` waits")
-    event.add_argument("--skip", type=number(0), default=0, help="let so many events pass first")
-    event.add_argument("--times", type=number(0), default=1, help="how many events to hit (0: until cleared)")
     event.add_argument(
-        "--order", type=places, help="for `release`: places among the held, like 2,0,1 (default: as they came)"
+        "--copies", type=number(1, 1000), default=5, help="how often `repeat` delivers an event in total"
+    )
+    event.add_argument("--seconds", type=seconds, default=5.0, help="how many seconds `delay` waits")
+    event.add_argument(
+        "--skip", type=number(0), default=0, help="how many events pass before the first one is affected"
+    )
+    event.add_argument("--times", type=number(0), default=1, help="how many events are affected (0: until `clear`)")
+    event.add_argument(
+        "--order", type=places, help="for `release`: order of the held events, like 2,0,1 (default: as they arrived)"
     )
 
 

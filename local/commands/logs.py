@@ -24,10 +24,12 @@ _FUNCTIONS = 'resource.type="cloud_run_revision"'
 def add(commands: Commands) -> None:
     """Add the command."""
     logs = add_command(commands, "logs", _logs, "show the log entries of the functions, one line each")
-    logs.add_argument("--follow", action="store_true", help="go on with new entries until Ctrl-C")
+    logs.add_argument("--follow", action="store_true", help="continue with new entries until Ctrl-C")
     logs.add_argument("--cluster", default="", help=f"only those of a cluster or a membership: {CLUSTERS_SHORT}")
-    logs.add_argument("--step", default="", help="only those of a function, like write-secret")
-    logs.add_argument("--last", type=number(0), default=40, help="how many to begin with (default: 40; 0: all)")
+    logs.add_argument("--step", default="", help="only entries of this function, like write-secret")
+    logs.add_argument(
+        "--last", type=number(0), default=40, help="how many earlier entries to show (default: 40; 0: all)"
+    )
 
 
 def _logs(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Members that are not GKE: attach and admit them; lose their agents, or any membership."""
+"""Commands for members outside GKE: attach, admit, disconnect, reconnect, detach."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    attach = add_command(commands, "attach", _attach, "bring a cluster that is not GKE into the fleet")
+    attach = add_command(commands, "attach", _attach, "register a cluster outside GKE with the fleet")
     attach.add_argument("name")
     attach.add_argument("--location", default="global")
     attach.add_argument("--labels", type=pairs, default={}, help="k=v,k=v")
-    attach.add_argument("--admit", action="store_true", help="let it admit the functions' identities at once")
+    attach.add_argument("--admit", action="store_true", help="also grant the functions access")
 
     admit = add_command(
         commands,
         "admit",
         _on_membership("admit"),
-        "let an attached cluster admit the functions (what `gcloud container fleet memberships generate-gateway-rbac --apply` does)",
+        "grant the functions access to an attached cluster, as `gcloud container fleet memberships generate-gateway-rbac --apply`",
     )
     admit.add_argument("membership", help=CLUSTERS_SHORT)
     admit.add_argument(
-        "--users", type=lambda text: text.split(","), help="e-mails (default: the functions that write there)"
+        "--users",
+        type=lambda text: text.split(","),
+        help="e-mail addresses, comma-separated (default: the functions that write there)",
     )
     for name, text in (
-        ("disconnect", "let the agent of a member be lost"),
-        ("reconnect", "let it be back"),
-        ("detach", "take a membership away"),
+        ("disconnect", "disconnect the agent of a member: the gateway answers 404"),
+        ("reconnect", "connect the agent of a member again"),
+        ("detach", "delete a membership"),
     ):
         add_command(commands, name, _on_membership(name), text).add_argument("membership", help=CLUSTERS_SHORT)
 

@@ -21,29 +21,35 @@ if TYPE_CHECKING:
     Run = Callable[[argparse.Namespace], int | None]
     Commands = argparse._SubParsersAction["Parser"]  # noqa: SLF001 - it has no public name
 
-CLUSTERS_SHORT = "the full name, or its last part where only one has it"
+CLUSTERS_SHORT = "the full name, or its last part if only one has it"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class UsageError(RuntimeError):
-    """What was typed cannot be right; the message says why. Exit code 2."""
+    """A usage error; the message says why. Exit code 2."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are one line."""
+    """Ends a usage error with one line and 2."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"local: {' '.join(message.split())}. See: {self.prog} --help\n")
 
 
 def add_command(commands: Commands, name: str, run: Run, text: str) -> argparse.ArgumentParser:
-    """Add a command that `run` carries out, with the option that every command has."""
+    """Add a command; `run` executes it. Every command has `--directory`."""
     one = commands.add_parser(name, help=text, description=text)
     one.add_argument(
-        "--directory", type=Path, help="where it keeps its files (default: $LOCAL_CLOUD for commands, else .local)"
+        "--directory", type=_directory, help="folder of the cloud's files (default: $LOCAL_CLOUD if set, else .local)"
     )
     one.set_defaults(run=run)
     return one
+
+
+def _directory(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the value is empty")
+    return Path(text)
 
 
 def running_cloud(options: argparse.Namespace) -> LocalCloud:
@@ -82,7 +88,11 @@ def port(text: str) -> dict[str, int]:
     """Read `NAME=N`: the port of one API, metadata server or function."""
     name, _, value = text.partition("=")
     if name not in ports.defaults():
-        raise argparse.ArgumentTypeError(f"{text!r}: no port has the name {name!r}; names: {', '.join(ports.APIS)}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: no port has the name {name!r}; names: {', '.join(ports.APIS)}, 'metadata NAME', 'function NAME'"
+        )
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=N")
     return {name: number(1, 65535)(value)}
 
 

@@ -18,9 +18,9 @@ def add(commands: Commands) -> None:
     """Add the commands."""
     one = add_command(commands, "function", _function, "kill, stop or start a function")
     one.add_argument("action", choices=["kill", "stop", "start"])
-    one.add_argument("name", type=function, help="like write-secret")
+    one.add_argument("name", type=function, help="a function, like write-secret")
 
-    do = add_command(commands, "do", _do, "call a method of a part, like `do gke fail_next what=delete`")
+    do = add_command(commands, "do", _do, "call a method of a part of the cloud, like `do gke fail_next what=delete`")
     do.add_argument("--list", action="store_true", help="show the methods of all parts, or of one")
     do.add_argument("part", nargs="?", help="like gke, fleet, iam or cloud")
     do.add_argument("method", nargs="?")

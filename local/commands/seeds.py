@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    add_command(commands, "reset", _reset, "go back to the state right after the start, without what a seed brought")
+    add_command(commands, "reset", _reset, "restore the state right after the start, without the clusters of a seed")
     seed = add_command(commands, "seed", _seed, "create the clusters of a file (see local/seed.py)")
     seed.add_argument("file", type=Path, metavar="FILE", help="YAML, as `export` prints it")
     add_command(commands, "export", _export, "print the clusters as YAML for `seed` and `up --seed`")

@@ -19,10 +19,10 @@ def add(commands: Commands) -> None:
     """Add the commands."""
     everything = "show clusters, memberships, Secrets, queues, functions, schedules, faults and events"
     status = add_command(commands, "status", _status, everything)
-    status.add_argument("--json", action="store_true", help="all of it, as JSON")
+    status.add_argument("--json", action="store_true", help="everything as JSON")
 
     calls = add_command(commands, "calls", _calls, "show the calls that the APIs have answered")
-    calls.add_argument("--last", type=number(1), default=40, help="how many (default: 40)")
+    calls.add_argument("--last", type=number(1), default=40, help="how many calls (default: 40)")
 
 
 def _status(options: argparse.Namespace) -> None:

@@ -22,67 +22,75 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """Add the commands."""
     _up_options(add_command(commands, "up", _up, "start everything, write .local/env, run until Ctrl-C"))
-    demo = "tell the story: clusters come, change and go, and Argo CD's list follows"
+    demo = "run the demo: clusters are created, changed and deleted, and Argo CD's list follows"
     _parts(add_command(commands, "demo", _demo, demo))
 
 
 def _parts(one: argparse.ArgumentParser) -> None:
-    """What can be had embedded, or as itself."""
+    """Add the options for the parts that can be embedded or real."""
     one.add_argument(
         "--kube",
         choices=["embedded", "real"],
         default="embedded",
-        help="real: a kube-apiserver per cluster (python -m local.real build; some 300 MB each)",
+        help="real: a kube-apiserver per cluster, about 300 MB each (build it: python -m local.real build)",
     )
     one.add_argument(
         "--argocd",
         choices=["none", "real"],
         default="none",
-        help="real: Argo CD beside it, with the fleet's stories of infra/argocd (needs --kube real)",
+        help="real: also Argo CD, with the examples of infra/argocd (needs --kube real)",
     )
 
 
 def _up_options(up: argparse.ArgumentParser) -> None:
-    up.add_argument("--pubsub", choices=["embedded", "emulator"], default="embedded", help="emulator: the Cloud SDK's")
+    up.add_argument(
+        "--pubsub", choices=["embedded", "emulator"], default="embedded", help="emulator: the Cloud SDK's emulator"
+    )
     _parts(up)
-    up.add_argument("--central", choices=["gke", "attached"], default="gke", help="attached: it is not a GKE cluster")
+    up.add_argument(
+        "--central", choices=["gke", "attached"], default="gke", help="attached: the central cluster is outside GKE"
+    )
     up.add_argument(
         "--registration",
         choices=["create", "wait"],
         default="create",
-        help="wait: others register the clusters (REGISTRATION)",
+        help="wait: the functions register no cluster (REGISTRATION)",
     )
     up.add_argument(
         "--staging",
         action="store_true",
         help="a second fleet, demo-staging, whose own functions write to the same Argo CD; its settings are in env-staging",
     )
-    up.add_argument("--spare", type=number(0, 20), default=1, help="real servers that wait for the next cluster")
-    up.add_argument("--selector", default="", help="label selector of the clusters to register (CLUSTER_SELECTOR)")
-    up.add_argument("--label-keys", default="", help="labels to take over (LABEL_KEYS)")
     up.add_argument(
-        "--hold", type=number(0), default=600, help="seconds until a cluster that is not wanted is removed (HOLD)"
+        "--spare", type=number(0, 20), default=1, help="kube-apiservers that are started in advance (default: 1)"
     )
+    up.add_argument("--selector", default="", help="label selector of the clusters to register (CLUSTER_SELECTOR)")
+    up.add_argument("--label-keys", default="", help="labels to copy to the Secret (LABEL_KEYS)")
+    up.add_argument("--hold", type=number(0), default=600, help="seconds until an unselected cluster is removed (HOLD)")
     for what in ("create", "delete", "update", "membership"):
         default = 1.0 if what in ("create", "delete") else 0.2
         up.add_argument(
-            f"--{what}-seconds", type=seconds, default=default, help=f"how long it takes (default: {default})"
+            f"--{what}-seconds", type=seconds, default=default, help=f"seconds that it takes (default: {default})"
         )
-    up.add_argument("--retry-min", type=_back_off, default=1.0, help="shortest wait of a redelivery (deployed: 10)")
-    up.add_argument("--retry-max", type=_back_off, default=10.0, help="longest wait of a redelivery (deployed: 600)")
+    up.add_argument(
+        "--retry-min", type=_back_off, default=1.0, help="shortest delay of a redelivery in seconds (deployed: 10)"
+    )
+    up.add_argument(
+        "--retry-max", type=_back_off, default=10.0, help="longest delay of a redelivery in seconds (deployed: 600)"
+    )
     up.add_argument(
         "--attempts", type=number(5, 100), default=20, help="deliveries before a message is dead-lettered (5 to 100)"
     )
     up.add_argument(
         "--pull-seconds", type=seconds, default=3.0, help="how long a pull waits for a first message (default: 3.0)"
     )
-    up.add_argument("--quotas", action="store_true", help="Connect Gateway refuses what exceeds its quota")
-    up.add_argument("--token-seconds", type=number(1), default=3600, help="lifetime of the identities' tokens")
+    up.add_argument("--quotas", action="store_true", help="Connect Gateway enforces its quota: 2,400 requests a minute")
+    up.add_argument("--token-seconds", type=number(1), default=3600, help="lifetime of access tokens in seconds")
     up.add_argument(
-        "--sweep-every", type=seconds, default=60.0, help="seconds between sweeps (0: none by itself; deployed: 900)"
+        "--sweep-every", type=seconds, default=60.0, help="seconds between sweeps (0: no schedule; deployed: 900)"
     )
     up.add_argument("--seed", type=Path, metavar="FILE", help="create the clusters of a file first (local/seed.py)")
-    up.add_argument("--source", type=Path, help="another main.py")
+    up.add_argument("--source", type=Path, metavar="FILE", help="the functions' main.py, if another one")
     up.add_argument(
         "--port",
         dest="ports",
@@ -90,9 +98,9 @@ def _up_options(up: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=N",
-        help=f"another port than the fixed one: {', '.join(ports.APIS)}, 'metadata sweep', 'function sweep' …",
+        help=f"use another port than the fixed one: {', '.join(ports.APIS)}, 'metadata sweep', 'function sweep' …",
     )
-    up.add_argument("--free-ports", action="store_true", help="free ports: for several clouds side by side")
+    up.add_argument("--free-ports", action="store_true", help="use free ports, for several clouds at the same time")
     up.add_argument(
         "--setting",
         dest="settings",
@@ -100,7 +108,7 @@ def _up_options(up: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="any other setting of the functions",
+        help="a setting of the functions (docs/configuration.md)",
     )
 
 
@@ -128,7 +136,7 @@ def _up(options: argparse.Namespace) -> int:
     given["ports"] = fixed | {name: port for pair in options.ports for name, port in pair.items()}
     given["settings"] = {name: value for pair in options.settings for name, value in pair.items()}
     if options.retry_min > options.retry_max:
-        raise UsageError("--retry-min is longer than --retry-max")
+        raise UsageError("--retry-min must not exceed --retry-max")
     if options.seed is not None:
         given["seed"] = read_seed(options.seed)
         try:

@@ -20,6 +20,8 @@ WRONG = [
     "up --port container=0",
     "up --port bogus=1",
     "up --port container",
+    "up --port container=",
+    "status --directory=",
     "up --attempts 3",
     "up --attempts many",
     "up --setting FOO",

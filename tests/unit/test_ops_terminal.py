@@ -202,6 +202,12 @@ def test_a_project_that_no_sweep_reads_is_a_mistake() -> None:
         (["explain"], "required: CLUSTER"),
         (["plan", "--project", "a", "--cluster", "b"], "not allowed with"),
         (["backfill", "--rate", "fast"], "not a whole number"),
+        (["plan", "a\nb\x1b"], "unrecognized arguments"),
+        (["explain", ""], "is empty"),
+        (["wait", " ", "--for", "offboarded"], "is empty"),
+        (["doctor", "--canary="], "is empty"),
+        (["status", "--html", ""], "is empty"),
+        (["dead-letters", "drop", ""], "is empty"),
     ],
 )
 def test_what_is_typed_wrong_ends_with_one_line_and_1(
@@ -218,13 +224,15 @@ def test_what_is_typed_wrong_ends_with_one_line_and_1(
 @pytest.mark.parametrize(
     ("typed", "wording"),
     [
-        (["dead-letters", "replay"], "say which letters"),
-        (["dead-letters", "replay", "1", "--all"], "say which letters"),
+        (["dead-letters", "replay"], "name the letters"),
+        (["dead-letters", "replay", "1", "--all"], "name the letters"),
         (["dead-letters", "replay", "1", "--reason", "x"], "--all --reason"),
-        (["dead-letters", "drop", "1", "--json"], "nobody is asked"),
+        (["dead-letters", "replay", "1", "--body", "{"], "not JSON"),
+        (["dead-letters", "drop", "1", "--json"], "needs --yes"),
+        (["pause", "nonsense"], "is not a step"),
         (["dead-letters", "replay", "1", "2", "--body", "{}"], "repairs one letter"),
         (["dead-letters", "replay", "1", "--body", "/no/such/file"], "neither JSON nor a file"),
-        (["backfill", "--rate", "1000"], "more than Connect Gateway bears"),
+        (["backfill", "--rate", "1000"], "more than Connect Gateway accepts"),
     ],
 )
 def test_what_cannot_be_done_ends_before_anything_is_asked(
@@ -234,6 +242,15 @@ def test_what_cannot_be_done_ends_before_anything_is_asked(
     printed = capsys.readouterr().err
     assert wording in printed
     assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "typed", ["plan --project", "plan --cluster", "backfill --project", "dead-letters drop --all --yes --reason"]
+)
+def test_an_empty_value_does_not_select_everything(typed: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command_line().parse_args([*typed.split(), ""])
+    assert ended.value.code == 1
 
 
 @pytest.mark.parametrize("command", ["plan", "explain x", "backfill", "adopt", "dead-letters list"])
