@@ -14,11 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import burst, calls, cold, latency, local_cloud, paced, page, plots, sweep
+from tests.bench import burst, calls, cold, doctor, latency, local_cloud, paced, page, plots, registrars, sweep
 from tests.bench.cloud import ROOT, cloud
 from tests.bench.table import Noise, Row, printed
 
-PARTS = ("calls", "latency", "burst", "paced", "cold", "sweep", "page", "local")
+# They share one local cloud, so that their figures can be compared.
+SHARED = ("calls", "latency", "burst")
+PARTS = (*SHARED, "paced", "registrars", "cold", "sweep", "page", "doctor", "local")
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -39,7 +41,7 @@ def main() -> int:
     noise = {part: Noise() for part in parts}
     hops: latency.Hops | None = None
     sweeps: list[sweep.Swept] = []
-    if set(parts) - {"paced", "cold", "sweep", "page", "local"}:
+    if set(parts) & set(SHARED):
         with tempfile.TemporaryDirectory() as directory, cloud(Path(directory)) as chain:
             home = Path(directory)
             alone = 0.1
@@ -57,6 +59,9 @@ def main() -> int:
     if "paced" in parts:
         _report("paced bursts")
         rows += paced.measured(50 if options.quick else 500, noise["paced"])
+    if "registrars" in parts:
+        _report("two registrars")
+        rows += registrars.measured()
     if "cold" in parts:
         _report("cold starts")
         with tempfile.TemporaryDirectory() as directory, cloud(Path(directory)) as chain:  # its functions are stopped
@@ -72,6 +77,9 @@ def main() -> int:
     if "page" in parts:
         _report("the status page")
         rows += page.measured(1_000 if options.quick else page.CLUSTERS, noise["page"])
+    if "doctor" in parts:
+        _report("ops doctor")
+        rows += doctor.measured(noise["doctor"])
     if "local" in parts:
         _report("the local cloud")
         rows += local_cloud.measured(1 if options.quick else 5, noise["local"])

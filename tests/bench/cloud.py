@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from local.registrars import STAGING
 from tests.chain.running import APPS, FLEET, Chain, email, running
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def cloud(directory: Path, *options: str) -> Iterator[Chain]:
     at_once = ("--create-seconds", "0", "--membership-seconds", "0", "--update-seconds", "0", "--delete-seconds", "0")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with running(directory, *at_once, "--setting", f"SOURCE_PROJECTS={sources}", *options) as chain:
-        numbers = {FLEET: 100000000001, APPS: 100000000002}
+        numbers = {FLEET: 100000000001, APPS: 100000000002, STAGING.project: STAGING.number}
         chain.set("projects", "numbers", numbers | {team: 100000000100 + n for n, team in enumerate(TEAMS)})
         for team in TEAMS:
             chain.do("cloud", "add_source", project=team)
