@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
+from shared.clients.request_budget import RequestBudget
 from tests.bench.burst import GATEWAY_PER_MINUTE
 from tests.bench.cloud import TEAMS, cloud
 from tests.bench.table import Noise, Row
@@ -25,6 +27,22 @@ def measured(clusters: int, noise: Noise) -> list[Row]:
         *_rows("spread over time", clusters, quota, share, noise, binding=True),
         *_rows("without a pace of ours", clusters, quota, 0, noise, binding=False),
     ]
+
+
+def calculated(clusters: int, requests: int, a_minute: int) -> float:
+    """Seconds until the last cluster has begun the step that makes so many requests for each, with one instance."""
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    budget = RequestBudget(a_minute, clock=lambda: now, sleep=sleep)
+    for _ in range(clusters):
+        budget.wait()
+        for _ in range(requests):
+            budget.spend()
+    return now
 
 
 def _rows(title: str, clusters: int, quota: int, share: int, noise: Noise, *, binding: bool) -> list[Row]:
@@ -48,6 +66,10 @@ def _rows(title: str, clusters: int, quota: int, share: int, noise: Noise, *, bi
     refused = sum(call["status"] == 429 for call in calls)
     times = [call["at"] for call in calls if call["status"] != 429]
     busiest = max(sum(start <= at < start + 60 for at in times) for start in times[:: max(1, len(times) // 50)])
+    step, requests = Counter(call["caller"].partition("@")[0] for call in calls).most_common(1)[0]
+    each = round(requests / clusters)
+    pace = f"{step} makes {each} of {len(calls) / clusters:.0f} requests"
+    pace += f": {calculated(clusters, each, share):.0f} s calculated" if share else ""
     most = max(queue["most_deliveries"] for queue in queues.values())
     letters = queues["dead-letters"]["backlog"]
     what = f"{clusters} clusters before a quota of {quota:,} gateway requests a minute, {title}"
@@ -61,5 +83,5 @@ def _rows(title: str, clusters: int, quota: int, share: int, noise: Noise, *, bi
             ok=held if binding else None,
             binding=binding,
         ),
-        Row(f"{what}: all in Argo CD after", f"{took:.0f} s", f"{busiest:,} requests in the busiest minute"),
+        Row(f"{what}: all in Argo CD after", f"{took:.0f} s", f"{pace}; {busiest:,} in the busiest minute"),
     ]

@@ -40,6 +40,19 @@ def topics(world: World) -> list[str]:
     return found
 
 
+def test_a_new_cluster_costs_seven_gateway_requests_five_by_write_secret() -> None:
+    world = World()
+    world.create(BLUE)
+    world.publish("register-membership", {"cluster": str(BLUE)})
+    counts = []
+    while world.queue:
+        step = world.queue[0].topic
+        world.deliver(world.queue.pop(0))
+        counts.append((step, sum(call.startswith("gateway") for call in calls(world))))
+    assert counts == [("register-membership", 0), ("grant-rbac", 2), ("write-secret", 5)]
+    assert NAME in world.secrets()
+
+
 def test_a_label_change_costs_four_calls_and_one_step() -> None:
     world = onboarded({"env": "dev"})
     world.change(BLUE, labels={"env": "prod"})

@@ -6,12 +6,15 @@ import pytest
 
 from local.google.quotas import Quotas
 from local.google.wire import GoogleError
+from ops.pace import CLUSTERS_A_MINUTE
 from shared.clients import deadline
 from shared.clients.request_budget import BURST_SECONDS, RequestBudget
 from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
 
 CALLS = 3
+# Terraform's default for all, divided by four functions; and what write-secret makes of it for a new cluster.
+SHARE, CALLS_OF_A_NEW_CLUSTER = 2000 // 4, 5
 
 
 class Clock:
@@ -33,12 +36,12 @@ def budget(clock: Clock, a_minute: int) -> RequestBudget:
     return RequestBudget(a_minute, clock, clock.sleep)
 
 
-def run_steps(found: RequestBudget, clock: Clock, count: int) -> list[float]:
+def run_steps(found: RequestBudget, clock: Clock, count: int, calls: int = CALLS) -> list[float]:
     """Run steps one after the other; return when each request was made."""
     times = []
     for _ in range(count):
         found.wait()
-        for _ in range(CALLS):
+        for _ in range(calls):
             found.spend()
             times.append(clock.now)
     return times
@@ -56,6 +59,19 @@ def test_the_share_is_used_when_it_is_needed() -> None:
     clock = Clock()
     times = run_steps(budget(clock, 60), clock, 100)
     assert len(times) / times[-1] >= 0.8
+
+
+def test_500_new_clusters_take_six_minutes_with_the_default_share() -> None:
+    """docs/scale.md#the-gateways-quota says so."""
+    clock = Clock()
+    run_steps(budget(clock, SHARE), clock, 500, CALLS_OF_A_NEW_CLUSTER)
+    assert 5.5 < clock.now / 60 < 6
+
+
+def test_the_backfill_is_no_faster_than_the_default_share() -> None:
+    clock = Clock()
+    run_steps(budget(clock, SHARE), clock, 1000, CALLS_OF_A_NEW_CLUSTER)
+    assert 1000 / (clock.now / 60) >= CLUSTERS_A_MINUTE
 
 
 def test_the_first_steps_after_a_quiet_time_do_not_wait() -> None:
