@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def measured() -> list[Row]:
             _create(chain, registrar, "warm")
             _sweep(chain, registrar)
         pairs = ((DEFAULT, STAGING), (STAGING, DEFAULT))
-        onboarding = [_calls(chain, lambda own=own: _create(chain, own, "counted")) for own, _ in pairs]
+        onboardings = [_calls(chain, partial(_create, chain, own, "counted")) for own, _ in pairs]
         sweeps, more, writes = [], [], 0
         for own, other in pairs:
             before = _swept(chain, own)
@@ -40,18 +41,19 @@ def measured() -> list[Row]:
             sweeps.append(len(before))
             more.append((len(after) - len(before)) / MORE)
             writes += sum(call["method"] != "GET" for call in (*before, *after))
-    own = [
-        sum(_is_of(registrar, call) for call in calls) for (registrar, _), calls in zip(pairs, onboarding, strict=True)
+    made = [
+        [sum(_is_of(one, call) for call in calls) for one in pair]
+        for pair, calls in zip(pairs, onboardings, strict=True)
     ]
-    others = [len(calls) - one for calls, one in zip(onboarding, own, strict=True)]
+    owns, others = zip(*made, strict=True)
     return [
         Row(
             "two registrars: calls of an onboarding",
-            f"{own[0]} and {own[1]}; the other registrar {others[0]} and {others[1]}",
+            f"{owns[0]} and {owns[1]}; the other registrar {others[0]} and {others[1]}",
             f"alone: {ONBOARDING}",
-            max(own) / ONBOARDING,
+            max(owns) / ONBOARDING,
             f"<= {ONBOARDING}; 0",
-            max(own) <= ONBOARDING and not any(others),
+            max(owns) <= ONBOARDING and not any(others),
             binding=True,
         ),
         Row(
@@ -81,7 +83,7 @@ def _sweep(chain: Chain, registrar: Registrar) -> None:
 
 def _swept(chain: Chain, registrar: Registrar) -> Calls:
     """Sweep, and return the sweep's own calls: the checks that it publishes in turn are no part of it."""
-    calls = _calls(chain, lambda: _sweep(chain, registrar))
+    calls = _calls(chain, partial(_sweep, chain, registrar))
     return [call for call in calls if call["caller"] == registrar.account("sweep")]
 
 
