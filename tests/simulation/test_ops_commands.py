@@ -32,8 +32,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     for command in COMMANDS:
         monkeypatch.setattr(f"ops.{command}.connected", lambda: services(world))
-    for command in ("explain", "status"):
-        monkeypatch.setattr(f"ops.{command}.peek", refused)
+    monkeypatch.setattr("ops.explain.peek", refused)
     return world
 
 
