@@ -8,12 +8,12 @@ from shared.values.cluster_secret import (
     CLUSTER_HASH,
     MEMBERSHIP_HASH,
     SELECT_MANAGED,
+    SELECT_UNMANAGED,
     TYPE,
     ClusterSecret,
     Reason,
     found_by,
     held_for,
-    select_unmanaged,
 )
 from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError, ReconcileError
@@ -69,10 +69,8 @@ class Central:
         return [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, SELECT_MANAGED)]
 
     def unmanaged(self) -> list[ClusterSecret]:
-        """Return the cluster Secrets that this instance did not write."""
-        items = self._gateway.list(self._url, self._secrets, select_unmanaged(self._settings.instance))
-        read = [ClusterSecret.read(item) for item in items]
-        return [secret for secret in read if not secret.is_of_instance(self._settings)]
+        """Return the cluster Secrets that no registrar wrote, or that have lost the label which says so."""
+        return [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, SELECT_UNMANAGED)]
 
     def rivals(self, membership: MembershipName) -> list[ClusterSecret]:
         """Return the Secrets that may have a membership's server: those with its hash, and cluster Secrets without any.

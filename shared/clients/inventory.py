@@ -29,7 +29,7 @@ def read_inventory(services: Services) -> Inventory:
     settings = services.settings
     managed = services.central.managed()
     secrets = [secret for secret in managed if secret.is_of_instance(settings)]
-    # By uid: another registrar's Secret is in both lists.
+    # By uid: a Secret whose labels change between the two lists is in both.
     others = {secret.uid: secret for secret in managed if not secret.is_of_instance(settings)}
     others |= {secret.uid: secret for secret in services.central.unmanaged()}
     fleet = services.fleet.list(settings.fleet_project)

@@ -14,7 +14,7 @@ from shared.decisions import recognition, removal, reports, secret_plan, shards,
 from shared.decisions.recognition import Recognition
 from shared.decisions.removal import Situation
 from shared.decisions.steps import Action
-from shared.values.cluster_secret import FUNCTIONS_PROJECT, INSTANCE, SELECT_MANAGED, ClusterSecret
+from shared.values.cluster_secret import FUNCTIONS_PROJECT, INSTANCE, SELECT_MANAGED, ClusterSecret, hash_label
 from shared.values.codes import FindingCode, Limit
 from shared.values.errors import PermanentError
 from shared.values.findings import Differences, Finding, Kind, PlannedRequest
@@ -95,6 +95,9 @@ class _Comparison:
     def _one(
         self, name: ClusterName | MembershipName, secrets: list[ClusterSecret]
     ) -> Iterator[PlannedRequest | Finding]:
+        if lost := [secret for secret in secrets if secret.labels.get(hash_label(name)) != name.hash]:
+            yield from (reports.unfindable(name, secret, self.settings) for secret in lost)
+            return
         if isinstance(name, ClusterName):
             for each in secrets:
                 membership = self.inventory.memberships.get(each.membership) if each.membership else None
@@ -357,11 +360,13 @@ class _Comparison:
         if not self.inventory.unmanaged:
             return
         same = recognition.beside(self.inventory.secrets, self.others)
-        names = {secret.data.get("name", ""): secret.name for secret in self.inventory.secrets}
-        servers = {secret.data.get("server", "").rstrip("/"): secret.name for secret in self.inventory.secrets}
+        names = {secret.data.get("name", ""): secret.name for secret in self.inventory.secrets} | {"": ""}
+        servers = {secret.data.get("server", "").rstrip("/"): secret.name for secret in self.inventory.secrets} | {
+            "": ""
+        }
         for other in self.inventory.unmanaged:
             sharing = servers.get(other.data.get("server", "").rstrip("/"), "")
-            managed = same.get(other.name) or names.get(other.data.get("name", "")) or sharing
+            managed = same.get(other.name) or names.get(other.data.get("name", ""), "") or sharing
             if managed:
                 is_same_cluster, shares = other.name in same, bool(sharing)
                 yield reports.clash(

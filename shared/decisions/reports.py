@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shared.decisions import removal
-from shared.values.cluster_secret import INSTANCE, KEEP, MANAGED_BY_LABEL, ClusterSecret
+from shared.values.cluster_secret import INSTANCE, KEEP, MANAGED_BY_LABEL, ClusterSecret, hash_label
 from shared.values.codes import FindingCode
 from shared.values.commands import gcloud, gcloud_on, kubectl
 from shared.values.findings import Finding, PlannedRequest
@@ -47,6 +47,14 @@ def of_another_cluster(
     held = f"It is held ({secret.hold.reason})" if secret.hold else "It is pinned, so it is not held"
     text = f"{text}. {held}. Delete the Secret if the cluster is gone or has left the fleet"
     return Finding(FindingCode.OTHER_CLUSTER, str(name), text, delete_command([secret.name], settings))
+
+
+def unfindable(name: Name, secret: ClusterSecret, settings: Settings) -> Finding:
+    """Report a Secret of ours that no step finds, because a person has removed or changed its hash label."""
+    label = hash_label(name)
+    text = f"is of {name}, and its label {label} does not say so: no step finds it, updates it or removes it. Correct the label"
+    command = f"kubectl -n {settings.argocd_namespace} label --overwrite secret {secret.name} {label}={name.hash}"
+    return Finding(FindingCode.INVALID_SECRET, secret.name, text, command)
 
 
 def duplicates(name: Name, secrets: list[ClusterSecret], settings: Settings) -> Finding:

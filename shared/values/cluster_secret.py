@@ -51,14 +51,9 @@ HELD_LABEL: Final = f"{PREFIX}held"
 # Their texts are long, and the same in many Secrets.
 _COMMON: Final = frozenset({GRANT, LABEL_KEYS, "config"})
 
-# Everything that any registrar wrote, and the cluster Secrets that this instance did not write. A Secret that has lost some of
-# its labels is still found by one of the two.
+# Everything that a registrar wrote, and every other cluster Secret: none is in neither list, whatever labels it has lost.
 SELECT_MANAGED: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
-
-
-def select_unmanaged(instance: str) -> str:
-    """Return the label selector of the cluster Secrets that may be unmanaged."""
-    return f"{TYPE}=cluster,{INSTANCE}!={instance}"
+SELECT_UNMANAGED: Final = f"{TYPE}=cluster,{MANAGED_BY_LABEL}!={MANAGED_BY}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +225,14 @@ def timestamp(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def hash_label(name: Name) -> str:
+    """Return the key of the label by which the steps find the Secret of a cluster, or of a membership."""
+    return CLUSTER_HASH if isinstance(name, ClusterName) else MEMBERSHIP_HASH
+
+
 def found_by(name: Name) -> str:
     """Return the label selector that finds our Secrets for a cluster, or for a membership."""
-    label = CLUSTER_HASH if isinstance(name, ClusterName) else MEMBERSHIP_HASH
-    return f"{MANAGED_BY_LABEL}={MANAGED_BY},{label}={name.hash}"
+    return f"{MANAGED_BY_LABEL}={MANAGED_BY},{hash_label(name)}={name.hash}"
 
 
 def held_for(reason: Reason) -> str:

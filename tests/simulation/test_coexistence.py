@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from shared.values.cluster_secret import CLUSTER, MANAGED_BY_LABEL, TYPE
 from shared.values.codes import FindingCode
 from shared.values.messages import Scope
 from shared.values.names import ClusterName, MembershipName
+from tests.simulation.given import SECRET, onboarded
 from tests.simulation.ports import WorldServices
 from tests.simulation.test_ops import adopted
 from tests.simulation.world import World
@@ -292,3 +294,18 @@ def test_external_leaves_the_clusters_to_the_syncer() -> None:
     world.sweep()
     assert set(world.secrets()) == {"by-hand"}
     assert not planned(world).findings
+
+
+@pytest.mark.parametrize("owner", [None, "", "Helm"])
+def test_a_secret_that_lost_our_mark_alone_is_reported_and_gets_no_rival(owner: str | None) -> None:
+    """A person takes a Secret out of our hands: it keeps every other label of ours."""
+    world = onboarded()
+    labels = world.central.objects[SECRETS, SECRET]["metadata"]["labels"]
+    labels[MANAGED_BY_LABEL] = owner
+    world.central.objects[SECRETS, SECRET]["metadata"]["labels"] = {k: v for k, v in labels.items() if v is not None}
+    before = json.dumps(world.secrets(), sort_keys=True)
+    world.published.clear()
+    world.sweep()
+    assert json.dumps(world.secrets(), sort_keys=True) == before
+    assert [topic for topic, _, _ in world.published if topic != "sweep"] == []
+    assert [(one.code, one.subject) for one in planned(world).findings] == [(FindingCode.CLASHING_SECRET, str(BLUE))]

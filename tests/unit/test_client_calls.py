@@ -221,10 +221,16 @@ def test_only_a_writer_is_stopped_by_another_instances_secret(stub: Stub) -> Non
     assert central.secret_of(BLUE.name, claim=True) is None
 
 
-def test_our_secret_without_the_instances_label_is_not_unmanaged(stub: Stub) -> None:
+def test_the_two_lists_of_secrets_leave_none_out(stub: Stub) -> None:
+    """One asks for our mark, the other for every other cluster Secret, whatever other labels a Secret has lost."""
     central = Central(Gateway(Identity()), stub.url, SETTINGS)
-    stub.give(listed(labelled(**{INSTANCE: None}), labelled(**{INSTANCE: "blue-team"})))
-    assert [secret.labels.get(INSTANCE) for secret in central.unmanaged()] == ["blue-team"]
+    stub.give(listed())
+    central.managed(), central.unmanaged()
+    mark = "app.kubernetes.io/managed-by"
+    assert [query["labelSelector"] for query in queries(stub)] == [
+        f"{mark}=fleet-registrar",
+        f"argocd.argoproj.io/secret-type=cluster,{mark}!=fleet-registrar",
+    ]
 
 
 def test_applications_are_listed_where_their_kind_is_installed(stub: Stub) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.values import cluster_secret
-from shared.values.cluster_secret import ClusterSecret, select_unmanaged
+from shared.values.cluster_secret import SELECT_MANAGED, SELECT_UNMANAGED, ClusterSecret
 from shared.values.errors import PermanentError
 from tests.unit.given import (
     BLUE,
@@ -72,7 +72,10 @@ def test_secrets_are_found_by_hash_and_mark() -> None:
     by_cluster = f"{mark},fleet-registrar/cluster-hash={BLUE.name.hash}"
     assert cluster_secret.found_by(BLUE.name) == by_cluster
     assert cluster_secret.found_by(EDGE.name) == f"{mark},fleet-registrar/membership-hash={EDGE.name.hash}"
-    assert select_unmanaged("blue") == "argocd.argoproj.io/secret-type=cluster,fleet-registrar/instance!=blue"
+    assert (
+        mark,
+        f"argocd.argoproj.io/secret-type=cluster,{mark.replace('=', '!=')}",
+    ) == (SELECT_MANAGED, SELECT_UNMANAGED)
 
 
 def test_data_is_never_shown() -> None:

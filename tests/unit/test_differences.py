@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from shared.decisions import secret_plan
-from shared.values.cluster_secret import CLUSTER, HELD_LABEL, MEMBERSHIP, TYPE
+from shared.values.cluster_secret import CLUSTER, HELD_LABEL, MEMBERSHIP, TYPE, ClusterSecret, hash_label
 from shared.values.codes import FindingCode
 from shared.values.names import ClusterName, MembershipName
 from tests.unit.comparisons import ALL, ATTACHED, JOINED, NONE_SELECTED, codes, compared, only
@@ -224,6 +224,31 @@ def test_a_secret_that_names_no_cluster_is_reported_alone() -> None:
             (FindingCode.INVALID_SECRET, "odd")
         ]
         assert found.requests == ()
+
+
+PRESENT_AND_GONE: tuple[dict[str, Any], ...] = ({}, {"clusters": {}, "memberships": {}})
+
+
+def test_a_secret_that_no_step_would_find_is_reported_and_requested_by_nobody() -> None:
+    for base, name in ((ALL, BLUE.name), (ATTACHED, EDGE.name)):
+        [ours] = base["secrets"]
+        for wrong in (None, "", "0" * 32):
+            labels = {**ours.labels, hash_label(name): wrong}
+            lost = replace(ours, labels={key: value for key, value in labels.items() if value is not None})
+            for changes in PRESENT_AND_GONE:
+                found = compared({"secrets": (lost,), **changes}, base=base)
+                assert FindingCode.INVALID_SECRET in codes(found)
+                assert [one.command for one in found.findings if one.code is FindingCode.INVALID_SECRET] == [
+                    f"kubectl -n argocd label --overwrite secret {ours.name} {hash_label(name)}={name.hash}"
+                ]
+                assert (found.requests, found.unchanged) == ((), ())
+
+
+def test_secrets_without_a_name_or_a_server_are_not_alike() -> None:
+    ours = secret()
+    spoilt = replace(ours, data={**ours.data, "name": "", "server": ""})
+    found = compared({"secrets": (spoilt,), "unmanaged": (ClusterSecret("empty", "u", "1"),)})
+    assert FindingCode.CLASHING_SECRET not in codes(found)
 
 
 def test_two_secrets_of_one_cluster_are_reported_and_untouched() -> None:

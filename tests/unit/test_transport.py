@@ -140,6 +140,25 @@ def test_nothing_is_sent_once_a_steps_time_is_used_up(stub: Stub, call: str) -> 
     assert stub.seen == []
 
 
+@pytest.mark.parametrize("connection", [transport.HttpPool.ConnectionCls, transport.HttpsPool.ConnectionCls])
+def test_no_connection_is_made_or_used_once_a_steps_time_is_used_up(stub: Stub, connection: Any) -> None:
+    """A retry, or a token that is fetched first, may have used it up."""
+    one = connection("127.0.0.1", int(stub.url.rpartition(":")[2]), timeout=60)
+    with deadline.within(0):
+        with pytest.raises(TimeoutError):
+            one.connect()
+        with pytest.raises(TimeoutError):
+            one.send(b"GET / HTTP/1.1\r\n\r\n")
+    assert one.sock is None
+
+
+def test_a_membership_is_deleted_within_the_age_of_its_read(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fleet API takes no precondition: an answer that comes later is not waited for."""
+    monkeypatch.setattr(deadline, "FRESH_SECONDS", SECONDS)
+    stub.give(drips(stub, HEADS["drips its body"]))
+    ended(lambda: called("unregisters", stub.url))
+
+
 def test_a_publish_to_a_server_that_never_answers_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
     handler = grpc.unary_unary_rpc_method_handler(lambda _request, _context: released.wait(60) and b"")
