@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local import environment
@@ -18,26 +19,50 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 gets escapes
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    before = sys.stdout, sys.stderr
+    with Path(os.devnull).open("w") as nowhere:
+        # A stream may be closed (`>&-`). A terminal without UTF-8 gets escapes.
+        sys.stdout, sys.stderr = before[0] or nowhere, before[1] or nowhere
+        for stream in before:
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout, sys.stderr = before
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = command_line().parse_args(arguments)
     try:
         code = int(options.run(options) or 0)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader closed the pipe; Python would report that once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader closed the pipe
+        _drop_output()
         return 1
     except (UsageError, WrongCallError) as error:
         print(f"local: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except (environment.NotRunningError, ControlError, OSError) as error:
+    except (environment.NotRunningError, ControlError) as error:
         print(f"local: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(
+            f"local: {': '.join(str(one) for one in (error.filename, error.strerror or error) if one)}", file=sys.stderr
+        )
+        _drop_output()
         return 1
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def _drop_output() -> None:
+    """Drop what standard output did not take, if anything: Python would report that once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def command_line() -> Parser:

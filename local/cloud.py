@@ -35,7 +35,7 @@ from local.names import (
     ROOT,
 )
 from local.parent import Parent
-from local.processes import StartError
+from local.processes import StartError, ended
 from local.registrars import DEFAULT, Registrar, settings_of
 from local.reset import Snapshot
 from local.state import state
@@ -246,7 +246,7 @@ class Cloud:
     def _report_death(self, what: str, code: int, log: Path) -> None:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         if not self.died.done():
-            self.died.set_result(f"{what} ended by itself (exit {code}); the end of {log}:\n{tail}")
+            self.died.set_result(f"{what} {ended(code)}; the end of {log}:\n{tail or '(nothing)'}")
 
     # What people and tests ask for (the control API calls these by name)
 

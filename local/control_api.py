@@ -18,6 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from local.google.wire import GoogleError
 from local.listener import HOST
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def control_app(cloud: Cloud) -> Starlette:
                 return JSONResponse(_plain(await work(await request.json() if method == "POST" else {})))
             except _WrongCallError as error:
                 return JSONResponse({"error": str(error)}, status_code=422)
-            except (TypeError, ValueError) as error:  # a value that the method refuses
+            except (TypeError, ValueError, GoogleError) as error:  # a value that the method refuses
                 return JSONResponse({"error": f"{error}"}, status_code=422)
             except Exception as error:  # the caller reads it
                 return JSONResponse({"error": f"{type(error).__name__}: {error}"}, status_code=400)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.control import LocalCloud
 from local.identities import account_id
-from local.teller import Teller
+from local.teller import Teller, cut
 
 if TYPE_CHECKING:
     import argparse
@@ -67,7 +67,7 @@ class Story:
         cloud.wait_for(lambda: any(one["hits"] for one in cloud.state()["faults"]), what="grant-rbac to begin")
         status, answer = cloud.through_gateway(ARGOCD, membership, "GET", EVERYTHING)
         self._check(status == 403, f"before the grant Argo CD's identity is refused (got {status})")
-        self.say(f"Argo CD's identity is refused by the cluster: {answer['message'][:90]}")
+        self.say(f"Argo CD's identity is refused by the cluster: {cut(answer['message'], 90)}")
         cloud.remove_faults(fault["id"])
         self._appears(self.shop)
         status, _ = cloud.through_gateway(ARGOCD, membership, "GET", EVERYTHING)
@@ -138,7 +138,7 @@ class Story:
         cloud.pull("dead-letters")
         cloud.publish("register-membership", {"clutser": self.shop})
         [letter, *_] = cloud.wait_for(lambda: cloud.pull("dead-letters"), what="the dead letter")
-        self.say(f"dead letter of {letter['attributes']['step']}: {letter['attributes']['reason'][:110]}")
+        self.say(f"dead letter of {letter['attributes']['step']}: {cut(letter['attributes']['reason'], 110)}")
         before = cloud.state()["queues"]["write-secret"]["deliveries"]
         cloud.publish(letter["attributes"]["topic"], {"cluster": json.loads(letter["data"])["clutser"]})
         self._timed(

@@ -181,3 +181,8 @@ class Child:
         if self._reserved is not None:
             self._reserved.close()
             self._reserved = None
+
+
+def ended(code: int) -> str:
+    """How a process ended, in words; a negative code is a signal's number."""
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended by itself (exit {code})"

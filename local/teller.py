@@ -91,4 +91,9 @@ def _short(text: str) -> str:
     """Leave out what every name has."""
     for long in ("projects/demo-fleet/", "projects/demo-apps/", "locations/", "@demo-fleet.iam.gserviceaccount.com"):
         text = text.replace(long, "")
-    return text if len(text) <= 120 else f"{text[:119]}…"
+    return cut(text, 120)
+
+
+def cut(text: str, most: int) -> str:
+    """Return at most so many characters of a text, with an ellipsis where some are missing."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ops import local_cloud
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS
-from ops.terminal import UNREAD, MistakeError, UnreadError, guarded, one_line
+from ops.terminal import UNREAD, HelpFormatter, MistakeError, OutputError, UnreadError, guarded, one_line
 from shared.values.codes import ErrorCode
 from shared.values.errors import ReconcileError
 from shared.values.version import VERSION
@@ -39,9 +39,11 @@ def _run(options: argparse.Namespace) -> int:
     try:
         code = int(pkgutil.resolve_name(options.run)(options))  # imported now: `--help` needs no client
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader closed the pipe; Python would report that once more at exit.
+    except (BrokenPipeError, OutputError) as error:
+        # The reader closed the pipe, or the disk is full; Python would report that once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, OutputError):
+            print(f"ops: {error}", file=sys.stderr)
         return 1
     except UnreadError as error:
         print(f"ops: {one_line(str(error))}", file=sys.stderr)
@@ -65,6 +67,9 @@ def _print_settings_advice() -> None:
 
 class _Parser(argparse.ArgumentParser):
     """Ends a usage error with one line and 1: 2 is an answer of `plan` and `explain`."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(formatter_class=HelpFormatter, **more)
 
     def error(self, message: str) -> NoReturn:
         self.exit(1, f"ops: {one_line(message)}. See: {self.prog} --help\n")
@@ -107,7 +112,7 @@ def command_line() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m ops",
         description="Operate Fleet Registrar. The settings are those of the functions; they come from the environment.",
-        epilog="On the local cloud: source .local/env; python -m ops plan",
+        epilog="On the local cloud, first:\n  source .local/env",
     )
     parser.add_argument("--version", action="version", version=f"fleet-registrar {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
@@ -122,7 +127,7 @@ def command_line() -> argparse.ArgumentParser:
         to: argparse._SubParsersAction[_Parser] = commands,
     ) -> _Parser:
         """Add the command of `ops.NAME:run`; `run` names another function."""
-        one = to.add_parser(name, help=text, description=text, epilog=f"example: python -m ops {example or name}")
+        one = to.add_parser(name, help=text, description=text, epilog=f"example:\n  python -m ops {example or name}")
         one.set_defaults(run=run or f"ops.{name}:run")
         if json:
             one.add_argument("--json", action="store_true", help=json)
@@ -247,7 +252,7 @@ def command_line() -> argparse.ArgumentParser:
         "dead-letters",
         help="list, show, replay and discard failed messages",
         description="Failed messages. Only one operator at a time, because listing leases them.",
-        epilog="example: python -m ops dead-letters list",
+        epilog="example:\n  python -m ops dead-letters list",
     )
     actions = dead.add_subparsers(required=True, metavar="ACTION", parser_class=_Parser)
 

@@ -27,10 +27,13 @@ def run(options: argparse.Namespace) -> int:
     """Take over what matches; 0 all was read, 3 something could not be read, 1 some of it failed."""
     services = connected()
     seen = planned_survey(services)
-    code = UNREAD if unread(seen, services.settings) else 0
+    missing = unread(seen, services.settings)
+    code = UNREAD if missing else 0
     adoptions, left = match_secrets(seen, services.settings, change_server=options.change_server)
     if options.json:
-        return _run_json(adoptions, left, options, services, code)
+        return _run_json(adoptions, left, options, services, missing)
+    for what, why in missing.items():
+        print(f"skipped: {what} could not be read: {why}\n  python -m ops doctor")
     if adoptions:
         rows = [(one.secret.name, str(one.request.name), one.known_by, "; ".join(one.notes)) for one in adoptions]
         print(table(("SECRET", "CLUSTER", "KNOWN BY", "NOTE"), rows) + "\n")
@@ -53,7 +56,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run_json(
-    adoptions: list[Adoption], left: list[Skipped], options: argparse.Namespace, services: Services, code: int
+    adoptions: list[Adoption],
+    left: list[Skipped],
+    options: argparse.Namespace,
+    services: Services,
+    missing: dict[str, str],
 ) -> int:
     failed = {} if options.dry_run else dict(take_over(adoptions, services, options.rate))
     summary = {
@@ -69,9 +76,10 @@ def _run_json(
             for one in adoptions
         ],
         "left": [{"secret": one.secret.name, "reason": one.reason, "command": one.command} for one in left],
+        "unread": missing,
     }
     print(json.dumps(summary, indent=2))
-    return 1 if failed else code
+    return 1 if failed else UNREAD if missing else 0
 
 
 def take_over(adoptions: list[Adoption], services: Services, a_minute: int) -> list[tuple[str, str]]:

@@ -174,7 +174,7 @@ def run_drop(options: argparse.Namespace) -> int:
             print(
                 f"{letter.id}  {one_line(letter.subject) or '(unknown)'}  {letter.step}: {one_line(letter.reason, MAX_WIDTH)}"
             )
-        if chosen and not options.yes and not _confirmed(f"Discard {pluralize(len(chosen), 'letter')} for good?"):
+        if chosen and not options.yes and not confirmed(f"Discard {pluralize(len(chosen), 'letter')} for good?"):
             print("Nothing was discarded. Without a terminal pass --yes.")
             return 1
         for letter in chosen:
@@ -186,9 +186,9 @@ def run_drop(options: argparse.Namespace) -> int:
     return 0
 
 
-def _confirmed(question: str) -> bool:
+def confirmed(question: str) -> bool:
     """Ask on the terminal; False without a terminal."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         return False
     print(f"{question} [y/N] ", end="", flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}

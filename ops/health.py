@@ -82,9 +82,16 @@ class Health:
     last_sweep: str
     letters: int | None
     secrets: int | None
-    requests: int
-    blocked: int
+    requests: int | None  # None: there is no plan without the Secrets or the fleet
+    blocked: int | None
     problems: tuple[Problem, ...] = field(default_factory=tuple)
+
+    @property
+    def differences(self) -> str:
+        """What a sweep would request now, and what a removal limit keeps it from, in words."""
+        if self.requests is None:
+            return "unknown"
+        return f"{self.requests}, and {self.blocked} stopped by a removal limit"
 
     @property
     def code(self) -> int:
@@ -104,8 +111,8 @@ def judge(seen: Seen) -> Health:
         last_sweep=last,
         letters=None if isinstance(seen.letters, Unread) else seen.letters,
         secrets=None if survey.secrets_unread else len(survey.inventory.secrets),
-        requests=len(plan.requests),
-        blocked=len({request.subject for request in plan.blocked}),
+        requests=len(plan.requests) if survey.is_planned else None,
+        blocked=len({request.subject for request in plan.blocked}) if survey.is_planned else None,
         problems=tuple(_problems(seen)),
     )
 
@@ -190,7 +197,7 @@ def as_text(health: Health) -> str:
     letters = "unknown" if health.letters is None else str(health.letters)
     parts.append(
         f"Secrets:       {secrets}\nLast sweep:    {health.last_sweep}\nDead letters:  {letters}\n"
-        f"Differences:   {health.requests}, and {health.blocked} stopped by the removal limit"
+        f"Differences:   {health.differences}"
     )
     if not health.problems:
         return "\n\n".join([*parts, "Everything works."])

@@ -5,11 +5,15 @@ Labels, messages and errors of clusters may be anybody's. `Guarded` keeps what a
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import os
 import re
 import shutil
 import sys
+import textwrap
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
@@ -30,6 +34,21 @@ class UnreadError(MistakeError):
     """What was typed may be right: not everything could be read."""
 
 
+class OutputError(MistakeError):
+    """Standard output takes no more, for example because its disk is full."""
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Help whose lines break at spaces alone, so that names stay whole; an indented line is a command, to be pasted."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        kept = ([line] if line.startswith("  ") else self._split_lines(line, width) for line in text.splitlines())
+        return "\n".join(f"{indent}{line}" for lines in kept for line in lines)
+
+
 class Guarded:
     """A text stream to which nothing is written that a terminal obeys: such characters are written as escapes.
 
@@ -46,22 +65,39 @@ class Guarded:
         if columns := width(self.stream):
             safe = "\n".join(fold(line, columns) for line in safe.split("\n"))
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
-        self.stream.write(safe.encode(encoding, "backslashreplace").decode(encoding))
+        with _writing():
+            self.stream.write(safe.encode(encoding, "backslashreplace").decode(encoding))
         return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        with _writing():
+            self.stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
-    """Guard standard output and standard error."""
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = Guarded(before[0]), Guarded(before[1])
+def _writing() -> Iterator[None]:
     try:
         yield
-    finally:
-        sys.stdout, sys.stderr = before
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"the output cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Guard standard output and standard error; one that is closed (`>&-`) takes everything and shows nothing."""
+    before = sys.stdout, sys.stderr
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        sys.stdout, sys.stderr = Guarded(before[0] or nowhere), Guarded(before[1] or nowhere)
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before
 
 
 def printable(text: str) -> str:

@@ -68,7 +68,7 @@ def _event(options: argparse.Namespace) -> None:
         case "list":
             _print_events(cloud.state()["events"], as_json=options.json)
         case "release":
-            print("\n".join(cloud.release(options.order)))
+            print("\n".join(cloud.release(options.order)) or "no event is held")
         case effect:
             given = {key: getattr(options, key) for key in ("event", "copies", "seconds", "skip", "times")}
             print(cloud.add_event_rule(effect, **given)["id"])

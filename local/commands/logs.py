@@ -42,7 +42,10 @@ def _logs(options: argparse.Namespace) -> None:
         seen.update(entry["insertId"] for entry in found)
         return found
 
-    _print(new()[-options.last :])
+    found = new()[-options.last :]
+    _print(found)
+    if not found and not options.follow:
+        print("local: no entry: `python -m local status` shows the functions and clusters", file=sys.stderr)
     while options.follow:
         time.sleep(PAUSE_SECONDS)
         _print(new())
@@ -72,7 +75,7 @@ def line(entry: Json) -> str:
         f"{entry['resource']['labels']['service_name']:21}",
         f"{payload.get('decision') or '':14}",
         f"{name:12}",
-        str(payload.get("message") or entry.get("textPayload") or ""),
+        "; ".join(str(payload.get("message") or entry.get("textPayload") or "").splitlines()),
     )
     return one_line(" ".join(parts)).rstrip()
 

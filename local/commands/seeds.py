@@ -27,7 +27,9 @@ def read_seed(file: Path) -> Any:
     """Read a document; the cloud checks what it says. Raises UsageError where it is not YAML."""
     try:
         return yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"{file}: {error}") from error
 
 

@@ -74,8 +74,8 @@ def _status(options: argparse.Namespace) -> None:
                 s["name"].rpartition("/")[2],
                 s["state"],
                 f"every {s['every']:g} s" if s["every"] else "when asked",
-                (s["lastAttemptTime"] or "never")[:19],
-                s["scheduleTime"][:19] if s["every"] and s["state"] == "ENABLED" else "",
+                _time(s["lastAttemptTime"]) if s["lastAttemptTime"] else "never",
+                _time(s["scheduleTime"]) if s["every"] and s["state"] == "ENABLED" else "",
             ]
             for s in state["schedules"]
         ],
@@ -94,6 +94,11 @@ def _status(options: argparse.Namespace) -> None:
             if e["state"] in ("waiting", "held", "dropped")
         ],
     )
+
+
+def _time(text: str) -> str:
+    """A time of the API, to the second."""
+    return f"{text[:19]}Z"
 
 
 def _short(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from itertools import zip_longest
@@ -39,7 +40,14 @@ def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _broken(cell: str, width: int) -> list[str]:
-    return textwrap.wrap(cell, width, break_on_hyphens=False) or [""]
+    return _Wrapper(width).wrap(cell) or [""]
+
+
+class _Wrapper(textwrap.TextWrapper):
+    """Breaks at spaces and behind the slashes of names."""
+
+    def _split(self, text: str) -> list[str]:
+        return re.findall(r"\s+|[^\s/]*/|[^\s/]+", text)
 
 
 def one_line(cell: Any) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from local import ports
 from local.commands.options import UsageError, add_command, number, port, seconds, setting
 from local.commands.seeds import read_seed
+from local.control import ControlError
 
 if TYPE_CHECKING:
     from local.commands.options import Commands
@@ -178,6 +179,11 @@ def _up(options: argparse.Namespace) -> int:
         return asyncio.run(run())
     except ports.PortInUseError as error:
         raise UsageError(str(error)) from error
+    except OSError as error:
+        what = f"{error.filename or config.directory}: {error.strerror or error}"
+        raise ControlError(
+            f"{what}. The local cloud writes into {config.directory}: make that possible, or take another --directory"
+        ) from error
     except (MissingError, StartError, UnavailableError) as error:
         print(f"local: {error}", file=sys.stderr)
         return 1

@@ -116,6 +116,10 @@ class Events:
         What `order` leaves out stays held.
         """
         places = list(range(len(self._held))) if order is None else order
+        if len({*places} & {*range(len(self._held))}) < len(places):
+            raise ValueError(
+                f"{len(self._held)} events are held, counted from 0: each place of {places} must be one of them"
+            )
         going = [self._held[place] for place in places]
         self._held = [event for place, event in enumerate(self._held) if place not in places]
 

@@ -164,7 +164,7 @@ def test_when_a_function_dies_it_says_which_with_the_end_of_its_log(tmp_path: Pa
         os.kill(up.cloud.state()["functions"]["write-secret"]["pid"], signal.SIGKILL)
         code, printed = up.ended()
     assert code == 1
-    assert "the function write-secret ended by itself" in printed
+    assert "the function write-secret was killed by SIGKILL" in printed
     assert "received" in printed
     assert all(_gone(pid) for pid in up.pids)
 

@@ -170,6 +170,16 @@ def test_an_adoption_that_fails_is_named_and_ends_with_1(world: World, typed: An
     assert as_json(typed, "adopt", FAST)[0] == 1
 
 
+def test_adopt_names_what_could_not_be_read(world: World, typed: Any) -> None:
+    by_hand(world, in_the_fleet(world))
+    break_calls(world, "container list")
+    code, text = typed("adopt", "--dry-run")
+    assert code == UNREAD
+    assert "projects/demo-apps could not be read: " in text
+    code, answer = as_json(typed, "adopt", "--dry-run")
+    assert (code, {*answer["unread"]} >= {"projects/demo-apps"}) == (UNREAD, True)
+
+
 def test_backfill_as_json_publishes_unless_it_is_a_dry_run(world: World, typed: Any) -> None:
     world.create(BLUE)
     code, answer = as_json(typed, "backfill", "--dry-run")

@@ -45,3 +45,7 @@ def test_a_step_is_a_function() -> None:
     assert parse(filter_text("write-secret"))(ENTRY)
     assert not parse(filter_text("sweep"))(ENTRY)
     assert not parse(filter_text('" OR severity>"'))(ENTRY)
+
+
+def test_the_lines_of_a_message_are_parted_by_a_semicolon() -> None:
+    assert line({**ENTRY, "jsonPayload": {"message": "a\nb"}}).endswith("a; b")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from local import ports
 from local.__main__ import main
 from local.commands.tables import table
 from local.functions import TARGETS
+from local.processes import ended
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,3 +105,37 @@ def test_a_wide_table_fits_and_loses_nothing() -> None:
 
 def test_a_table_shows_what_a_terminal_would_obey() -> None:
     assert table(["name"], [["a\x1b[2Jb\nc"]], 80)[1] == "  a\\x1b[2Jb\\nc"
+
+
+def test_a_table_breaks_a_name_behind_a_slash() -> None:
+    lines = table(["name"], [["demo-fleet/europe-west1/blue"]], 28)
+    assert [line.strip() for line in lines[1:]] == ["demo-fleet/europe-west1/", "blue"]
+
+
+def test_closed_streams_are_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["status", "--directory", str(tmp_path)]) == 1
+
+
+def test_a_directory_that_cannot_be_used_is_named_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "file"
+    taken.touch()
+    assert main(["up", "--free-ports", "--directory", str(taken)]) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"local: {taken}: File exists. ")
+    assert printed.count("\n") == 1
+    assert "another --directory" in printed
+
+
+def test_a_seed_that_cannot_be_read_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "none.yaml"
+    assert main(["up", "--directory", str(tmp_path / "d"), "--seed", str(missing)]) == 2
+    assert capsys.readouterr().err == f"local: {missing}: No such file or directory\n"
+
+
+@pytest.mark.parametrize(("code", "words"), [(-9, "was killed by SIGKILL"), (3, "ended by itself (exit 3)")])
+def test_the_end_of_a_process_is_told_in_words(code: int, words: str) -> None:
+    assert ended(code) == words

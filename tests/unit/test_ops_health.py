@@ -92,7 +92,8 @@ def test_functions_and_queues_that_were_not_read_are_unknown(part: str) -> None:
 
 def test_secrets_and_projects_that_were_not_read_are_unknown() -> None:
     health = judge(status(survey=replace(SURVEY, secrets_unread="503")))
-    assert (health.code, health.secrets) == (UNREAD, None)
+    assert (health.code, health.secrets, health.requests, health.blocked) == (UNREAD, None, None, None)
+    assert "Differences:   unknown" in as_text(health)
     survey = surveyed(secrets=[secret()], memberships=[BLUE_MEMBER], listed=frozenset({"demo-apps"}))
     health = judge(status(survey=survey))
     assert health.code == UNREAD

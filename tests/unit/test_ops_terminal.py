@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ops.__main__ import command_line, main
+from ops.dead_letters import confirmed
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS, paced
 from ops.plan import as_json, as_text, behind, differs, filter_plan, unread
 from ops.survey import find
@@ -399,3 +402,47 @@ def test_a_wrong_option_is_one_line_and_exit_code_1(words: list[str], capsys: py
         main(words)
     assert ended.value.code == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("columns", ["40", "80"])
+@pytest.mark.parametrize("command", ["", "explain", "dead-letters replay", "shards"])
+def test_help_breaks_no_name_and_no_command(
+    command: str, columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    *text, example = capsys.readouterr().out.splitlines()
+    assert not [line for line in text if re.search(r"\w-$", line)]
+    assert example.startswith("  python -m ops " if command else "  source ")
+
+
+def test_closed_streams_are_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["doctor"]) == 1
+    assert main(["plan"]) == 1
+
+
+def test_without_standard_input_nothing_is_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert not confirmed("Discard 1 letter for good?")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ops", "doctor"],
+            cwd=ROOT,
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert (done.returncode, done.stderr) == (1, "ops: the output cannot be written: No space left on device\n")
