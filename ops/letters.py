@@ -18,7 +18,6 @@ from ops.terminal import printable
 from shared.values import messages
 from shared.values.codes import ErrorCode
 from shared.values.errors import PermanentError
-from shared.values.objects import Object
 from shared.values.settings import Settings
 
 if TYPE_CHECKING:
@@ -103,17 +102,9 @@ class DeadLetter:
         return control_keys(self.data)
 
     @property
-    def body(self) -> Object | None:
-        """The body, if it is a JSON object."""
-        try:
-            return messages.json_object(self.data, "")
-        except PermanentError:
-            return None
-
-    @property
     def names(self) -> tuple[str, ...]:
         """The names that it speaks of: the cluster's, then the membership's."""
-        body = self.body or {}
+        body = messages.object_or_empty(self.data)
         found = (self.attributes.get(key) or body.get(key) for key in ("cluster", "membership"))
         return tuple(str(each) for each in found if each)
 
@@ -200,8 +191,5 @@ def shown(data: bytes) -> str:
 
 def control_keys(data: bytes) -> tuple[str, ...]:
     """Return the keys of a body that request more than a reconciliation."""
-    try:
-        body = messages.json_object(data, "")
-    except PermanentError:
-        return ()
+    body = messages.object_or_empty(data)
     return tuple(key for key in CONTROL_KEYS if key in body)

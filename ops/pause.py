@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ops.doctor import commands
@@ -21,6 +22,7 @@ from shared.values.objects import Object
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
 
 def run_pause(options: argparse.Namespace) -> int:
@@ -103,27 +105,30 @@ def _connected() -> tuple[Api, Expected]:
     return Api(services.session, os.environ), Expected(services.settings)
 
 
-def _read(api: Api, expected: Expected, name: str) -> Object:
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Make an API's refusal a user error that says what cannot be done."""
     try:
-        return api.get("pubsub", f"v1/{expected.subscription(name)}")
+        yield
     except RefusedError as error:
-        raise MistakeError(f"Cannot read subscription {name}: {error}") from error
+        raise MistakeError(f"Cannot {what}: {error}") from error
+
+
+def _read(api: Api, expected: Expected, name: str) -> Object:
+    with _explained(f"read subscription {name}"):
+        return api.get("pubsub", f"v1/{expected.subscription(name)}")
 
 
 def _modify(api: Api, expected: Expected, name: str, config: Object) -> None:
     """Write a push configuration; an empty one stops the pushes."""
-    try:
+    with _explained(f"change the push configuration of subscription {name}"):
         api.post("pubsub", f"v1/{expected.subscription(name)}:modifyPushConfig", {"pushConfig": config})
-    except RefusedError as error:
-        raise MistakeError(f"Cannot change the push configuration of subscription {name}: {error}") from error
 
 
 def _uri(api: Api, expected: Expected, step: str) -> str:
     """Return a function's address. Raises MistakeError where it is not deployed."""
-    try:
+    with _explained(f"read the address of function {step}"):
         found = api.pages("cloudfunctions", f"v2/projects/{expected.project}/locations/-/functions", "functions")
-    except RefusedError as error:
-        raise MistakeError(f"Cannot read the address of function {step}: {error}") from error
     uris = [at(one, "serviceConfig", "uri") for one in found if str(one.get("name", "")).endswith(f"/functions/{step}")]
     if len(uris) != 1 or not uris[0]:
         raise MistakeError(f"function {step} is not deployed once in {expected.project}: {commands.TERRAFORM}")

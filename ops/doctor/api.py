@@ -55,6 +55,15 @@ class Api:
         suffix = f"?{urlencode(query, doseq=True)}" if query else ""
         return self._object("GET", api, f"{path}{suffix}", None)
 
+    def find(self, api: str, path: str) -> Object | None:
+        """Return the answer to a GET, None for a 404. Raises RefusedError."""
+        try:
+            return self.get(api, path)
+        except RefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+
     def post(self, api: str, path: str, body: Object) -> Object:
         """Return the answer to a POST. Raises RefusedError."""
         return self._object("POST", api, path, body)

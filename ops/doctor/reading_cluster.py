@@ -311,12 +311,7 @@ def _quotas(api: Api, project: str, service: str) -> Iterator[tuple[str, str, st
 
 def read_membership(api: Api, expected: Expected) -> Object | None:
     """Return the central cluster's membership; None where the fleet has none of that name."""
-    try:
-        return api.get("gkehub", f"v1/{expected.settings.central_membership}")
-    except RefusedError as error:
-        if error.status == 404:
-            return None
-        raise
+    return api.find("gkehub", f"v1/{expected.settings.central_membership}")
 
 
 def _whole(value: Any) -> int | None:

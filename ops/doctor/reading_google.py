@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ops.activity import log_query, parse_time
-from ops.doctor.api import Api, RefusedError, attempt
+from ops.doctor.api import Api, attempt
 from ops.doctor.checks_functions import region_of
 from ops.doctor.checks_google import KNOWN_ROLES, roles_of
 from ops.doctor.expected import ARGOCD, SWEEP, Expected, subscription_of
@@ -70,12 +70,7 @@ class Reader:
         return Google(**found | {"operator": operator, "policies": policies, "roles": roles})
 
     def _project(self, project: str) -> Object | None:
-        try:
-            return self.api.get("cloudresourcemanager", f"v1/projects/{project}")
-        except RefusedError as error:
-            if error.status == 404:
-                return None
-            raise
+        return self.api.find("cloudresourcemanager", f"v1/projects/{project}")
 
     def _services(self, project: str) -> frozenset[str]:
         found = self.api.pages(

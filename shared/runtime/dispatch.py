@@ -238,10 +238,7 @@ def _topic(name: str, message: Message) -> str:
 
 def _named(message: Message) -> dict[str, str]:
     """The names that a body claims, for logs and dead letters, whether or not the rest of it can be read."""
-    try:
-        body = messages.json_object(message.data, "")
-    except PermanentError:
-        return {}
+    body = messages.object_or_empty(message.data)
     return {key: messages.truncate(str(body[key])) for key in ("cluster", "membership") if body.get(key)}
 
 

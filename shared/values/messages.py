@@ -170,6 +170,14 @@ def json_object(data: bytes, what: str) -> Object:
     return body
 
 
+def object_or_empty(data: bytes) -> Object:
+    """Return the JSON object in `data`; an empty one if that is anything else."""
+    try:
+        return json_object(data, "")
+    except PermanentError:
+        return {}
+
+
 def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
     """Parse the body of a message to `step` (a topic's name).
 
