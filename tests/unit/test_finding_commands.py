@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.decisions import sweep_plan
+from shared.decisions import reports, sweep_plan
 from shared.decisions.differences import differences
 from shared.values.cluster_secret import CLUSTER, FUNCTIONS_PROJECT, KEEP, MANAGED_BY_LABEL, MEMBERSHIP, ClusterSecret
 from shared.values.codes import FindingCode
@@ -182,3 +182,11 @@ def test_every_code_that_the_docs_call_reported_is_tested() -> None:
 def test_a_stale_release_has_a_command() -> None:
     plan = sweep_plan.select(Differences((), (), (), 0, 0), SETTINGS, Scope(release="0" * 16), NOW)
     assert [finding.command for finding in plan.findings] == ["python -m ops plan"]
+
+
+def test_gke_describes_a_cluster_with_its_messages() -> None:
+    wanted = "--format=yaml(status,statusMessage,conditions)"
+    assert shlex.split(reports.describe_command(BLUE.name))[-1] == wanted
+    assert reports.describe_command(EDGE.name) == (
+        "gcloud container fleet memberships describe edge --location=global --project=demo-fleet"
+    )
