@@ -118,7 +118,7 @@ def translated(what: str) -> Iterator[None]:
     except GoogleAuthError as error:
         raise RetryableError(f"{what}: no token for our identity: {_text(error)}", ErrorCode.NO_IDENTITY) from error
     except (RequestException, HTTPError, OSError) as error:
-        code = ErrorCode.TIMED_OUT if isinstance(error, Timeout | HTTPTimeout) else ErrorCode.NO_ANSWER
+        code = ErrorCode.TIMED_OUT if _is_timeout(error) else ErrorCode.NO_ANSWER
         raise RetryableError(f"{what}: no answer: {_text(error)}", code) from error
     except (ValueError, RecursionError, AttributeError, TypeError, LookupError) as error:
         # A client could not read the body. GAPIC takes every refusal for `{"error": {…}}` (google.api_core.exceptions).
@@ -143,6 +143,15 @@ def _of_call(what: str, error: GoogleAPICallError) -> ReconcileError:
     if isinstance(response, bytes):
         status = Refusal.read(code, response).reason or status
     return fault(code, status, error.message or "", what)
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    """Whether an error is, or comes from, time that was used up: urllib3 and requests wrap ours in errors of connections."""
+    while error is not None:
+        if isinstance(error, Timeout | HTTPTimeout | TimeoutError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _text(error: Exception) -> str:

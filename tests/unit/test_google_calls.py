@@ -10,10 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from shared.clients import deadline, http
+from shared.clients import answers, deadline, http
 from shared.clients.grant_signer import MAX_TOKEN_LENGTH, GrantSigner
 from shared.clients.registration import Registration
 from shared.clients.request_budget import BURST_SECONDS, RequestBudget
+from shared.clients.transport import authorized_session
 from shared.values.codes import ErrorCode
 from shared.values.errors import ConflictError, PermanentError, RetryableError, TakenError
 from shared.values.names import ClusterName
@@ -277,4 +278,12 @@ def test_an_operation_that_does_not_end_is_retried_in_time(stub: Stub) -> None:
     stub.give(sends({**DONE, "done": False}))
     with deadline.within(0.5), pytest.raises(RetryableError) as raised:
         fleet(stub).create(BLUE_MEMBER.name, BLUE)
+    assert raised.value.code is ErrorCode.TIMED_OUT
+
+
+def test_a_poll_after_the_time_of_a_step_has_timed_out(stub: Stub) -> None:
+    """The client wraps our error in one of the connection."""
+    session = authorized_session(Identity())
+    with deadline.within(0), pytest.raises(RetryableError) as raised, answers.translated("polling"):
+        session.get(stub.url, timeout=60)
     assert raised.value.code is ErrorCode.TIMED_OUT
