@@ -41,6 +41,8 @@ TOGETHER = {
     "tests/contract/pubsub/": "an emulator of Pub/Sub",
     "tests/contract/test_deployed.py": "a deployed cloud",
     "tests/contract/test_deployed_logging.py": "a deployed cloud",
+    "tests/docs/": "what gcloud says of commands",
+    "tests/infra/test_argocd_policy": "a decoded policy",
     "tests/infra/test_plan": "plans",
     "tests/infra/test_names": "plans",
     "tests/infra/test_cloudbuild": "plans",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -42,8 +43,12 @@ def rendered(**values: str) -> Object:
     return next(item for item in found if item["kind"] == "ValidatingAdmissionPolicy")
 
 
-def decided_by(policy: Object) -> Callable[..., list[str]]:
-    """Return a function that gives the refusals of a request: messages and expressions of messages; none: it passes."""
+# Values of the policy's variable `texts`, by its expression and the data. It reads nothing else but constants, and takes most of the time.
+_texts: dict[tuple[str, str], Any] = {}
+
+
+@functools.cache
+def _program(expression: str) -> Any:
     celpy = argocd.tool("celpy")
     types = celpy.celtypes
 
@@ -63,17 +68,25 @@ def decided_by(policy: Object) -> Callable[..., list[str]]:
         "substring": lambda text, start, end: types.StringType(_substring(text, start, end)),
     }
     environment = celpy.Environment()
+    return environment.program(environment.compile(expression), functions=added)
 
-    def program(expression: str) -> Any:
-        return environment.program(environment.compile(expression), functions=added)
 
+def decided_by(policy: Object) -> Callable[..., list[str]]:
+    """Return a function that gives the refusals of a request: messages and expressions of messages; none: it passes."""
+    celpy = argocd.tool("celpy")
     spec = policy["spec"]
-    conditions = [program(item["expression"]) for item in spec["matchConditions"]]
-    variables = [(item["name"], program(item["expression"])) for item in spec["variables"]]
-    evaluated: dict[tuple[str, str], Any] = {}
+    conditions = [_program(item["expression"]) for item in spec["matchConditions"]]
+    variables = [(item["name"], item["expression"]) for item in spec["variables"]]
     validations = [
-        (program(item["expression"]), item.get("message") or item["messageExpression"]) for item in spec["validations"]
+        (_program(item["expression"]), item.get("message") or item["messageExpression"]) for item in spec["validations"]
     ]
+
+    def evaluate(expression: str, known: Object) -> Any:
+        """Return the value; None if it has none: who reads the variable then meets the error."""
+        try:
+            return _program(expression).evaluate(known)
+        except celpy.CELEvalError:
+            return None
 
     def decided(
         user: str,
@@ -94,20 +107,20 @@ def decided_by(policy: Object) -> Callable[..., list[str]]:
             "request": celpy.json_to_cel(request),
             "object": celpy.json_to_cel(new),
             "oldObject": celpy.json_to_cel(old),
-            "variables": types.MapType(),
+            "variables": celpy.celtypes.MapType(),
         }
         if not all(condition.evaluate(known) for condition in conditions):
             return []
-        for name, variable in variables:
-            # `texts` takes most of the time and depends on the data alone: evaluated once for the same data.
-            key = name, json.dumps((new or {}).get("data"))
-            if name != "texts" or key not in evaluated:
-                try:
-                    evaluated[key] = variable.evaluate(known)
-                except celpy.CELEvalError:
-                    evaluated[key] = None
-            if evaluated[key] is not None:  # else the reader meets the error
-                known["variables"][types.StringType(name)] = evaluated[key]
+        for name, expression in variables:
+            if name == "texts":
+                key = expression, json.dumps((new or {}).get("data"))
+                if key not in _texts:
+                    _texts[key] = evaluate(expression, known)
+                value = _texts[key]
+            else:
+                value = evaluate(expression, known)
+            if value is not None:
+                known["variables"][celpy.celtypes.StringType(name)] = value
         messages = []
         for validation, message in validations:
             try:
