@@ -66,7 +66,7 @@ class Deployed:
 
     def call(self, api: str, method: str, path: str, body: Any = None, token: str = "") -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {token or self.token}"}
-        answer = requests.request(method, f"{self.url(api)}/{path}", json=body, headers=headers, timeout=20)
+        answer = requests.request(method, f"{self.url(api)}/{path}", json=body, headers=headers, timeout=60)
         return answer.status_code, answer.json() if answer.content else None
 
     def read(self, api: str, path: str, kind: Any) -> Any:
@@ -99,7 +99,7 @@ class Deployed:
         url = self.cloud.state()["functions"][function]["url"]
         headers = {"ce-id": "1", "ce-type": "test", "ce-source": "//test", "ce-specversion": "1.0"}
         headers |= {"Authorization": f"Bearer {token}"} if token else {}
-        return requests.post(url, json={}, headers=headers, timeout=20).status_code
+        return requests.post(url, json={}, headers=headers, timeout=60).status_code
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def test_a_changed_setting_reaches_the_running_function(here: Deployed, function
     client = functions_v2.FunctionServiceClient(transport="rest", **options(here, "cloudfunctions"))
     function = client.get_function(name=SWEEP)
     function.service_config.environment_variables["HOLD"] = "5"
-    client.update_function(function=function, update_mask="serviceConfig.environmentVariables").result(timeout=30)
+    client.update_function(function=function, update_mask="serviceConfig.environmentVariables").result(timeout=60)
     assert client.get_function(name=SWEEP).service_config.environment_variables["HOLD"] == "5"
     here.cloud.publish("sweep", {})
     here.cloud.wait_for(lambda: here.swept() == 1)
@@ -182,7 +182,7 @@ def test_a_deleted_trigger_brings_no_event(here: Deployed) -> None:
     here.cloud.wait_for(lambda: routed(here, blue) == 2)
     for version in ("v1", "v1beta1"):
         name = f"projects/{FLEET}/locations/global/triggers/audit-createcluster-{version}"
-        client.delete_trigger(name=name).result(timeout=20)
+        client.delete_trigger(name=name).result(timeout=60)
     red = here.cloud.create_cluster("red")
     here.cloud.wait_for(lambda: here.cloud.state()["clusters"][red]["status"] == "RUNNING")
     here.cloud.wait_quiet()

@@ -33,7 +33,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 def get(cloud: LocalCloud, api: str, path: str, email: str = PERSON, **query: str) -> tuple[int, Any]:
     headers = {"Authorization": f"Bearer {cloud.do('iam', 'token_for', email=email)}"}
-    answer = requests.get(f"{cloud.state()['endpoints'][api]}{path}", params=query, headers=headers, timeout=20)
+    answer = requests.get(f"{cloud.state()['endpoints'][api]}{path}", params=query, headers=headers, timeout=60)
     return answer.status_code, answer.json()
 
 
@@ -78,9 +78,9 @@ def test_a_subscription_expires_after_a_month_by_default(
     cloud: LocalCloud, asked: dict[str, Any], shown: dict[str, Any]
 ) -> None:
     base = f"{cloud.do('cloud', 'pubsub_url')}v1/projects/{FLEET}"
-    requests.put(f"{base}/topics/kept", json={}, timeout=20)
+    requests.put(f"{base}/topics/kept", json={}, timeout=60)
     name = f"{base}/subscriptions/kept-{len(str(asked))}"
-    made = requests.put(name, json={"topic": f"projects/{FLEET}/topics/kept", **asked}, timeout=20).json()
+    made = requests.put(name, json={"topic": f"projects/{FLEET}/topics/kept", **asked}, timeout=60).json()
     assert made["expirationPolicy"] == shown
 
 

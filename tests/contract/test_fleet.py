@@ -57,7 +57,7 @@ def fleet_of(cloud: Cloud, name: str = BLUE) -> container_v1.Fleet:
 def test_a_cluster_is_registered_and_both_sides_say_so(cloud: Cloud) -> None:
     create_cluster(cloud)
     labels = {"managed-by": "fleet-registrar"}
-    made = register(cloud, labels=labels).result(timeout=20)
+    made = register(cloud, labels=labels).result(timeout=60)
     assert (made.name, made.state.code, dict(made.labels)) == (MEMBER, State.READY, labels)
     assert made.unique_id
     found = cloud.memberships().get_membership(name=MEMBER)
@@ -77,21 +77,21 @@ def test_registering_takes_time(cloud: Cloud) -> None:
     assert cloud.memberships().get_membership(name=MEMBER).state.code == State.CREATING
     assert not fleet_of(cloud).membership
     assert cloud.events == []
-    assert operation.result(timeout=20).state.code == State.READY
+    assert operation.result(timeout=60).state.code == State.READY
 
 
 def test_the_operation_refuses_a_registered_cluster(cloud: Cloud) -> None:
     create_cluster(cloud)
-    register(cloud).result(timeout=20)
+    register(cloud).result(timeout=60)
     operation = register(cloud, "another")
     with pytest.raises(exceptions.AlreadyExists, match=f"already registered with resource //gkehub.*{MEMBER}"):
-        operation.result(timeout=20)
+        operation.result(timeout=60)
     assert list(cloud.fleet.memberships) == [MEMBER]
 
 
 def test_a_taken_id_is_refused_at_once(cloud: Cloud) -> None:
     create_cluster(cloud)
-    register(cloud).result(timeout=20)
+    register(cloud).result(timeout=60)
     with pytest.raises(exceptions.Conflict):
         register(cloud)
 
@@ -101,7 +101,7 @@ def test_a_request_repeated_under_its_id_is_one_request(cloud: Cloud) -> None:
     request_id = str(uuid.uuid4())
     first, second = register(cloud, request_id=request_id), register(cloud, request_id=request_id)
     assert first.operation.name == second.operation.name
-    assert second.result(timeout=20).name == MEMBER
+    assert second.result(timeout=60).name == MEMBER
     with pytest.raises(exceptions.BadRequest):
         register(cloud, request_id="7")
 
@@ -135,7 +135,7 @@ def test_a_zonal_cluster_is_registered_in_its_region(cloud: Cloud) -> None:
     zonal = BLUE.replace("europe-west1", "europe-west1-b")
     with pytest.raises(exceptions.BadRequest):
         register(cloud, parent=f"{HOME}-b", link=f"//container.googleapis.com/{zonal}")
-    register(cloud, link=f"//container.googleapis.com/{zonal}").result(timeout=20)
+    register(cloud, link=f"//container.googleapis.com/{zonal}").result(timeout=60)
     assert fleet_of(cloud, zonal).membership
 
 
@@ -156,7 +156,7 @@ def test_an_issuer_must_be_the_clusters_own_and_needs_workload_identity(cloud: C
     with pytest.raises(exceptions.BadRequest, match="issuer"):
         register(cloud, authority={"issuer": ISSUER.replace("locations", "zones")})
     cloud.gke.clusters[BLUE]["workloadIdentityConfig"] = {"workloadPool": f"{FLEET}.svc.id.goog"}
-    made = register(cloud, authority={"issuer": ISSUER}).result(timeout=20)
+    made = register(cloud, authority={"issuer": ISSUER}).result(timeout=60)
     assert made.authority.workload_identity_pool == f"{FLEET}.svc.id.goog"
 
 
@@ -170,19 +170,19 @@ def test_a_project_that_the_service_agent_may_not_read_is_refused(cloud: Cloud) 
 def test_unknown_fields_are_refused(cloud: Cloud) -> None:
     headers = {"Authorization": f"Bearer {cloud.token}"}
     url = f"{cloud.url('gkehub')}/v1/{HOME}/memberships?membershipId=blue"
-    answer = requests.post(url, json={"endpoint": {"gkeCluster": {}, "bogus": {}}}, headers=headers, timeout=20)
+    answer = requests.post(url, json={"endpoint": {"gkeCluster": {}, "bogus": {}}}, headers=headers, timeout=60)
     assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
     assert "Unknown name \"bogus\" at 'resource.endpoint'" in answer.json()["error"]["message"]
 
 
 def test_a_deleted_membership_is_gone_on_both_sides(cloud: Cloud) -> None:
     create_cluster(cloud)
-    register(cloud).result(timeout=20)
+    register(cloud).result(timeout=60)
     cloud.fleet.operation_seconds = 0.2
     client = cloud.memberships()
     deleting = client.delete_membership(name=MEMBER)
     assert client.get_membership(name=MEMBER).state.code == State.DELETING
-    deleting.result(timeout=20)
+    deleting.result(timeout=60)
     for call in (client.get_membership, client.delete_membership):
         with pytest.raises(exceptions.NotFound):
             call(name=MEMBER)
@@ -192,25 +192,25 @@ def test_a_deleted_membership_is_gone_on_both_sides(cloud: Cloud) -> None:
 
 def test_a_cluster_may_name_a_membership_that_is_gone_for_a_while(cloud: Cloud) -> None:
     create_cluster(cloud)
-    register(cloud).result(timeout=20)
+    register(cloud).result(timeout=60)
     cloud.fleet.clear_seconds = 0.3
-    cloud.memberships().delete_membership(name=MEMBER).result(timeout=20)
+    cloud.memberships().delete_membership(name=MEMBER).result(timeout=60)
     assert fleet_of(cloud).membership
     until(lambda: not fleet_of(cloud).membership)
 
 
 def test_a_membership_with_bindings_is_deleted_only_by_force(cloud: Cloud) -> None:
     create_cluster(cloud)
-    register(cloud).result(timeout=20)
+    register(cloud).result(timeout=60)
     client = cloud.memberships()
     binding = gkehub_v1.MembershipBinding(scope=f"projects/{FLEET}/locations/global/scopes/team")
     client.create_membership_binding(parent=MEMBER, membership_binding=binding, membership_binding_id="team").result(
-        timeout=20
+        timeout=60
     )
     assert [b.name for b in client.list_membership_bindings(parent=MEMBER)] == [f"{MEMBER}/bindings/team"]
     with pytest.raises(exceptions.BadRequest, match="nested"):
         client.delete_membership(name=MEMBER)
-    client.delete_membership(gkehub_v1.DeleteMembershipRequest(name=MEMBER, force=True)).result(timeout=20)
+    client.delete_membership(gkehub_v1.DeleteMembershipRequest(name=MEMBER, force=True)).result(timeout=60)
     assert cloud.fleet.memberships == {}
 
 
@@ -218,21 +218,21 @@ def test_an_operation_may_fail(cloud: Cloud) -> None:
     create_cluster(cloud)
     cloud.fleet.fail_next("create", code=14, message="try again")
     with pytest.raises(exceptions.ServiceUnavailable, match="try again"):
-        register(cloud).result(timeout=20)
+        register(cloud).result(timeout=60)
     assert cloud.fleet.memberships == {}
-    register(cloud).result(timeout=20)
+    register(cloud).result(timeout=60)
     cloud.fleet.fail_next("delete")
     with pytest.raises(exceptions.InternalServerError):
-        cloud.memberships().delete_membership(name=MEMBER).result(timeout=20)
+        cloud.memberships().delete_membership(name=MEMBER).result(timeout=60)
     assert cloud.memberships().get_membership(name=MEMBER).state.code == State.READY
 
 
 def test_a_patch_replaces_what_its_mask_names(cloud: Cloud) -> None:
     create_cluster(cloud)
-    register(cloud, labels={"a": "1", "b": "2"}).result(timeout=20)
+    register(cloud, labels={"a": "1", "b": "2"}).result(timeout=60)
     client = cloud.memberships()
     new = gkehub_v1.Membership(labels={"b": "3"}, description="changed")
-    client.update_membership(name=MEMBER, resource=new, update_mask="labels").result(timeout=20)
+    client.update_membership(name=MEMBER, resource=new, update_mask="labels").result(timeout=60)
     found = client.get_membership(name=MEMBER)
     assert (dict(found.labels), found.description) == ({"b": "3"}, "")
     assert cloud.events[-1][0] == "updated"
@@ -243,7 +243,7 @@ def test_a_patch_replaces_what_its_mask_names(cloud: Cloud) -> None:
 
 def test_a_list_filters_pages_and_says_what_it_could_not_reach(cloud: Cloud) -> None:
     create_cluster(cloud)
-    register(cloud, labels={"env": "prod"}).result(timeout=20)
+    register(cloud, labels={"env": "prod"}).result(timeout=60)
     for name in ("hall", "yard"):
         cloud.do(cloud.fleet.attach, name, "us-east1", {"env": "dev"}, project=FLEET)
     client = cloud.memberships()
@@ -302,14 +302,14 @@ def test_a_cluster_enters_and_leaves_a_fleet_by_an_update(cloud: Cloud) -> None:
 def test_a_membership_outlives_its_cluster_unless_gke_made_it(cloud: Cloud, managed: bool) -> None:
     create_cluster(cloud, fleet={"project": FLEET if managed else ""})
     if not managed:
-        register(cloud).result(timeout=20)
+        register(cloud).result(timeout=60)
     cloud.do(cloud.gke.delete, BLUE)
     until(lambda: not cloud.gke.clusters)
     if managed:
         assert cloud.fleet.memberships == {}
     else:
         assert cloud.memberships().get_membership(name=MEMBER).endpoint.gke_cluster.cluster_missing
-        cloud.memberships().delete_membership(name=MEMBER).result(timeout=20)
+        cloud.memberships().delete_membership(name=MEMBER).result(timeout=60)
 
 
 def test_an_attached_cluster_comes_and_goes_and_loses_its_agent(cloud: Cloud) -> None:
@@ -334,7 +334,7 @@ def test_an_attached_cluster_comes_and_goes_and_loses_its_agent(cloud: Cloud) ->
 
 def test_events_carry_what_the_events_library_reads(cloud: Cloud) -> None:
     create_cluster(cloud, workloadIdentityConfig={"workloadPool": "x"})
-    register(cloud, labels={"a": "b"}, authority={"issuer": ISSUER}).result(timeout=20)
+    register(cloud, labels={"a": "b"}, authority={"issuer": ISSUER}).result(timeout=60)
     cloud.do(cloud.fleet.refresh, MEMBER)
     cloud.do(cloud.fleet.attach, "hall", project=FLEET)
     for _, membership in cloud.events:
@@ -344,7 +344,7 @@ def test_events_carry_what_the_events_library_reads(cloud: Cloud) -> None:
 
 def test_each_call_needs_its_permission(cloud: Cloud) -> None:
     create_cluster(cloud)
-    register(cloud).result(timeout=20)
+    register(cloud).result(timeout=60)
     client = cloud.memberships(cloud.iam.token_for("reader@example.com"))
     with pytest.raises(exceptions.Forbidden):
         client.get_membership(name=MEMBER)
@@ -360,9 +360,9 @@ def test_of_two_registrations_of_one_cluster_at_a_time_one_wins(cloud: Cloud) ->
     create_cluster(cloud)
     cloud.fleet.operation_seconds = 0.2
     first, second = register(cloud), register(cloud, "another")
-    assert first.result(timeout=20).state.code == State.READY
+    assert first.result(timeout=60).state.code == State.READY
     with pytest.raises(exceptions.AlreadyExists):
-        second.result(timeout=20)
+        second.result(timeout=60)
 
 
 def test_a_membership_with_an_operation_under_way_takes_no_other(cloud: Cloud) -> None:
@@ -378,17 +378,17 @@ def test_a_membership_with_an_operation_under_way_takes_no_other(cloud: Cloud) -
 def test_registering_may_come_back_as_an_update_of_the_cluster(cloud: Cloud) -> None:
     create_cluster(cloud)
     cloud.fleet.updates_cluster = True
-    register(cloud).result(timeout=20)
+    register(cloud).result(timeout=60)
     assert cloud.methods()[-2:] == [("UpdateCluster", "started"), ("UpdateCluster", "finished")]
 
 
 def test_while_a_cluster_still_names_an_earlier_membership_it_cannot_be_registered(cloud: Cloud) -> None:
     create_cluster(cloud)
-    register(cloud).result(timeout=20)
+    register(cloud).result(timeout=60)
     cloud.fleet.clear_seconds = 0.3
-    cloud.memberships().delete_membership(name=MEMBER).result(timeout=20)
+    cloud.memberships().delete_membership(name=MEMBER).result(timeout=60)
     with pytest.raises(exceptions.AlreadyExists, match=MEMBER.replace(FLEET, FLEET_NUMBER)):
-        register(cloud, "another").result(timeout=20)
+        register(cloud, "another").result(timeout=60)
     until(lambda: not fleet_of(cloud).membership)
-    register(cloud, "another").result(timeout=20)
+    register(cloud, "another").result(timeout=60)
     assert fleet_of(cloud).membership.endswith("/another")

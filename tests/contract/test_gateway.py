@@ -149,7 +149,7 @@ def _ask(cloud: LocalCloud, url: str, token: str | None, host: str = "", **heade
     trusted = ssl.create_default_context(cafile=str(cloud.directory / "ca.pem"))
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted))
     try:
-        with opener.open(request, timeout=10) as answer:
+        with opener.open(request, timeout=60) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as refused:
         with refused:

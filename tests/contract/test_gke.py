@@ -212,7 +212,7 @@ def test_each_call_needs_its_permission(cloud: Cloud) -> None:
     assert cloud.audit[-1]["protoPayload"]["status"]["code"] == 7
     assert cloud.audit[-1]["protoPayload"]["authenticationInfo"]["principalEmail"] == "reader@example.com"
     answer = requests.get(
-        f"{cloud.url('container')}/v1/{BLUE}", headers={"Authorization": "Bearer unknown"}, timeout=20
+        f"{cloud.url('container')}/v1/{BLUE}", headers={"Authorization": "Bearer unknown"}, timeout=60
     )
     assert answer.status_code == 401
 

@@ -55,7 +55,7 @@ class World:
                 json=body,
                 headers=given,
                 verify=self.serving.ca,
-                timeout=30,
+                timeout=60,
                 stream=stream,
             )
 
@@ -101,7 +101,7 @@ class TestHost:
             until(lambda: len(world.blue.store._listeners) == 1)
             world.serving.on_loop(lambda: world.host.remove("blue"))
             assert list(watch.iter_lines()) == []
-        answer = requests.get(world.serving.url + "/clusters/blue/version", verify=world.serving.ca, timeout=30)
+        answer = requests.get(world.serving.url + "/clusters/blue/version", verify=world.serving.ca, timeout=60)
         assert answer.status_code == 404
 
     def test_a_watch_ends_when_its_client_leaves(self, world: World) -> None:
@@ -215,7 +215,7 @@ class TestTokens:
         assert info["groups"] == ["system:authenticated"]
 
     def test_no_token_is_anonymous(self, world: World) -> None:
-        answer = requests.get(f"{world.serving.url}/clusters/green{SECRETS}", verify=world.serving.ca, timeout=30)
+        answer = requests.get(f"{world.serving.url}/clusters/green{SECRETS}", verify=world.serving.ca, timeout=60)
         assert answer.status_code == 403
         assert 'User "system:anonymous" cannot list' in answer.json()["message"]
 

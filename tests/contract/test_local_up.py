@@ -72,7 +72,7 @@ class Up:
         return self.ended()
 
     def ended(self) -> tuple[int, str]:
-        _, stderr = self.process.communicate(timeout=30)
+        _, stderr = self.process.communicate(timeout=120)
         return self.process.returncode, stderr
 
 
@@ -91,7 +91,7 @@ def _up(directory: Path, *more: str) -> Iterator[Up]:
     finally:
         if process.poll() is None:
             process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
 
 
 def _gone(pid: int) -> bool:
@@ -228,7 +228,7 @@ def test_logs_follow_shows_each_entry_once_and_ends_by_ctrl_c(tmp_path: Path) ->
             up.cloud.publish("write-secret", {"number": "two"})
             shown += _until(logs.stdout, "eyJudW1iZXIiOiAidHdvIn0=")
             logs.send_signal(signal.SIGINT)
-            rest, errors = logs.communicate(timeout=60)
+            rest, errors = logs.communicate(timeout=120)
         received = [line for line in (shown + rest).splitlines() if "received" in line]
         assert len(received) == 2
         assert all(line.split()[1] == "write-secret" for line in received)

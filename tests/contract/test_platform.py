@@ -21,7 +21,7 @@ def cloud() -> Iterator[Cloud]:
 
 def call(cloud: Cloud, method: str, path: str, body: dict[str, Any] | None = None, token: str = "") -> Any:
     headers = {"Authorization": f"Bearer {token or cloud.token}"}
-    answer = requests.request(method, f"{cloud.url('platform')}{path}", json=body, headers=headers, timeout=20)
+    answer = requests.request(method, f"{cloud.url('platform')}{path}", json=body, headers=headers, timeout=60)
     return answer.json() if answer.ok else answer.status_code
 
 

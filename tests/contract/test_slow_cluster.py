@@ -107,7 +107,7 @@ def test_a_dripping_cluster_leaves_the_instance_to_others(function: tuple[Stub, 
 
 
 def push(port: int, membership: str) -> int:
-    """Deliver a message about a membership, as Pub/Sub pushes it; the answer's status, or TimeoutError after 20 s."""
+    """Deliver a message about a membership, as Pub/Sub pushes it; the answer's status, or TimeoutError after 100 s."""
     message: dict[str, Any] = {
         "data": base64.b64encode(json.dumps({"membership": f"{FLEET}/{membership}"}).encode()).decode(),
         "messageId": "1",
@@ -115,7 +115,7 @@ def push(port: int, membership: str) -> int:
         "attributes": {},
     }
     body = json.dumps({"message": message, "subscription": "projects/demo-fleet/subscriptions/grant-rbac"})
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=100)) as connection:
         connection.request("POST", "/", body, {"Content-Type": "application/json"})
         return connection.getresponse().status
 

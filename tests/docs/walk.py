@@ -101,10 +101,10 @@ class Reader:
     def close(self) -> None:
         """Leave the terminal and stop the cloud with Ctrl-C, which must end it cleanly."""
         if self._terminal is not None:
-            self._terminal.communicate("kill $(jobs -p) 2>/dev/null; exit\n", timeout=30)
+            self._terminal.communicate("kill $(jobs -p) 2>/dev/null; exit\n", timeout=120)
         if self._up is not None:
             os.killpg(self._up.pid, signal.SIGINT)
-            lines, _ = self._up.communicate(timeout=30)
+            lines, _ = self._up.communicate(timeout=120)
             assert self._up.returncode == 0, lines
 
     def _environment(self) -> dict[str, str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import secrets
 from random import Random
 
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.kubernetes import Object, copied
 from tests.simulation.one_thread import one_thread_no_logs
 from tests.simulation.ports import CENTRAL
+from tests.simulation.seeds import draw_seed
 from tests.simulation.world import STEPS, World
 
 MESSAGES = 1000
@@ -69,7 +69,7 @@ def forged(random: Random, topic: str, names: list[str], members: list[str]) -> 
 
 
 def test_no_forged_or_stale_message_changes_anything() -> None:
-    seed = secrets.randbits(40)
+    seed = draw_seed()
     random = Random(seed)
     with one_thread_no_logs():
         world = settled()

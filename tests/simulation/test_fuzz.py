@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
 from random import Random
 from typing import Any
 
@@ -21,6 +20,7 @@ from tests.simulation.entries import audit_entry
 from tests.simulation.kubernetes import Object, copied
 from tests.simulation.one_thread import one_thread_no_logs
 from tests.simulation.ports import WorldServices
+from tests.simulation.seeds import draw_seed
 from tests.simulation.world import STEPS, World
 
 EVENTS = 5000
@@ -51,7 +51,7 @@ def mutated(random: Random, value: Any) -> Any:
 
 
 def test_every_mutated_event_is_routed_or_refused_with_a_reason() -> None:
-    seed = secrets.randbits(40)
+    seed = draw_seed()
     random = Random(seed)
     numbers = {"100000000001": "demo-fleet"}
     for _ in range(EVENTS):
@@ -89,7 +89,7 @@ def test_every_mutated_event_is_routed_or_refused_with_a_reason() -> None:
 
 
 def test_every_mutated_message_has_an_outcome_or_a_fault() -> None:
-    seed = secrets.randbits(40)
+    seed = draw_seed()
     random = Random(seed)
     with one_thread_no_logs():
         world = World()

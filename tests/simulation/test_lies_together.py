@@ -5,7 +5,6 @@ No proof holds against an API that lies twice. So what a sweep believes gone cou
 
 from __future__ import annotations
 
-import secrets
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from shared.decisions import sweep_plan
 from shared.decisions.sweep_plan import Plan
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.one_thread import one_thread_no_logs, replaced
+from tests.simulation.seeds import draw_seed
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def test_attached_clusters_that_the_fleet_denies_are_held_at_most() -> None:
 
 
 def test_random_denials_never_pass_the_limit_and_are_repaired() -> None:
-    seed = secrets.randbits(40)
+    seed = draw_seed()
     random = Random(seed)
     with one_thread_no_logs():
         world = onboarded()

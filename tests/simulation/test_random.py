@@ -7,22 +7,21 @@ The long form is `make simulate`.
 from __future__ import annotations
 
 import os
-import secrets
 import time
 
 import pytest
 
 from tests.simulation.one_thread import one_thread_no_logs
 from tests.simulation.runs import run, shrink
+from tests.simulation.seeds import draw_seed
 
 RUNS = 400
 SECONDS = 12.0
 
 
 def test_random_lives_keep_every_promise() -> None:
-    given = os.environ.get("SIMULATION_SEED")
-    first = int(given) if given else secrets.randbits(40)
-    runs = 1 if given else RUNS
+    first = draw_seed()
+    runs = 1 if os.environ.get("SIMULATION_SEED") else RUNS
     until = time.monotonic() + SECONDS
     done = lives = 0
     with one_thread_no_logs():

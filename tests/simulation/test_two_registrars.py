@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import timedelta
 
 import pytest
@@ -17,6 +16,7 @@ from tests.simulation.one_thread import one_thread_no_logs
 from tests.simulation.pairs import KINDS, NAMES, pair, run_pair
 from tests.simulation.pairs import secrets as secrets_of
 from tests.simulation.ports import WorldServices
+from tests.simulation.seeds import draw_seed
 from tests.simulation.world import World
 
 RUNS = 25
@@ -41,7 +41,7 @@ def owned(world: World, instance: str) -> Object:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_neither_registrar_changes_or_counts_what_the_other_wrote(kind: str) -> None:
-    first_seed = secrets.randbits(40)
+    first_seed = draw_seed()
     with one_thread_no_logs():
         for seed in range(first_seed, first_seed + RUNS):
             _, broken = run_pair(seed, kind)

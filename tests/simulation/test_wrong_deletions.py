@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
-
 import pytest
 
 from shared.clients import observe
 from shared.values.model import GONE
 from tests.simulation.lists import sweeps
 from tests.simulation.one_thread import one_thread_no_logs, replaced
+from tests.simulation.seeds import draw_seed
 
 SWEEPS = 400
 
 
 def test_no_list_that_lies_removes_or_holds_anything() -> None:
-    seed = secrets.randbits(40)
+    seed = draw_seed()
     with one_thread_no_logs():
         messages, wrong = sweeps(SWEEPS, seed)
     assert messages > SWEEPS

@@ -47,7 +47,7 @@ def raw(server: Server, method: str, path: str, **options: Any) -> requests.Resp
     headers = {"Authorization": f"Bearer {server.token}"} | options.pop("headers", {})
     with requests.Session() as session:
         session.trust_env = False
-        return session.request(method, server.url + path, headers=headers, verify=server.ca, timeout=30, **options)
+        return session.request(method, server.url + path, headers=headers, verify=server.ca, timeout=60, **options)
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Watching:
             headers={"Authorization": f"Bearer {server.token}"},
             verify=server.ca,
             stream=True,
-            timeout=30,
+            timeout=60,
         )
         assert self.answer.status_code == 200
         self.lines = self.answer.iter_lines(chunk_size=None)

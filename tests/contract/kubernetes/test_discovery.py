@@ -44,7 +44,7 @@ class TestDiscovery:
     def test_health_needs_no_token(self, server: Server, path: str) -> None:
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.get(server.url + path, verify=server.ca, timeout=30)
+            answer = session.get(server.url + path, verify=server.ca, timeout=60)
         assert (answer.status_code, answer.text) == (200, "ok")
 
     def test_openapi_says_that_a_patch_may_be_a_dry_run_and_strict(self, server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -25,7 +26,10 @@ needs_diff = pytest.mark.skipif(shutil.which("diff") is None, reason="no diff pr
 
 @pytest.fixture
 def kubectl(server: Server, tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Run kubectl in a namespace of its own and return what it prints; `fails=True` expects and returns an error."""
+    """Run kubectl in a namespace of its own and return what it prints, or the first lines of it.
+
+    `fails=True` expects and returns an error.
+    """
     cluster = {"server": server.url, "certificate-authority": server.ca}
     config = {
         "apiVersion": "v1",
@@ -38,9 +42,16 @@ def kubectl(server: Server, tmp_path: Path) -> Iterator[Callable[..., str]]:
     (tmp_path / "config").write_text(json.dumps(config))
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "config")}
 
-    def run(*arguments: str, stdin: Any = None, fails: bool = False, space: str = "") -> str:
+    def run(*arguments: str, stdin: Any = None, fails: bool = False, space: str = "", lines: int = 0) -> str:
+        command = ["kubectl", *(["-n", space or namespace] if namespace else []), *arguments]
+        if lines:  # of a command that does not end
+            with subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE) as running:
+                assert running.stdout is not None
+                found = "".join(itertools.islice(running.stdout, lines))
+                running.kill()
+            return found
         done = subprocess.run(
-            ["kubectl", *(["-n", space or namespace] if namespace else []), *arguments],
+            command,
             input=None if stdin is None else json.dumps(stdin),
             env=environment,
             text=True,
@@ -93,7 +104,7 @@ def test_get_prints_whole_objects(kubectl: Callable[..., str]) -> None:
 
 def test_watch_prints_what_happens(kubectl: Callable[..., str]) -> None:
     kubectl("create", "-f", "-", stdin=secret())
-    printed = kubectl("get", "secrets", "-w", "--output-watch-events", "--request-timeout=1s")
+    printed = kubectl("get", "secrets", "-w", "--output-watch-events", lines=2)
     assert printed.splitlines()[1].split()[:2] == ["ADDED", "blue"]
 
 

@@ -78,7 +78,7 @@ def test_a_pull_waits_for_a_message(side: Side) -> None:
     name = side.subscription(topic)
     answers: list[Any] = []
     waiting = threading.Thread(
-        target=lambda: answers.append(side.subscriber.pull(subscription=name, max_messages=1, timeout=30))
+        target=lambda: answers.append(side.subscriber.pull(subscription=name, max_messages=1, timeout=60))
     )
     waiting.start()
     side.publish(topic, b"awaited")
