@@ -182,13 +182,16 @@ def test_secrets_of_another_fleet_are_reported_in_one_line() -> None:
     assert subjects == ["projects/demo-fleet"]
 
 
-def test_a_secret_without_its_hash_labels_is_seen() -> None:
+def test_a_secret_without_its_hash_labels_is_reported() -> None:
+    """No step finds it: a request would do nothing."""
     world = fleet(2)
     labels = world.secrets()["demo-apps.europe-west1.c000"]["metadata"]["labels"]
     for key in ("fleet-registrar/cluster-hash", "fleet-registrar/membership-hash"):
         del labels[key]
-    codes = [request.code for request in planned(world).requests if request.kind == "repair"]
-    assert codes == [FindingCode.SECRET_DIFFERS]
+    plan = planned(world)
+    assert [request for request in plan.requests if request.kind != "check"] == []
+    [found] = plan.findings
+    assert (found.code, found.subject) == (FindingCode.INVALID_SECRET, "demo-apps.europe-west1.c000")
 
 
 def test_binding_goes_when_a_project_leaves_the_sources() -> None:
