@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from shared.clients import deadline, gateway, http, transport
+from shared.clients import answers, deadline, gateway, http, transport
 from shared.clients.gateway import Gateway
 from shared.clients.gke import Gke
 from shared.clients.inventory import read_inventory
@@ -157,6 +157,17 @@ def test_a_membership_is_deleted_within_the_age_of_its_read(stub: Stub, monkeypa
     monkeypatch.setattr(deadline, "FRESH_SECONDS", SECONDS)
     stub.give(drips(stub, HEADS["drips its body"]))
     ended(lambda: called("unregisters", stub.url))
+
+
+def test_a_token_is_fetched_within_a_steps_time(stub: Stub) -> None:
+    stub.give(drips(stub, HEADS["drips its body"]))
+
+    def fetch() -> None:
+        with answers.translated("fetching a token"):
+            transport.token_request()(stub.url, method="GET", timeout=60)
+
+    with deadline.within(SECONDS):
+        ended(fetch)
 
 
 def test_a_publish_to_a_server_that_never_answers_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
