@@ -24,6 +24,7 @@ from shared.values.messages import (
     json_object,
     parse,
     parse_scope,
+    request_for,
     reverses,
     truncate,
 )
@@ -297,3 +298,8 @@ def test_a_sweep_takes_seals_with_their_release_only(body: object) -> None:
 def test_a_request_that_names_nothing_has_no_name() -> None:
     with pytest.raises(ValueError, match="names"):
         _ = StepRequest().name
+
+
+def test_a_request_for_one_name_has_it_under_its_key() -> None:
+    assert request_for(BLUE).names == {"cluster": CLUSTER}
+    assert request_for(EDGE).names == {"membership": MEMBERSHIP}
