@@ -1,4 +1,4 @@
-"""`grant_rbac`: lets Argo CD's identity into the cluster, through the gateway, and proves that it works.
+"""`grant_rbac`: grants Argo CD's identity access to the cluster through the gateway, and verifies it.
 
 Needs: gateway get, post, patch, delete and memberships get, list in the fleet project; in the source projects clusters
 get and list, ClusterRoleBindings list, create, update and delete, `container.clusterRoles.bind` and access reviews (IAM,
@@ -28,7 +28,7 @@ REVIEW_PAUSES = (0.1, 0.2, 0.4, 0.6, 0.7)
 
 
 def run(request: StepRequest, services: Services) -> Outcome:
-    """Do the step for what the message names."""
+    """Run the step for the cluster or membership that the message names."""
     subject = read_subject(request, services)
     move = steps.GRANT[subject.state]
     if move is not Action.ONBOARD or not isinstance(subject.observed, Cluster | Membership):
@@ -79,7 +79,7 @@ class _Objects:
 
 
 def _ensure_access(objects: _Objects, *, attached: bool, new: bool) -> str:
-    """Create what is missing, prove that the access works, and return what was done: '' for nothing.
+    """Create missing objects, verify the access, and return what was done: '' for nothing.
 
     In a new cluster, and once one object was missing, the rest is created before it is read: that saves calls.
     """
@@ -103,7 +103,7 @@ def _ensure_access(objects: _Objects, *, attached: bool, new: bool) -> str:
 
 
 def _delete_stale(objects: _Objects, previous: str, *, attached: bool) -> None:
-    """Delete our objects of identities that are no longer Argo CD's, once the present one has access."""
+    """Delete our objects of identities that are no longer Argo CD's, after the current one has access."""
     services = objects.services
     for collection in (rbac.BINDINGS, rbac.ROLES) if attached else (rbac.BINDINGS,):
         stale = rbac.stale(objects.of(collection).values(), services.settings, previous, services.now())
@@ -114,7 +114,7 @@ def _delete_stale(objects: _Objects, previous: str, *, attached: bool) -> None:
 
 
 def _ensure_object(objects: _Objects, desired: Object, *, create_first: bool) -> str:
-    """Bring one object to what it should be; '' when nothing differed."""
+    """Create or update one object; return what was done, '' for nothing."""
     url, gateway = objects.url, objects.services.gateway
     name, collection = desired["metadata"]["name"], rbac.collection(desired)
     current = None if create_first else objects.of(collection).get(name)

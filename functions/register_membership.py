@@ -20,7 +20,7 @@ from shared.values.target import Subject
 
 
 def run(request: StepRequest, services: Services) -> Outcome:
-    """Do the step for what the message names."""
+    """Run the step for the cluster or membership that the message names."""
     subject = read_subject(request, services)
     move = steps.REGISTER[subject.state]
     if move is not Action.ONBOARD:
@@ -85,7 +85,7 @@ def _ensure_membership(cluster: Cluster, services: Services) -> tuple[Membership
 
 
 def _delete_earlier(cluster: Cluster, found: Membership, services: Services) -> None:
-    """Delete our membership of an earlier cluster of that name, if that is still what it is.
+    """Delete our membership of an earlier cluster of that name; a membership that changed meanwhile stays.
 
     The cluster was read before the membership: to one that has stalled in between, the membership of a *later* cluster
     looks like an earlier one's. So both are read again, the membership directly before it is deleted.

@@ -40,7 +40,7 @@ _DOING = {
 
 
 def run(request: StepRequest, services: Services) -> Outcome:
-    """Do the step for what the message names."""
+    """Run the step for the cluster or membership that the message names."""
     name = request.name
     if isinstance(name, MembershipName):
         return _for_membership(name, request, services)
@@ -61,7 +61,7 @@ def run(request: StepRequest, services: Services) -> Outcome:
 
 
 def _for_membership(name: MembershipName, request: StepRequest, services: Services) -> Outcome:
-    """A membership's message becomes its cluster's where there is one; an attached cluster is its membership."""
+    """Return the request for the membership's GKE cluster; an attached cluster is its membership."""
     if name == services.settings.central_membership:
         return no_op(Action.NOTHING, Subject(request, State.CENTRAL), services.settings)
     secret = services.central.secret_of(name)
@@ -176,7 +176,7 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
 
 
 def _count_applications(secret: ClusterSecret, services: Services) -> int | None:
-    """Return how many Applications point to the cluster; None where that cannot be read: it is for people only.
+    """Return how many Applications point to the cluster; None if they cannot be read: the count is for people only.
 
     After the deletion, so that this read does not make the proof of the deletion look fresher than it is.
     """

@@ -20,7 +20,7 @@ from shared.values.target import Subject
 
 
 def run(request: StepRequest, services: Services) -> Outcome:
-    """Do the step for what the message names."""
+    """Run the step for the cluster or membership that the message names."""
     secret = services.central.secret_of(request.name, namesakes=True)
     # Also in a project that is no source any more: a binding of ours without a Secret of ours is left over there.
     subject = read_subject(request, services, has_secret=True)

@@ -16,7 +16,7 @@ from shared.values.messages import Message, json_object
 
 
 def run(message: Message, services: Services, trace: str) -> Route:
-    """Route one event and publish what it asks for."""
+    """Route one event, and publish the request that it causes."""
     route = _route(message, services)
     labels = {"cause": route.cause}
     if route.next is not None:

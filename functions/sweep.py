@@ -77,7 +77,7 @@ def _publish_events(plan: Plan, scope: Scope, message: Message, services: Servic
 
 
 def planned(scope: Scope, services: Services) -> Plan:
-    """Return what a sweep would request now: reads only, publishes nothing."""
+    """Return the plan of a sweep now. Reads only."""
     return sweep_plan.select(_differences(services), services.settings, scope, services.now())
 
 

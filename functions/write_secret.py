@@ -49,7 +49,7 @@ _NEEDS_MEMBERSHIP: Final = frozenset(
 
 
 def run(request: StepRequest, services: Services) -> Outcome:
-    """Do the step for what the message names."""
+    """Run the step for the cluster or membership that the message names."""
     secret = services.central.secret_of(request.name, claim=True)
     if secret is not None:
         request = request.from_reader_of(secret.uid)
@@ -77,7 +77,7 @@ def _write(
     target, proven = _read_grant(request, observed, secret, services)
     if isinstance(target, AttachedTarget) and secret is not None and secret.cluster is not None:
         raise RetryableError(
-            f"Secret {secret.name} speaks of {secret.cluster}, and {target.name} of an attached cluster",
+            f"Secret {secret.name} names {secret.cluster}, and {target.name} belongs to an attached cluster",
             ErrorCode.MEMBERSHIP_MISMATCH,
         )
     if secret is not None:
@@ -265,7 +265,7 @@ def _create(target: Target, services: Services) -> ClusterSecret:
 
 
 def _read_again(subject: Subject, services: Services) -> Subject | Outcome:
-    """Read the cluster once more: its deletion may have passed by before the Secret was there.
+    """Read the cluster again: it may have been deleted before the Secret existed.
 
     Only the very cluster that the Secret was created for gets the labels. What else it became meanwhile, the sweep finds.
     """

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-# gcloud's name of an API → the listener that answers for it, where the functions do not need it.
+# gcloud's name of an API → its listener, for the APIs that the functions do not use.
 OVERRIDES = {
     "cloudfunctions": "cloudfunctions",
     "cloudresourcemanager": "platform",
@@ -119,7 +119,7 @@ class Apis:
     # Callbacks between the APIs
 
     def emit_audit(self, entry: Json) -> None:
-        """Write an audit entry: sinks and triggers carry it on."""
+        """Write an audit entry, and pass it to sinks and triggers."""
         self.logging.write(entry)
         self.eventarc.audit(entry)
 
@@ -142,7 +142,7 @@ class Apis:
         return self.run.service(f"projects/{project}/locations/{region}/services/{service}").url
 
     def _push_token(self, account: str, audience: str) -> str | None:
-        """The token of a push, which Pub/Sub's agent mints; None where it may not, or there is no such account."""
+        """The token of a push, minted by Pub/Sub's agent; None if it may not, or the account does not exist."""
         found = self.iam.accounts.get(account)
         if found is None or found.get("disabled"):
             return None
@@ -211,7 +211,7 @@ class Apis:
             self._listen("pubsub", rest_app(self.broker, self.iam))
 
     def _queues(self) -> dict[str, dict[str, Any]]:
-        """The figures of each subscription; nothing is known of the Cloud SDK's emulator."""
+        """The figures of each subscription; empty with the Cloud SDK's emulator."""
         return self.broker.snapshot() if self.broker is not None else {}
 
     def _listen(self, api: str, app: ASGIApp, *, secure: bool = False) -> Listener:
@@ -235,7 +235,7 @@ class Apis:
         return listener
 
     async def serve(self, name: str, app: ASGIApp) -> Listener:
-        """Serve something that is made while the rest runs already; its calls stay out of the log."""
+        """Serve an app that is created after the start; its calls are not logged."""
         watched = observed(app, name, self.iam, self.faults, Calls())
         listener = self._open(name, watched)
         await listener.start()
@@ -244,15 +244,15 @@ class Apis:
     def _listen_for_metadata(self, name: str, email: str, home: Registrar) -> None:
         lifetime = self.config.token_seconds
         app = metadata_app(self.iam, email, home.project, home.number, region=REGION, lifetime=lifetime)
-        # Its calls stay out of the log: they are no part of what an onboarding costs.
+        # Its calls are not logged, because they are not part of an onboarding's cost.
         self._open(f"metadata {name}", observed(app, f"metadata {name}", self.iam, self.faults, Calls()))
 
     async def start(self) -> None:
-        """Return once all ports answer, but Pub/Sub's gRPC."""
+        """Return when all ports answer, except Pub/Sub's gRPC."""
         await asyncio.gather(*(listener.start() for listener in self.listeners.values()))
 
     async def stop(self) -> None:
-        """Stop what is under way, then close the ports."""
+        """Stop running work, then close the ports."""
         await self.fleet.cancel()
         await self.gke.cancel()
         await asyncio.gather(*(listener.stop() for listener in self.listeners.values()))
@@ -286,7 +286,7 @@ class Apis:
         return {**urls, "pubsub": self.pubsub_url()}
 
     def pubsub_url(self) -> str:
-        """Where Pub/Sub speaks REST."""
+        """The URL of Pub/Sub's REST API."""
         return f"{self.listeners['pubsub'].url}/" if "pubsub" in self.listeners else f"http://{self.pubsub_address}/"
 
     def gateway_url(self, membership: Json) -> str:

@@ -1,4 +1,4 @@
-"""Manifests that somebody applies before the functions run: in the central cluster, and in an attached one."""
+"""Manifests that a person applies before the functions run: in the central cluster, and in an attached one."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def registrar(given: Mapping[str, str], *, attached: bool = False, gateway: str 
 
 
 def admission_to_attached(user: str, membership: str, project: str = FLEET) -> Iterator[Json]:
-    """What `gcloud container fleet memberships generate-gateway-rbac --apply` writes into an attached cluster.
+    """The objects that `gcloud container fleet memberships generate-gateway-rbac --apply` writes into an attached cluster.
 
     The agent may impersonate the user, and the user is an administrator. `membership` is the short name.
     """

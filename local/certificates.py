@@ -18,7 +18,7 @@ SKEW = dt.timedelta(hours=1)  # a laptop's clock may be set back while we run
 
 
 class Authority:
-    """A certificate authority made on the spot; `pem` is what clients must trust."""
+    """A new certificate authority; clients must trust `pem`."""
 
     def __init__(self, name: str = "local authority") -> None:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

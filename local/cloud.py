@@ -282,7 +282,7 @@ class Cloud:
         return f"{url}{self.clusters.path(cluster)}", self.members[cluster].admin_token
 
     def pubsub_url(self) -> str:
-        """Where Pub/Sub speaks REST."""
+        """The URL of Pub/Sub's REST API."""
         return self.apis.pubsub_url()
 
     async def publish(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
@@ -298,7 +298,7 @@ class Cloud:
         admit: bool = False,
         project: str = FLEET,
     ) -> str:
-        """Bring a cluster that is not GKE into the fleet; return its membership. At first it refuses everybody's identity."""
+        """Register a cluster outside GKE; return its membership. It refuses every identity at first."""
         full = f"projects/{project}/locations/{location}/memberships/{name}"
         self.clusters.add_attached(full)
         if admit:
@@ -307,13 +307,13 @@ class Cloud:
         return full
 
     def forget(self, membership: str) -> None:
-        """Let an attached cluster cease to be, with its membership if that is still there."""
+        """Delete an attached cluster, with its membership if it still exists."""
         if membership in self.fleet.memberships:
             self.fleet.detach(membership)
         self.clusters.remove(membership)
 
     async def admit(self, membership: str, users: Iterable[str] | None = None) -> None:
-        """Let an attached cluster admit users (default: the functions that write there), as a person does by gcloud."""
+        """Grant users access to an attached cluster (default: the functions that write there), as a person does with gcloud."""
         project = membership.split("/")[1]
         functions = [service_account(name, project) for name in ("grant-rbac", "revoke-rbac")]
         for user in users or functions:
@@ -348,7 +348,7 @@ class Cloud:
         await self.deployment.functions[name].stop()
 
     async def redeploy(self, name: str, settings: dict[str, str]) -> None:
-        """Stop a function and start it with some settings changed; what is on its way waits for it."""
+        """Restart a function with changed settings; its messages wait meanwhile."""
         await self.deployment.redeploy(name, settings)
 
     async def kill_function(self, name: str) -> None:
@@ -369,7 +369,7 @@ class Cloud:
         )
 
     async def reset(self) -> None:
-        """Go back to the state right after the start, without what `--seed` brought."""
+        """Restore the state right after the start, without the clusters of `--seed`."""
         await self._at_start.restore()
 
     async def seed(self, document: Json) -> None:

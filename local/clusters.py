@@ -26,12 +26,12 @@ Json = dict[str, Any]
 
 
 async def settled(result: Awaitable[Any] | Any) -> Any:
-    """Return a result: the embedded parts give it at once, the real ones later."""
+    """Return a result; the real parts return an awaitable."""
     return await result if inspect.isawaitable(result) else result
 
 
 class Clusters:
-    """Clusters by full name; an attached one goes by its membership's. `on_change` is called when one comes or goes.
+    """Clusters by full name, attached ones by their membership's. `on_change` is called when one is added or removed.
 
     `planes`, if given, starts a kube-apiserver for each cluster. `keep` takes the audit entries of GKE clusters.
     """
@@ -49,7 +49,7 @@ class Clusters:
         self._host.close()
 
     def add(self, name: str, iam_allows: Callable[[str, str], bool] | None) -> Cluster | RealCluster:
-        """Give a cluster its Kubernetes API."""
+        """Create the Kubernetes API of a cluster."""
         if self.planes is None:
             made: Cluster | RealCluster = Cluster(name, iam_allows=iam_allows)
         else:
@@ -60,7 +60,7 @@ class Clusters:
         return made
 
     def add_gke(self, cluster: Json) -> None:
-        """Serve a GKE cluster, where Google's IAM has a say."""
+        """Serve a GKE cluster, to which IAM also applies."""
         name = full_name(cluster)
         project = name.split("/")[1]
         self.add(name, lambda user, permission: self._iam.allows(user, permission, project))
@@ -72,13 +72,13 @@ class Clusters:
             cluster.tokens[_agent_token(cluster)] = User(gateway.AGENT, tuple(gateway.AGENT_GROUPS))
 
     def remove(self, name: str) -> None:
-        """Serve a cluster no more."""
+        """Stop serving a cluster."""
         self.members.pop(name, None)
         self._host.remove(key(name))
         self._on_change()
 
     def remove_gke(self, cluster: Json) -> None:
-        """Serve a GKE cluster no more."""
+        """Stop serving a GKE cluster."""
         self.remove(full_name(cluster))
 
     async def apply(self, name: str, manifests: Iterable[Json]) -> None:
@@ -91,7 +91,7 @@ class Clusters:
         return f"{PREFIX}{key(name)}"
 
     def through_gateway(self, fleet: Fleet, project: str, location: str, membership_id: str) -> gateway.Member | None:
-        """What the gateway reaches under a membership; None where nothing is there, not ready, or not connected."""
+        """The API that the gateway reaches for a membership; None if it is missing, not ready, or not connected."""
         name = f"projects/{project}/locations/{location}/memberships/{membership_id}"
         if not fleet.connected(name):
             return None

@@ -23,7 +23,7 @@ FLEET, REGION = "demo-fleet", "europe-west1"
 
 
 class ControlError(RuntimeError):
-    """The cloud could not do what it was asked for."""
+    """The cloud refused or failed a call."""
 
 
 class WrongCallError(ControlError):
@@ -54,7 +54,7 @@ class LocalCloud:
         return self._post("do", {"part": part, "method": method, "more": more, "arguments": arguments})
 
     def reset(self) -> None:
-        """Go back to the state right after the start, without what `--seed` brought."""
+        """Restore the state right after the start, without the clusters of `--seed`."""
         self.do("cloud", "reset")
 
     def seed(self, document: Json) -> None:
@@ -151,17 +151,17 @@ class LocalCloud:
         self.do("gke", "set_labels", name=cluster, resource_labels=labels)
 
     def set_status(self, cluster: str, status: str, message: str = "") -> None:
-        """Say that a GKE cluster is in another status; no event tells of it."""
+        """Set the status of a GKE cluster, without an event."""
         self.do("gke", "set_status", name=cluster, status=status, message=message)
 
     def attach(
         self, name: str, location: str = "global", labels: dict[str, str] | None = None, *, admit: bool = False
     ) -> str:
-        """Bring a cluster that is not GKE into the fleet; return its membership's full name."""
+        """Register a cluster outside GKE; return its membership's full name."""
         return str(self.do("cloud", "attach", name=name, location=location, labels=labels or {}, admit=admit))
 
     def admit(self, membership: str, users: Iterable[str] | None = None) -> None:
-        """Let an attached cluster admit identities (default: the functions that write there), as a person does by gcloud."""
+        """Grant identities access to an attached cluster (default: the functions that write there), as a person does with gcloud."""
         self.do("cloud", "admit", membership=membership, users=list(users) if users else None)
 
     def disconnect(self, membership: str, *, state: str = "READY") -> None:
@@ -197,7 +197,7 @@ class LocalCloud:
         self.do("eventarc", "remove", id_=id_)
 
     def release(self, order: list[int] | None = None) -> list[str]:
-        """Let held events go, in the order of their places among those held; returns their names."""
+        """Release held events in the given order; return their names."""
         released: list[str] = self.do("eventarc", "release", order=order)
         return released
 

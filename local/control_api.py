@@ -104,7 +104,7 @@ def _methods(part: Any) -> dict[str, Callable[..., Any]]:
 
 
 def _arguments(method: Callable[..., Any]) -> str:
-    """What a method takes, like `name, status, [message=]`."""
+    """The parameters of a method, like `name, status, [message=]`."""
     shown = []
     for name, one in inspect.signature(method).parameters.items():
         if one.kind is one.VAR_KEYWORD:
@@ -117,7 +117,7 @@ def _arguments(method: Callable[..., Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Make what the parts return fit for JSON."""
+    """Convert a part's result to JSON."""
 
     def other(one: Any) -> Any:
         if isinstance(one, (set, frozenset)):

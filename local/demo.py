@@ -1,4 +1,4 @@
-"""The story that `make demo` tells: clusters come, change and go, and Argo CD's list follows by itself.
+"""The story of `make demo`: clusters are created, changed and deleted, and Argo CD's list follows.
 
 Everything is real but Google Cloud: the functions run under functions-framework with the official clients, and the story
 only does what people do (create, label, delete, publish) and reads the state afterwards. The sweep, which Cloud
@@ -37,7 +37,7 @@ APIS = {"container": "GKE", "gkehub": "fleet", "connectgateway": "gateway"}
 
 
 class Story:
-    """The chapters, in order. Each asserts on the state, and fails with what it waited for."""
+    """The chapters, in order. Each asserts on the state; its failure names the state that it waited for."""
 
     def __init__(self, cloud: LocalCloud, teller: Teller, *, argocd: bool) -> None:
         self.cloud = cloud
@@ -91,7 +91,7 @@ class Story:
         )
 
     def attached(self) -> None:
-        """A person has let our identities in, by one gcloud command."""
+        """A person has granted our identities access, with one gcloud command."""
         self.edge = self.cloud.attach("edge", labels=self._baseline(env="prod"), admit=True)
         self._appears(self.edge)
 
@@ -102,7 +102,7 @@ class Story:
         self._synced("isolation", self._secret(self.shop))
 
     def unselected(self) -> None:
-        """An event never lets a living cluster leave: the sweep holds it, and removes it when it was held long enough."""
+        """No event removes a running cluster: the sweep holds it, and removes it after the hold."""
         cloud = self.cloud
         membership, before = self._membership(self.lab) or "", self._secret(self.lab)
         cloud.set_labels(self.lab, {})
@@ -157,14 +157,14 @@ class Story:
         return labels | {"baseline": "standard"}
 
     def _synced(self, component: str, secret: dict[str, Any]) -> None:
-        """Where Argo CD is there: it has brought a component of the baseline to the cluster, by its own status."""
+        """With Argo CD: it has synced a component of the baseline to the cluster."""
         if self.argocd:
             name = _application(component, secret)
             well = ("Synced", "Healthy")
             self._timed(f"Argo CD: {name} is {' and '.join(well)}", lambda: applications(self.cloud).get(name) == well)
 
     def _let_go(self, component: str, secret: dict[str, Any]) -> None:
-        """Where Argo CD is there: it has let go of a cluster that it does not know any more, and nothing is stuck."""
+        """With Argo CD: it has no Application of a removed cluster, and none is stuck."""
         if self.argocd:
             name = _application(component, secret)
             self._timed(f"Argo CD: {name} is no more", lambda: name not in applications(self.cloud))
@@ -194,7 +194,7 @@ class Story:
 
 
 def applications(cloud: LocalCloud) -> dict[str, tuple[str, str]]:
-    """Argo CD's Applications on the fleet's clusters, and what it says of them: sync and health."""
+    """Argo CD's Applications on the fleet's clusters, with sync and health."""
     _, found = cloud.kubernetes(CENTRAL, "GET", APPLICATIONS)
     statuses = {one["metadata"]["name"]: one.get("status", {}) for one in found.get("items", [])}
     return {

@@ -264,7 +264,7 @@ class Deployment:
         return wake
 
     async def stop(self) -> None:
-        """End all functions at once, because nobody waits for an answer any more, and let their ports go."""
+        """Kill all functions at the same time, and free their ports."""
         processes = [*self.functions.values(), *self.pages.values()]
         # A measured process writes what ran when it ends by itself.
         await asyncio.gather(*(process.stop() if MEASURED else process.kill() for process in processes))
@@ -278,7 +278,7 @@ class Deployment:
         await self.functions[name].start(self.config.source.parent)
 
     async def redeploy(self, name: str, settings: Mapping[str, str]) -> None:
-        """Stop a function and start it with some settings changed; what is on its way waits for it."""
+        """Restart a function with changed settings; its messages wait meanwhile."""
         unknown = sorted(settings.keys() - set(SETTINGS))
         if unknown:  # another variable, like PYTHONPATH, could run any code
             raise ValueError(f"{', '.join(unknown)}: not a setting of docs/configuration.md")
@@ -301,7 +301,7 @@ class Deployment:
         await self.apis.publish(self.registrar.topic(name), data, attributes)
 
     def queues(self) -> dict[str, dict[str, int]]:
-        """What the subscriptions hold, by short name; nothing is known of the Cloud SDK's emulator."""
+        """The messages of the subscriptions, by short name; empty with the Cloud SDK's emulator."""
         figures = self.apis.broker.snapshot() if self.apis.broker is not None else {}
         mine = self.registrar.subscription("")
         return {name.removeprefix(mine): figure for name, figure in figures.items() if name.startswith(mine)}

@@ -1,4 +1,4 @@
-"""What a running cloud leaves in its directory: a file to source, certificates, and where to find it again."""
+"""The files of a running cloud's directory: a file to source, certificates, and its address."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_env(path: Path, variables: Mapping[str, str], others: Iterable[str] = 
 
 
 def write_bundle(path: Path, authority: bytes) -> None:
-    """Write the certificates that the machine trusts, and ours: what a person's shell needs to reach both worlds."""
+    """Write a bundle of the machine's certificates and ours, so that a shell reaches Google Cloud and the local cloud."""
     paths = ssl.get_default_verify_paths()
     trusted = next((Path(p) for p in (paths.cafile, paths.openssl_cafile) if p and Path(p).is_file()), None)
     path.write_bytes((trusted.read_bytes() + b"\n" if trusted else b"") + authority)

@@ -30,7 +30,7 @@ Order = dict[str, Any]  # arguments of functions_framework, environment, log
 
 
 def preload(directory: Path) -> None:
-    """Import what the functions in `directory` import, and forget their own modules: a child reads those from the disk.
+    """Import the packages of the functions in `directory`, without the functions' own modules: a child reads those from disk.
 
     What cannot be imported is left to the children, which then say so in their logs.
     """
@@ -80,7 +80,7 @@ def next_child() -> Order | None:
 
 
 def become(order: Order) -> None:
-    """Turn this child into the process that the order describes: session, streams, environment, arguments."""
+    """Apply an order to this child: session, streams, environment, arguments."""
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)

@@ -1,4 +1,4 @@
-"""The functions as processes: each under functions-framework, as on Cloud Run, with an environment of its own.
+"""The functions as processes, each under functions-framework with its own environment, as on Cloud Run.
 
 A function sees the settings, the endpoints of `local/`, a metadata server that says who it is, and nothing of the machine
 it runs on. Left out: scaling (one process each, with gunicorn's threads) and the cutting of requests after a time.
@@ -98,7 +98,7 @@ class Function(Child):
         self._parent = parent
 
     async def spawn(self, directory: Path) -> Process:
-        """Let the parent fork it; without one, start it as the command does."""
+        """Fork it from the parent; without a parent, start it like the command."""
         if self._parent is None:
             return await super().spawn(directory)
         return await self._parent.fork(self._arguments(), self.environment(), self.log)
@@ -113,7 +113,7 @@ class Function(Child):
         return [*function, "--host", HOST, "--port", str(self.port)]
 
     def environment(self) -> Mapping[str, str]:
-        """Cloud Run's variables and what it was given; of the machine only where programs are."""
+        """Cloud Run's variables, the given ones, and the system's default PATH."""
         cloud_run = {
             "K_SERVICE": self.name,
             "K_CONFIGURATION": self.name,

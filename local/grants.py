@@ -67,7 +67,7 @@ def create_accounts(iam: Iam, registrar: Registrar) -> None:
 
 
 def grant_accounts(iam: Iam, registrar: Registrar, namespace: str) -> None:
-    """Let Pub/Sub mint tokens of the push identity, and Argo CD's two workloads act as its identity."""
+    """Allow Pub/Sub to mint tokens of the push identity, and Argo CD's two workloads to act as its identity."""
     push = f"projects/{registrar.project}/serviceAccounts/{registrar.account(PUSH)}"
     iam.bind(push, "roles/iam.serviceAccountTokenCreator", member(registrar.agent("pubsub")))
     if registrar is not DEFAULT:  # Argo CD's identity is the first deployment's
@@ -79,7 +79,7 @@ def grant_accounts(iam: Iam, registrar: Registrar, namespace: str) -> None:
 
 
 def grant_topics(iam: Iam, registrar: Registrar, pushed: Iterable[str], dead_letters: str) -> None:
-    """Let the functions publish, and Pub/Sub move dead letters from the subscriptions `pushed`."""
+    """Allow the functions to publish, and Pub/Sub to move dead letters from the subscriptions `pushed`."""
     for name, role in shipped_roles().items():
         for published in role["publish"]:
             iam.bind(registrar.topic(published), "roles/pubsub.publisher", member(registrar.account(name)))
@@ -89,7 +89,7 @@ def grant_topics(iam: Iam, registrar: Registrar, pushed: Iterable[str], dead_let
 
 
 def grant_invokers(iam: Iam, registrar: Registrar, services: Iterable[Service], router: str) -> None:
-    """Let Pub/Sub's pushes call every function, and Eventarc's triggers the router."""
+    """Allow Pub/Sub's pushes to call every function, and Eventarc's triggers to call `route-event`."""
     for service in services:
         iam.bind(service.name, "roles/run.servicesInvoker", member(registrar.account(PUSH)))
         if service.short == router:

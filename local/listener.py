@@ -77,7 +77,7 @@ class Listener:
 
 
 def without_browsers(app: ASGIApp) -> ASGIApp:
-    """Refuse what a web page sends: a browser adds `Origin` to it, and no client library or command does."""
+    """Refuse calls from web pages: a browser adds `Origin`, and no client library or command does."""
 
     async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
         if any(name == b"origin" for name, _ in scope.get("headers", ())):

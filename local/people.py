@@ -1,4 +1,4 @@
-"""What a running cloud leaves for people: certificates, the file to source, and logs."""
+"""A running cloud's files for people: certificates, the file to source, and logs."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class StartError(RuntimeError):
 
 
 class Process(Protocol):
-    """What is needed of a process that runs: an asyncio.subprocess.Process, or one that `local/parent.py` has forked."""
+    """The part of a running process that is used: an asyncio.subprocess.Process, or a fork of `local/parent.py`."""
 
     @property
     def pid(self) -> int:
@@ -51,7 +51,7 @@ class Process(Protocol):
 
 
 class Child:
-    """A process of ours: started in a session of its own, logged to a file, and missed when it ends by itself."""
+    """A child process in its own session, with a log file; an unexpected end is reported."""
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
@@ -110,7 +110,7 @@ class Child:
             self._release()
 
     async def stop(self, within: float = 10.0) -> None:
-        """Ask it to end (SIGTERM lets requests in flight finish), then end it with its whole group."""
+        """Send SIGTERM, so that requests in flight finish, then kill its group."""
         self._wanted = False
         if self._process is None:
             return
@@ -144,12 +144,12 @@ class Child:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
     def clear_log(self) -> None:
-        """Empty its log; the process goes on at its beginning."""
+        """Empty its log; the process continues at its beginning."""
         if self.log.exists():
             os.truncate(self.log, 0)
 
     def close(self) -> None:
-        """Let the port go, for good."""
+        """Free the port for good."""
         self._release()
 
     async def _until_it_ends(self, process: Process) -> None:

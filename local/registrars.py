@@ -27,7 +27,7 @@ class Registrar:
 
     @property
     def prefix(self) -> str:
-        """What the names of its parts begin with where several deployments are shown."""
+        """The prefix of its parts' names if several deployments are shown."""
         return "" if self is DEFAULT else f"{self.instance}/"
 
     def account(self, name: str) -> str:

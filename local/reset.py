@@ -1,4 +1,4 @@
-"""Back to the state right after the start, in under a second: no process is started again that need not be.
+"""Restores the state right after the start, in under a second: no process is restarted needlessly.
 
 Attributes of the emulated APIs that are data are copied after the start, and put back. Access tokens stay valid, because
 the functions keep theirs. A push that is on its way is cut, and a call that a function has begun may still arrive.
@@ -81,7 +81,7 @@ def _parts(apis: Apis) -> list[Any]:
 
 
 def _reachable(parts: Iterable[Any]) -> Iterator[Any]:
-    """The parts, and the objects of the emulated APIs that they are made of, each once."""
+    """The parts and their objects of the emulated APIs, each once."""
     left, seen = list(parts), set[int]()
     while left:
         part = left.pop()

@@ -1,4 +1,4 @@
-"""Prints what the functions do while it happens, from their logs. The demo's story uses it."""
+"""Prints the functions' log entries as they appear, for the demo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOTHING_DONE = (None, "ignored", "no_op", "unchanged", "no_binding", "no_members
 
 
 class Teller:
-    """Prints the story: what is done, each thing that the functions do as it happens, and how long everything took.
+    """Prints the story: each action, each log entry of the functions, and the times.
 
     Lines come in the order of their times. A line that a chapter has already is left out: deliveries repeat.
     """
@@ -57,7 +57,7 @@ class Teller:
             self.flush(time.time() - LATE_SECONDS)
 
     def flush(self, until: float | None = None) -> None:
-        """Print what the functions have logged until a time: until now if none is given."""
+        """Print the functions' entries up to a time, by default now."""
         with self._lock:
             for log in (self.cloud.directory / "log").glob("*.log"):
                 self._waiting += self._new(log)
@@ -72,7 +72,7 @@ class Teller:
         print(f"{at - self.began:6.1f} s  {text}", flush=True)
 
     def _new(self, log: Path) -> list[tuple[float, str]]:
-        """Return what a function has done since the last look, with its time."""
+        """Return a function's new entries, with their times."""
         with log.open("rb") as file:
             file.seek(self._seen.get(log, 0))
             lines = file.readlines()

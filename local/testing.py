@@ -1,4 +1,4 @@
-"""A local cloud for the tests of others: a pytest fixture, and which clusters an ApplicationSet selects.
+"""A local cloud for other projects' tests: a pytest fixture, and the clusters that an ApplicationSet selects.
 
 `from local.testing import cloud` in a test module or conftest.py. One cloud runs for all tests of the process, on free ports;
 each test begins with an empty one.

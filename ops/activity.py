@@ -1,4 +1,4 @@
-"""What the functions have logged about one cluster: the last entry of each step, its attempt, and the next one. Pure."""
+"""The functions' log entries about one cluster: the last of each step, its attempt, and the next one. Pure."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Activity:
         return last.time if last and last.decision == Decision.GRANTED else None
 
     def silent(self, now: datetime) -> list[tuple[Entry, str]]:
-        """Return what was published and not answered: the entry that published, and the step that has logged nothing since."""
+        """Return unanswered messages: the entry that published one, and the step that has logged nothing since."""
         last = {entry.step: entry.time for entry in self.last}
         found: dict[str, Entry] = {}
         for entry in self.last:
@@ -149,7 +149,7 @@ def _entry(found: Mapping[str, Any]) -> Entry | None:
 
 
 def parse_time(text: object) -> datetime | None:
-    """Parse a time of an API, cut to microseconds; None if it is no time."""
+    """Parse an API's time, cut to microseconds; None if it is not one."""
     try:
         time = datetime.fromisoformat(str(text))
     except ValueError:
@@ -162,7 +162,7 @@ def _number(value: object) -> int:
 
 
 def query(project: str, names: Iterable[str], since: datetime) -> Object:
-    """Return the body of `entries:list` for what the steps logged about these names, the newest first."""
+    """Return the body of `entries:list` for the steps' entries about these names, newest first."""
     about = " OR ".join(
         f"labels.{'membership' if '/memberships/' in name else 'cluster'}={quoted(name)}" for name in sorted(names)
     )

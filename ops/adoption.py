@@ -25,7 +25,7 @@ from shared.values.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """A Secret to take over: for which cluster, known by what, the merge patch, and what the chain will change."""
+    """A Secret to adopt: its cluster, the evidence, the merge patch, and what the chain will change."""
 
     secret: ClusterSecret
     request: StepRequest
@@ -59,7 +59,7 @@ class NotAdoptableError(Exception):
 def match_secrets(
     seen: Snapshot, settings: Settings, *, change_server: bool = False
 ) -> tuple[list[Adoption], list[Skipped]]:
-    """Match the Secrets of others with the fleet. `change_server` takes over those whose server would change, too."""
+    """Match unmanaged Secrets with the fleet. `change_server` also adopts those whose server would change."""
     index = _index(seen, settings)
     left: list[Skipped] = []
     of_one: dict[Name, list[Adoption]] = defaultdict(list)
@@ -118,11 +118,11 @@ def _matched(
 
 
 def _check_owner(secret: ClusterSecret) -> None:
-    """Raise NotAdoptableError for a Secret that somebody goes on writing."""
+    """Raise NotAdoptableError for a Secret that another tool still writes."""
     writer = recognition.writer(secret)
     if writer and PLUGIN not in secret.annotations:
         raise NotAdoptableError(
-            f"{writer} goes on writing it: stop that, and remove its label, annotation or owner first"
+            f"{writer} still writes it: stop that tool, and remove its label, annotation or owner first"
         )
     if secret.is_immutable:
         raise NotAdoptableError(
@@ -135,7 +135,7 @@ def _check_owner(secret: ClusterSecret) -> None:
 
 
 def _meant(secret: ClusterSecret, index: Index, settings: Settings) -> tuple[Name, str]:
-    """Return which cluster a Secret is for, and by what it is known."""
+    """Return a Secret's cluster, and the evidence."""
     found = recognition.recognise(secret, index)
     command = recognition.annotate_command(secret, settings)
     if not found.names:

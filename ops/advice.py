@@ -1,4 +1,4 @@
-"""What a person can do: a sentence, and the command that does it on a line of its own. Pure."""
+"""Advice for people: a sentence, and a command on a line of its own. Pure."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ TOPIC = "register-membership"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Ask, and show how far it is; 0 all was read, 3 something could not be read, so nothing is requested there."""
+    """Publish the requests and show the progress; 0, or 3 if something could not be read: nothing is requested there."""
     if options.rate * CALLS_PER_CLUSTER > GATEWAY_REQUESTS:
         most = GATEWAY_REQUESTS // CALLS_PER_CLUSTER
         raise MistakeError(

@@ -33,7 +33,7 @@ ACK_IDS: Final = 500  # a request may have 512 KiB (https://cloud.google.com/pub
 
 
 class DeadLetterSubscription:
-    """The letters that this process has pulled and not let go. `one operator at a time` is Pub/Sub's lease."""
+    """The letters that this process has leased. Pub/Sub's lease hides them from other operators."""
 
     def __init__(self, services: Services) -> None:
         settings = services.settings
@@ -48,7 +48,7 @@ class DeadLetterSubscription:
         return len(self.letters) >= MAX_LETTERS
 
     def pull(self) -> None:
-        """Pull until nothing new has come twice: one answer need not hold all that is there."""
+        """Pull until two answers in a row have nothing new: one answer may be partial."""
         waits = itertools.chain(EMPTY_SECONDS[:1], itertools.repeat(EMPTY_SECONDS[1]))
         empty = 0
         while empty < 2 and not self.is_cut:
@@ -87,7 +87,7 @@ class DeadLetterSubscription:
         )
 
     def release(self) -> None:
-        """Let the letters be seen by others at once."""
+        """Release the letters to other operators at once."""
         ids, self._leases = [*self._leases.values()], {}
         self._modify_ack_deadline(ids, 0)
 
@@ -119,7 +119,7 @@ class DeadLetterSubscription:
 
 
 def _client(services: Services) -> Any:
-    """Return the official client, connected: an empty pull must mean that there is nothing, not that nobody answers."""
+    """Return the official client, connected, so that an empty pull means an empty subscription."""
     import grpc
     from google.pubsub_v1.services.subscriber import SubscriberClient
     from google.pubsub_v1.services.subscriber.transports.grpc import SubscriberGrpcTransport
@@ -144,7 +144,7 @@ def _client(services: Services) -> Any:
 
 @contextmanager
 def opened(services: Services) -> Iterator[DeadLetterSubscription]:
-    """Pull what is there, and let go at the end of what was not replayed."""
+    """Pull all letters, and release those that were not replayed at the end."""
     mailbox = DeadLetterSubscription(services)
     try:
         mailbox.pull()

@@ -1,4 +1,4 @@
-"""`ops dead-letters`: what was given up, for which cluster and why; its replay, and its end.
+"""`ops dead-letters`: list, show, replay and discard failed messages.
 
 The letters stay in the subscription until they are replayed or dropped. Any publisher chooses what a letter
 says: it is shown without control characters, and no command is made of it but with names that are names.
@@ -271,7 +271,7 @@ def _replay(
     body: bytes | None,
     options: argparse.Namespace,
 ) -> Replay:
-    """Publish a letter to where it came from, and take it out only then."""
+    """Publish a letter to its step, and acknowledge it only then."""
     try:
         topic, data, attributes = letters.replay(letter, services.settings, body)
     except ReconcileError as error:

@@ -73,7 +73,7 @@ def read_letters(services: Services) -> tuple[list[DeadLetter], str]:
 def collect(
     name: Name, seen: Snapshot, services: Services, found: list[DeadLetter], letters_unread: str = ""
 ) -> Evidence:
-    """Read what is about this cluster, as far as this identity may."""
+    """Read the evidence about this cluster that this identity may read."""
     cluster, unread = _cluster(name, seen, services)
     membership, membership_unread = _membership(name, cluster, seen, services)
     there = membership if isinstance(membership, Membership) else None
@@ -96,7 +96,7 @@ def collect(
 
 
 def _cluster(name: Name, seen: Snapshot, services: Services) -> tuple[Cluster | Gone | None, str]:
-    """Return the cluster, and why it could not be read. What the lists hold is not read again."""
+    """Return the cluster, and why it could not be read. Lists are not read again."""
     if not isinstance(name, ClusterName):
         return None, ""
     if found := seen.inventory.clusters.get(name):
@@ -130,7 +130,7 @@ def _membership(
 
 
 def _occupant(name: Name, seen: Snapshot, services: Services) -> ClusterSecret | None:
-    """Return the Secret under the name that ours would have, where ours is not there."""
+    """Return the Secret that has the name of ours, if ours does not exist."""
     if seen.secrets_unread or secrets_of(name, seen.inventory):
         return None
     try:

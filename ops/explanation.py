@@ -128,7 +128,7 @@ def unread(evidence: Evidence) -> list[str]:
 
 
 def _quiet(evidence: Evidence, code: int, unknown: list[str]) -> str:
-    """What is next where no request is due."""
+    """What happens next if no request is due."""
     if code == SETTLED:
         return "nothing: all is as it should be"
     if evidence.seen.secrets_unread or evidence.seen.fleet_unread or evidence.state is None:
@@ -251,13 +251,13 @@ def _verified(evidence: Evidence) -> str:
 
 
 def _conflicts(evidence: Evidence) -> list[str]:
-    """What others own and has the name, the server or the id that ours needs."""
+    """Unmanaged objects with the name, the server or the ID that ours needs."""
     facts = [
         f"Secret {one.name} is for the same cluster, or has the same server or name, and is unmanaged"
         for one in evidence.unmanaged_secrets
     ]
     if occupant := evidence.unlisted_occupant:
-        facts.append(f"Secret {occupant.name} has the name that ours needs, is no cluster Secret and is unmanaged")
+        facts.append(f"Secret {occupant.name} has the name that ours needs, is not a cluster Secret and is unmanaged")
     if (taken := evidence.unmanaged_membership) and evidence.present is None:
         facts.append(f"membership {taken.name} has the id that ours needs, names {_cluster_of(taken)} and is unmanaged")
     return facts

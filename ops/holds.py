@@ -1,4 +1,4 @@
-"""What the release of a hold would do in Argo CD: deletions that wait are carried out in the running cluster. Pure."""
+"""What the release of a hold causes in Argo CD: waiting deletions happen in the running cluster. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def waiting(secret: ClusterSecret, seen: Snapshot) -> list[Application]:
 
 
 def consequences(secret: ClusterSecret, seen: Snapshot) -> list[str]:
-    """Say what a hold does in Argo CD, and what its release would do; empty for a Secret that is not held."""
+    """Return what a hold does in Argo CD, and what its release causes; empty for a Secret that is not held."""
     if not secret.hold:
         return []
     lines = [EFFECT.rstrip(".")]
@@ -62,7 +62,7 @@ def releases(seen: Snapshot, settings: Settings) -> list[str]:
 
 
 def advice(secret: ClusterSecret, seen: Snapshot, settings: Settings) -> list[Advice]:
-    """Return the commands that let a waiting Application go without its resources, before a release."""
+    """Return the commands that delete a waiting Application without its resources, before a release."""
     patch, drop = "patch applications.argoproj.io", '--patch={"metadata":{"finalizers":null}}'
     return [
         Advice(

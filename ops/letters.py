@@ -1,4 +1,4 @@
-"""Dead letters as values: what each says of itself, how they fold, and what a replay would publish.
+"""Dead letters as values: their fields, their groups, and the message of a replay.
 
 Pure. Two kinds: ours carry a `reason` (shared.runtime.dispatch), Pub/Sub's own carry CloudPubSubDeadLetterSource… attributes: the
 push was refused before our code ran, or has used up its attempts
@@ -48,7 +48,7 @@ class DeadLetter:
 
     @property
     def id(self) -> str:
-        """A short name for people, the same as long as the letter is there."""
+        """A short ID for people; it does not change."""
         return hashlib.sha256(self.message_id.encode()).hexdigest()[:8]
 
     @property
@@ -155,12 +155,12 @@ def about(letters: Iterable[DeadLetter], names: Iterable[str]) -> list[DeadLette
 
 
 def replay(letter: DeadLetter, settings: Settings, repaired: bytes | None = None) -> tuple[str, bytes, dict[str, str]]:
-    """Return what a replay publishes: topic, body, attributes. Raises ReconcileError when it would only come back."""
+    """Return what a replay publishes: topic, body, attributes. Raises ReconcileError if it would fail again."""
     topic, data = letter.topic, letter.data if repaired is None else repaired
     if not topic:
         source = letter.attributes.get("topic") or letter.attributes.get(f"{_SOURCE}Subscription") or letter.step
         raise PermanentError(
-            f"it came from {source!r}, which is no topic of ours: ask a step for the cluster instead",
+            f"it came from {source!r}, which is not a topic of this registrar: request the cluster from a step instead",
             ErrorCode.INVALID_MESSAGE,
         )
     if topic in messages.STEPS:

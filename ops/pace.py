@@ -29,7 +29,7 @@ def paced(
     clock: Callable[[], float] = time.monotonic,
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[T]:
-    """Yield the items evenly, never more than `a_minute` in any minute: what was late is not made good in a burst."""
+    """Yield the items evenly, never more than `a_minute` in any minute, also after a delay."""
     due = clock()
     for item in items:
         if (early := due - clock()) > 0:

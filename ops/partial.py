@@ -40,7 +40,7 @@ def shortly(read: Callable[[], T], what: str = "reading", seconds: float = SECON
 
 
 def survey_in_parts(services: Services) -> Snapshot:
-    """Read what answers. Where the Secrets or the fleet do not, there is no plan."""
+    """Read what can be read. Without the Secrets or the fleet there is no plan."""
     parts = _Parts(services)
     with deadline.within(LISTS_SECONDS):
         inventory = read_inventory(cast("ports.Services", parts))

@@ -1,4 +1,4 @@
-"""`ops plan`: what a sweep would do, and what is behind it. It reads what a sweep reads, and publishes and writes nothing."""
+"""`ops plan`: shows what a sweep would do, and why. Reads what a sweep reads, and writes nothing."""
 
 from __future__ import annotations
 

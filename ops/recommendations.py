@@ -1,4 +1,4 @@
-"""What a person can do about a cluster, from the evidence. Pure.
+"""Advice about a cluster, from the evidence. Pure.
 
 Nothing that deletes is recommended because of what could not be read.
 """
@@ -23,7 +23,7 @@ from shared.values.names import ClusterName
 
 
 def recommend(evidence: Evidence, *, unsettled: bool) -> list[Advice]:
-    """Return what helps: first against what is wrong, then what continues."""
+    """Return the advice: first what repairs, then what continues."""
     advice = [one for secret in evidence.secrets for one in holds.advice(secret, evidence.seen, evidence.settings)]
     advice += [*_against_faults(evidence), *_against_state(evidence)]
     advice += [one for secret in evidence.secrets for one in _about_secret(secret, evidence)]

@@ -141,7 +141,7 @@ def unreachable(name: Name, membership: MembershipName) -> list[Advice]:
 
 
 def pause_hint(step: str) -> list[Advice]:
-    """A step has not answered what was published to it."""
+    """A step has not answered a message."""
     return [
         Advice("See whether its function runs, and whether its subscription is paused", STATUS),
         Advice("If the step is paused, resume it", f"python -m ops resume {step}"),

@@ -47,12 +47,12 @@ class Snapshot:
 
     @property
     def is_planned(self) -> bool:
-        """Whether both lists were read without which there is no plan."""
+        """True if both lists that a plan needs were read."""
         return not (self.secrets_unread or self.fleet_unread)
 
 
 def connected() -> Services:
-    """Return the outside world as the operator may see it. Raises MistakeError when nobody is logged in."""
+    """Return the services, with the operator's identity. Raises MistakeError if nobody is logged in."""
     services = Services(settings_module.load())
     try:
         services.credentials  # noqa: B018 - found before anything else is tried
@@ -90,7 +90,7 @@ def secrets_of(name: Name, inventory: Inventory) -> list[ClusterSecret]:
 
 
 def spoken_of(secret: ClusterSecret) -> Name | None:
-    """Return the cluster that a Secret of ours names; None where its annotations are spoilt."""
+    """Return the cluster that a Secret of ours names; None if its annotations are invalid."""
     try:
         return secret.cluster or secret.membership
     except PermanentError:

@@ -1,4 +1,4 @@
-"""What a person sees: tables, progress, times in words, and user errors in one line.
+"""Output for people: tables, progress, times in words, and usage errors in one line.
 
 Labels, messages and errors of clusters may be anybody's. `Guarded` keeps what a terminal would obey from all output.
 """
@@ -27,11 +27,11 @@ UNREAD: Final = 3  # exit code of plan, explain and status: something that the a
 
 
 class MistakeError(Exception):
-    """What was typed cannot be done; the message says what to type instead."""
+    """A usage error; the message says what to type instead."""
 
 
 class UnreadError(MistakeError):
-    """What was typed may be right: not everything could be read."""
+    """Not everything could be read, so the input may be right."""
 
 
 class OutputError(MistakeError):
@@ -152,7 +152,7 @@ def _folded(line: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
 
 
 def one_line(text: str, most: int = 0) -> str:
-    """Return the text on one line, cut to `most` characters (0: whole); what a terminal would obey is shown, not sent."""
+    """Return the text on one line, cut to `most` characters (0: whole); control characters become spaces."""
     plain = "".join(each if each.isprintable() else " " for each in text)
     joined = " ".join(plain.split())
     return joined if not most or len(joined) <= most else f"{joined[: most - 1]}…"

@@ -22,7 +22,7 @@ ONBOARDED, OFFBOARDED = "onboarded", "offboarded"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Wait; 0 when it is so, 2 when the time is over."""
+    """Wait; 0 if the goal is reached, 2 after the timeout."""
     services = connected()
     deadline = time.monotonic() + options.timeout
     name = _name(options.cluster, services)

@@ -1,4 +1,4 @@
-"""`fault` and `event`: let calls fail, and events be lost, repeated, delayed or held."""
+"""`fault` and `event`: make calls fail; lose, repeat, delay or hold events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`logs`: what the functions decided, one line for each entry."""
+"""`logs`: the functions' log entries, one line each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the groups of commands share: how a command is added, its option values, and which cloud it calls.
+"""Shared by the groups of commands: adding a command, option values, and the cloud that it calls.
 
 A wrong option is one line and exit code 2.
 """

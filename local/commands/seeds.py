@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
 
 
 def read_seed(file: Path) -> Any:
-    """Read a document; the cloud checks what it says. Raises UsageError where it is not YAML."""
+    """Read a YAML document; the cloud checks its contents. Raises UsageError if it is not YAML."""
     try:
         return yaml.safe_load(file.read_text())
     except OSError as error:

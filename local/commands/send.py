@@ -1,4 +1,4 @@
-"""`send`: one of the events in `samples/`, to a function that runs by itself, or into the whole local cloud."""
+"""`send`: sends an event of `samples/` to one function, or into the local cloud."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`status` and `calls`: what a running cloud holds, and which calls it has answered."""
+"""`status` and `calls`: the state of a running cloud, and the calls that it has answered."""
 
 from __future__ import annotations
 

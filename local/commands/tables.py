@@ -1,4 +1,4 @@
-"""Tables on a terminal, as wide as the terminal; a cell that is too long goes on in the next line."""
+"""Tables on a terminal, as wide as the terminal; a cell that is too long continues in the next line."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ class _Wrapper(textwrap.TextWrapper):
 
 
 def one_line(cell: Any) -> str:
-    """What a terminal would obey is shown as an escape: labels may be anybody's."""
+    """Show control characters as escapes: anybody can choose labels."""
     text = "" if cell is None else str(cell)
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -44,7 +44,7 @@ class AuditedCall:
 
     @property
     def permission(self) -> str:
-        """What the caller needs: everything that is neither create nor delete counts as an update."""
+        """The permission that the caller needs: everything except create and delete counts as an update."""
         return PERMISSIONS.get(self.method, "container.clusters.update")
 
     def started(self, operation: Json) -> Json:

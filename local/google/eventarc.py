@@ -1,4 +1,4 @@
-"""Eventarc: triggers, and the events that they bring to services.
+"""Eventarc: triggers, and the events that they deliver to services.
 
 Events go as CloudEvents in binary mode, at least once, with back-off, and are dropped after 24 hours
 (https://cloud.google.com/eventarc/docs/retry-events). Left out: channels, the transport topics as resources, destinations
@@ -72,7 +72,7 @@ class Eventarc(Events):
         return made
 
     def trigger(self, name: str) -> Json:
-        """Return a trigger as it is, not a copy; 404 if it is not there."""
+        """Return the trigger itself, not a copy; 404 if it does not exist."""
         if name not in self.triggers:
             raise GoogleError(404, f"Resource '{name}' was not found")
         return self.triggers[name]
@@ -91,7 +91,7 @@ class Eventarc(Events):
     # Events
 
     def audit(self, entry: Json) -> None:
-        """Take an audit entry, and bring it to the triggers of its project that match."""
+        """Deliver an audit entry to the matching triggers of its project."""
         payload, log_name = entry["protoPayload"], entry["logName"]
         method, resource, project = payload["methodName"], payload["resourceName"], log_name.split("/")[1]
         attributes = {"type": AUDIT, "serviceName": payload["serviceName"], "methodName": method}
@@ -113,7 +113,7 @@ class Eventarc(Events):
             self._bring(event_name(entry), trigger, headers, body)
 
     def membership(self, kind: str, membership: Json) -> None:
-        """Take a membership event: `created`, `updated` or `deleted`, the last without a payload (google-cloudevents)."""
+        """Deliver a membership event: `created`, `updated` or `deleted`, the last without a payload (google-cloudevents)."""
         full = membership["name"]
         parent, _, short = full.partition("/memberships/")
         _, project, _, location = parent.split("/")
@@ -145,7 +145,7 @@ class Eventarc(Events):
         self.take(Event(name, at, lambda: self._post(trigger, at, headers, body)))
 
     async def close(self) -> None:
-        """Stop: what was not delivered is forgotten, like everything else here."""
+        """Stop; undelivered events are lost, like all state."""
         await super().close()
         if self._session is not None:
             await self._session.close()

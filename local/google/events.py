@@ -58,7 +58,7 @@ class Event:
     answer: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """What a person wants to see of it."""
+        """A summary for people."""
         return {key: getattr(self, key) for key in ("name", "at", "sink", "state", "attempts", "answer")}
 
 
@@ -86,7 +86,7 @@ class Events:
     _tasks: Tasks = field(default_factory=Tasks)
 
     def take(self, event: Event) -> None:
-        """Send an event, or do with it what was asked for."""
+        """Send an event, or apply the rule that matches it."""
         self.log.append(event)
         rule = self.rules.acting(lambda rule: fnmatchcase(event.name, rule.event))
         if rule is None:
@@ -107,11 +107,11 @@ class Events:
         return self.rules.add(rule)
 
     def remove(self, id_: str | None = None) -> None:
-        """Remove one rule, or all of them. What is held stays so until it is released."""
+        """Remove one rule, or all. Held events stay until they are released."""
         self.rules.remove(id_)
 
     def release(self, order: list[int] | None = None) -> list[str]:
-        """Let held events go, one after the other was answered; `order` lists places among those held (default: as they came).
+        """Release held events, each after the answer to the one before; `order` lists their positions (default: as they arrived).
 
         What `order` leaves out stays held.
         """
@@ -154,11 +154,11 @@ class Events:
         return [event.as_json() for event in self.log if event.at >= at]
 
     async def cancel(self) -> None:
-        """Send nothing more of what was taken until now."""
+        """Drop all events that were accepted until now."""
         await self._tasks.close()
 
     async def close(self) -> None:
-        """Stop: what was not delivered is forgotten, like everything else here."""
+        """Stop; undelivered events are lost, like all state."""
         await self.cancel()
 
     async def _send(self, event: Event, after: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""Operations that end in an error, because somebody asked for it."""
+"""Injected failures of operations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Failure:
 
 @dataclass
 class Failures:
-    """Failures in the order in which they were asked for; each happens once."""
+    """Injected failures in their order; each happens once."""
 
     waiting: list[Failure] = field(default_factory=list)
 
@@ -27,7 +27,7 @@ class Failures:
         self.waiting.append(failure)
 
     def take(self, verb: str, name: str) -> Failure | None:
-        """Return the failure of an operation that ends now, and forget it."""
+        """Return and remove the failure of an operation that ends now."""
         for failure in self.waiting:
             if failure.verb == verb and fnmatchcase(name, failure.name):
                 self.waiting.remove(failure)

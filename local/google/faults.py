@@ -1,4 +1,4 @@
-"""Faults on demand, and the log of every call: what a person or a test asks an emulated API to do wrong.
+"""Injected faults of the emulated APIs, and the log of every call.
 
 One `Faults` and one `Calls` are shared by all the APIs. `observed` wraps an ASGI application with both.
 """
@@ -47,12 +47,12 @@ class Fault(Rule):
 
 @dataclass
 class Faults(Rules[Fault]):
-    """The faults asked for, in order; the first that matches acts."""
+    """The injected faults in order; the first match applies."""
 
     prefix: str = "f"
 
     def hit(self, api: str, call: str, caller: str | None) -> Fault | None:
-        """Return the fault that this call meets, and count it."""
+        """Return the fault that applies to this call, and count it."""
         return self.acting(
             lambda rule: (
                 fnmatchcase(api, rule.api) and fnmatchcase(call, rule.call) and fnmatchcase(caller or "", rule.caller)
@@ -86,7 +86,7 @@ class Calls:
 
 
 def observed(app: ASGIApp, api: str, iam: Iam, faults: Faults, calls: Calls) -> ASGIApp:
-    """Wrap `app`: find out who calls (`scope["identity"]`, an e-mail or None), meet the faults, keep the log."""
+    """Wrap `app`: identify the caller (`scope["identity"]`, an e-mail or None), apply faults, log the call."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -62,7 +62,7 @@ class Write:
 
 
 def parse(method: str, path: str) -> Write | None:
-    """Return the write that a request asks for; None for a read, and for what is not audited."""
+    """Return the write of a request; None for a read, and for a resource that is not audited."""
     found = _PATH.fullmatch(path)
     if method not in _VERBS or found is None:
         return None

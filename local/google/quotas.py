@@ -1,4 +1,4 @@
-"""Quotas and what is used of them: Service Usage's limits, and Cloud Monitoring's metrics of requests and backlogs.
+"""Quotas and their use: Service Usage's limits, and Cloud Monitoring's metrics of requests and backlogs.
 
 Connect Gateway's requests per minute can be enforced; nothing else is.
 Limits are the defaults that others report; `limits` may be changed. Requests are those that the local APIs have answered.
@@ -79,7 +79,7 @@ class Quotas:
 
 
 def quota_routes(iam: Iam, projects: Projects, quotas: Quotas) -> Sequence[BaseRoute]:
-    """Return the routes of serviceusage.googleapis.com that tell limits."""
+    """Return the routes of serviceusage.googleapis.com for limits."""
 
     async def metrics(request: Request) -> JSONResponse:
         project = projects.id(request.path_params["project"])

@@ -34,7 +34,7 @@ _JOB = re.compile(r"projects/[^/]+/locations/[^/]+/jobs/[A-Za-z0-9_-]{1,500}")
 
 
 class Scheduler:
-    """All jobs by full name. `publish(topic, data, attributes)` is what a job does. `every` 0: none runs by itself."""
+    """All jobs by full name. A job calls `publish(topic, data, attributes)`. `every` 0: no job runs on schedule."""
 
     def __init__(self, publish: Callable[[str, bytes, dict[str, str]], Awaitable[None]], every: float = 0.0) -> None:
         self.jobs: dict[str, Json] = {}
@@ -48,7 +48,7 @@ class Scheduler:
             self._clock = asyncio.create_task(self._run_on_time())
 
     async def close(self) -> None:
-        """Run no job by itself any more."""
+        """Stop the schedule."""
         if self._clock is not None:
             self._clock.cancel()
             await asyncio.wait([self._clock])
@@ -85,7 +85,7 @@ class Scheduler:
         return made
 
     def job(self, name: str) -> Json:
-        """Return a job as it is, not a copy; 404 if it is not there."""
+        """Return the job itself, not a copy; 404 if it does not exist."""
         if name not in self.jobs:
             raise GoogleError(404, "Job not found.")
         return self.jobs[name]

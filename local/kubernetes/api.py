@@ -222,7 +222,7 @@ class Api:
 
 
 def _page_not_found() -> Response:
-    """What is outside of every served group is answered by Go's HTTP server, without a Status."""
+    """Answer a path outside every served group as Go's HTTP server does, without a Status."""
     return PlainTextResponse("404 page not found\n", status_code=404)
 
 

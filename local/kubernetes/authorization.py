@@ -56,7 +56,7 @@ class User:
 
 @dataclass(frozen=True)
 class Attributes:
-    """One question: may this user do this? `path` is set for what is no resource (`/version`)."""
+    """One access question. `path` is set for a non-resource URL (`/version`)."""
 
     verb: str
     group: str = ""
@@ -89,7 +89,7 @@ def iam_permission(attributes: Attributes) -> str:
 
 
 class Authorizer:
-    """Answers by what the store holds at that moment."""
+    """Decides from the current objects of the store."""
 
     def __init__(self, store: Store, iam_allows: Callable[[str, str], bool] | None = None) -> None:
         self._store = store
@@ -110,7 +110,7 @@ class Authorizer:
         return False, f'requires one of ["{permission}"] permission(s).'
 
     def require(self, user: User, attributes: Attributes) -> None:
-        """Refuse with 403 what the user may not do."""
+        """Raise 403 if the user lacks the permission."""
         allowed, reason = self.decide(user, attributes)
         if not allowed:
             raise _denied(user, attributes, reason)
@@ -134,7 +134,7 @@ class Authorizer:
         return User(name, (*groups, implied) if implied not in groups else tuple(groups))
 
     def refuse_escalation(self, user: User, resource: Resource, item: Object) -> None:
-        """Refuse a role or binding that would give what the user does not hold, unless they may `escalate` or `bind`."""
+        """Refuse a role or binding with rights that the user lacks, unless they may `escalate` or `bind`."""
         namespace, name = item["metadata"].get("namespace", ""), item["metadata"].get("name", "")
         if resource in {resources.CLUSTERROLES, resources.ROLES}:
             attributes = Attributes("escalate", RBAC, resource.plural, namespace=namespace, name=name)

@@ -1,4 +1,4 @@
-"""What a fresh cluster holds: the namespaces and the default roles and bindings that are used here.
+"""The objects of a new cluster: namespaces, and the default roles and bindings that are used here.
 
 The roles have the meaning of kube-apiserver's own (plugin/pkg/auth/authorizer/rbac/bootstrappolicy), cut down to
 what this API serves and what the usual workloads need; `admin`, `edit` and `view` are not aggregated.

@@ -76,7 +76,7 @@ class Cluster:
         return self._objects.patch(ADMIN, resource, namespace, name, lambda before: _over(before, item))
 
     def objects(self, plural: str, namespace: str | None = None) -> list[Object]:
-        """Return what is stored, by the kind's plural (`secrets`, `clusterrolebindings`): for status and tests. Read only."""
+        """Return the stored objects of a kind, by its plural (`secrets`, `clusterrolebindings`): for status and tests. Read only."""
         resource = BY_PLURAL.get(("", plural)) or BY_PLURAL[RBAC, plural]
         return self.store.all(resource, namespace)
 

@@ -1,4 +1,4 @@
-"""Many clusters behind one listener, each under `/clusters/<key>`: what a kubeconfig for direct access points to."""
+"""Many clusters behind one listener, each under `/clusters/<key>`: for kubeconfigs with direct access."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PREFIX = "/clusters/"
 
 
 class Served(Protocol):
-    """What the host needs of a cluster: the embedded one has it, and so has a proxy to a kube-apiserver."""
+    """The part of a cluster that the host uses: the embedded one, or a proxy to a kube-apiserver."""
 
     name: str
     admin_token: str

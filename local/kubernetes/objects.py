@@ -174,7 +174,7 @@ class Objects:
 
 
 def _only_bookkeeping(metadata: dict[str, Any], old: dict[str, Any]) -> bool:
-    """Whether nothing but what the garbage collector edits differs: that needs no escalation check."""
+    """True if only the garbage collector's fields differ: that needs no escalation check."""
     edited = {"finalizers", "ownerReferences", "resourceVersion"}
     return {key: metadata.get(key) for key in metadata.keys() | old.keys() if key not in edited} == {
         key: old.get(key) for key in metadata.keys() | old.keys() if key not in edited

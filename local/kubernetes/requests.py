@@ -91,7 +91,7 @@ def require_json(request: Request) -> None:
 
 
 def table_wanted(request: Request) -> str:
-    """Return what a table's rows shall include, or nothing if no table is wanted: the first acceptable type decides."""
+    """Return `includeObject` of a table, '' if no table is requested: the first acceptable type decides."""
     first = request.headers.get("accept", "").split(",")[0]
     is_table = "as=Table" in first and "g=meta.k8s.io" in first
     return request.query_params.get("includeObject", "Metadata") if is_table else ""

@@ -88,7 +88,7 @@ class Store:
         return {resource: dict(objects) for resource, objects in self._objects.items()}
 
     def restore(self, snapshot: dict[Resource, dict[Key, Object]]) -> None:
-        """Make all objects what they were; each difference is a change like any other, which watches see."""
+        """Restore all objects; watches see each difference as a change."""
         for resource, now in self._objects.items():
             before = snapshot[resource]
             for key in [key for key in now if key not in before]:
@@ -100,7 +100,7 @@ class Store:
                     self.update(resource, item)
 
     def forget_events(self) -> None:
-        """Compact, as etcd does every five minutes: a watch from before now meets 410."""
+        """Compact, as etcd does every five minutes: a watch from before then gets 410."""
         self._log.clear()
         self._floor = self.version
 

@@ -1,4 +1,4 @@
-"""What a new or changed object must look like, and what the server fills in. Pure.
+"""Validation and defaults of a new or changed object. Pure.
 
 Rules and wording: `ValidateObjectMeta` in k8s.io/apimachinery/pkg/api/validation, pkg/apis/core/validation and
 pkg/apis/rbac/validation of kubernetes/kubernetes. Left out: the required keys of Secret types beside `kubernetes.io/tls`.
@@ -58,7 +58,7 @@ def unsupported(field: str, value: str, supported: tuple[str, ...]) -> Cause:
 
 
 def with_defaults(resource: Resource, item: Object) -> Object:
-    """Return the object with what the server fills in whatever the verb: stringData, types, API groups."""
+    """Return the object with the server's defaults for every verb: stringData, types, API groups."""
     item = dict(item)
     if resource is resources.SECRETS:
         written = {key: base64.b64encode(value.encode()).decode() for key, value in item.pop("stringData", {}).items()}
@@ -83,7 +83,7 @@ def with_defaults(resource: Resource, item: Object) -> Object:
 
 
 def validate(resource: Resource, item: Object, before: Object | None) -> list[Cause]:
-    """Return everything that is wrong with an object; `before` is what it replaces."""
+    """Return all validation errors of an object; `before` is the object that it replaces."""
     causes = list(_metadata(resource, item["metadata"]))
     if before is not None:
         causes += _unchanged(item["metadata"], before["metadata"])

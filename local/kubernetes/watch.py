@@ -1,4 +1,4 @@
-"""Watches: the answer to one goes on until its time is over, its client has gone, or the server stops."""
+"""Watches: an answer lasts until its timeout, its client disconnects, or the server stops."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ async def _disconnected(request: Request) -> None:
 
 
 async def _woken(wake: asyncio.Event, gone: asyncio.Task[None], seconds: float) -> bool:
-    """Wait for a change; return False when the client has gone or the time is over."""
+    """Wait for a change; return False when the client has disconnected or the time is over."""
     waiting = asyncio.create_task(wake.wait())
     try:
         done, _ = await asyncio.wait({waiting, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -128,13 +128,13 @@ class ArgoCD:
             program.close()
 
     def rendered(self, folder: str) -> list[Json]:
-        """What a folder of the working copy renders to."""
+        """The manifests that a folder of the working copy renders."""
         kustomize = build.program(build.ARGOCD, "kustomize")
         done = subprocess.run([kustomize, "build", folder], cwd=self.work, capture_output=True, text=True, check=True)
         return [item for item in yaml.safe_load_all(done.stdout) if item]
 
     async def _put(self, manifest: Json) -> None:
-        """Put what is of a kind that was just defined: it takes a moment until the API knows it."""
+        """Create an object of a newly defined kind; the API knows the kind after a moment."""
         deadline = asyncio.get_running_loop().time() + 20
         while True:
             try:
@@ -207,7 +207,7 @@ class ArgoCD:
         self.git("push", "--quiet", "origin", "v0.1.0")
 
     def commit(self, message: str) -> None:
-        """Commit what the working copy holds, and push it."""
+        """Commit the working copy, and push it."""
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", message)
         self.git("push", "--quiet", "origin", BRANCH)

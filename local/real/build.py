@@ -25,7 +25,7 @@ _FETCHES_TOOLCHAINS = (1, 21)  # the first Go release that does so
 
 
 class MissingError(RuntimeError):
-    """This machine lacks something; the message says what, and what it is called."""
+    """This machine lacks a tool; the message names it and its package."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Part:
 
     @property
     def home(self) -> Path:
-        """Where it is when it is built: what it is made of is part of the name."""
+        """The path of the built part; its name contains a hash of its sources."""
         made_of = hashlib.sha256()
         for file in ("go.mod", "go.sum", "main.go"):
             made_of.update((HERE / self.folder / file).read_bytes())
@@ -98,7 +98,7 @@ _CALLED = {
 
 
 def cache() -> Path:
-    """The folder that holds what was built; removing it costs a build."""
+    """The folder of built parts; without it they are built again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fleet-registrar"
 
 
@@ -128,7 +128,7 @@ def program(part: Part, name: str = "") -> Path:
 
 
 def build(part: Part) -> Path:
-    """Build a part unless it is there; who comes second waits."""
+    """Build a part unless it exists; a second process waits."""
     require(part)
     cache().mkdir(parents=True, exist_ok=True)
     with (cache() / f"{part.name}.lock").open("a") as lock:

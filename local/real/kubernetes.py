@@ -46,7 +46,7 @@ _OF_ONE_HOP = {b"host", b"connection", b"content-length", b"transfer-encoding", 
 
 
 class Program(Child):
-    """A program that is no function: it sees of the machine's environment only what it is given."""
+    """A program beside the functions, with only the given environment."""
 
     def __init__(self, name: str, path: Path | str, log: Path, variables: Mapping[str, str] | None = None) -> None:
         super().__init__(name, log)
@@ -114,7 +114,7 @@ class ControlPlanes:
         self._fill()
 
     async def stop(self) -> None:
-        """End all; what they held is of no use any more."""
+        """Stop all; their data is discarded."""
         servers = [*self._waiting, *self._servers.values()]
         self._servers.clear()
         await asyncio.gather(*(server.end() for server in servers))
@@ -241,7 +241,7 @@ class Server:
             await self._aggregate(role)
 
     async def _aggregate(self, role: str) -> None:
-        """Do what the controller manager does: put together the rules of a ClusterRole that is made of others."""
+        """Aggregate the rules of a ClusterRole, as the controller manager does."""
         path = f"/apis/{RBAC}/clusterroles"
         _, parts = await self.call("GET", f"{path}?labelSelector={RBAC.partition('/')[0]}/aggregate-to-{role}%3Dtrue")
         rules = [rule for part in parts["items"] for rule in part["rules"] or []]

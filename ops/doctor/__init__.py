@@ -1,4 +1,4 @@
-"""`ops doctor`: is this deployment right, and which command repairs what is not.
+"""`ops doctor`: compares a deployment with its specification, and names the command that repairs each difference.
 
 `reading` asks the APIs, `checks_*` compare values with values, `findings` shows the result. Nothing is written.
 """

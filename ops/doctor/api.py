@@ -148,7 +148,7 @@ class Kubernetes:
         return found
 
     def dry_run(self, method: str, path: str, body: Object, impersonate: str) -> tuple[int, str]:
-        """Return the status and message of a write that the API server checks and does not carry out."""
+        """Return the status and message of a dry-run write."""
         headers = _impersonating(impersonate)
         if method == "PATCH":
             headers["Content-Type"] = "application/merge-patch+json"
@@ -160,7 +160,7 @@ class Kubernetes:
 
 
 def attempt(read: Callable[[], T], member: str) -> Read[T]:
-    """Return what was read, or why not; `member` is the operator as IAM names them, for the command that helps."""
+    """Return the answer, or why it could not be read; `member` is the operator in IAM's form, for the command that helps."""
     try:
         return read()
     except RefusedError as error:

@@ -72,7 +72,7 @@ def verdict(subject: str, lines: Sequence[Entry], project: str, cause: str) -> l
 
 
 def lines_of(found: Sequence[Object]) -> list[Entry]:
-    """Return what the steps decided, each before what it led to. Entries of a request, without a decision, are left out.
+    """Return the steps' decisions in the order of the chain, without entries that have no decision.
 
     A step publishes before it logs, so the next step's entry may be the earlier one.
     """
@@ -100,7 +100,7 @@ def _is_named(line: Entry, lines: Sequence[Entry]) -> bool:
 
 
 def _follow(api: Api, query: Object) -> list[Entry]:
-    """Read the entries of a cause until the last one is there, or the time is over."""
+    """Read the entries of a cause until the last one exists, or the time is over."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         lines = lines_of(api.entries(query))

@@ -239,7 +239,7 @@ def check_policy(expected: Expected, seen: Central) -> list[Finding]:
 
 
 def _overlay(seen: Central) -> str:
-    """Return the command that applies our Roles and the policy; outside GKE also what lets the Connect agent impersonate."""
+    """Return the command that applies our Roles and the policy; outside GKE also the Connect agent's right to impersonate."""
     return REGISTRAR_ATTACHED if seen.impersonation else REGISTRAR
 
 

@@ -67,7 +67,7 @@ def check_gateway_quota(expected: Expected, seen: Fleet) -> list[Finding]:
 
 
 def check_unmanaged(expected: Expected, seen: Fleet) -> list[Finding]:
-    """No Secret of others stands for one of our clusters: a second Secret would make each Application twice."""
+    """No unmanaged Secret is for one of our clusters: a second Secret would generate each Application twice."""
     check = Check("unmanaged-secrets")
     unmanaged = check.known(seen.unmanaged, expected.settings.argocd_namespace)
     if unmanaged:

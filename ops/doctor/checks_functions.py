@@ -113,7 +113,7 @@ def check_settings(expected: Expected, seen: Delivery, environment: Mapping[str,
 
 
 def check_invokers(expected: Expected, seen: Delivery, google: Google) -> list[Finding]:
-    """Pub/Sub's identity may call every function, Eventarc's route-event, and nobody from the internet any."""
+    """Pub/Sub's identity may call every function, Eventarc's `route-event`, and the public none."""
     check = Check("invokers")
     functions = check.known(seen.functions, expected.project)
     for name in expected.functions if functions is not None else ():
@@ -212,7 +212,7 @@ def check_schedule(expected: Expected, seen: Delivery, now: datetime) -> list[Fi
 
 
 def has_triggers(seen: Delivery) -> bool:
-    """Whether Eventarc carries audit entries of the functions' own project."""
+    """Whether Eventarc delivers audit entries of the functions' own project."""
     return not isinstance(seen.triggers, Unread) and any(
         _filters(one).get("type") == AUDIT_EVENT for one in seen.triggers
     )
@@ -238,7 +238,7 @@ def _required_filters(event: str, method: str) -> dict[str, str]:
 
 
 def _trigger_fault(expected: Expected, trigger: Object, *, is_audit: bool) -> str:
-    """Return what is wrong with a trigger, '' where nothing is."""
+    """Return what is wrong with a trigger, '' for nothing."""
     service = short(at(trigger, "destination", "cloudRun", "service") or at(trigger, "destination", "cloudFunction"))
     location = region_of(trigger)
     if service != ROUTER:

@@ -266,7 +266,7 @@ def project_number(expected: Expected, seen: Google, project: str) -> str | None
 def _held(
     check: Check, email: str, policy: Bindings, roles: Mapping[str, Read[frozenset[str]]]
 ) -> frozenset[str] | None:
-    """Return the permissions that an identity holds by a policy; None where one of its roles could not be read."""
+    """Return the permissions that a policy gives an identity; None where one of its roles could not be read."""
     held: set[str] = set()
     for role in roles_of(policy, f"serviceAccount:{email}"):
         permissions = check.known(roles.get(role, Unread(f"role {role} was not read")), role)

@@ -37,7 +37,7 @@ def check_topics(expected: Expected, seen: Delivery) -> list[Finding]:
 
 
 def check_subscriptions(expected: Expected, seen: Delivery) -> list[Finding]:
-    """Each step's subscription pushes to its function with the right token, retries, and gives up to the dead letters."""
+    """Each step's subscription pushes to its function with the right token, retries, and dead-letters."""
     check = Check("subscriptions")
     subscriptions = check.known(seen.subscriptions, expected.project)
     for function in expected.functions if subscriptions is not None else ():
@@ -53,7 +53,7 @@ def check_subscriptions(expected: Expected, seen: Delivery) -> list[Finding]:
 
 
 def check_dead_letters(expected: Expected, seen: Delivery, google: Google) -> list[Finding]:
-    """What is given up reaches the dead letters, and stays there until an operator pulls it."""
+    """Dead letters reach their subscription, and stay there until an operator pulls them."""
     check = Check("dead-letters")
     found = check.known(seen.subscriptions, expected.project)
     if found is not None:

@@ -77,7 +77,7 @@ def observe(services: Services, expected: Expected, environment: Mapping[str, st
 
 
 def _logged_in(services: Services) -> str:
-    """Fetch a token, and return the e-mail where the credentials tell it. Raises where there is no identity."""
+    """Fetch a token, and return the e-mail address if the credentials have it. Raises if there is no identity."""
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request
 

@@ -20,7 +20,7 @@ def grant(kind: str, name: str, member: str, role: str, **where: str) -> str:
 
 
 def grant_publish(project: str, topic: str, member: str) -> str:
-    """Let a member publish to a topic."""
+    """Return the command that allows a member to publish to a topic."""
     return grant("pubsub topics", topic, member, "roles/pubsub.publisher", project=project)
 
 

@@ -1,4 +1,4 @@
-"""What a right deployment holds: names, permissions, APIs, triggers and filters, from the settings and `infra/roles.json`.
+"""The desired deployment: names, permissions, APIs, triggers and filters, from the settings and `infra/roles.json`.
 
 Pure but for reading that file. `infra/terraform` deploys the same; tests compare the two.
 """
@@ -134,7 +134,7 @@ class Expected:
 
     @property
     def custom_roles(self) -> str:
-        """What the ids of the custom roles begin with."""
+        """The prefix of the custom roles' IDs."""
         return "fleet_registrar" if self.instance == "default" else f"fr.{self.instance.replace('-', '_')}"
 
     @property

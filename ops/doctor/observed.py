@@ -1,4 +1,4 @@
-"""What was read of a deployment, as the APIs answer it; each part may be `Unread`. Pure values."""
+"""The observed deployment, as the APIs answer; each part may be `Unread`. Pure values."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class DryRun:
-    """How the API server answered a write that it did not carry out."""
+    """The API server's answer to a dry-run write."""
 
     accepted: bool
     message: str
@@ -84,7 +84,7 @@ class Central:
 
 @dataclass(frozen=True)
 class Fleet:
-    """What the lists of the sweep say, and the quotas."""
+    """The lists that a sweep reads, and the quotas."""
 
     memberships: Read[Mapping[str, int]]  # how many, by location
     membership_limits: Read[Mapping[str, int]]  # by location; '' is the default of a region
@@ -108,7 +108,7 @@ class Observed:
 
 
 def at(value: object, *path: str) -> Any:
-    """Return what is at a path of nested objects; None where there is nothing."""
+    """Return the value at a path of nested objects; None if it is absent."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value

@@ -143,7 +143,7 @@ class CentralReader:
     # Dry runs
 
     def _tried(self, namespace: str, policy: Read[Object | None]) -> tuple[Mapping[str, Read[DryRun]], Read[DryRun]]:
-        """Try wrong Secrets and a right one, as our identities. Without a policy there is nothing to try."""
+        """Dry-run wrong Secrets and a right one as our identities; only if the policy exists."""
         if isinstance(policy, Unread):
             return {}, policy
         if policy is None:
@@ -310,7 +310,7 @@ def _quotas(api: Api, project: str, service: str) -> Iterator[tuple[str, str, st
 
 
 def read_membership(api: Api, expected: Expected) -> Object | None:
-    """Return the central cluster's membership; None where the fleet has none of that name."""
+    """Return the central cluster's membership; None if the fleet has none of that name."""
     return api.find("gkehub", f"v1/{expected.settings.central_membership}")
 
 

@@ -29,7 +29,7 @@ class Source(Protocol):
         """Return everything. Raises ReconcileError."""
 
     def evidence(self, text: str) -> Evidence:
-        """Return what is about one cluster. Raises MistakeError, ReconcileError."""
+        """Return the evidence about one cluster. Raises MistakeError, ReconcileError."""
 
 
 @dataclass(frozen=True, slots=True)

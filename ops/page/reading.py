@@ -153,7 +153,7 @@ class Live:
             return self._services
 
     def evidence(self, text: str) -> Evidence:
-        """Read what is about one cluster, as `ops explain` does. Raises MistakeError when no cluster is called so."""
+        """Read the evidence about one cluster, as `ops explain` does. Raises MistakeError if no cluster has the name."""
         board = self.board()
         services = self._connected()
         seen = board.seen.survey

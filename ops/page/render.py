@@ -96,7 +96,7 @@ def page(board: Board, view: View) -> str:
 
 
 def snapshot(board: Board) -> str:
-    """Return one file that needs no server: the first rows, and what is known of the clusters with a problem."""
+    """Return one file that needs no server: the first rows, and the details of the clusters with a problem."""
     found = select(board.rows, View(size=SNAPSHOT_ROWS))
     details = [
         _explained(explain(board.overview.evidence(row.name)))

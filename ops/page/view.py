@@ -65,7 +65,7 @@ class View:
 
 
 def parse(query: Mapping[str, str]) -> View:
-    """Return the view of an address; what it cannot mean is ignored."""
+    """Return the view of an address; invalid parameters are ignored."""
 
     def number(key: str, fallback: int) -> int:
         text = query.get(key, "")

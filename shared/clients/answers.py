@@ -103,7 +103,7 @@ class Refusal:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn what the clients raise into this project's errors: google-auth, requests, urllib3, GAPIC, gRPC, Kubernetes.
+    """Convert the clients' exceptions into this project's errors: google-auth, requests, urllib3, GAPIC, gRPC, Kubernetes.
 
     The Kubernetes client's REST layer raises an ApiException of its own for TLS alone; it has no status then.
     """
@@ -214,7 +214,7 @@ def texts_in(answer: Mapping[str, Any], key: str, what: str) -> dict[str, str]:
 
 
 def require_texts(answer: Mapping[str, Any], key: str, what: str) -> None:
-    """Raise RetryableError unless what is there is a map of texts."""
+    """Raise RetryableError unless the value is a map of strings."""
     if not all(isinstance(value, str) for value in object_in(answer, key, what).values()):
         raise unusable(what, f"{key} has a value that is not a text")
 
@@ -228,7 +228,7 @@ def list_in(answer: Mapping[str, Any], key: str, what: str, kind: type[T]) -> li
     if found is None:
         return []
     if not isinstance(found, list) or not all(isinstance(one, kind) for one in found):
-        raise unusable(what, f"{key} is no list of {'objects' if kind is dict else 'texts'}")
+        raise unusable(what, f"{key} is not a list of {'objects' if kind is dict else 'texts'}")
     return found
 
 
@@ -240,4 +240,4 @@ def require_list_of(answer: Mapping[str, Any], keys: frozenset[str], what: str) 
     if answer and not keys & answer.keys():
         raise unusable(what, f"it has none of {', '.join(sorted(keys))}")
     if nulls := [key for key in sorted(keys) if key in answer and answer[key] is None]:
-        raise unusable(what, f"{nulls[0]} is no list: it is null")
+        raise unusable(what, f"{nulls[0]} is not a list: it is null")

@@ -28,7 +28,7 @@ FRESH_SECONDS: Final = 10.0
 
 @dataclass(slots=True)
 class Spent:
-    """What the step has done so far.
+    """The calls of the step so far.
 
     `last_read` is when the last read was answered, by the wall clock: it goes on while an instance is frozen. 0: nothing was
     read. `gateway_requests` counts requests to Connect Gateway, whose quota all functions share.

@@ -57,7 +57,7 @@ class Gateway:
         return str(getattr(self._credentials, "service_account_email", "") or "")
 
     def get(self, url: str, collection: str, name: str) -> Object | None:
-        """Return an object; None only when the cluster itself says that this very object is not there.
+        """Return an object; None only if the cluster itself answers that this object does not exist.
 
         A 404 that is not a `Status` naming the object is the gateway's own: its agent is lost, or it does not know the
         membership (yet).
@@ -70,7 +70,7 @@ class Gateway:
         return self._object(status, raw, collection, name, what)
 
     def list(self, url: str, collection: str, selector: str) -> Iterator[Object]:
-        """Give all objects that the label selector selects, page by page: a page is let go before the next is read."""
+        """Yield all objects that the label selector selects; only one page is in memory at a time."""
         what = f"listing {collection} at {url}"
         tokens: set[str] = set()
         token = ""
@@ -84,7 +84,7 @@ class Gateway:
             page = self._checked(status, raw, what, PAGE_BYTES)
             kind, items = f"{_kind(collection)}List", page.get("items")
             if page.get("kind") != kind or not isinstance(items, list):
-                raise unusable(what, f"it is no {kind}: its kind is {str(page.get('kind'))[:40]!r}")
+                raise unusable(what, f"it is not a {kind}: its kind is {str(page.get('kind'))[:40]!r}")
             for item in items:
                 _require_metadata(item, what)
             yield from items
@@ -97,13 +97,13 @@ class Gateway:
         raise unusable(what, "its pages do not end")
 
     def create(self, url: str, collection: str, manifest: Object) -> Object:
-        """Create an object. Raises ConflictError when one of that name is there."""
+        """Create an object. Raises ConflictError if one of that name exists."""
         name = (manifest.get("metadata") or {}).get("name", "")
         what = f"creating {name or manifest['kind']} at {url}"
         return self._object(*self._call("POST", f"{url}/{collection}", what, manifest), collection, name, what)
 
     def patch(self, url: str, collection: str, name: str, patch: Object) -> Object:
-        """Change an object by a merge patch that carries the `resourceVersion` it was made from."""
+        """Apply a merge patch that contains the `resourceVersion` that was read."""
         what = f"changing {name} at {url}"
         path = f"{url}/{collection}/{quote(name, safe='')}"
         return self._object(*self._call("PATCH", path, what, patch), collection, name, what)
@@ -187,7 +187,7 @@ class Gateway:
     def _require(self, answer: Object, collection: str, name: str, what: str) -> None:
         """Raise RetryableError unless the answer is an object of the collection's kind, and of this name."""
         if answer.get("kind") != _kind(collection):
-            raise unusable(what, f"it is no {_kind(collection)}: its kind is {str(answer.get('kind'))[:40]!r}")
+            raise unusable(what, f"it is not a {_kind(collection)}: its kind is {str(answer.get('kind'))[:40]!r}")
         if name:
             _require_metadata(answer, what)
             if answer["metadata"]["name"] != name:

@@ -90,7 +90,7 @@ class GrantSigner:
             raise Refusal.read(response.status, response.data).error(what)
         found = answers.parsed(response.data, MAX_BYTES, what)
         if not found or not all(isinstance(pem, str) for pem in found.values()):
-            raise answers.unusable(what, "it is no set of certificates")
+            raise answers.unusable(what, "it is not a set of certificates")
         return found
 
 

@@ -31,7 +31,7 @@ def _gone(api: str, name: Name, *, is_listed: bool) -> Gone:
 
 
 def read_subject(request: StepRequest, services: Services, *, has_secret: bool = False) -> Subject:
-    """Read what a message is about. A cluster outside the source projects is read only if it has a Secret of ours.
+    """Read the cluster and the membership of a message. A cluster outside the source projects is read only if it has a Secret of ours.
 
     A membership whose endpoint is a GKE cluster leads to that cluster.
     """

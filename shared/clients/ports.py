@@ -1,4 +1,4 @@
-"""What a step may touch, as protocols: the clients implement them, and so does a simulated world.
+"""The services that a step may use, as protocols: the clients and the simulated world implement them.
 
 `Services` gives all of them; a step imports none of the clients.
 """
@@ -60,16 +60,16 @@ class Gateway(Protocol):
         """Our own e-mail, as the clusters see it."""
 
     def get(self, url: str, collection: str, name: str) -> Object | None:
-        """Return an object; None only when the cluster itself says that it is not there."""
+        """Return an object; None only if the cluster itself answers that it does not exist."""
 
     def list(self, url: str, collection: str, selector: str) -> Iterable[Object]:
         """Yield the objects that a label selector selects."""
 
     def create(self, url: str, collection: str, manifest: Object) -> Object:
-        """Create an object. Raises ConflictError when one of that name is there."""
+        """Create an object. Raises ConflictError if one of that name exists."""
 
     def patch(self, url: str, collection: str, name: str, patch: Object) -> Object:
-        """Change an object by a merge patch that carries its precondition."""
+        """Apply a merge patch that contains its precondition."""
 
     def delete(self, url: str, collection: str, name: str, version: Object) -> bool:
         """Delete the object of this uid and `resourceVersion`; False when it was gone already."""
@@ -116,10 +116,10 @@ class Signer(Protocol):
     """Proofs of grants, which `grant_rbac` alone can sign."""
 
     def sign_grant(self, audience: str) -> str:
-        """Return a proof that our own identity has granted what the audience names."""
+        """Return a proof that this function's identity has made the grant of the audience."""
 
     def verify_grant(self, token: str, audience: str) -> datetime | None:
-        """Return when `grant_rbac` signed the proof; None if it does not prove what the audience names."""
+        """Return when `grant_rbac` signed the proof; None if it does not prove the grant of the audience."""
 
 
 class Publisher(Protocol):

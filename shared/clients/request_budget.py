@@ -61,7 +61,7 @@ class RequestBudget:
             self._left -= 1
 
     def exhaust(self) -> None:
-        """The gateway refuses requests (429), because others use the quota as well: let the steps of this instance wait."""
+        """The gateway refuses requests (429), because others use the quota as well: the steps of this instance wait."""
         with self._lock:
             self._refill()
             self._left = min(self._left, -self._a_second * BURST_SECONDS)

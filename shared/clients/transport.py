@@ -107,7 +107,7 @@ class HttpsPool(HTTPSConnectionPool):
 
 
 def bound(manager: M) -> M:
-    """Let a pool manager make connections of this module."""
+    """Make a pool manager use this module's connections."""
     manager.pool_classes_by_scheme = {"http": HttpPool, "https": HttpsPool}
     return manager
 
@@ -137,7 +137,7 @@ def token_request() -> Request:
 
 
 def authorized_session(credentials: Credentials) -> AuthorizedSession:
-    """Return a session that carries an identity, and fetches a new token once where an API answers 401."""
+    """Return a session with an identity; it fetches a new token once if an API answers 401."""
     session = AuthorizedSession(credentials, max_refresh_attempts=1, auth_request=token_request())
     _prepare(session, retries=0)
     return session

@@ -36,7 +36,7 @@ class CloudEvent:
 
     @property
     def log_fields(self) -> Object:
-        """The fields of the log line: metrics are made of them."""
+        """The fields of the log entry; log-based metrics read them."""
         kind = self.attributes["ce-type"]
         return {"event": kind} if self.seconds is None else {"event": kind, "seconds": self.seconds}
 
@@ -69,13 +69,13 @@ def of_outcome(
 
 
 def of_secret(kind: EventType, secret: ClusterSecret | None, code: str = "", *, earlier: bool = False) -> ClusterEvent:
-    """Return what happened to a Secret, with the cluster's labels that it carries."""
+    """Return what happened to a Secret, with the cluster's labels on it."""
     labels = {} if secret is None else {key: secret.labels[key] for key in secret.written_keys if key in secret.labels}
     return ClusterEvent(kind, labels, code, earlier=earlier)
 
 
 def held_earlier(secret: ClusterSecret | None, reason: Reason) -> ClusterEvent | None:
-    """Return what subscribers hear if an earlier attempt held the Secret, and may not have published it."""
+    """Return the event of a hold that an earlier attempt made, and may not have published."""
     if secret is None or secret.hold is None or secret.hold.reason != reason:
         return None
     event = of_secret(EventType.HELD, secret, reason, earlier=True)

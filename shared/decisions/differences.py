@@ -37,7 +37,7 @@ _STATES: Final = {
 
 
 def differences(inventory: Inventory, settings: Settings, *, central: ClusterName | None, now: datetime) -> Differences:
-    """Compare everything that was read; nothing is left out, whatever the budget of a sweep."""
+    """Compare all lists, without the budget of a sweep."""
     comparison = _Comparison(inventory, settings, central, now)
     found = list(comparison.all())
     return Differences(
@@ -276,7 +276,7 @@ class _Comparison:
     def _differing(
         self, both: StepRequest, secret: ClusterSecret, target: Target
     ) -> Iterator[PlannedRequest | Finding]:
-        """A Secret of this very cluster: does it say what it should?"""
+        """Compare the Secret of this cluster with its desired content."""
         plan = secret_plan.plan(secret, target, self.settings, granted=False, drop=frozenset(), now=self.now)
         lost = target.membership.agent_lost(self.now)
         if plan.needs_grant and not lost:
@@ -339,7 +339,7 @@ class _Comparison:
             yield Finding(FindingCode.OTHER_FLEET, subject, text, reports.list_command(self.settings))
 
     def _namesakes(self) -> Iterator[Finding]:
-        """One line for each other registrar with the same INSTANCE: neither changes what the other one wrote."""
+        """Report each other registrar with the same INSTANCE; neither changes the other's Secrets."""
         found: dict[str, list[str]] = defaultdict(list)
         for secret in self.inventory.unmanaged:
             if secret.is_of_namesake(self.settings):

@@ -124,7 +124,7 @@ def route_membership(
 
 
 def payload(data: bytes) -> Any:
-    """Return the JSON value in an event's data; None where it is not JSON."""
+    """Return the JSON value in an event's data; None if it is not JSON."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):

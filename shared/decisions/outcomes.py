@@ -1,4 +1,4 @@
-"""What a step says when the table of states lets it do nothing, raise, give up or hand over."""
+"""Outcomes of the state table's actions that need no call: nothing, warn, retry, dead-letter, publish to another step."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def no_op(move: Action, subject: Subject, settings: Settings) -> Outcome:
 
 
 def why(subject: Subject, settings: Settings) -> str:
-    """Say in a sentence why the cluster is in its row of the table, and what a person can do where only a person can."""
+    """Return a sentence: why the cluster is in its state, and what a person can do if only a person can."""
     name = subject.name
     match subject.state:
         case State.NOT_SOURCE:
@@ -71,6 +71,6 @@ def access_denied(membership: Membership, settings: Settings, error: RefusedErro
 
 
 def admission_command(membership: MembershipName, settings: Settings) -> str:
-    """Return the command by which a person lets the two functions that reach application clusters into an attached one."""
+    """Return the command with which a person grants `grant-rbac` and `revoke-rbac` access to an attached cluster."""
     users = [settings.function_account(function) for function in ("grant-rbac", "revoke-rbac")]
     return rbac.admission_command(membership.membership, membership.project, users)

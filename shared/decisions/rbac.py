@@ -1,4 +1,4 @@
-"""The objects in an application cluster that let Argo CD's identity in, as data, and how they compare.
+"""The RBAC objects of an application cluster for Argo CD's identity, as data, and their differences.
 
 Pure. On GKE the API server sees the plain e-mail as the user; on an attached cluster the agent must also be allowed to
 impersonate it (gcloud: command_lib/container/fleet/rbac_util.py).
@@ -79,7 +79,7 @@ def names_for(identity: str) -> tuple[str, str]:
 
 
 def stale(found: Iterable[Object], settings: Settings, previous: str, now: datetime) -> list[Object]:
-    """Return our objects of identities that are no longer Argo CD's: of `previous`, and what these functions made before."""
+    """Return our objects of identities that are no longer Argo CD's: of `previous`, and of others that these functions granted."""
     current = names_for(settings.argocd_service_account)
     gone = removable(found, settings, previous, made_before=now - SETTLED)
     return [each for each in gone if each["metadata"]["name"] not in current]
@@ -191,7 +191,7 @@ def one_permission(role: Object | None) -> Object:
 
 
 def admission_command(membership: str, project: str, users: list[str]) -> str:
-    """Return the one command by which a person lets our identities into an attached cluster."""
+    """Return the command with which a person grants our identities access to an attached cluster."""
     return (
         f"gcloud container fleet memberships generate-gateway-rbac --membership={membership} --project={project}"
         f" --role=clusterrole/cluster-admin --users={','.join(users)}"

@@ -73,7 +73,7 @@ class Recognition:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What the Secrets are compared with: the clusters and memberships that were read. Built once by `index`."""
+    """The clusters and memberships that Secrets are matched with. Built once by `index`."""
 
     settings: Settings
     memberships: Mapping[MembershipName, Name]
@@ -183,7 +183,7 @@ def membership_at(server: str, settings: Settings) -> MembershipName | None:
 
 
 def writer(secret: ClusterSecret) -> str:
-    """Return who goes on writing a Secret, '' if it is unknown: a known controller, or the object that owns the Secret."""
+    """Return what still writes a Secret, '' if unknown: a known controller, or the Secret's owner object."""
     marks = {**secret.labels, **secret.annotations}
     for mark, name in WRITERS.items():
         if mark in marks:
@@ -196,7 +196,7 @@ ADOPT: Final = "python -m ops adopt --dry-run"
 
 
 def remedy(secret: ClusterSecret, recognition: Recognition, settings: Settings) -> tuple[str, str]:
-    """Return what a person can do about a Secret of others for a cluster of ours, and the command for it, '' if none."""
+    """Return advice about an unmanaged Secret for one of our clusters, and its command, '' without one."""
     if len(recognition.names) > 1:
         several = " or ".join(sorted(map(str, recognition.names)))
         return f"It may be for {several}. Annotate it with the right one", annotate_command(secret, settings)

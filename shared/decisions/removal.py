@@ -46,7 +46,7 @@ class Situation:
 
     @classmethod
     def of_attached(cls, state: State, secret: ClusterSecret | None, observed: Observed | None) -> Situation:
-        """The situation of an attached cluster: its membership speaks for it."""
+        """The situation of an attached cluster, from its membership."""
         now = observed.unique_id if isinstance(observed, Membership) else None
         earlier = secret is not None and secret.was_written_for_another(MEMBERSHIP_UID, now)
         return cls(state, secret, attached=True, earlier=earlier, registered=True)

@@ -102,7 +102,7 @@ def list_command(settings: Settings) -> str:
 
 
 def left_out(inventory: Inventory, settings: Settings) -> Iterator[Finding]:
-    """Report what the lists leave out, and what follows."""
+    """Report what the lists lack, and the consequence."""
     for project, why in sorted(inventory.unread.items()):
         text = f"could not be read, so nothing of it is removed: {why}"
         yield Finding(FindingCode.UNREAD_PROJECT, f"projects/{project}", text, DOCTOR)

@@ -1,4 +1,4 @@
-"""What our cluster Secret should hold, what differs, what a hold adds and takes away.
+"""The desired content of our cluster Secret, its drift, and what a hold adds and removes.
 
 Pure. Every change is a merge patch, so that what people added stays.
 """
@@ -116,7 +116,7 @@ def plan(
     now: datetime,
     renewed: datetime | None = None,
 ) -> Plan:
-    """Compare our Secret with what it should be, for a cluster that is running and selected.
+    """Compare our Secret with its desired content, for a selected cluster.
 
     `granted` says that Argo CD's access has been proven for this very chain; `drop` are label keys that a sweep removes.
     Nothing differs: nothing is planned, so nothing wakes Argo CD.

@@ -47,7 +47,7 @@ def least_used(counts: Mapping[int, int], name: str) -> int:
 def assignments(
     managed: Iterable[ClusterSecret], all_secrets: Iterable[ClusterSecret], shards: int
 ) -> list[tuple[ClusterSecret, int]]:
-    """Return a shard for each Secret of ours that has none. A number that is there stays, also one out of range."""
+    """Return a shard for each Secret of ours without one. An existing number stays, also one out of range."""
     counts = usage(all_secrets, shards)
     found = []
     for secret in sorted(managed, key=lambda secret: secret.name):
@@ -73,7 +73,7 @@ def _data(shard: int) -> dict[str, str]:
 
 
 def problem(secret: ClusterSecret, settings: Settings) -> str:
-    """Return what is wrong with the Secret's shard; '' if nothing is. Without ARGOCD_SHARDS the highest is not known."""
+    """Return what is wrong with the Secret's shard; '' if nothing is. Without ARGOCD_SHARDS the upper bound is unknown."""
     text = secret.data.get("shard", "")
     if not text or shard_of(secret, settings.argocd_shards or 10**9) is not None:
         return ""

@@ -52,7 +52,7 @@ GRANT: Final[Mapping[State, Action]] = {**REGISTER, State.PROVISIONING: Action.R
 
 
 def write(state: State, secret: ClusterSecret | None) -> Action:
-    """`write_secret`: never creates for a cluster that is going; a Secret that is there is then for `remove_secret`."""
+    """`write_secret`: creates nothing for a cluster that is being deleted; `remove_secret` then handles an existing Secret."""
     if state is State.DELETING:
         return Action.TO_REMOVE if secret else Action.NOTHING
     return {

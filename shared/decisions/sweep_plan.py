@@ -105,7 +105,7 @@ def release(found: Differences, settings: Settings, scope: Scope) -> Plan:
 
 
 def select(found: Differences, settings: Settings, scope: Scope, now: datetime) -> Plan:
-    """Return what one sweep requests: of what the removal limits let pass, `SWEEP_REQUESTS` inside the scope.
+    """Return the requests of one sweep: at most `SWEEP_REQUESTS` in the scope, within the removal limits.
 
     Every kind has a share, so that requests that cannot succeed do not starve the others. Inside a kind the turn moves on
     from sweep to sweep: see `take_turn`.

@@ -199,7 +199,7 @@ def _is_expired(message: Message, services: Services) -> bool:
 
 
 def _is_last(message: Message, services: Services) -> bool:
-    """True when Pub/Sub gives up after this attempt, or a later sweep has taken the place of this request."""
+    """True if this is the last attempt, or a later sweep has replaced this request."""
     return _is_expired(message, services) or message.attempt >= services.settings.delivery_attempts
 
 
@@ -230,7 +230,7 @@ def dead_letter(name: str, message: Message, error: ReconcileError, services: Se
 
 
 def _topic(name: str, message: Message) -> str:
-    """The topic that a replay goes to; '' for events that no topic carries."""
+    """The topic of a replay; '' for events, which have no topic."""
     if name != "route-event":
         return name
     return AUDIT_LOG_ENTRIES if message.kind in ("", events.AUDIT) else ""

@@ -44,7 +44,7 @@ COLLECT_AFTER: Final = 50_000
 
 
 class Lighter:
-    """Finds what is LAZY as modules that load themselves (importlib.util.LazyLoader), and what is ABSENT not at all."""
+    """Loads the modules of LAZY at first use (importlib.util.LazyLoader), and hides those of ABSENT."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:

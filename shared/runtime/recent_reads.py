@@ -1,4 +1,4 @@
-"""Several changes of one cluster within seconds become one read: what a process remembers between its messages."""
+"""Several changes of one cluster within seconds become one read: what a process remembers between messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RecentReads:
         self._lock = threading.Lock()
 
     def covers(self, request: StepRequest, published: datetime | None, now: datetime) -> bool:
-        """True if a read began after the message was published, so that it has seen what the message is about.
+        """True if a read began after the message was published, so it has seen the change.
 
         Raises RetryableError if the last read is younger than PAUSE: the redelivery covers every change in between.
         """
@@ -47,7 +47,7 @@ class RecentReads:
         return False
 
     def finished(self, request: StepRequest, began: datetime) -> None:
-        """Note a read that began at `began` and has published what follows from it."""
+        """Note a read that began at `began`, after its next message is published."""
         if not _is_change(request):
             return
         with self._lock:

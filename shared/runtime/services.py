@@ -1,4 +1,4 @@
-"""What a step may touch, made when it is first touched: a function imports only the clients it uses.
+"""The clients of a step, created at first use: a function imports only the clients that it uses.
 
 One `Services` lives as long as the process, and with it the connections, the token and the few answers that cannot
 change while it lives.

@@ -30,7 +30,7 @@ class EventType(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClusterEvent:
-    """What a step did to a cluster's entry. `labels` are the cluster's labels that the Secret carries.
+    """A change of a cluster's Secret. `labels` are the cluster's labels on it.
 
     `code` replaces the outcome's code. `at` is when the Secret was created, or held (RFC 3339), '' if unknown. `earlier`: this
     delivery changed nothing, but an earlier attempt at the same message may have, and may have failed before it published.

@@ -1,4 +1,4 @@
-"""The two kinds of fault, and the one place that tells them apart.
+"""Retryable and permanent errors, and the mapping from API errors to them.
 
 *Retryable* faults are raised, so that Pub/Sub delivers again and after its attempts dead-letters. *Permanent* faults
 are published to `dead-letters` with their reason and acknowledged. What is not known to be permanent is retryable.

@@ -1,4 +1,4 @@
-"""What a comparison finds: requests to the steps, findings for people, and both together.
+"""Results of a comparison: requests to the steps, and findings for people.
 
 Pure values; `differences.py` makes them and `sweep_plan.py` selects among them.
 """

@@ -80,7 +80,7 @@ class LabelKeys:
             key, colon, target = (piece.strip() for piece in part.partition(":"))
             plain = key.removesuffix("*") if not colon else key
             if not key or not _SOURCE_KEY.fullmatch(plain) or (colon and ("*" in part or not target)):
-                raise ValueError(f"{part!r} is no label key: write KEY, PREFIX* or KEY:NEW-KEY")
+                raise ValueError(f"{part!r} is not a label key: write KEY, PREFIX* or KEY:NEW-KEY")
             if not colon:
                 (prefixes if key.endswith("*") else names).add(key.removesuffix("*"))
                 continue

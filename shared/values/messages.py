@@ -1,4 +1,4 @@
-"""Messages between the steps: what a body may hold, what the attributes carry. Parsed once, compared as values.
+"""Messages between the steps: bodies and attributes, parsed once and compared as values.
 
 Pure. A body is a hint: each step reads for itself what is true.
 """
@@ -111,7 +111,7 @@ def request_for(name: Name) -> StepRequest:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One delivery, as it came: `data` are the original bytes, `published` when Pub/Sub took the message in.
+    """One delivery. `data` are the original bytes, `published` is Pub/Sub's publish time.
 
     `kind` is the type of the CloudEvent that the message stands for; '' for a message of Pub/Sub. `attempt` counts
     deliveries from 1; 0 is unknown.
@@ -125,7 +125,7 @@ class Message:
     attempt: int = 0
 
     def age(self, now: datetime) -> timedelta:
-        """How long ago it was published; zero where nobody says."""
+        """Time since publication; zero if unknown."""
         return now - self.published if self.published else timedelta()
 
     @property
@@ -156,7 +156,7 @@ def truncate(text: str) -> str:
 
 
 def json_object(data: bytes, what: str) -> Object:
-    """Return the JSON object in `data`. Raises PermanentError that says what is wrong with it."""
+    """Return the JSON object in `data`. Raises PermanentError with the reason."""
     try:
         body = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -203,7 +203,7 @@ def parse(step: str, data: bytes, settings: Settings) -> StepRequest:
     except InvalidNameError as error:
         faults.append(str(error))
     if "cluster" not in body and "membership" not in body:
-        faults.append("neither cluster nor membership is there")
+        faults.append("it names neither cluster nor membership")
     texts = {
         key: body.get(key, "")
         for key in ("granted", "secret_uid", "membership_uid", "previous", "identity")
@@ -247,7 +247,7 @@ class OutgoingMessage:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step decided and did, why (`code` for programs, `message` for people), and what is published because of it.
+    """A step's decision, its reason (`code` for programs, `message` for people), and the messages to publish.
 
     `next` goes to the steps that follow, `event` to subscribers.
     """
@@ -276,7 +276,7 @@ class RivalHeldError(RetryableError):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a sweep's message asks for: everything, one project, one cluster, or the release of a blocked plan.
+    """The scope of a sweep's message: everything, one project, one cluster, or the release of a blocked plan.
 
     `seals` name the requests of the released plan; the sweep publishes them to itself.
     """

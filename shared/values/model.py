@@ -89,7 +89,7 @@ class Cluster:
 
     @property
     def id_label(self) -> str:
-        """The cluster's `id` as our membership's label carries it: a Google label takes no more than 63 characters."""
+        """The cluster's `id` in our membership's label: a Google label has at most 63 characters."""
         return self.id[:40]
 
 
@@ -133,7 +133,7 @@ class Membership:
         return self.state in _MEMBERSHIP_ALIVE
 
     def agent_lost(self, now: datetime) -> bool:
-        """Whether an attached cluster's agent is lost: not READY, or not heard of for 30 minutes."""
+        """Whether an attached cluster's agent is lost: not READY, or no connection for 30 minutes."""
         silent = self.last_connection is not None and now - self.last_connection > AGENT_LOST_AFTER
         return self.cluster is None and (self.state != "READY" or silent)
 
@@ -169,7 +169,7 @@ def state_of_cluster(cluster: Cluster | Gone, settings: Settings, central: Clust
 
 
 def state_of_attached(membership: Membership | Gone, settings: Settings) -> State:
-    """Return the row of the table that an attached cluster is in: its membership speaks for it."""
+    """Return the state of an attached cluster, from its membership."""
     if isinstance(membership, Gone):
         return State.DELETED
     if membership.name == settings.central_membership:

@@ -1,4 +1,4 @@
-"""Names of clusters and memberships: parsed once, canonical ever after, and what is derived from them.
+"""Names of clusters and memberships: parsed once into a canonical form, and what is derived from them.
 
 Pure. Nothing else in the project takes a resource name apart.
 """
@@ -48,7 +48,7 @@ def _region(location: str) -> str:
 
 
 def place(text: str) -> str:
-    """Return the location in what a list says that it leaves out; `EVERYWHERE` if the text names none.
+    """Return the location in an item of `unreachable` or `missingZones`; `EVERYWHERE` if it names none.
 
     It may be a location, a resource name with one, or the name of an object in it (https://google.aip.dev/217).
     """
@@ -125,7 +125,7 @@ class ClusterName:
         return f"{self.project}.{self.location}.{self.cluster}".replace(":", "-")
 
     def membership(self, fleet_project: str) -> MembershipName:
-        """Return the membership that we would make: in the cluster's region, with an id nobody else derives."""
+        """Return the membership that we would make: in the cluster's region, with an ID from the cluster's full name."""
         return MembershipName(fleet_project, self.region or self.location, f"{self.cluster}-{_hash(str(self), 8)}")
 
 

@@ -40,7 +40,7 @@ class Requirement:
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether the labels meet this requirement."""
+        """True if the labels match this requirement."""
         match self.operator:
             case "in":
                 return labels.get(self.key) in self.values
@@ -79,5 +79,5 @@ def _requirement(part: str) -> Requirement:
     if found := _EXISTS.fullmatch(part):
         return Requirement(found["key"], "absent" if found["op"] else "exists")
     raise InvalidSelectorError(
-        f"{part!r} is no requirement: write key=value, key!=value, key in (a,b), key notin (a,b), key or !key"
+        f"{part!r} is not a requirement: write key=value, key!=value, key in (a,b), key notin (a,b), key or !key"
     )

@@ -44,7 +44,7 @@ class SettingsError(RetryableError):
 
 @dataclass(frozen=True, slots=True)
 class RemovalLimit:
-    """How many clusters a sweep may let go: a number, or a percentage of all Secrets of this instance, at least `least`.
+    """How many clusters a sweep may remove: a number, or a percentage of all Secrets of this instance, at least `least`.
 
     Never all of them, unless `all_allowed`.
     """

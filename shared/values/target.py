@@ -1,4 +1,4 @@
-"""A cluster that a message names with what was read of it, and a running cluster with its membership."""
+"""A message's cluster with its observed state, and a running cluster with its membership."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A cluster and the row of the table of states that it is in.
+    """A cluster and its state in docs/architecture.md#state-table.
 
     `request` has both names where both are known. `observed` is the GKE cluster, or the membership of an attached cluster,
     or the proof that it is gone; None if it was not read.
@@ -41,7 +41,7 @@ class GkeTarget:
 
     @property
     def name(self) -> ClusterName:
-        """The name that people know the cluster by."""
+        """The cluster's name for people."""
         return self.cluster.name
 
     @property
@@ -56,13 +56,13 @@ class GkeTarget:
 
 @dataclass(frozen=True, slots=True)
 class AttachedTarget:
-    """An attached cluster: its membership is all that Google Cloud knows of it."""
+    """An attached cluster; Google Cloud has only its membership."""
 
     membership: Membership
 
     @property
     def name(self) -> MembershipName:
-        """The name that people know the cluster by."""
+        """The cluster's name for people."""
         return self.membership.name
 
     @property

@@ -82,7 +82,7 @@ def decided_by(policy: Object) -> Callable[..., list[str]]:
     ]
 
     def evaluate(expression: str, known: Object) -> Any:
-        """Return the value; None if it has none: who reads the variable then meets the error."""
+        """Return the value; None if it cannot be evaluated: a rule that uses the variable then raises the error."""
         try:
             return _program(expression).evaluate(known)
         except celpy.CELEvalError:

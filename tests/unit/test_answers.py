@@ -56,7 +56,7 @@ def gke(*answers: Any, **more: Any) -> Gke:
 @pytest.mark.parametrize("odd", [None, {}, {"a": 1}, 0, 1, "", "x", False, True, [1], [None], [[]]])
 def test_what_is_no_list_of_memberships_is_no_empty_list(key: str, odd: Any) -> None:
     for read in (lambda: fleet({key: odd}).in_list(EDGE), lambda: fleet({key: odd}).list("my-fleet")):
-        with pytest.raises(RetryableError, match=f"{key} is no list"):
+        with pytest.raises(RetryableError, match=f"{key} is not a list"):
             read()
 
 
@@ -64,7 +64,7 @@ def test_what_is_no_list_of_memberships_is_no_empty_list(key: str, odd: Any) -> 
 @pytest.mark.parametrize("odd", [None, {}, 0, "", "x", False, [1], [None]])
 def test_what_is_no_list_of_clusters_is_no_empty_list(key: str, odd: Any) -> None:
     for read in (lambda: gke({key: odd}).in_list(BLUE), lambda: gke({key: odd}).list("team-a")):
-        with pytest.raises(RetryableError, match=f"{key} is no list"):
+        with pytest.raises(RetryableError, match=f"{key} is not a list"):
             read()
 
 

@@ -137,5 +137,5 @@ def test_a_seed_that_cannot_be_read_is_named_once(tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.parametrize(("code", "words"), [(-9, "was killed by SIGKILL"), (3, "ended by itself (exit 3)")])
-def test_the_end_of_a_process_is_told_in_words(code: int, words: str) -> None:
+def test_the_end_of_a_process_has_words(code: int, words: str) -> None:
     assert ended(code) == words

@@ -114,7 +114,7 @@ def test_an_audit_entry_goes_back_to_the_topic_of_audit_entries() -> None:
     ],
 )
 def test_a_replay_goes_to_no_topic_but_those_that_functions_answer(letter: DeadLetter) -> None:
-    with pytest.raises(PermanentError, match="no topic of ours"):
+    with pytest.raises(PermanentError, match="not a topic of this registrar"):
         replay(letter, SETTINGS)
 
 

@@ -1,4 +1,4 @@
-"""What the fleet asks of GKE: whether a cluster can be registered, and what the cluster then says of its fleet."""
+"""The fleet's questions to GKE: whether a cluster can be registered, and the cluster's `fleet` field."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 
 class Asking(Protocol):
-    """What the questions need of the fleet that asks them."""
+    """The part of the fleet that these functions use."""
 
     gke: Gke
     projects: Projects

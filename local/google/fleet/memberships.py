@@ -1,4 +1,4 @@
-"""A membership as the fleet API tells it: names, fields, and what the service fills in."""
+"""A membership in the fleet API: names, fields, and the service's defaults."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def resource_link(membership: Json) -> str:
 
 
 def kubernetes_metadata(now: str) -> Json:
-    """Return what the fleet knows of the cluster behind a membership."""
+    """Return the fleet's facts about the cluster of a membership."""
     return {
         "kubernetesApiServerVersion": f"v{VERSION}",
         "nodeCount": 1,

@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 class Operations:
-    """All operations by full name (`all`). A request that carries an id again gets the operation of the first."""
+    """All operations by full name (`all`). A request with a repeated ID gets the operation of the first."""
 
     def __init__(self) -> None:
         self.all: dict[str, Json] = {}

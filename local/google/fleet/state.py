@@ -89,7 +89,7 @@ class Fleet:
         self._tasks = Tasks()
 
     async def cancel(self) -> None:
-        """Cancel what is under way."""
+        """Cancel running work."""
         await self._tasks.close()
 
     @property
@@ -125,7 +125,7 @@ class Fleet:
         return deepcopy(membership)
 
     def disconnect(self, name: str, *, ago: float = 3600.0, state: str = "READY") -> None:
-        """The agent is lost: since `ago` seconds nothing was heard of it. The gateway must answer 404 for it."""
+        """Disconnect the agent; its last connection was `ago` seconds ago. The gateway must answer 404 for it."""
         membership = self.membership(name)
         self._disconnected.add(name)
         membership["lastConnectionTime"] = timestamp(-ago)
@@ -141,13 +141,13 @@ class Fleet:
         self._touch(membership)
 
     def set_state(self, name: str, code: str) -> None:
-        """Say of a membership that it is in another state; an event tells of it."""
+        """Set the state of a membership, with an event."""
         membership = self.membership(name)
         membership["state"] = {"code": code}
         self._touch(membership)
 
     def connected(self, name: str) -> bool:
-        """Whether the gateway reaches a membership: it is there, and its agent (where it has one) is connected."""
+        """True if the gateway reaches a membership: it exists, and its agent, if any, is connected."""
         return name in self.memberships and name not in self._disconnected
 
     def detach(self, name: str) -> None:
@@ -217,7 +217,7 @@ class Fleet:
     # What the API does, also for callers in this process
 
     def membership(self, name: str) -> Json:
-        """Return the membership as it is, not a copy; 404 if it is not there."""
+        """Return the membership itself, not a copy; 404 if it does not exist."""
         if name not in self.memberships:
             raise GoogleError(404, f"Resource '{name}' was not found")
         return self.memberships[name]
@@ -390,7 +390,7 @@ class Fleet:
         self.emit_membership("updated", deepcopy(membership))
 
     def as_answer(self, membership: Json) -> Json:
-        """Return a membership as the API tells it: an agent that is connected was heard of just now."""
+        """Return a membership for an answer: a connected agent has the current time."""
         if "lastConnectionTime" not in membership or membership["name"] in self._disconnected:
             return membership
         return membership | {"lastConnectionTime": timestamp()}

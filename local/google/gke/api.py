@@ -61,7 +61,7 @@ class _Api:
         return routes
 
     def _place(self, request: Request) -> tuple[str, str, str]:
-        """Return project id, location and version; a project that is not there or shut is refused here."""
+        """Return project id, location and version; a missing or shut project is refused."""
         version = request.path_params["version"]
         if version not in ("v1", "v1beta1", "v1alpha1"):
             raise GoogleError(404, f"no such version of the API: {version}")

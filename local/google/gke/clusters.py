@@ -1,4 +1,4 @@
-"""A cluster as the GKE API tells it: what the service fills in, and when it counts as changed."""
+"""A cluster in the GKE API: the service's defaults, and when it counts as changed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def check_new(location: str, asked: Json) -> None:
 
 
 def new_cluster(project: str, location: str, asked: Json) -> Json:
-    """Return a cluster that is being created; fields that nobody here knows are kept as they were asked for."""
+    """Return a cluster that is being created; unknown fields stay as requested."""
     created = now()
     id_ = asked["name"]
     autopilot = bool(asked.get("autopilot", {}).get("enabled"))
@@ -110,7 +110,7 @@ def set_labels(cluster: Json, resource_labels: dict[str, str]) -> None:
 
 
 def fingerprint(resource_labels: dict[str, str]) -> str:
-    """Return what a change of labels must name, so that it changes the labels its caller has read."""
+    """Return the fingerprint that a change of labels must contain."""
     return hashlib.sha256(json.dumps(resource_labels, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -34,5 +34,5 @@ def cluster_name(project: str, location: str, cluster: str) -> str:
 
 
 def full_name(cluster: Json) -> str:
-    """Return a cluster's full name, which only its link tells (and that says `zones` of zonal clusters)."""
+    """Return a cluster's full name from its `selfLink`, which has `zones` for zonal clusters."""
     return str(cluster["selfLink"]).removeprefix(f"{API}/").replace("/zones/", "/locations/")

@@ -32,7 +32,7 @@ class Operations:
         self._emit_audit = emit_audit
 
     def new(self, call: AuditedCall, kind: str) -> Json:
-        """Create an operation that no entry tells of."""
+        """Create an operation without an audit entry."""
         # Links carry the project's number where everything else has the id.
         base = f"{API}/projects/{self._projects.number(call.project)}/{collection(call.location)}/{call.location}"
         operation = {

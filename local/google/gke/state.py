@@ -87,7 +87,7 @@ class Gke:
         self.labels_without_operation = False
 
     async def cancel(self) -> None:
-        """Cancel what is under way."""
+        """Cancel running work."""
         await self._operations.tasks.close()
 
     @property
@@ -128,7 +128,7 @@ class Gke:
     # What the API does, also for callers in this process; `authorize` checks the sender of a call
 
     def cluster(self, name: str) -> Json:
-        """Return the cluster as it is, not a copy; 404 if it is not there."""
+        """Return the cluster itself, not a copy; 404 if it does not exist."""
         if name not in self.clusters:
             raise GoogleError(404, f"Not found: {name}.")
         return self.clusters[name]
@@ -269,7 +269,7 @@ class Gke:
         version: str = "v1",
         authorize: Authorize | None = None,
     ) -> Json:
-        """Change a cluster. `desiredFleet` lets it enter or leave a fleet; every other change takes time and does nothing."""
+        """Change a cluster. `desiredFleet` registers or unregisters it; every other change only takes time."""
         call = self._call("UpdateCluster", name, caller, {"name": name, "update": deepcopy(update)}, version)
         with self._audited(call, authorize):
             cluster = self._changeable(name)
@@ -308,7 +308,7 @@ class Gke:
 
     @contextmanager
     def _audited(self, call: AuditedCall, authorize: Authorize | None) -> Iterator[None]:
-        """Check the permission, and let a refusal leave its entry."""
+        """Check the permission; a refusal writes its audit entry."""
         try:
             if authorize is not None:
                 authorize(call)
@@ -319,7 +319,7 @@ class Gke:
             raise
 
     async def _serve(self, cluster: Json) -> None:
-        """Let a cluster's Kubernetes API start, and name its endpoint."""
+        """Start a cluster's Kubernetes API, and set its endpoint."""
         await call_hook(self.on_cluster_running, cluster)
         if self.kubernetes_endpoint is not None:
             cluster["endpoint"], authority = self.kubernetes_endpoint(full_name(cluster))
@@ -352,7 +352,7 @@ class Gke:
             raise GoogleError(400, f"Fleet host project {project} does not exist or cannot be used.") from error
 
     async def _enrol(self, name: str, host: str) -> None:
-        """Let the fleet take the cluster in; where that takes time, the cluster's operation does not wait for it."""
+        """Register the cluster with the fleet; the cluster's operation does not wait for it."""
         seconds = self._duration("enrol", name)
 
         async def run() -> None:

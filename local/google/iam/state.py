@@ -78,7 +78,7 @@ class Iam:
         return any(role == EVERYTHING or permission in self.permissions(role) for role in roles)
 
     def permissions(self, role: str) -> set[str]:
-        """Return the permissions of a role; none where there is no such role."""
+        """Return the permissions of a role; empty for a missing role."""
         if role in PREDEFINED:
             return set(PREDEFINED[role])
         found = self.roles.get(role, {})
@@ -94,7 +94,7 @@ class Iam:
         bindings.append({"role": role, "members": list(members)} | ({"condition": condition} if condition else {}))
 
     def grant(self, email: str, project: str, *permissions: str) -> None:
-        """Give `email` the permissions in `project` (an id): again those that `revoke` took, others by a role of its own."""
+        """Grant `email` permissions in `project` (an ID): undo `revoke`, and add a custom role for the others."""
         who, resource = member(email), f"projects/{project}"
         for permission in permissions:
             roles = self._revoked.pop((who, resource, permission), set())

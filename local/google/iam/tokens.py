@@ -56,7 +56,7 @@ class Tokens:
         return str(jwt.encode(self._signer, claims).decode())
 
     def claims(self, identity_token: str) -> dict[str, Any] | None:
-        """Return what a valid identity token claims; None where it is none of ours, or over."""
+        """Return the claims of a valid identity token; None if it is not from here, or expired."""
         try:
             return dict(jwt.decode(identity_token, self.certificates))
         except (ValueError, TypeError, AttributeError):

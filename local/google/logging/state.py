@@ -1,4 +1,4 @@
-"""Log entries of all projects, and the sinks that carry them on.
+"""Log entries of all projects, and their sinks.
 
 Left out: buckets, views, exclusions, and sinks of folders and organisations. A sink writes only to Pub/Sub; one that has
 another destination is kept and shown, and writes nothing.
@@ -39,7 +39,7 @@ class Logging:
         self._publish = publish
 
     def write(self, entry: Json) -> None:
-        """Keep an entry, and let each sink of its project that matches carry it on."""
+        """Store an entry, and export it through the matching sinks of its project."""
         self.entries.append(entry)
         project = str(entry["logName"]).split("/")[1]
         for (owner, _), sink in list(self.sinks.items()):
@@ -61,7 +61,7 @@ class Logging:
         return found
 
     def create_sink(self, project: str, sink: Json, *, unique: bool = True) -> Json:
-        """Create a sink, with a writer identity of its own (`unique`)."""
+        """Create a sink; `unique` gives it its own writer identity."""
         name = str(sink.get("name", ""))
         if not _SINK.fullmatch(name):
             raise GoogleError(400, f"Sink name {name!r} has 1 to 100 letters, digits, underscores, dashes and periods.")
@@ -81,7 +81,7 @@ class Logging:
         return made
 
     def sink(self, project: str, name: str) -> Json:
-        """Return a sink as it is, not a copy; 404 if it is not there."""
+        """Return the sink itself, not a copy; 404 if it does not exist."""
         if (project, name) not in self.sinks:
             raise GoogleError(404, f"Sink {name} does not exist")
         return self.sinks[project, name]

@@ -98,7 +98,7 @@ class Broker:
         return list(self._queues)
 
     def update_subscription(self, subscription: Subscription) -> None:
-        """Replace what the subscription is asked to do; topic and filter cannot change."""
+        """Replace the settings of a subscription; topic and filter cannot change."""
         queue = self._queue(subscription.name)
         if (subscription.topic, subscription.filter) != (queue.config.topic, queue.config.filter):
             raise GoogleError(400, "The topic and the filter of a subscription cannot be changed.")
@@ -186,7 +186,7 @@ class Broker:
         return topics, [queue.config for queue in self._queues.values()]
 
     async def reset(self, configuration: tuple[dict[str, dict[str, str]], list[Subscription]]) -> None:
-        """Forget all messages and pushes, and have exactly these topics and subscriptions."""
+        """Drop all messages and pushes, and restore exactly these topics and subscriptions."""
         for name in list(self._queues):
             self.delete_subscription(name)
         await self.pushes.close()

@@ -23,7 +23,7 @@ class FilterError(ValueError):
 
 
 def parse(text: str) -> Predicate:
-    """Return the predicate that `text` describes; the empty filter lets everything pass."""
+    """Return the predicate that `text` describes; the empty filter matches everything."""
     if len(text.encode()) > MAX_BYTES:
         raise FilterError(f"a filter has at most {MAX_BYTES} bytes")
     tokens = _tokens(text)

@@ -1,4 +1,4 @@
-"""What topics, subscriptions and messages are made of."""
+"""Topics, subscriptions and messages as values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DeadLetterPolicy:
 
 @dataclass(frozen=True)
 class PushConfig:
-    """Where to push, and as whom: without `service_account` a push carries no token; the audience defaults to the endpoint."""
+    """The push endpoint and identity: without `service_account` a push has no token; the audience defaults to the endpoint."""
 
     endpoint: str
     service_account: str = ""
@@ -36,7 +36,7 @@ class PushConfig:
 
 @dataclass(frozen=True)
 class Subscription:
-    """What a subscription is asked to do. `push_concurrency` is ours: Google decides that number by itself."""
+    """The settings of a subscription. `push_concurrency` is not Google's: Google chooses that number."""
 
     name: str
     topic: str

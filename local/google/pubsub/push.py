@@ -1,4 +1,4 @@
-"""One push: the body and the header that Pub/Sub sends to an endpoint, and what the answer means.
+"""One push: body and header, and which answers acknowledge.
 
 Bodies are always wrapped (https://cloud.google.com/pubsub/docs/push#receive_push); the unwrapped form is left out.
 """

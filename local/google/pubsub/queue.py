@@ -26,7 +26,7 @@ PUSH_BACKOFF = (0.1, 60.0)
 
 
 class Around(Protocol):
-    """What a queue needs of the broker around it."""
+    """The part of the broker that a queue uses."""
 
     closed: bool
     pushes: Tasks
@@ -182,7 +182,7 @@ class Queue:
         return await push(config, body, self.config.ack_deadline, token)
 
     def drop(self) -> None:
-        """Forget all messages: nobody is waited for any more."""
+        """Drop all messages, also the leased ones."""
         for held in (*self.resting, *self.leased.values()):
             held.stop()
         self.ready.clear()

@@ -29,7 +29,7 @@ _JVM = ("-XX:+UseSerialGC", "-Xmx256m", "-XX:TieredStopAtLevel=1")
 
 
 class UnavailableError(RuntimeError):
-    """The emulator is not to be had on this machine, or did not start; the message says what is missing."""
+    """The emulator is not installed, or did not start; the message says what is missing."""
 
 
 def command(port: int) -> list[str]:
@@ -53,7 +53,7 @@ def command(port: int) -> list[str]:
 
 
 def _sdk_roots(gcloud: str) -> list[Path]:
-    """Return where the SDK may be: beside the real gcloud (which costs nothing to find out), or where gcloud says."""
+    """Return the SDK's folder in a list: beside gcloud's program, or as gcloud answers, which is slow; empty if unknown."""
     beside = Path(gcloud).resolve().parent.parent
     if (beside / "platform").is_dir():
         return [beside]

@@ -248,7 +248,7 @@ class Method:
 
     @property
     def permission(self) -> str:
-        """What a caller needs on the resource in the path (on the project to create something)."""
+        """The permission that a call needs, on the resource in its path, or on the project to create one."""
         return _PERMISSIONS.get(self.rpc) or f"pubsub.{_permission(self.rpc)}"
 
 

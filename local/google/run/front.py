@@ -71,7 +71,7 @@ class Front:
         await answer(scope, receive, send)
 
     def refusal(self, authorization: str, path: str) -> Response | None:
-        """Return what a caller hears that may not call; None if it may."""
+        """Return the refusal of a call; None if the caller may call."""
         service = self._run.services.get(self._name)
         if service is None:
             return Response("The requested URL was not found on this server.", 404, media_type="text/html")
@@ -121,13 +121,13 @@ class Front:
             return Response("Service Unavailable", 503, media_type="text/plain")
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
 
 
 def _refused(request: Request, service: Service, status: int, *, known: bool) -> Json:
-    """Return the entry of Cloud Run's request log about a call that was refused. Calls that were let through leave none here."""
+    """Return the request log's entry about a refused call. Accepted calls have no entry here."""
     time = now()
     text = (
         "The request was not authorized to invoke this service."

@@ -1,4 +1,4 @@
-"""A service in the words of each API: Cloud Functions v2, Cloud Run v2, and Cloud Run v1, which speaks Knative."""
+"""A service in the format of each API: Cloud Functions v2, Cloud Run v2, and Cloud Run v1 (Knative)."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def now() -> str:
 
 @dataclass(frozen=True)
 class Build:
-    """What a function was built from. `entry_point` is the name in the source, `object` is in `bucket`."""
+    """The source of a function. `entry_point` is the name in the source, `object` is in `bucket`."""
 
     runtime: str
     entry_point: str
@@ -118,7 +118,7 @@ class Run:
         self.services[service.name] = service
 
     def service(self, name: str) -> Service:
-        """Return a service by its full name or its function's; 404 if it is not there."""
+        """Return a service by its full name or its function's; 404 if it does not exist."""
         found = self.services.get(name.replace("/functions/", "/services/"))
         if found is None:
             raise GoogleError(404, f"Resource '{name}' was not found")
@@ -142,17 +142,17 @@ class Run:
         return made
 
     def set_state(self, name: str, state: str, message: str = "") -> None:
-        """Say of a function that it is in another state; it goes on to run."""
+        """Set the state of a function; it continues to run."""
         if state not in STATES:
             raise ValueError(f"state {state!r} is not one of {', '.join(STATES)}")
         service = self.service(name)
         service.state, service.message = state, message
 
     def set_build_variables(self, name: str, variables: Mapping[str, str]) -> None:
-        """Say of a function that it was built with other variables; it goes on to run."""
+        """Set the variables of a function's build; it continues to run."""
         service = self.service(name)
         service.build = replace(service.build, variables=dict(variables))
 
     def delete(self, name: str) -> None:
-        """Forget a service; a call of its URL answers 404."""
+        """Remove a service; its URL then answers 404."""
         del self.services[self.service(name).name]
