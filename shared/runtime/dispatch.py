@@ -215,7 +215,7 @@ def dead_letter(name: str, message: Message, error: ReconcileError, services: Se
         "topic": _topic(name, message),
         "step": name,
         "code": error.code,
-        "reason": messages.truncate(str(error)),
+        "reason": messages.truncate_reason(str(error)),
         "attempts": str(message.attempt or ""),
         **_named(message),
     }

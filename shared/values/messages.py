@@ -150,9 +150,18 @@ def reverses(step: str, topic: str) -> bool:
     return (step in ONBOARDING and topic in OFFBOARDING) or (step in OFFBOARDING and topic in ONBOARDING)
 
 
-def truncate(text: str) -> str:
+def truncate(text: str, most: int = ATTRIBUTE_BYTES) -> str:
     """Return the text cut to what an attribute may hold, at a whole character; half a surrogate pair becomes `?`."""
-    return text.encode(errors="replace")[:ATTRIBUTE_BYTES].decode(errors="ignore")
+    return text.encode(errors="replace")[:most].decode(errors="ignore")
+
+
+def truncate_reason(text: str) -> str:
+    """Return an error's text cut to what an attribute may hold: its commands, on lines after the first, stay whole."""
+    sentence, _, commands = text.partition("\n")
+    left = ATTRIBUTE_BYTES - len(f"…\n{commands}".encode(errors="replace"))
+    if len(text.encode(errors="replace")) <= ATTRIBUTE_BYTES or not commands or left <= 0:
+        return truncate(text)
+    return truncate(f"{truncate(sentence, left)}…\n{commands}")
 
 
 def json_object(data: bytes, what: str) -> Object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import gc
 import importlib.util
 import json
@@ -14,13 +15,16 @@ import google.auth
 import pytest
 
 from shared.decisions import events
+from shared.decisions.outcomes import access_denied
 from shared.runtime import dispatch, logs
 from shared.runtime.delivery import decode
 from shared.runtime.lazy_imports import COLLECT_AFTER, Lighter, lighten
 from shared.values.codes import Decision, ErrorCode
-from shared.values.errors import PermanentError
+from shared.values.errors import PermanentError, RefusedError
 from shared.values.messages import Message, StepRequest
-from tests.unit.given import BLUE, EDGE, NOW, SETTINGS
+from shared.values.model import Membership
+from shared.values.names import MembershipName
+from tests.unit.given import BLUE, EDGE, NOW, SETTINGS, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -232,3 +236,31 @@ def test_the_reason_of_a_letter_has_1000_bytes_at_most() -> None:
     topics = Topics()
     dispatch.dead_letter("sweep", Message(BODY, {}), PermanentError("ä" * 900), topics)  # type: ignore[arg-type]
     assert topics.published[-1][2]["reason"] == "ä" * 500
+
+
+LONG = {
+    "FLEET_PROJECT": "f" * 30,
+    "CENTRAL_MEMBERSHIP": f"projects/{'f' * 30}/locations/northamerica-northeast1/memberships/{'m' * 63}",
+    "ARGOCD_SERVICE_ACCOUNT": f"{'a' * 30}@{'f' * 30}.iam.gserviceaccount.com",
+}
+
+
+@pytest.mark.parametrize("cause", ["x" * 10, "x" * 400, "ä" * 400, "\U0001f389" * 400, "\ud800" * 400])
+@pytest.mark.parametrize("project", ["f" * 30, "department.example.com:" + "f" * 30])
+def test_the_command_of_a_letter_is_whole_with_the_longest_names(cause: str, project: str) -> None:
+    member = Membership(MembershipName(project, "northamerica-northeast1", "e" * 63), "u", "READY")
+    configured = dataclasses.replace(settings(**LONG), fleet_project=project, pubsub_project=project)
+    error = access_denied(member, configured, RefusedError(f"reading x: {cause}"))
+    topics = Topics()
+    dispatch.dead_letter("grant-rbac", Message(BODY, {}), error, topics)  # type: ignore[arg-type]
+    reason = topics.published[-1][2]["reason"]
+    assert len(reason.encode()) <= 1000
+    assert reason.splitlines()[1:] == str(error).splitlines()[1:]
+    assert reason.startswith("attached cluster ")
+
+
+def test_a_command_that_is_too_long_itself_is_cut() -> None:
+    for text in ("text:\n" + "c" * 2000, "t" * 2000, "\n" + "c" * 999):
+        topics = Topics()
+        dispatch.dead_letter("sweep", Message(BODY, {}), PermanentError(text), topics)  # type: ignore[arg-type]
+        assert topics.published[-1][2]["reason"] == text[:1000]
