@@ -168,7 +168,7 @@ def external(cloud: Chain) -> Iterator[None]:
             cloud.kubernetes(CENTRAL, "PATCH", path, rules, content_type=MERGE)
 
 
-def test_external_registers_grants_proves_and_revokes_without_writing_a_secret(cloud: Chain, mode: str) -> None:
+def test_external_runs_the_chain_without_writing_a_secret(cloud: Chain, mode: str) -> None:
     """Also beside the Secret of a ClusterProfile syncer, and with roles that may not write one."""
     name = fresh("external")
     with external(cloud):

@@ -382,7 +382,7 @@ def test_registering_may_come_back_as_an_update_of_the_cluster(cloud: Cloud) -> 
     assert cloud.methods()[-2:] == [("UpdateCluster", "started"), ("UpdateCluster", "finished")]
 
 
-def test_while_a_cluster_still_names_an_earlier_membership_it_cannot_be_registered(cloud: Cloud) -> None:
+def test_cluster_that_names_an_earlier_membership_is_refused(cloud: Cloud) -> None:
     create_cluster(cloud)
     register(cloud).result(timeout=60)
     cloud.fleet.clear_seconds = 0.3

@@ -241,9 +241,7 @@ def test_one_permission_less_is_refused(cloud: LocalCloud) -> None:
     assert cloud.through_gateway(GRANT, membership, "GET", one)[0] == 200
 
 
-def test_an_attached_cluster_lets_its_agent_impersonate_only_whom_a_person_has_admitted(
-    cloud: LocalCloud, edge: str
-) -> None:
+def test_agent_impersonates_only_admitted_identities(cloud: LocalCloud, edge: str) -> None:
     status, answer = cloud.through_gateway(ARGOCD, edge, "GET", NAMESPACES)
     assert (status, answer["kind"]) == (403, "Status")
     assert "impersonate" in answer["message"]

@@ -112,7 +112,7 @@ def test_autopilot_is_regional_and_has_workload_identity(cloud: Cloud) -> None:
     assert (found.autopilot.enabled, found.workload_identity_config.workload_pool) == (True, f"{FLEET}.svc.id.goog")
 
 
-def test_labels_are_replaced_as_a_whole_and_only_with_the_current_fingerprint(cloud: Cloud) -> None:
+def test_labels_are_replaced_with_the_current_fingerprint_only(cloud: Cloud) -> None:
     done(cloud, create(cloud, resource_labels={"env": "dev", "team": "größe"}))
     client = cloud.clusters()
     fingerprint = client.get_cluster(name=BLUE).label_fingerprint

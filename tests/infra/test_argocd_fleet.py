@@ -97,9 +97,7 @@ def test_every_object_is_valid_for_argocd(fleet: list[Object]) -> None:
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_every_applicationset_fails_on_a_missing_key_and_never_deletes_workloads(
-    name: str, fleet: list[Object]
-) -> None:
+def test_applicationsets_fail_on_missing_keys_and_keep_workloads(name: str, fleet: list[Object]) -> None:
     spec = one(fleet, "ApplicationSet", name)["spec"]
     assert spec["goTemplate"] is True
     assert spec["goTemplateOptions"] == ["missingkey=error"]

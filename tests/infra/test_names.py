@@ -142,7 +142,7 @@ def test_the_sinks_take_the_same_methods_as_the_triggers(plan: Plan) -> None:
     assert sinks
 
 
-def test_the_command_that_admits_us_to_attached_clusters_names_our_identities(plan: Plan) -> None:
+def test_admission_command_names_our_identities(plan: Plan) -> None:
     emails = {account["email"] for account in plan.named("google_service_account", "identity").values()}
     granting = next(email for email in emails if email.startswith("grant-rbac@"))
     # The command's second user is derived from the first by the functions' names.

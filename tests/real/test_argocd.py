@@ -68,7 +68,7 @@ def healthy(cloud: Chain) -> Iterator[None]:
     cloud.wait_for(lambda: set(applications(cloud)) == {"fleet"}, AT_LAST, "no Application but the fleet's own")
 
 
-def test_argocd_is_refused_before_the_secret_accepted_after_and_refused_again(cloud: Chain) -> None:
+def test_argocd_has_access_only_while_the_secret_exists(cloud: Chain) -> None:
     """With the token that `argocd-k8s-auth gcp` gets, on the real RBAC."""
     name = fresh("blue")
     cloud.add_event_rule("hold", event=f"CreateCluster.finished */{name}")
@@ -124,7 +124,7 @@ def test_a_cluster_gets_its_baseline_by_its_label_and_a_hardened_one_more(cloud:
     assert cloud.kubernetes(standard, "GET", f"{policies}/isolation")[0] == 200
 
 
-def test_a_tenant_gets_its_namespace_on_the_clusters_of_its_project_and_its_application_in_it(cloud: Chain) -> None:
+def test_tenant_gets_namespace_and_application_in_its_project(cloud: Chain) -> None:
     cluster = cloud.onboard("shop", project=APPS, labels={"env": "prod"})
     elsewhere = cloud.onboard("claims", labels={"env": "prod"})  # another project: its owner cannot claim to be in it
     synced(cloud, "tenant-shop", cluster)
@@ -135,7 +135,7 @@ def test_a_tenant_gets_its_namespace_on_the_clusters_of_its_project_and_its_appl
     assert not [name for name in applications(cloud) if name.endswith(short_of(elsewhere))]
 
 
-def test_a_label_change_moves_a_cluster_between_waves_and_a_merge_reaches_the_first_wave_only(cloud: Chain) -> None:
+def test_label_change_moves_waves_and_a_merge_reaches_the_first(cloud: Chain) -> None:
     cluster = cloud.onboard("blue", project=APPS, labels={"wave": "1"})
     before = synced(cloud, "hello", cluster)
     assert before["spec"]["source"]["targetRevision"] == "main"
@@ -155,7 +155,7 @@ def test_a_label_change_moves_a_cluster_between_waves_and_a_merge_reaches_the_fi
     cloud.wait_for(lambda: "first wave" in hello(cloud, cluster), AT_LAST, "the first wave's page in the second")
 
 
-def test_a_cluster_that_leaves_keeps_what_runs_and_a_deleted_one_leaves_nothing(cloud: Chain) -> None:
+def test_leaving_cluster_keeps_workloads_and_no_applications(cloud: Chain) -> None:
     leaving = cloud.onboard("leaving", labels={"baseline": "standard"})
     going = cloud.onboard("going", labels={"baseline": "standard"})
     for cluster in (leaving, going):
@@ -184,7 +184,7 @@ def test_the_cluster_of_a_returned_agent_is_reconciled(cloud: Chain) -> None:
     synced(cloud, "baseline-guardrails", edge)
 
 
-def test_what_argocd_rewrites_loses_nothing_and_our_next_write_changes_nothing(cloud: Chain) -> None:
+def test_argocds_rewrite_of_a_secret_causes_no_drift(cloud: Chain) -> None:
     odd = {"team_": "a_b", "x-": "-y-", "x" * 63: "y" * 63, "empty": ""}
     cluster = cloud.onboard("blue", labels={"baseline": "standard"} | odd)
     synced(cloud, "baseline-guardrails", cluster)

@@ -134,7 +134,7 @@ def test_generated_applications_go_others_stay_and_workloads_stay(cloud: Chain, 
     assert orphans(cloud) == {}
 
 
-def test_label_that_leaves_a_secret_deletes_or_keeps_as_the_applicationset_says(cloud: Chain) -> None:
+def test_lost_label_follows_the_applicationsets_policy(cloud: Chain) -> None:
     """Not held: a selected cluster whose label is dropped. What people created by hand does not follow labels."""
     cluster, names = deployed(cloud, "labelled")
     cloud.change_secret(cluster, {"labels": {"fleet-registrar/name": "another"}})

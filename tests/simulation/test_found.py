@@ -34,7 +34,7 @@ def noted(world: World) -> dict[str, str]:
     return found
 
 
-def test_an_attached_cluster_that_comes_back_unwanted_under_its_name_leaves_in_two_sweeps() -> None:
+def test_re_attached_unselected_cluster_leaves_in_two_sweeps() -> None:
     """The step held it as left-fleet, the sweep asked for not-wanted: it was asked for ever and never removed."""
     world = World()
     world.select("env")
@@ -51,7 +51,7 @@ def test_an_attached_cluster_that_comes_back_unwanted_under_its_name_leaves_in_t
     assert not asked(world)
 
 
-def test_a_pinned_secret_in_no_state_to_act_on_is_not_asked_for_at_every_sweep() -> None:
+def test_pinned_secret_in_an_unknown_state_is_not_requested() -> None:
     """The sweep asked for the hold to be lifted, and the step reports a pinned Secret and leaves it alone."""
     world = onboarded()
     world.change(BLUE, status="STOPPING")
@@ -62,7 +62,7 @@ def test_a_pinned_secret_in_no_state_to_act_on_is_not_asked_for_at_every_sweep()
     assert not asked(world)
 
 
-def test_an_earlier_clusters_secret_is_held_and_stays_so_while_the_later_one_is_in_error() -> None:
+def test_earlier_clusters_secret_stays_held_during_an_error() -> None:
     """The sweep asked for that hold to be lifted, at every sweep, and never for it to be set."""
     world = onboarded()
     world.delete(BLUE)
@@ -76,7 +76,7 @@ def test_an_earlier_clusters_secret_is_held_and_stays_so_while_the_later_one_is_
     assert HELD not in noted(world)
 
 
-def test_a_cluster_that_is_going_by_the_second_look_is_not_registered_in_an_earlier_ones_place() -> None:
+def test_cluster_deleted_between_two_reads_is_not_registered() -> None:
     world = World()
     world.create(BLUE)
     world.publish("register-membership", {"cluster": str(BLUE)})

@@ -68,7 +68,7 @@ def test_a_pinned_secret_says_that_it_is_pinned() -> None:
     assert (outcome.decision, outcome.code, outcome.severity) == (Decision.BLOCKED, FindingCode.PINNED, "ERROR")
 
 
-def test_the_membership_of_an_unselected_cluster_is_read_only_without_a_secret() -> None:
+def test_unselected_clusters_membership_is_read_without_a_secret() -> None:
     world = onboarded()
     world.select("env=dev")
     world.calls.clear()

@@ -86,7 +86,7 @@ def test_looking_writes_and_publishes_nothing() -> None:
     assert all(call.split()[1] in ("get", "list") for call in world.calls)
 
 
-def test_an_adopted_secret_keeps_uid_names_shard_and_labels_and_a_sweep_then_writes_nothing() -> None:
+def test_adopted_secret_keeps_its_data_and_needs_no_sweep() -> None:
     world = World()
     before = by_hand(world, in_the_fleet(world))
     assert adopted(world) == []
@@ -112,7 +112,7 @@ def test_the_secret_of_an_attached_cluster_is_adopted_too() -> None:
     assert snapshot_of(world).plan.requests == ()
 
 
-def test_a_sweep_between_taking_over_and_the_proof_leaves_the_old_configuration_alone() -> None:
+def test_sweep_before_the_proof_keeps_the_adopted_configuration() -> None:
     world = World()
     before = by_hand(world, in_the_fleet(world))
     adoptions, _ = match_secrets(snapshot_of(world), world.settings)
@@ -151,7 +151,7 @@ def test_an_adopted_secret_without_a_request_is_completed_by_a_sweep() -> None:
     assert snapshot_of(world).plan.requests == ()
 
 
-def test_a_server_is_changed_only_when_asked_for_and_then_the_chain_changes_it() -> None:
+def test_server_changes_only_with_change_server() -> None:
     world = World()
     world.create(BLUE)
     by_hand(world, "https://10.0.0.1", "gke_demo-apps_europe-west1_blue")

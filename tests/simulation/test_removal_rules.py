@@ -223,7 +223,7 @@ def test_a_binding_changed_since_it_was_read_is_not_deleted() -> None:
     assert key in world.inside(BLUE).objects
 
 
-def test_a_membership_of_the_fleet_that_leads_elsewhere_is_not_used_to_revoke() -> None:
+def test_membership_of_another_cluster_is_not_used_to_revoke() -> None:
     world = unselected()
     world.create(OTHER)
     world.memberships[OWN] = replace(world.memberships[OWN], cluster=OTHER)

@@ -211,7 +211,7 @@ def test_subscribers_hear_of_labels_that_are_written_before_a_grant() -> None:
     assert (event.type, event.labels) == (EventType.CHANGED, {"env": "dev"})
 
 
-def test_a_secret_that_is_gone_after_a_conflict_is_created_by_the_redelivery() -> None:
+def test_secret_gone_after_a_conflict_is_created_by_redelivery() -> None:
     world = joined()
     request = granted(world)
 

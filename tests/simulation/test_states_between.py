@@ -46,7 +46,7 @@ def test_an_earlier_clusters_secret_is_held_while_the_later_one_is_created() -> 
     assert hold(world) == "going"
 
 
-def test_an_earlier_memberships_secret_is_held_while_the_later_one_is_created() -> None:
+def test_earlier_memberships_secret_is_held_during_a_creation() -> None:
     world = attached()
     del world.memberships[EDGE]
     world.attach(EDGE)
@@ -65,7 +65,7 @@ def test_a_hold_ends_when_the_membership_is_not_going_any_more() -> None:
     assert hold(world) == ""
 
 
-def test_a_cluster_whose_deletion_failed_in_another_fleet_stays_held_and_listed() -> None:
+def test_failed_deletion_in_another_fleet_stays_held_and_listed() -> None:
     world = onboarded("env", {"env": "a"})
     world.change(BLUE, status="STOPPING")
     world.sweep()
@@ -83,7 +83,7 @@ def test_events_of_other_projects_change_nothing() -> None:
     assert [call for call in world.calls if call.startswith("container")] == []
 
 
-def test_a_job_that_damages_a_share_of_the_labels_again_and_again_is_stopped() -> None:
+def test_repeated_damage_of_some_labels_is_stopped() -> None:
     """Nine of 100 are below the limit; nine of what is left, in the fourth quarter of an hour, are not."""
     world = fleet(100, select="env=prod")
     for number in range(54):

@@ -152,7 +152,7 @@ def test_the_central_cluster_is_never_registered() -> None:
     assert not world.dead
 
 
-def test_a_process_that_stalled_does_not_take_a_later_clusters_membership_for_an_earlier_ones() -> None:
+def test_stalled_process_keeps_a_later_clusters_membership() -> None:
     world = World()
     world.create(BLUE)
     onboarded(world)

@@ -244,7 +244,7 @@ def test_a_pinned_secret_is_reported_and_unchanged() -> None:
     assert not held(world)
 
 
-def test_a_lost_agent_is_noted_once_and_argo_cd_refreshes_once_when_it_is_back() -> None:
+def test_lost_agent_is_noted_once_and_its_return_refreshes_once() -> None:
     world = World()
     world.attach(EDGE)
     world.sweep()
@@ -268,7 +268,7 @@ def test_a_lost_agent_is_noted_once_and_argo_cd_refreshes_once_when_it_is_back()
     assert world.central.writes == writes
 
 
-def test_no_more_than_the_allowed_requests_are_published_and_every_kind_has_some() -> None:
+def test_sweep_stays_in_its_budget_and_every_kind_has_a_share() -> None:
     world = fleet(20)
     world.settings = replace(world.settings, sweep_requests=5)
     for index in range(10):

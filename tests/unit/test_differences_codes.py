@@ -84,9 +84,7 @@ def test_an_attached_hold_for_deletion_that_failed_is_released_alone() -> None:
         (replace(EDGE, cluster=BLUE.name), (), False),
     ],
 )
-def test_an_unselected_attached_cluster_is_checked_for_a_binding_that_stayed(
-    member: Membership, secrets: Any, checked: bool
-) -> None:
+def test_unselected_attached_cluster_is_checked_for_bindings(member: Membership, secrets: Any, checked: bool) -> None:
     """docs/architecture.md#sweep. The check reports and publishes nothing further."""
     found = compared({"memberships": {EDGE.name: member}, "secrets": secrets}, NONE_SELECTED, ATTACHED)
     checks = [(each.topic, each.request.check) for each in found.unchanged if each.topic == "revoke-rbac"]
@@ -110,7 +108,7 @@ def test_a_cluster_whose_access_must_be_verified_is_not_checked_besides() -> Non
     assert found.unchanged == ()
 
 
-def test_with_external_secrets_the_bindings_are_checked_and_no_secret_is_requested() -> None:
+def test_external_secrets_check_bindings_and_request_no_secret() -> None:
     """docs/configuration.md: SECRETS=external leaves the Secrets to another controller."""
     for base, name in ((None, BLUE_MEMBER.name), (ATTACHED, EDGE.name)):
         found = compared({"secrets": ()}, EXTERNAL, base)

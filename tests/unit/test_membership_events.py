@@ -87,7 +87,7 @@ def test_an_event_that_names_no_membership_is_permanent(attributes: dict[str, st
 @pytest.mark.parametrize(
     ("kind", "wait", "topic"), [("created", True, "register-membership"), ("created", False, ""), ("updated", True, "")]
 )
-def test_new_membership_of_a_gke_cluster_continues_only_when_others_register(kind: str, wait: bool, topic: str) -> None:
+def test_new_gke_membership_continues_only_with_wait(kind: str, wait: bool, topic: str) -> None:
     name = "projects/demo-fleet/locations/global/memberships/blue"
     link = "//container.googleapis.com/projects/demo-apps/locations/europe-west1/clusters/blue"
     data = {"payload": {"name": name, "endpoint": {"gkeCluster": {"resourceLink": link}}}}

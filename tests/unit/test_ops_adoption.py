@@ -161,7 +161,7 @@ def test_a_cluster_that_is_not_alive_and_wanted_is_left(cluster: Cluster, wordin
     assert wording in left.reason
 
 
-def test_a_cluster_that_no_list_holds_is_left_and_a_project_that_was_not_read_is_named() -> None:
+def test_unlisted_cluster_is_skipped_and_unread_project_named() -> None:
     _, [left] = match_secrets(seen([], unmanaged=[theirs(server=URL)]), SETTINGS)
     assert "is not listed" in left.reason
     _, [left] = match_secrets(seen([], unmanaged=[theirs(server=URL)], listed=frozenset({"demo-fleet"})), SETTINGS)
@@ -225,7 +225,7 @@ def test_until_the_access_is_proven_the_chain_writes_nothing_to_it() -> None:
     assert plan.needs_grant
 
 
-def test_the_chain_then_completes_it_and_keeps_names_shard_and_peoples_labels() -> None:
+def test_chain_completes_an_adopted_secret_and_keeps_its_data() -> None:
     before = theirs("old", URL, "prod-blue", labels={"env": "prod", "team": "a", "colour": "mine"}, shard="3")
     blue = replace(BLUE, labels={"env": "prod", "colour": "theirs", "tier": "web"})
     after = patched(before, taken(before).patch)
@@ -268,7 +268,7 @@ def test_a_secret_without_a_name_gets_ours() -> None:
     assert after.data == {**nameless.data, "name": "demo-apps.europe-west1.blue"}
 
 
-def test_the_fleet_plugins_own_mark_goes_so_that_it_never_deletes_the_secret() -> None:
+def test_adoption_removes_the_fleet_plugins_annotation() -> None:
     plugins = theirs(f"{MEMBER.membership}.europe-west1.{NUMBER}", URL, annotations={PLUGIN: "true"})
     one = taken(plugins)
     assert "stop fleet-argocd-plugin" in one.notes[0]

@@ -78,7 +78,7 @@ def test_a_cluster_without_a_secret_names_the_next_step_and_the_command() -> Non
     assert explained.sections["You can"] == ["Ask again now:", f"  {publish}"]
 
 
-def test_the_requirement_of_the_selector_that_fails_is_named_with_the_labels_and_the_way_in() -> None:
+def test_failing_selector_requirement_is_named_with_the_fix() -> None:
     explained = explaining(replace(BLUE, labels={"env": "dev", "tier": "gold"}), settings=SELECTING)
     assert explained.sections["Selected"] == ["no: CLUSTER_SELECTOR asks for env=prod, it has env=dev, tier=gold"]
     update = "gcloud container clusters update blue --location=europe-west1 --project=demo-apps"
@@ -128,7 +128,7 @@ def test_an_unmanaged_secret_for_the_cluster_conflicts() -> None:
     assert any("ops adopt" in line for line in explained.sections["You can"])
 
 
-def test_a_binding_that_is_missing_unsettles_and_one_that_was_not_read_is_unknown() -> None:
+def test_missing_binding_is_a_problem_and_an_unread_one_unknown() -> None:
     assert explaining(secrets=(secret(),), access=Access(False, ("missing",))).code == UNSETTLED
     explained = explaining(secrets=(secret(),), access=Access(None, ("could not be read",)))
     assert explained.code == UNREAD
@@ -220,7 +220,7 @@ def test_a_cluster_that_nothing_was_logged_about_lost_its_event() -> None:
     assert explaining(activity=Activity(unread="403")).sections["Activity"][0].startswith("unknown")
 
 
-def test_a_refused_attached_cluster_gets_the_admission_command_from_the_log_alone() -> None:
+def test_refused_attached_cluster_gets_its_command_from_the_log() -> None:
     survey = seen([], [EDGE])
     explained = explain(
         Evidence(EDGE.name, SETTINGS, survey, membership=EDGE, activity=failed(code="not_admitted", is_from_sweep=True))

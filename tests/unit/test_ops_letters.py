@@ -79,7 +79,7 @@ def test_a_letter_is_about_every_name_in_it_and_about_no_other() -> None:
     assert about([pubsubs(data=b"not json")], {BLUE}) == []
 
 
-def test_a_replay_goes_to_where_the_letter_came_from_with_the_original_body_and_attributes() -> None:
+def test_replay_sends_body_and_attributes_to_the_letters_topic() -> None:
     body = json.dumps({"cluster": BLUE}).encode()
     for letter in (ours(data=body, cause="an event", origin="x"), pubsubs(data=body, cause="an event", origin="x")):
         assert replay(letter, SETTINGS) == (letter.step, body, {"cause": "an event", "origin": "x"})
@@ -148,7 +148,7 @@ def test_a_body_is_shown_as_json_or_as_bytes() -> None:
     assert shown(b"\xff\x00") == r"b'\xff\x00'"
 
 
-def test_what_a_letter_says_becomes_part_of_a_command_only_where_it_is_a_name() -> None:
+def test_only_names_of_a_letter_become_part_of_a_command() -> None:
     text = as_text(pubsubs(data=json.dumps({"cluster": f"{BLUE}; reboot"}).encode()), SETTINGS)
     assert "ops explain" not in text
     assert "gcloud logging read 'labels.step=\"grant-rbac\"' --project=demo-fleet" in text

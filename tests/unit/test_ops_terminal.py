@@ -103,7 +103,7 @@ def test_a_plan_in_which_nothing_differs_says_so() -> None:
     assert as_text(plan, SETTINGS) == "Nothing differs."
 
 
-def test_a_plan_shows_all_of_it_and_says_how_much_a_sweep_asks_for_at_a_time() -> None:
+def test_plan_shows_everything_and_the_budget_of_a_sweep() -> None:
     clusters = [replace(BLUE, name=ClusterName("demo-apps", "europe-west1", f"c{n}")) for n in range(9)]
     few = replace(SETTINGS, sweep_requests=5)
     plan = seen(clusters, [], settings=few).plan

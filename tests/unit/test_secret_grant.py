@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shared.values.model import Cluster, Membership
 
 
-def test_without_the_grant_noted_labels_go_through_and_the_grant_is_asked_for() -> None:
+def test_without_a_noted_grant_labels_change_and_it_is_requested() -> None:
     current = as_secret(created(), **{"fleet-registrar/grant": None})
     found = plan(current, labelled(env="dev"))
     assert found.needs_grant

@@ -148,7 +148,7 @@ def test_leave_changes_nothing_for_a_cluster_in_any_other_state(state: State, le
 @pytest.mark.parametrize(
     ("words", "move"), [("not held", "NOTHING"), ("going, 1 min", "RELEASE"), ("not-wanted, 1 min", "NOTHING")]
 )
-def test_a_hold_for_going_is_lifted_when_the_cluster_is_in_no_state_to_act_on(words: str, move: str) -> None:
+def test_hold_for_going_is_released_in_an_unknown_state(words: str, move: str) -> None:
     assert remove(State.UNKNOWN, current_as(words)) is Action[move]
 
 

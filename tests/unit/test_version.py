@@ -55,7 +55,7 @@ def test_every_log_entry_has_the_version(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().out)["version"] == VERSION
 
 
-def test_the_change_log_begins_with_this_version_or_with_what_comes_after_it() -> None:
+def test_change_log_begins_with_this_or_the_next_version() -> None:
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     released = [heading for heading in headings if heading != "Unreleased"]
     assert released[0].partition(" ")[0] == VERSION

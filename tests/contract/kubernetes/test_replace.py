@@ -57,9 +57,7 @@ class TestReplace:
         assert raw(server, "POST", path, json={"metadata": {"name": "a"}}).json()["rules"] is None
         assert raw(server, "GET", f"{path}/a").json()["rules"] is None
 
-    def test_a_service_account_of_the_same_namespace_needs_none_in_a_role_binding(
-        self, rbac: Api, namespace: str
-    ) -> None:
+    def test_role_binding_needs_no_namespace_for_an_account(self, rbac: Api, namespace: str) -> None:
         here = binding("a", "a", "", "Role") | {"subjects": [{"kind": "ServiceAccount", "name": "robot"}]}
         rbac.create_namespaced_role_binding(namespace, here)
         everywhere = binding(f"{namespace}-a", "view", "", "ClusterRole") | {"subjects": here["subjects"]}
