@@ -47,7 +47,7 @@ class Process(Protocol):
         """Return the exit code when it has ended."""
 
     def send_signal(self, signal_: int, /) -> None:
-        """Send a signal."""
+        """Send a signal, if it still runs."""
 
 
 class Child:

@@ -28,7 +28,7 @@ class Change:
     by: str
 
     def line(self, now: datetime) -> str:
-        """Return it as a line."""
+        """Return `METHOD by PERSON, AGE`, without control characters."""
         return f"{one_line(self.method)} by {one_line(self.by)}, {ago(self.time, now)}"
 
 

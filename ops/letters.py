@@ -39,7 +39,7 @@ _BEGINNING: Final = re.compile(r"[;:] it begins with.*", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One dead letter."""
+    """A message of the subscription `dead-letters`, with its attributes read."""
 
     message_id: str
     data: bytes

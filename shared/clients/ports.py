@@ -137,7 +137,7 @@ class Services(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """The settings."""
+        """The settings of this registrar, read from the environment."""
 
     @property
     def gke(self) -> Clusters:

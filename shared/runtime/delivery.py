@@ -29,7 +29,7 @@ class Event(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
     def get_attributes(self) -> Mapping[str, Any]:
-        """Return the attributes."""
+        """Return the attributes of the CloudEvent by name."""
 
 
 def decode(event: Event) -> Message:

@@ -95,7 +95,7 @@ class Logging:
         return before
 
     def delete_sink(self, project: str, name: str) -> None:
-        """Delete a sink."""
+        """Delete a sink; 404 if it does not exist."""
         self.sink(project, name)
         del self.sinks[project, name]
 
