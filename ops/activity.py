@@ -158,7 +158,10 @@ def parse_time(text: object) -> datetime | None:
 
 
 def _number(value: object) -> int:
-    return int(value) if isinstance(value, (int, float)) else 0
+    try:
+        return int(value) if isinstance(value, (int, float, str)) else 0
+    except (ValueError, OverflowError):  # OverflowError: an infinite one
+        return 0
 
 
 def query(project: str, names: Iterable[str], since: datetime) -> Object:
