@@ -14,7 +14,7 @@ from shared.decisions import recognition, removal, reports, secret_plan, shards,
 from shared.decisions.recognition import Recognition
 from shared.decisions.removal import Situation
 from shared.decisions.steps import Action
-from shared.values.cluster_secret import FUNCTIONS_PROJECT, INSTANCE, SELECT_MANAGED, ClusterSecret, hash_label
+from shared.values.cluster_secret import FUNCTIONS_PROJECT, INSTANCE, SELECT_MANAGED, ClusterSecret
 from shared.values.codes import FindingCode, Limit
 from shared.values.errors import PermanentError
 from shared.values.findings import Differences, Finding, Kind, PlannedRequest
@@ -95,8 +95,9 @@ class _Comparison:
     def _one(
         self, name: ClusterName | MembershipName, secrets: list[ClusterSecret]
     ) -> Iterator[PlannedRequest | Finding]:
-        if lost := [secret for secret in secrets if secret.labels.get(hash_label(name)) != name.hash]:
-            yield from (reports.unfindable(name, secret, self.settings) for secret in lost)
+        unfindable = [reports.unfindable(name, secret, self.settings) for secret in secrets]
+        if any(unfindable):
+            yield from filter(None, unfindable)
             return
         if isinstance(name, ClusterName):
             for each in secrets:

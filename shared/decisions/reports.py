@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shared.decisions import removal
-from shared.values.cluster_secret import INSTANCE, KEEP, MANAGED_BY_LABEL, ClusterSecret, hash_label
+from shared.values.cluster_secret import INSTANCE, KEEP, MANAGED_BY_LABEL, MEMBERSHIP_HASH, ClusterSecret, hash_label
 from shared.values.codes import FindingCode
 from shared.values.commands import gcloud, gcloud_on, kubectl
 from shared.values.findings import Finding, PlannedRequest
@@ -49,11 +49,22 @@ def of_another_cluster(
     return Finding(FindingCode.OTHER_CLUSTER, str(name), text, delete_command([secret.name], settings))
 
 
-def unfindable(name: Name, secret: ClusterSecret, settings: Settings) -> Finding:
-    """Report a Secret of ours that no step finds, because a person has removed or changed its hash label."""
-    label = hash_label(name)
-    text = f"is of {name}, and its label {label} does not say so: no step finds it, updates it or removes it. Correct the label"
-    command = f"kubectl -n {settings.argocd_namespace} label --overwrite secret {secret.name} {label}={name.hash}"
+def unfindable(name: Name, secret: ClusterSecret, settings: Settings) -> Finding | None:
+    """Report a Secret of ours whose hash labels a person has removed or changed; None if they are right.
+
+    The steps find a Secret by the one, and the admission policy lets them change no Secret that lacks the other.
+    """
+    right = {hash_label(name): name.hash}
+    if MEMBERSHIP_HASH not in secret.labels and secret.membership is not None:
+        right[MEMBERSHIP_HASH] = secret.membership.hash
+    wrong = [key for key, value in right.items() if secret.labels.get(key) != value]
+    if not wrong:
+        return None
+    text = (
+        f"is of {name}, and does not say so in {', '.join(wrong)}: no step can update or remove it. Correct its labels"
+    )
+    labels = " ".join(f"{key}={right[key]}" for key in wrong)
+    command = f"kubectl -n {settings.argocd_namespace} label --overwrite secret {secret.name} {labels}"
     return Finding(FindingCode.INVALID_SECRET, secret.name, text, command)
 
 

@@ -7,7 +7,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from shared.decisions import secret_plan
-from shared.values.cluster_secret import CLUSTER, HELD_LABEL, MEMBERSHIP, TYPE, ClusterSecret, hash_label
+from shared.values.cluster_secret import (
+    CLUSTER,
+    HELD_LABEL,
+    MEMBERSHIP,
+    MEMBERSHIP_HASH,
+    TYPE,
+    ClusterSecret,
+    hash_label,
+)
 from shared.values.codes import FindingCode
 from shared.values.names import ClusterName, MembershipName
 from tests.unit.comparisons import ALL, ATTACHED, JOINED, NONE_SELECTED, codes, compared, only
@@ -242,6 +250,18 @@ def test_a_secret_that_no_step_would_find_is_reported_and_requested_by_nobody() 
                     f"kubectl -n argocd label --overwrite secret {ours.name} {hash_label(name)}={name.hash}"
                 ]
                 assert (found.requests, found.unchanged) == ((), ())
+
+
+def test_a_secret_without_the_label_that_the_policy_asks_for_is_reported() -> None:
+    [ours] = ALL["secrets"]
+    lost = replace(ours, labels={key: text for key, text in ours.labels.items() if key != MEMBERSHIP_HASH})
+    found = compared({"secrets": (lost,)})
+    assert [one.command for one in found.findings] == [
+        f"kubectl -n argocd label --overwrite secret {ours.name} {MEMBERSHIP_HASH}={BLUE_MEMBER.name.hash}"
+    ]
+    assert found.requests == ()
+    wrong = replace(ours, labels={**ours.labels, MEMBERSHIP_HASH: "x"})
+    assert only(compared({"secrets": (wrong,)})).next.topic == "write-secret"
 
 
 def test_secrets_without_a_name_or_a_server_are_not_alike() -> None:

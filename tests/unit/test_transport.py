@@ -309,6 +309,20 @@ def test_every_client_goes_through_the_proxy(
     assert bool(stub.seen) is goes_through
 
 
+def test_one_client_uses_the_proxy_for_some_hosts_and_not_for_others(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, stub.url)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    stub.give(sends({"error": {"code": 503, "status": "UNAVAILABLE", "message": "later"}}, 503))
+    client = Gateway(Identity())
+    for url in (stub.url, "http://fleet.test", stub.url):
+        ended(lambda url=url: client.get(url, COLLECTION, "x"))  # type: ignore[misc]
+    assert [seen.path.partition("/apis/")[0] for seen in stub.seen] == ["", "http://fleet.test", ""]
+
+
 @pytest.mark.parametrize("call", HTTP)
 def test_a_connect_through_a_proxy_that_drips_ends_in_time(
     stub: Stub, monkeypatch: pytest.MonkeyPatch, call: str
