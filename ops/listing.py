@@ -13,7 +13,7 @@ from ops.page.board import row_json
 from ops.page.reading import read_log
 from ops.page.view import View, select
 from ops.partial import SECONDS, survey_in_parts
-from ops.plan import unread
+from ops.plan import check_project, unread
 from ops.survey import connected
 from ops.terminal import UNREAD, one_line, pluralize, table, width
 
@@ -30,6 +30,8 @@ def run(options: argparse.Namespace) -> int:
     """List the clusters; 0 no cluster has a problem, 2 some have, 3 something could not be read."""
     services = connected()
     seen = survey_in_parts(services)
+    if options.project:
+        check_project(options.project, seen, services.settings)
     log = read_log(Api(services.session, os.environ, SECONDS), services.settings.pubsub_project, services.now())
     view = View(q=options.search, project=options.project, stage="problems" if options.problems else "", size=10**6)
     rows = select(overview.rows(seen, services.settings, log.known), view).rows

@@ -107,8 +107,15 @@ def requirement(one: Requirement) -> str:
             return f"{one.key}!={values[0]}" if len(values) == 1 else f"{one.key} notin ({','.join(values)})"
 
 
+def check_project(project: str, seen: Snapshot, settings: Settings) -> None:
+    """Raise MistakeError for a project that no sweep reads."""
+    known = {*seen.inventory.listed, *seen.inventory.unread, settings.fleet_project}
+    if project not in known:
+        raise MistakeError(f"{project} is none of the projects that a sweep reads: {', '.join(sorted(known))}")
+
+
 def filter_plan(seen: Snapshot, settings: Settings, project: str, cluster: str) -> Plan:
-    """Return what of the plan is about one project or one cluster. The removal limit stays: it counts all."""
+    """Return the plan of one project or one cluster. The removal limits stay: they count all."""
     plan = seen.plan
     if cluster:
         name = find(cluster, seen, dict(settings.numbers))
@@ -117,9 +124,7 @@ def filter_plan(seen: Snapshot, settings: Settings, project: str, cluster: str) 
             plan, requests=requests, findings=tuple(r for r in plan.findings if r.subject == str(name))
         )
     if project:
-        known = {*seen.inventory.listed, *seen.inventory.unread, settings.fleet_project}
-        if project not in known:
-            raise MistakeError(f"{project} is none of the projects that a sweep reads: {', '.join(sorted(known))}")
+        check_project(project, seen, settings)
         subject = f"projects/{project}"
         requests = tuple(request for request in plan.requests if request.subject.startswith(f"{subject}/"))
         findings = tuple(r for r in plan.findings if r.subject == subject or r.subject.startswith(f"{subject}/"))

@@ -51,7 +51,7 @@ def _on_membership(method: str) -> Any:
         found = [name for name in cloud.state()["memberships"] if options.membership in (name, name.rpartition("/")[2])]
         if len(found) != 1:
             raise ControlError(
-                f"{options.membership} names {len(found)} memberships: {', '.join(found) or 'see status'}"
+                f"{options.membership!r} names {len(found)} memberships: {', '.join(found) or 'see `python -m local status`'}"
             )
         more = {"users": options.users} if method == "admit" else {}
         getattr(cloud, method)(found[0], **more)

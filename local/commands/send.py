@@ -70,6 +70,8 @@ def to_function(url: str, event: Json) -> int:
     except urllib.error.HTTPError as refused:
         refused.close()
         return refused.code
+    except urllib.error.URLError as error:
+        raise ControlError(f"cannot send the event to {url}: {error.reason}") from error
 
 
 def into_cloud(cloud: LocalCloud, event: Json) -> None:

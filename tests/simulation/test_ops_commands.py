@@ -237,6 +237,13 @@ def test_list_shows_clusters_and_says_that_the_log_is_unread(world: World, typed
     assert "0 clusters" in text
 
 
+@pytest.mark.parametrize("command", ["list", "plan", "backfill"])
+def test_a_project_that_no_sweep_reads_is_a_usage_error(world: World, typed: Any, command: str) -> None:
+    world.create(BLUE)
+    code, _ = typed(command, "--project", "no-such-project")
+    assert code == 1
+
+
 def test_status_says_what_could_not_be_read(world: World, typed: Any, tmp_path: Any) -> None:
     world.create(BLUE)
     code, answer = as_json(typed, "status")
