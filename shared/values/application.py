@@ -37,14 +37,14 @@ class Application:
         """Read an Application as the Kubernetes API gives it. Fields of a wrong type count as absent."""
         meta = manifest["metadata"]
         destination = _object(_object(manifest.get("spec")).get("destination"))
-        owners = [_object(one) for one in meta.get("ownerReferences") or []]
+        owners = [_object(one) for one in _list(meta.get("ownerReferences"))]
         return cls(
             name=meta["name"],
             cluster_name=_text(destination.get("name")),
             server=_text(destination.get("server")),
             deleted_at=_text(meta.get("deletionTimestamp")),
             generator=next((_text(one.get("name")) for one in owners if one.get("kind") == "ApplicationSet"), ""),
-            cascades=any(_text(one).startswith(_CASCADES) for one in meta.get("finalizers") or []),
+            cascades=any(_text(one).startswith(_CASCADES) for one in _list(meta.get("finalizers"))),
         )
 
     def points_to(self, secret: ClusterSecret) -> bool:
@@ -76,6 +76,10 @@ def orphans(applications: Iterable[Application], secrets: Iterable[ClusterSecret
 
 def _object(value: Any) -> Object:
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _text(value: Any) -> str:

@@ -77,6 +77,12 @@ def test_spoilt_destination_counts_as_none(spoilt: dict[str, Any]) -> None:
     assert Application.read({"metadata": {"name": "a"}, **spoilt}) == Application("a")
 
 
+@pytest.mark.parametrize("odd", [None, 7, True, "x", {}, {"kind": "ApplicationSet"}, [None], [7], [[]], ["x"]])
+def test_spoilt_owners_and_finalizers_count_as_none(odd: Any) -> None:
+    meta = {"name": "a", "ownerReferences": odd, "finalizers": odd, "deletionTimestamp": odd if odd != "x" else 7}
+    assert Application.read({"metadata": meta}) == Application("a")
+
+
 def test_application_says_who_made_it_and_whether_its_deletion_waits() -> None:
     meta = {
         "name": "shop",
