@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 T = TypeVar("T")
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.03, 0.15  # seconds between two looks: what has taken long is looked at less often
 FLEET, REGION = "demo-fleet", "europe-west1"
 
 
@@ -40,6 +41,7 @@ class LocalCloud:
         self._control = control
         self._token = token
         self.directory = directory
+        self._log_files: dict[str, Path] = {}
         self._no_proxy = urllib.request.ProxyHandler({})
         self._opener = urllib.request.build_opener(self._no_proxy)
 
@@ -107,13 +109,15 @@ class LocalCloud:
     def wait_for(self, condition: Callable[[], T], timeout: float = 30.0, what: str = "") -> T:
         """Return what `condition` gives as soon as that is true; TimeoutError with the state of things if it never is."""
         deadline = time.monotonic() + timeout
+        pause = SHORTEST_PAUSE
         while not (value := condition()):
             if time.monotonic() > deadline:
                 state = self.state()
                 seen = {key: state[key] for key in ("clusters", "memberships", "secrets", "queues")}
                 missed = f"{what or 'what was waited for'} did not happen within {timeout:g} s"
                 raise TimeoutError(f"{missed}; there is:\n{json.dumps(seen, indent=1)}")
-            time.sleep(0.03)
+            time.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 1.2)
         return value
 
     def wait_quiet(self, timeout: float = 30.0) -> None:
@@ -234,7 +238,9 @@ class LocalCloud:
 
     def log(self, function: str) -> str:
         """All that a function has logged."""
-        return Path(self.state()["functions"][function]["log"]).read_text()
+        if function not in self._log_files:  # which stay the same
+            self._log_files = {name: Path(one["log"]) for name, one in self.state()["functions"].items()}
+        return self._log_files[function].read_text()
 
     # Pub/Sub and Kubernetes, by their own wires
 

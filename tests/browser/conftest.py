@@ -31,37 +31,54 @@ def browser() -> Iterator[Browser]:
         found.close()
 
 
+class Tab:
+    """A tab of its own context, and what it has done wrong: reported an error, asked another host, opened a dialogue."""
+
+    def __init__(self, browser: Browser, **options: Any) -> None:
+        self.faults: list[str] = []
+        self.context = browser.new_context(**options)
+        self.context.set_default_timeout(SECONDS * 1000)
+        self.page = self.context.new_page()
+        self.page.on("console", self._note)
+        self.page.on("pageerror", lambda error: self.faults.append(f"script: {error}"))
+        self.page.on("dialog", self._refuse)
+        self.page.on("request", self._watch)
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(f"console: {message.text}")
+
+    def _refuse(self, dialog: Dialog) -> None:
+        self.faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _watch(self, request: Request) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "data:", "file:", "about:")):
+            self.faults.append(f"request: {request.url}")
+
+
+@pytest.fixture(scope="module")
+def first(browser: Browser) -> Tab:
+    """The tab of all tests that ask for one tab without options: a context costs half a second of processor time."""
+    return Tab(browser)
+
+
 @pytest.fixture
-def tab(browser: Browser) -> Iterator[Callable[..., Page]]:
+def tab(browser: Browser, first: Tab) -> Iterator[Callable[..., Page]]:
     """Open tabs; no tab may report an error, ask anything of another host, or open a dialogue."""
-    faults: list[str] = []
-    contexts = []
+    tabs: list[Tab] = []
 
     def opened(**options: Any) -> Page:
-        context = browser.new_context(**options)
-        contexts.append(context)
-        context.set_default_timeout(SECONDS * 1000)
-        page = context.new_page()
-
-        def note(message: ConsoleMessage) -> None:
-            if message.type in ("error", "warning"):
-                faults.append(f"console: {message.text}")
-
-        def refuse(dialog: Dialog) -> None:
-            faults.append(f"dialog: {dialog.message}")
-            dialog.dismiss()
-
-        def watch(request: Request) -> None:
-            if not request.url.startswith(("http://127.0.0.1:", "data:", "file:")):
-                faults.append(f"request: {request.url}")
-
-        page.on("console", note)
-        page.on("pageerror", lambda error: faults.append(f"script: {error}"))
-        page.on("dialog", refuse)
-        page.on("request", watch)
-        return page
+        tabs.append(Tab(browser, **options) if options or first in tabs else first)
+        return tabs[-1].page
 
     yield opened
-    for context in contexts:
-        context.close()
+    for one in tabs:
+        if one is first:
+            one.page.goto("about:blank")
+            one.context.clear_cookies()
+        else:
+            one.context.close()
+    faults = [fault for one in tabs for fault in one.faults]
+    first.faults.clear()
     assert not faults, faults

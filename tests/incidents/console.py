@@ -62,6 +62,25 @@ def deployed(cloud: Chain, *functions: str, **wrong: str) -> Iterator[None]:
             cloud.do("cloud", "redeploy", name=name, settings={key: before.get(key, "") for key in wrong})
 
 
+@contextmanager
+def hurried(cloud: Chain, step: str) -> Iterator[None]:
+    """Let Pub/Sub give up soon on a step's messages: what must be seen before that has been seen."""
+    path = f"projects/{FLEET}/subscriptions/{step}"
+    url = f"{cloud.do('cloud', 'pubsub_url')}v1/{path}"
+
+    def retry(policy: dict[str, str]) -> None:
+        body = {"subscription": {"name": path, "retryPolicy": policy}, "updateMask": "retryPolicy"}
+        status, answer = cloud._call(url, "PATCH", body)
+        assert status == 200, answer
+
+    before = cloud._call(url, "GET")[1]["retryPolicy"]
+    retry({"minimumBackoff": "0.1s", "maximumBackoff": "0.1s"})
+    try:
+        yield
+    finally:
+        retry(before)
+
+
 @dataclass(frozen=True)
 class Console:
     """Types commands with the operator's identity; `changed` replaces settings."""
