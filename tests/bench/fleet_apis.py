@@ -105,24 +105,18 @@ REST: Json = {
     "ipAllocationPolicy": {"useIpAliases": True, "clusterIpv4CidrBlock": "10.4.0.0/14", "stackType": "IPV4"},
     "masterAuthorizedNetworksConfig": {"gcpPublicCidrsAccessEnabled": True},
     "maintenancePolicy": {"resourceVersion": "e3b0c442"},
-    "networkConfig": {"network": "projects/team-000/global/networks/default", "datapathProvider": "ADVANCED_DATAPATH"},
     "databaseEncryption": {"state": "DECRYPTED", "currentState": "CURRENT_STATE_DECRYPTED"},
     "shieldedNodes": {"enabled": True},
-    "releaseChannel": {"channel": "REGULAR"},
-    "workloadIdentityConfig": {"workloadPool": "team-000.svc.id.goog"},
     "notificationConfig": {"pubsub": {}},
     "loggingConfig": {"componentConfig": {"enableComponents": ["SYSTEM_COMPONENTS", "WORKLOADS"]}},
     "monitoringConfig": {"componentConfig": {"enableComponents": ["SYSTEM_COMPONENTS", "STORAGE", "HPA", "POD"]}},
     "securityPostureConfig": {"mode": "BASIC", "vulnerabilityMode": "VULNERABILITY_DISABLED"},
-    "controlPlaneEndpointsConfig": {"ipEndpointsConfig": {"enabled": True, "publicEndpoint": "34.77.1.2"}},
-    "endpoint": "34.77.1.2",
     "initialClusterVersion": "1.33.5-gke.1080000",
-    "currentMasterVersion": "1.34.1-gke.1829001",
     "currentNodeVersion": "1.34.1-gke.1829001",
-    "createTime": "2026-03-24T10:04:00+00:00",
     "currentNodeCount": 6,
 }
 TAIL = json.dumps(REST, indent=2)[1:]
+VERSION = "1.34.1-gke.1829001"
 
 
 class Fleet:
@@ -147,7 +141,21 @@ class Fleet:
         membership = name.membership(self.settings.fleet_project)
         id_ = f"{number:08x}" * 8
         labels = {"env": "prod", "tier": "web", "team": f"team-{number % 17}", "wave": str(number % 3)}
-        cluster = Cluster(name, id_, "RUNNING", labels, self.settings.fleet_project_number, membership)
+        address = f"34.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+        cluster = Cluster(
+            name,
+            id_,
+            "RUNNING",
+            labels,
+            self.settings.fleet_project_number,
+            membership,
+            version=VERSION,
+            channel="REGULAR",
+            network=f"projects/{name.project}/global/networks/default",
+            subnetwork=f"projects/{name.project}/regions/{name.region}/subnetworks/default",
+            workload_pool=f"{name.project}.svc.id.goog",
+            endpoint=address,
+        )
         marks = {"managed-by": MANAGED_BY, "fleet-registrar-cluster-id": cluster.id_label}
         member = Membership(membership, f"00000000-0000-4000-8000-{number:012}", "READY", marks, name)
         link = f"//gkehub.googleapis.com/projects/{self.settings.fleet_project_number}/locations/{membership.location}"
@@ -163,6 +171,16 @@ class Fleet:
                     "membership": f"{link}/memberships/{membership.membership}",
                     "preRegistered": True,
                 },
+                "currentMasterVersion": cluster.version,
+                "releaseChannel": {"channel": cluster.channel},
+                "networkConfig": {"network": cluster.network, "subnetwork": cluster.subnetwork},
+                "workloadIdentityConfig": {"workloadPool": cluster.workload_pool},
+                "endpoint": address,
+                "privateClusterConfig": {"privateEndpoint": f"10.{address[3:]}", "publicEndpoint": address},
+                "controlPlaneEndpointsConfig": {
+                    "ipEndpointsConfig": {"privateEndpoint": f"10.{address[3:]}", "publicEndpoint": address}
+                },
+                "createTime": "2026-03-24T10:04:00+00:00",
             }
         )
         self._add_membership(membership, name, marks, member.unique_id)
@@ -179,7 +197,7 @@ class Fleet:
             "endpoint": {
                 "gkeCluster": {"resourceLink": link.link},
                 "kubernetesMetadata": {
-                    "kubernetesApiServerVersion": "v1.34.1-gke.1829001",
+                    "kubernetesApiServerVersion": f"v{VERSION}",
                     "nodeCount": 6,
                     "vcpuCount": 24,
                     "memoryMb": 96000,
@@ -204,9 +222,10 @@ class Fleet:
             },
             "clusterTier": "STANDARD",
         }
+        version = {"kubernetesApiServerVersion": f"v{VERSION}"}
         cut = {
-            **{key: listed[key] for key in ("name", "uniqueId", "state", "labels")},
-            "endpoint": {"gkeCluster": {"resourceLink": link.link}},
+            **{key: listed[key] for key in ("name", "uniqueId", "state", "labels", "createTime")},
+            "endpoint": {"gkeCluster": {"resourceLink": link.link}, "kubernetesMetadata": version},
         }
         self.memberships[False].append(json.dumps(listed, indent=2).encode())
         self.memberships[True].append(json.dumps(cut, indent=2).encode())
