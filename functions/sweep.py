@@ -40,6 +40,19 @@ MAX_COMMANDS = 20  # of findings that one line reports; `ops plan` prints all
 LINE_BYTES = 50_000
 
 
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Lists of a large fleet are millions of objects without a cycle: looking for cycles took a third of a sweep's time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_without_garbage_collection()
 def run(message: Message, services: Services, trace: str) -> Plan:
     """Read everything, plan, log, and publish the requests."""
     scope = messages.parse_scope(message.data, services.settings)
@@ -76,27 +89,15 @@ def _publish_events(plan: Plan, scope: Scope, message: Message, services: Servic
         services.bus.publish(CLUSTER_EVENTS, event.data, event.attributes)
 
 
+@_without_garbage_collection()
 def planned(scope: Scope, services: Services) -> Plan:
     """Return the plan of a sweep now. Reads only."""
     return sweep_plan.select(_differences(services), services.settings, scope, services.now())
 
 
 def _differences(services: Services) -> Differences:
-    with _without_garbage_collection():
-        inventory = read_inventory(services)
-        return differences(inventory, services.settings, central=services.central_cluster, now=services.now())
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Lists of a large fleet are millions of objects without a cycle: looking for cycles took a third of a sweep's time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+    inventory = read_inventory(services)
+    return differences(inventory, services.settings, central=services.central_cluster, now=services.now())
 
 
 def _log(plan: Plan, settings: Settings, trace: str) -> None:

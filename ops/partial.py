@@ -16,6 +16,7 @@ from shared.runtime.services import Services
 from shared.values.codes import ErrorCode
 from shared.values.errors import ReconcileError, RetryableError
 from shared.values.inventory import Listed
+from shared.values.packed_secrets import PackedSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ class _Parts:
         self.failed: dict[str, str] = {}
         self.settings = services.settings
         self.central = SimpleNamespace(
-            managed=lambda: self.attempt("secrets", lambda: services.central.managed(), ()),  # noqa: PLW0108 - fails inside
+            managed=lambda: self.attempt("secrets", lambda: PackedSecrets(services.central.managed()), ()),
             unmanaged=lambda: self.attempt("secrets", lambda: services.central.unmanaged(), ()),  # noqa: PLW0108
         )
         self.fleet = SimpleNamespace(

@@ -34,6 +34,8 @@ MAX_PAGES: Final = 1000
 # Of what a cluster sends. A page of 500 Secrets has some 50,000 values; a value of two bytes takes 60 once it is parsed.
 MAX_DEPTH: Final = 64
 MAX_VALUES: Final = 300_000
+_TEXTS: Final = {str}
+_CONTAINERS: Final = (dict, list)  # `dict | list` makes a new union for each value
 
 
 def unusable(what: str, why: str) -> RetryableError:
@@ -170,7 +172,7 @@ def check_depth(body: Object, what: str) -> None:
             inner
             for each in level
             for inner in (each.values() if isinstance(each, dict) else each)
-            if isinstance(inner, dict | list)
+            if isinstance(inner, _CONTAINERS)
         ]
 
 
@@ -215,7 +217,7 @@ def texts_in(answer: Mapping[str, Any], key: str, what: str) -> dict[str, str]:
 
 def require_texts(answer: Mapping[str, Any], key: str, what: str) -> None:
     """Raise RetryableError unless the value is a map of strings."""
-    if not all(isinstance(value, str) for value in object_in(answer, key, what).values()):
+    if {*map(type, object_in(answer, key, what).values())} - _TEXTS:
         raise unusable(what, f"{key} has a value that is not a text")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from shared.clients.ports import Gateway
 from shared.values.application import GROUP_VERSION, Application
 from shared.values.cluster_secret import (
@@ -20,6 +22,9 @@ from shared.values.errors import PermanentError, ReconcileError
 from shared.values.names import MembershipName, Name
 from shared.values.objects import Object
 from shared.values.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Central:
@@ -64,9 +69,9 @@ class Central:
             )
         return found[0] if found else None
 
-    def managed(self) -> list[ClusterSecret]:
-        """Return all Secrets that a registrar wrote, of every instance and fleet."""
-        return [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, SELECT_MANAGED)]
+    def managed(self) -> Iterator[ClusterSecret]:
+        """Give all Secrets that a registrar wrote, of every instance and fleet, page by page."""
+        return map(ClusterSecret.read, self._gateway.list(self._url, self._secrets, SELECT_MANAGED))
 
     def unmanaged(self) -> list[ClusterSecret]:
         """Return the cluster Secrets that no registrar wrote, or that have lost the label which says so."""

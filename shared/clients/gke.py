@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from shared.clients import answers, http
@@ -12,9 +13,10 @@ from shared.values.inventory import Listed
 from shared.values.model import Cluster
 from shared.values.names import ClusterName, InvalidNameError, MembershipName, place
 from shared.values.objects import Object
+from shared.values.sharing import share_map, share_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, MutableSequence
 
     from google.auth.transport.requests import AuthorizedSession
 
@@ -27,6 +29,7 @@ ADDRESSES = (
     "controlPlaneEndpointsConfig/ipEndpointsConfig/privateEndpoint",
     "controlPlaneEndpointsConfig/ipEndpointsConfig/publicEndpoint",
 )
+_ADDRESS_PATHS = tuple(path.split("/") for path in ADDRESSES)
 # The facts that the Secret's labels and annotations say.
 FACTS = (
     "currentMasterVersion",
@@ -85,7 +88,9 @@ class Gke:
         what = f"listing the clusters of projects/{project}"
         found: list[Cluster] = []
         unreadable: dict[ClusterName, str] = {}
-        for item in items:
+        items.reverse()
+        while items:  # each is let go once it is read: several projects are read side by side
+            item = items.pop()
             try:
                 name = ClusterName.parse(
                     f"projects/{project}/locations/{item.get('location')}/clusters/{item.get('name')}"
@@ -101,7 +106,7 @@ class Gke:
                 unreadable[name] = str(error)
         return Listed(tuple(found), missing, unreadable)
 
-    def _listed(self, where: str, query: str = "") -> tuple[Sequence[Object], frozenset[str]]:
+    def _listed(self, where: str, query: str = "") -> tuple[MutableSequence[Object], frozenset[str]]:
         """Return the clusters of a location and the zones that are missing; an empty list is `{}`, never no body."""
         what = f"listing the clusters of {where}"
         answer = http.get(self._session, f"{self._base}/{where}/clusters{query}", what) or {}
@@ -126,18 +131,18 @@ class Gke:
             except InvalidNameError:  # in a fleet whose project number is not known: another one
                 project = project or member.partition("projects/")[2].partition("/")[0] or member
 
-        def part(field: str, key: str) -> str:
-            return answers.text_in(answers.object_in(answer, field, what), key, what)
+        def part(field: str, key: str) -> str:  # what many clusters of a project have in common
+            return sys.intern(answers.text_in(answers.object_in(answer, field, what), key, what))
 
         return Cluster(
             name=name,
             id=id_,
             status=status,
-            labels=answers.texts_in(answer, "resourceLabels", what),
+            labels=share_map(answers.texts_in(answer, "resourceLabels", what)),
             fleet_project=project,
             membership=membership,
             autopilot=answers.object_in(answer, "autopilot", what).get("enabled") is True,
-            addresses=tuple(_addresses(answer, what)),
+            addresses=tuple(dict.fromkeys(_addresses(answer, what))),
             version=answers.text_in(answer, "currentMasterVersion", what),
             channel=part("releaseChannel", "channel"),
             network=part("networkConfig", "network"),
@@ -158,10 +163,9 @@ def _problem(answer: Object) -> str:
 
 
 def _addresses(answer: Object, what: str) -> Iterator[str]:
-    for path in ADDRESSES:
-        *outer, last = path.split("/")
+    for *outer, last in _ADDRESS_PATHS:
         inner = answer
         for key in outer:
             inner = answers.object_in(inner, key, what)
         if address := answers.text_in(inner, last, what):
-            yield address.lower()
+            yield share_text(address.lower())

@@ -7,14 +7,17 @@ other way round.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from shared.values.errors import ReconcileError
 from shared.values.inventory import Inventory
+from shared.values.packed_secrets import PackedSecrets
 
 if TYPE_CHECKING:
     from shared.clients.ports import Services
+    from shared.values.cluster_secret import ClusterSecret
     from shared.values.inventory import Listed
     from shared.values.model import Cluster
 
@@ -27,18 +30,18 @@ def read_inventory(services: Services) -> Inventory:
     An unreadable project is skipped and reported. Raises an error if the central cluster or the fleet cannot be read.
     """
     settings = services.settings
-    managed = services.central.managed()
-    secrets = [secret for secret in managed if secret.is_of_instance(settings)]
-    # By uid: a Secret whose labels change between the two lists is in both.
-    others = {secret.uid: secret for secret in managed if not secret.is_of_instance(settings)}
+    projects = set(settings.source_projects)
+    secrets = PackedSecrets()
+    others: dict[str, ClusterSecret] = {}  # by uid: one whose labels change between the lists is in both
+    for secret in services.central.managed():
+        if not secret.is_of_instance(settings):
+            others[secret.uid] = secret
+            continue
+        secrets.append(secret)
+        with suppress(ReconcileError):  # the plan reports it
+            projects |= {secret.cluster.project} if secret.cluster else set()
     others |= {secret.uid: secret for secret in services.central.unmanaged()}
     fleet = services.fleet.list(settings.fleet_project)
-    projects = set(settings.source_projects)
-    for secret in secrets:
-        try:
-            projects |= {secret.cluster.project} if secret.cluster else set()
-        except ReconcileError:
-            continue  # the plan reports it
     clusters: dict[str, Listed[Cluster]] = {}
     unread: dict[str, str] = {}
 
@@ -54,11 +57,11 @@ def read_inventory(services: Services) -> Inventory:
         for task in [pool.submit(copy_context().run, read, project) for project in sorted(projects)]:
             task.result()
     return Inventory(
-        secrets=tuple(secrets),
+        secrets=secrets,
         unmanaged=tuple(others.values()),
         memberships={membership.name: membership for membership in fleet.items},
         unreachable=fleet.missing,
-        clusters={cluster.name: cluster for found in clusters.values() for cluster in found.items},
+        clusters={cluster.name: cluster for project in sorted(clusters) for cluster in clusters[project].items},
         listed=frozenset(clusters),
         missing_zones={project: found.missing for project, found in clusters.items() if found.missing},
         unread=unread,

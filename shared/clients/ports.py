@@ -81,8 +81,8 @@ class Secrets(Protocol):
     def secret_of(self, name: Name, *, claim: bool = False, namesakes: bool = False) -> ClusterSecret | None:
         """Return our Secret for a cluster, or for a membership."""
 
-    def managed(self) -> Sequence[ClusterSecret]:
-        """Return the Secrets of all registrars."""
+    def managed(self) -> Iterable[ClusterSecret]:
+        """Give the Secrets of all registrars."""
 
     def unmanaged(self) -> Sequence[ClusterSecret]:
         """Return the cluster Secrets that this instance did not write."""

@@ -6,27 +6,28 @@ Pure. A sweep acts only through the steps, which read for themselves: a differen
 from __future__ import annotations
 
 import functools
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from shared.decisions import recognition, removal, reports, secret_plan, shards, steps
 from shared.decisions.recognition import Recognition
 from shared.decisions.removal import Situation
 from shared.decisions.steps import Action
-from shared.values.cluster_secret import FUNCTIONS_PROJECT, INSTANCE, SELECT_MANAGED, ClusterSecret
+from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import FindingCode, Limit
 from shared.values.errors import PermanentError
-from shared.values.findings import Differences, Finding, Kind, PlannedRequest
+from shared.values.findings import Check, Differences, Finding, Kind, PlannedRequest
 from shared.values.inventory import Inventory
 from shared.values.messages import OutgoingMessage, StepRequest
 from shared.values.model import GONE, Cluster, Membership, State, state_of_attached, state_of_cluster
-from shared.values.names import ClusterName, MembershipName, Name
+from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name
+from shared.values.packed_secrets import names_in
 from shared.values.settings import Settings
 from shared.values.target import AttachedTarget, GkeTarget, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
 
 _STATES: Final = {
@@ -42,10 +43,7 @@ def differences(inventory: Inventory, settings: Settings, *, central: ClusterNam
     found = list(comparison.all())
     return Differences(
         requests=tuple(each for each in found if isinstance(each, PlannedRequest)),
-        findings=(
-            *(each for each in found if isinstance(each, Finding)),
-            *shards.report(inventory.secrets, settings),
-        ),
+        findings=tuple(each for each in found if isinstance(each, Finding)),
         unchanged=tuple(comparison.unchanged),
         secrets=len(inventory.secrets),
         left=comparison.left,
@@ -60,41 +58,55 @@ class _Comparison:
     settings: Settings
     central: ClusterName | None
     now: datetime
-    unchanged: list[OutgoingMessage] = field(default_factory=list)
+    unchanged: list[Check] = field(default_factory=list)
     left: int = 0
+    without_shard: int = 0
 
     def all(self) -> Iterator[PlannedRequest | Finding]:
         """Everything that differs, and everything that is only reported."""
         inventory = self.inventory
-        of_clusters: dict[ClusterName, list[ClusterSecret]] = defaultdict(list)
-        of_memberships: dict[MembershipName, list[ClusterSecret]] = defaultdict(list)
-        for secret in inventory.secrets:
-            try:
-                cluster, membership = secret.cluster, secret.membership
-            except PermanentError as error:
-                yield Finding(FindingCode.INVALID_SECRET, secret.name, str(error), self._delete(secret))
-                continue
-            if cluster is not None:
-                of_clusters[cluster].append(secret)
+        # By their places in the list: the Secrets of a large fleet are packed, and unpacked one after another.
+        of_clusters: dict[ClusterName, tuple[int, ...]] = {}
+        of_memberships: dict[MembershipName, tuple[int, ...]] = {}
+        for place, (cluster, membership) in enumerate(names_in(inventory.secrets)):
+            if isinstance(cluster, InvalidNameError) or isinstance(membership, InvalidNameError):
+                yield from self._invalid(inventory.secrets[place])
+            elif cluster is not None:
+                of_clusters[cluster] = (*of_clusters.get(cluster, ()), place)
             elif membership is not None:
-                of_memberships[membership].append(secret)
+                of_memberships[membership] = (*of_memberships.get(membership, ()), place)
             else:
-                text = "carries our label but names no cluster: repair or delete it"
-                yield Finding(FindingCode.INVALID_SECRET, secret.name, text, self._delete(secret))
+                yield from self._invalid(inventory.secrets[place])
         yield from reports.left_out(inventory, self.settings)
         yield from self._clashes()
-        yield from self._other_fleets()
-        yield from self._namesakes()
-        for name in sorted({*inventory.clusters, *of_clusters}):
-            yield from self._one(name, of_clusters.get(name, []))
+        yield from reports.other_fleets(inventory.unmanaged, self.settings)
+        yield from reports.namesakes(inventory.unmanaged, self.settings)
+        of_none = sorted(name for name in of_clusters if name not in inventory.clusters)
+        for name in chain(inventory.clusters, of_none):
+            yield from self._one(name, of_clusters.get(name, ()))
         attached = {name for name, membership in inventory.memberships.items() if membership.cluster is None}
         for attached_name in sorted({*attached, *of_memberships}):
-            yield from self._one(attached_name, of_memberships.get(attached_name, []))
-        yield from self._left_behind(set(of_clusters))
+            yield from self._one(attached_name, of_memberships.get(attached_name, ()))
+        yield from self._left_behind(of_clusters)
+        yield from shards.missing(self.without_shard, len(inventory.secrets), self.settings)
 
-    def _one(
-        self, name: ClusterName | MembershipName, secrets: list[ClusterSecret]
-    ) -> Iterator[PlannedRequest | Finding]:
+    def _invalid(self, secret: ClusterSecret) -> Iterator[Finding]:
+        yield from self._shard(secret)
+        text = "carries our label but names no cluster: repair or delete it"
+        try:
+            secret.cluster, secret.membership  # noqa: B018 - says what is wrong
+        except PermanentError as error:
+            text = str(error)
+        yield Finding(FindingCode.INVALID_SECRET, secret.name, text, self._delete(secret))
+
+    def _shard(self, secret: ClusterSecret) -> Iterator[Finding]:
+        self.without_shard += not secret.data.get("shard")
+        yield from shards.wrong(secret, self.settings)
+
+    def _one(self, name: ClusterName | MembershipName, places: tuple[int, ...]) -> Iterator[PlannedRequest | Finding]:
+        secrets = [self.inventory.secrets[place] for place in places]
+        for each in secrets:
+            yield from self._shard(each)
         unfindable = [reports.unfindable(name, secret, self.settings) for secret in secrets]
         if any(unfindable):
             yield from filter(None, unfindable)
@@ -112,7 +124,6 @@ class _Comparison:
 
     def _of_cluster(self, name: ClusterName, secret: ClusterSecret | None) -> Iterator[PlannedRequest | Finding]:
         cluster = self.inventory.clusters.get(name)
-        request = StepRequest(name, secret.membership if secret else None)
         if cluster is None and not self.inventory.knows(name):
             text = "is not listed, by a list that is not complete there: its Secret stays"
             yield Finding(FindingCode.INCOMPLETE_LIST, str(name), text, reports.describe_command(name))
@@ -121,6 +132,7 @@ class _Comparison:
         if state is State.SELECTED and cluster is not None:
             yield from self._of_selected(cluster, secret)
             return
+        request = StepRequest(name, secret.membership if secret else None)
         found = list(self._removal(request, Situation.of_cluster(state, secret, cluster)))
         yield from found
         if state is State.UNSELECTED and secret is None and cluster is not None:
@@ -148,11 +160,11 @@ class _Comparison:
         state = state_of_attached(membership or GONE, self.settings)
         if state is State.SELECTED and membership is not None:
             if secret is None and self.settings.secrets == "external":
-                self.unchanged.append(OutgoingMessage("grant-rbac", request))
+                self.unchanged.append(Check("grant-rbac", None, name))
             elif secret is None and name in self.others:
                 yield self._other_entry(name)
             elif secret is not None and secret.is_of(AttachedTarget(membership)):
-                yield from self._differing(request, secret, AttachedTarget(membership))
+                yield from self._differing(None, secret, AttachedTarget(membership))
             elif membership.agent_lost(self.now):
                 yield Finding(
                     FindingCode.AGENT_LOST,
@@ -167,7 +179,7 @@ class _Comparison:
         found = list(self._removal(request, Situation.of_attached(state, secret, membership)))
         yield from found
         if state is State.UNSELECTED and secret is None and membership and not membership.agent_lost(self.now):
-            self.unchanged.append(OutgoingMessage("revoke-rbac", replace(request, check=True)))
+            self.unchanged.append(Check("revoke-rbac", None, name))
         if state is State.UNKNOWN and membership is not None and not found:
             yield Finding(
                 FindingCode.UNKNOWN_STATE,
@@ -181,8 +193,7 @@ class _Comparison:
         for name in (cluster.membership, cluster.name.membership(self.settings.fleet_project)):
             membership = self.inventory.memberships.get(name) if name else None
             if membership is not None and membership.cluster == cluster.name:
-                request = StepRequest(cluster.name, membership.name, check=True)
-                self.unchanged.append(OutgoingMessage("revoke-rbac", request))
+                self.unchanged.append(Check("revoke-rbac", cluster.name, membership.name))
                 return
 
     def _removal(self, request: StepRequest, situation: Situation) -> Iterator[PlannedRequest | Finding]:
@@ -267,35 +278,38 @@ class _Comparison:
             text = f"{membership.name} is {membership.state}: nothing can be requested yet"
             yield Finding(FindingCode.MEMBERSHIP_NOT_READY, str(name), text, reports.describe_command(membership.name))
         elif external:
-            self.unchanged.append(OutgoingMessage("grant-rbac", StepRequest(name, membership.name)))
-        elif secret is None or not secret.is_of(GkeTarget(cluster, membership)):
-            request = StepRequest(name, membership.name)
-            yield _request("repair", FindingCode.NO_SECRET, "register-membership", request, "has no Secret of its own")
+            self.unchanged.append(Check("grant-rbac", name, membership.name))
         else:
-            yield from self._differing(StepRequest(name, membership.name), secret, GkeTarget(cluster, membership))
+            target = GkeTarget(cluster, membership)
+            if secret is not None and secret.is_of(target):
+                yield from self._differing(name, secret, target)
+                return
+            request, text = StepRequest(name, membership.name), "has no Secret of its own"
+            yield _request("repair", FindingCode.NO_SECRET, "register-membership", request, text)
 
     def _differing(
-        self, both: StepRequest, secret: ClusterSecret, target: Target
+        self, cluster: ClusterName | None, secret: ClusterSecret, target: Target
     ) -> Iterator[PlannedRequest | Finding]:
         """Compare the Secret of this cluster with its desired content."""
         plan = secret_plan.plan(secret, target, self.settings, granted=False, drop=frozenset(), now=self.now)
-        lost = target.membership.agent_lost(self.now)
+        membership, lost = target.membership.name, target.membership.agent_lost(self.now)
+        if not (plan.needs_grant or plan.patch or plan.gone or lost):
+            self.unchanged.append(Check("grant-rbac", cluster, membership))
+            return
+        both = StepRequest(cluster, membership)
         if plan.needs_grant and not lost:
             text = "its access must be verified again, or its hold released"
             yield _request("repair", FindingCode.GRANT_DIFFERS, "grant-rbac", both, text)
         if plan.patch is not None:
             yield _request("repair", FindingCode.SECRET_DIFFERS, "write-secret", both, "its Secret differs")
         if plan.gone:
-            request = StepRequest(both.cluster, both.membership, drop_labels=plan.gone, secret_uid=secret.uid)
+            request = replace(both, drop_labels=plan.gone, secret_uid=secret.uid)
             text = f"label keys are gone at the source: {', '.join(sorted(plan.gone))}"
             message = OutgoingMessage("write-secret", request)
             yield PlannedRequest("drop", FindingCode.LABELS_GONE, message, text, Limit.LEAVING, secret.uid)
         if lost:
             text = "its agent is lost: not READY, or not heard of for 30 minutes"
-            command = reports.describe_command(target.membership.name)
-            yield Finding(FindingCode.AGENT_LOST, str(target.membership.name), text, command)
-        elif not (plan.needs_grant or plan.patch or plan.gone):
-            self.unchanged.append(OutgoingMessage("grant-rbac", both))
+            yield Finding(FindingCode.AGENT_LOST, str(membership), text, reports.describe_command(membership))
 
     @functools.cached_property
     def registrations(self) -> Mapping[ClusterName, list[Membership]]:
@@ -320,54 +334,23 @@ class _Comparison:
         code = FindingCode.OTHER_REGISTRAR if secret.is_managed else FindingCode.CLASHING_SECRET
         return Finding(code, str(name), text, command)
 
-    def _other_fleets(self) -> Iterator[Finding]:
-        """One line for all Secrets of this instance in other fleets: FLEET_PROJECT may have been changed."""
-        others = [
-            secret
-            for secret in self.inventory.unmanaged
-            if secret.is_managed
-            and secret.instance == self.settings.instance
-            and not secret.is_of_namesake(self.settings)
-        ]
-        if others:
-            names = ", ".join(sorted(secret.name for secret in others)[:20])
-            text = (
-                f"{len(others)} Secrets of the instance {self.settings.instance!r} name memberships of another fleet and are"
-                f" left as they are ({names}). Set FLEET_PROJECT back, give each fleet an INSTANCE of its own, or move the"
-                " clusters: unregister them there, delete these Secrets, and the sweep registers them here"
-            )
-            subject = f"projects/{self.settings.fleet_project}"
-            yield Finding(FindingCode.OTHER_FLEET, subject, text, reports.list_command(self.settings))
-
-    def _namesakes(self) -> Iterator[Finding]:
-        """Report each other registrar with the same INSTANCE; neither changes the other's Secrets."""
-        found: dict[str, list[str]] = defaultdict(list)
-        for secret in self.inventory.unmanaged:
-            if secret.is_of_namesake(self.settings):
-                found[secret.annotations[FUNCTIONS_PROJECT]].append(secret.name)
-        for project, names in sorted(found.items()):
-            instance = self.settings.instance
-            text = (
-                f"{len(names)} Secrets of the instance {instance!r} were written by functions in this project, so they are left"
-                f" as they are ({', '.join(sorted(names)[:20])}). Give one of the two registrars another INSTANCE. If these"
-                " functions replace those, take the Secrets over"
-            )
-            selected = f"{SELECT_MANAGED},{INSTANCE}={instance}"
-            command = f"kubectl -n {self.settings.argocd_namespace} annotate secrets -l {selected} {FUNCTIONS_PROJECT}-"
-            yield Finding(FindingCode.SAME_INSTANCE, f"projects/{project}", text, command)
-
     def _clashes(self) -> Iterator[Finding]:
         """Unmanaged Secrets that Argo CD would treat as ours, or that are for the same cluster as ours."""
         if not self.inventory.unmanaged:
             return
-        same = recognition.beside(self.inventory.secrets, self.others)
-        names = {secret.data.get("name", ""): secret.name for secret in self.inventory.secrets} | {"": ""}
-        servers = {secret.data.get("server", "").rstrip("/"): secret.name for secret in self.inventory.secrets} | {
-            "": ""
-        }
+        # Of others there are few Secrets, of ours there may be 100,000: the tables hold what the others have.
+        names = {other.data.get("name", ""): "" for other in self.inventory.unmanaged}
+        servers = {other.data.get("server", "").rstrip("/"): "" for other in self.inventory.unmanaged}
+        same: dict[str, str] = {}
+        for secret in self.inventory.secrets:
+            name, server = secret.data.get("name", ""), secret.data.get("server", "").rstrip("/")
+            names |= {name: secret.name} if name in names else {}
+            servers |= {server: secret.name} if server in servers else {}
+            same |= recognition.beside(secret, self.others)
+        names[""] = servers[""] = ""  # what has no name shares none
         for other in self.inventory.unmanaged:
-            sharing = servers.get(other.data.get("server", "").rstrip("/"), "")
-            managed = same.get(other.name) or names.get(other.data.get("name", ""), "") or sharing
+            sharing = servers[other.data.get("server", "").rstrip("/")]
+            managed = same.get(other.name) or names[other.data.get("name", "")] or sharing
             if managed:
                 is_same_cluster, shares = other.name in same, bool(sharing)
                 yield reports.clash(
@@ -377,7 +360,7 @@ class _Comparison:
     def _delete(self, secret: ClusterSecret) -> str:
         return reports.delete_command([secret.name], self.settings)
 
-    def _left_behind(self, with_secrets: set[ClusterName]) -> Iterator[PlannedRequest]:
+    def _left_behind(self, with_secrets: Collection[ClusterName]) -> Iterator[PlannedRequest]:
         """Memberships that we made for clusters that are not listed any more, and for which no Secret is left."""
         if self.settings.registration == "wait":
             return

@@ -161,20 +161,14 @@ def other_entry(
     return next(iter(recognised(found, known).get(target.name, [])), None)
 
 
-def beside(
-    secrets: Iterable[ClusterSecret], others: Mapping[Name, list[tuple[ClusterSecret, Recognition]]]
-) -> dict[str, str]:
-    """Return the names of the unmanaged Secrets that are certainly for the cluster of one of ours, and the name of ours."""
-    found: dict[str, str] = {}
-    for secret in secrets:
-        try:
-            name = secret.cluster or secret.membership
-        except PermanentError:
-            continue  # reported as invalid
-        for other, recognition in others.get(name, []) if name else []:
-            if len(recognition.names) == 1:
-                found[other.name] = secret.name
-    return found
+def beside(secret: ClusterSecret, others: Mapping[Name, list[tuple[ClusterSecret, Recognition]]]) -> dict[str, str]:
+    """Return the names of the unmanaged Secrets that are certainly for the cluster of ours, and the name of ours."""
+    try:
+        name = secret.cluster or secret.membership
+    except PermanentError:
+        return {}  # reported as invalid
+    found = others.get(name, []) if name else []
+    return {other.name: secret.name for other, recognition in found if len(recognition.names) == 1}
 
 
 def membership_at(server: str, settings: Settings) -> MembershipName | None:

@@ -5,10 +5,20 @@ Pure. The names in a command were parsed, or are names of Kubernetes objects: no
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from shared.decisions import removal
-from shared.values.cluster_secret import INSTANCE, KEEP, MANAGED_BY_LABEL, MEMBERSHIP_HASH, ClusterSecret, hash_label
+from shared.values.cluster_secret import (
+    FUNCTIONS_PROJECT,
+    INSTANCE,
+    KEEP,
+    MANAGED_BY_LABEL,
+    MEMBERSHIP_HASH,
+    SELECT_MANAGED,
+    ClusterSecret,
+    hash_label,
+)
 from shared.values.codes import FindingCode
 from shared.values.commands import gcloud, gcloud_on, kubectl
 from shared.values.findings import Finding, PlannedRequest
@@ -17,7 +27,7 @@ from shared.values.model import MANAGED_BY, Membership
 from shared.values.names import ClusterName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from shared.values.inventory import Inventory
     from shared.values.names import Name
@@ -110,6 +120,42 @@ def list_command(settings: Settings) -> str:
     selector = f"{MANAGED_BY_LABEL}={MANAGED_BY},{INSTANCE}={settings.instance}"
     columns = "NAME:.metadata.name,MEMBERSHIP:.metadata.annotations.fleet-registrar/membership"
     return kubectl(settings.argocd_namespace, "get secrets -l", selector, "-o", f"custom-columns={columns}")
+
+
+def other_fleets(unmanaged: Sequence[ClusterSecret], settings: Settings) -> Iterator[Finding]:
+    """One line for all Secrets of this instance in other fleets: FLEET_PROJECT may have been changed."""
+    others = [
+        secret
+        for secret in unmanaged
+        if secret.is_managed and secret.instance == settings.instance and not secret.is_of_namesake(settings)
+    ]
+    if others:
+        names = ", ".join(sorted(secret.name for secret in others)[:20])
+        text = (
+            f"{len(others)} Secrets of the instance {settings.instance!r} name memberships of another fleet and are"
+            f" left as they are ({names}). Set FLEET_PROJECT back, give each fleet an INSTANCE of its own, or move the"
+            " clusters: unregister them there, delete these Secrets, and the sweep registers them here"
+        )
+        subject = f"projects/{settings.fleet_project}"
+        yield Finding(FindingCode.OTHER_FLEET, subject, text, list_command(settings))
+
+
+def namesakes(unmanaged: Sequence[ClusterSecret], settings: Settings) -> Iterator[Finding]:
+    """Report each other registrar with the same INSTANCE; neither changes the other's Secrets."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for secret in unmanaged:
+        if secret.is_of_namesake(settings):
+            found[secret.annotations[FUNCTIONS_PROJECT]].append(secret.name)
+    for project, names in sorted(found.items()):
+        instance = settings.instance
+        text = (
+            f"{len(names)} Secrets of the instance {instance!r} were written by functions in this project, so they are left"
+            f" as they are ({', '.join(sorted(names)[:20])}). Give one of the two registrars another INSTANCE. If these"
+            " functions replace those, take the Secrets over"
+        )
+        selected = f"{SELECT_MANAGED},{INSTANCE}={instance}"
+        command = f"kubectl -n {settings.argocd_namespace} annotate secrets -l {selected} {FUNCTIONS_PROJECT}-"
+        yield Finding(FindingCode.SAME_INSTANCE, f"projects/{project}", text, command)
 
 
 def left_out(inventory: Inventory, settings: Settings) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from shared.values.findings import Finding
 from shared.values.objects import Object, encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from shared.values.cluster_secret import ClusterSecret
     from shared.values.settings import Settings
@@ -85,14 +85,16 @@ def problem(secret: ClusterSecret, settings: Settings) -> str:
     return f"its shard is {text[:20]!r}, not a number {most}"
 
 
-def report(secrets: Sequence[ClusterSecret], settings: Settings) -> Iterator[Finding]:
-    """Yield what a sweep reports: each wrong shard, and in one line the Secrets without a shard."""
-    for secret in secrets:
-        if text := problem(secret, settings):
-            text = f"{text}. Correct or remove its data.shard"
-            command = reports.remove_shard_command(secret.name, settings)
-            yield Finding(FindingCode.INVALID_SHARD, secret.name, text, command)
-    without = sum(not secret.data.get("shard") for secret in secrets)
+def wrong(secret: ClusterSecret, settings: Settings) -> Iterator[Finding]:
+    """Yield what a sweep reports of a Secret whose shard is wrong."""
+    if text := problem(secret, settings):
+        text = f"{text}. Correct or remove its data.shard"
+        command = reports.remove_shard_command(secret.name, settings)
+        yield Finding(FindingCode.INVALID_SHARD, secret.name, text, command)
+
+
+def missing(without: int, secrets: int, settings: Settings) -> Iterator[Finding]:
+    """Yield one finding for all Secrets without a shard, where Argo CD has shards."""
     if settings.argocd_shards and without:
-        text = f"{without} of {len(secrets)} Secrets have no shard. Give them one"
+        text = f"{without} of {secrets} Secrets have no shard. Give them one"
         yield Finding(FindingCode.NO_SHARD, "Argo CD", text, "python -m ops shards --assign")

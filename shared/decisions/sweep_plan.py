@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.decisions import reports
 from shared.values.codes import FindingCode, Limit
-from shared.values.findings import Differences, Finding, Kind, PlannedRequest
+from shared.values.findings import Check, Differences, Finding, Kind, PlannedRequest
 from shared.values.messages import OutgoingMessage, Scope
 from shared.values.settings import RemovalLimit, Settings
 
@@ -117,9 +117,8 @@ def select(found: Differences, settings: Settings, scope: Scope, now: datetime) 
     for request in plan.requests:
         if scope.includes(request.next.request, settings.fleet_project):
             waiting[_POOLS.get(request.kind, request.kind)].append(request)
-    waiting["check"] = [
-        _check(message) for message in found.unchanged if scope.includes(message.request, settings.fleet_project)
-    ]
+    checks = map(_check, found.unchanged)
+    waiting["check"] = [one for one in checks if scope.includes(one.next.request, settings.fleet_project)]
     numbers = {kind: len(several) for kind, several in waiting.items()}
     numbers["check"] = min(numbers["check"], math.ceil(len(found.unchanged) / CHECK_ONE_IN))
     chosen: list[PlannedRequest] = []
@@ -167,7 +166,8 @@ def _groups(found: Differences, settings: Settings) -> list[Reached]:
     return groups
 
 
-def _check(message: OutgoingMessage) -> PlannedRequest:
+def _check(one: Check) -> PlannedRequest:
+    message = OutgoingMessage(one.topic, one.request)
     return PlannedRequest("check", FindingCode.PERIODIC_CHECK, message, "periodic check of its role binding")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -17,7 +17,6 @@ from shared.values.model import MANAGED_BY
 from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name
 from shared.values.objects import Object, precondition
 from shared.values.settings import DEFAULT_INSTANCE, Settings
-from shared.values.sharing import share_texts
 from shared.values.target import AttachedTarget, Target
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 Reason = Literal["going", "not-wanted", "left-fleet", "other-cluster"]
 N = TypeVar("N")
+ParsedNames = tuple[ClusterName | InvalidNameError | None, MembershipName | InvalidNameError | None]
 
 TYPE: Final = "argocd.argoproj.io/secret-type"
 SKIP_RECONCILE: Final = "argocd.argoproj.io/skip-reconcile"
@@ -47,9 +47,6 @@ KEEP: Final = f"{PREFIX}keep"
 
 INSTANCE: Final = f"{PREFIX}instance"
 HELD_LABEL: Final = f"{PREFIX}held"
-
-# Their texts are long, and the same in many Secrets.
-_COMMON: Final = frozenset({GRANT, LABEL_KEYS, "config"})
 
 # Everything that a registrar wrote, and every other cluster Secret: none is in neither list, whatever labels it has lost.
 SELECT_MANAGED: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
@@ -100,13 +97,16 @@ class ClusterSecret:
         ""  # the object that owns it: Kubernetes deletes it with that, and that one's controller writes it
     )
     is_immutable: bool = False
-    # Parsed once, because a comparison of a whole fleet asks for them again and again. An error is raised when it is asked for.
-    _cluster: ClusterName | InvalidNameError | None = field(init=False, repr=False, compare=False)
-    _membership: MembershipName | InvalidNameError | None = field(init=False, repr=False, compare=False)
+    # The names in its annotations are parsed once, because a comparison of a whole fleet asks for them again and again. An
+    # error is raised when it is asked for. `names`: those of an equal Secret.
+    names: InitVar[ParsedNames | None] = None
+    parsed_names: ParsedNames = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_cluster", _parsed(ClusterName.parse, self.annotations.get(CLUSTER)))
-        object.__setattr__(self, "_membership", _parsed(MembershipName.parse, self.annotations.get(MEMBERSHIP)))
+    def __post_init__(self, names: ParsedNames | None) -> None:
+        if names is None:
+            cluster = _parsed(ClusterName.parse, self.annotations.get(CLUSTER))
+            names = cluster, _parsed(MembershipName.parse, self.annotations.get(MEMBERSHIP))
+        object.__setattr__(self, "parsed_names", names)
 
     @classmethod
     def read(cls, manifest: Object) -> ClusterSecret:
@@ -116,9 +116,9 @@ class ClusterSecret:
             name=meta["name"],
             uid=meta["uid"],
             resource_version=meta["resourceVersion"],
-            labels=share_texts(meta.get("labels") or {}),
-            annotations=share_texts(meta.get("annotations") or {}, _COMMON),
-            data=share_texts({key: _decoded(value) for key, value in (manifest.get("data") or {}).items()}, _COMMON),
+            labels=meta.get("labels") or {},
+            annotations=meta.get("annotations") or {},
+            data={key: _decoded(value) for key, value in (manifest.get("data") or {}).items()},
             created=meta.get("creationTimestamp") or "",
             controller=_controller(meta.get("ownerReferences")),
             is_immutable=manifest.get("immutable") is True,
@@ -127,12 +127,12 @@ class ClusterSecret:
     @property
     def cluster(self) -> ClusterName | None:
         """The GKE cluster it was written for; None for an attached cluster."""
-        return self._named(self._cluster, CLUSTER)
+        return self._named(self.parsed_names[0], CLUSTER)
 
     @property
     def membership(self) -> MembershipName | None:
         """The membership it was written for."""
-        return self._named(self._membership, MEMBERSHIP)
+        return self._named(self.parsed_names[1], MEMBERSHIP)
 
     def _named(self, found: N | InvalidNameError | None, key: str) -> N | None:
         if isinstance(found, InvalidNameError):

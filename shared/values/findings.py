@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.values.codes import FindingCode, Limit
-from shared.values.messages import OutgoingMessage
+from shared.values.messages import OutgoingMessage, StepRequest
+from shared.values.names import ClusterName, MembershipName
 
 # `repair` and `remove` follow what the APIs say; `hold` and `drop` follow labels and settings. `check` looks at the binding of a
 # cluster in which nothing differs.
@@ -34,6 +35,20 @@ class PlannedRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """A check of the role binding of a cluster in which nothing differs. A sweep of a large fleet keeps one of each cluster."""
+
+    topic: Literal["grant-rbac", "revoke-rbac"]
+    cluster: ClusterName | None
+    membership: MembershipName | None
+
+    @property
+    def request(self) -> StepRequest:
+        """The request that does it."""
+        return StepRequest(self.cluster, self.membership, check=self.topic == "revoke-rbac")
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Something that a sweep reports and does not change: what, why, and the command that helps ('' if no command helps)."""
 
@@ -52,6 +67,6 @@ class Differences:
 
     requests: tuple[PlannedRequest, ...]
     findings: tuple[Finding, ...]
-    unchanged: tuple[OutgoingMessage, ...]
+    unchanged: tuple[Check, ...]
     secrets: int
     left: int

@@ -33,7 +33,7 @@ class Inventory:
     cannot be read: nothing is concluded about that one, and its neighbours count.
     """
 
-    secrets: tuple[ClusterSecret, ...] = ()
+    secrets: Sequence[ClusterSecret] = ()
     unmanaged: tuple[ClusterSecret, ...] = ()
     memberships: Mapping[MembershipName, Membership] = field(default_factory=dict)
     unreachable: frozenset[str] = frozenset()

@@ -82,7 +82,7 @@ KUBERNETES: dict[str, Callable[[Stub], Any]] = {
     "delete": lambda stub: Gateway(Identity()).delete(stub.url, rbac.BINDINGS, NAME, VERSION),
     "review": lambda stub: Gateway(Identity()).create(stub.url, rbac.REVIEWS, REVIEW),
     "secret_of": lambda stub: central(stub).secret_of(BLUE.name),
-    "managed": lambda stub: central(stub).managed(),
+    "managed": lambda stub: [*central(stub).managed()],
     "foreign": lambda stub: central(stub).unmanaged(),
     "secret_named": lambda stub: central(stub).secret_named("blue"),
     "create a Secret": lambda stub: central(stub).create(created()),
@@ -140,13 +140,13 @@ def test_a_refusal_that_the_official_client_cannot_read_is_retried(
 def test_a_list_with_an_item_that_is_no_object_is_no_list(stub: Stub, item: Any) -> None:
     stub.give(sends({"kind": "SecretList", "items": [item]}))
     with pytest.raises(RetryableError) as raised:
-        central(stub).managed()
+        list(central(stub).managed())
     assert raised.value.code is ErrorCode.UNUSABLE_ANSWER
 
 
 def test_an_empty_list_is_a_list_and_an_object_that_object(stub: Stub, gateway: Gateway) -> None:
     stub.give(sends({"kind": "SecretList", "items": []}))
-    assert (central(stub).secret_of(BLUE.name), central(stub).managed()) == (None, [])
+    assert (central(stub).secret_of(BLUE.name), [*central(stub).managed()]) == (None, [])
     stub.give(sends(BINDING))
     assert gateway.get(stub.url, rbac.BINDINGS, NAME) == BINDING
     stub.give(sends(BINDING), sends({"kind": "Status", "status": "Success"}), sends(BINDING | {"metadata": METADATA}))

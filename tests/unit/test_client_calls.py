@@ -276,7 +276,7 @@ def test_kind_that_is_not_served_is_not_a_lost_agent(stub: Stub) -> None:
     stub.give(sends(b"404 page not found\n", 404))
     assert central.applications() == []
     with pytest.raises(RetryableError) as raised:
-        central.managed()
+        list(central.managed())
     assert raised.value.code is ErrorCode.UNREACHABLE
     stub.give(sends({"error": {"status": "NOT_FOUND", "message": "404 page not found"}}, 404))
     with pytest.raises(RetryableError) as raised:

@@ -10,7 +10,7 @@ import pytest
 
 from shared.decisions.sweep_plan import SHARES, hash_of_seals, limit, sealed, select, shares, take_turn
 from shared.values.codes import FindingCode, Limit
-from shared.values.findings import Differences, PlannedRequest
+from shared.values.findings import Check, Differences, PlannedRequest
 from shared.values.messages import OutgoingMessage, Scope, StepRequest
 from shared.values.names import ClusterName
 from tests.unit.given import NOW, settings
@@ -26,7 +26,7 @@ def request(number: int, kind: str = "repair", over: Limit | None = None, uid: s
 
 
 def found(*requests: PlannedRequest, unchanged: int = 0, secrets: int = 100, left: int = 0) -> Differences:
-    checks = tuple(OutgoingMessage("grant-rbac", StepRequest(name(number))) for number in range(unchanged))
+    checks = tuple(Check("grant-rbac", name(number), None) for number in range(unchanged))
     return Differences(requests, (), checks, secrets, left)
 
 
