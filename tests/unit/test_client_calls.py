@@ -225,7 +225,7 @@ def test_the_two_lists_of_secrets_leave_none_out(stub: Stub) -> None:
     """One asks for our mark, the other for every other cluster Secret, whatever other labels a Secret has lost."""
     central = Central(Gateway(Identity()), stub.url, SETTINGS)
     stub.give(listed())
-    central.managed(), central.unmanaged()
+    list(central.managed()), central.unmanaged()
     mark = "app.kubernetes.io/managed-by"
     assert [query["labelSelector"] for query in queries(stub)] == [
         f"{mark}=fleet-registrar",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -11,12 +14,17 @@ from hypothesis import strategies as st
 from shared.values.cluster_secret import CLUSTER, GRANT, LABEL_KEYS, MEMBERSHIP, ClusterSecret
 from shared.values.errors import PermanentError
 from shared.values.packed_secrets import PackedSecrets, names_in
-from tests.unit.given import BLUE, secret
+from tests.unit.given import BLUE, created, secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 KEYS = st.sampled_from(["a", "b", GRANT, LABEL_KEYS, CLUSTER, MEMBERSHIP, "config", "name"])
 TEXTS = st.one_of(st.sampled_from(["", "\0", "a\0b", str(BLUE.name), "x"]), st.text(max_size=5))
 MAPS = st.dictionaries(KEYS, TEXTS, max_size=5)
-SECRETS = st.builds(ClusterSecret, TEXTS, TEXTS, TEXTS, MAPS, MAPS, MAPS, TEXTS)
+SECRETS = st.builds(
+    ClusterSecret, TEXTS, TEXTS, TEXTS, MAPS, MAPS, MAPS, TEXTS, st.sampled_from(["", "Fleet a"]), st.booleans()
+)
 
 
 @given(st.lists(SECRETS, max_size=5))
@@ -43,10 +51,25 @@ def test_a_replaced_annotation_is_another_name() -> None:
     assert replace(own, annotations={}).cluster is None
 
 
-def test_a_packed_secret_takes_little_more_than_its_own_texts() -> None:
-    """Keys and common texts are kept once, not for each of the Secrets."""
-    own = secret()
-    many = [replace(own, name=f"c{number:04}", annotations={**own.annotations}) for number in range(1000)]
-    packed = PackedSecrets(many)._packed
-    assert len({id(each.keys) for each in packed}) == 1  # type: ignore[union-attr]
-    assert len({id(each.common_annotations) for each in packed}) == 1  # type: ignore[union-attr]
+def test_packed_secrets_take_less_than_half_the_memory() -> None:
+    text = json.dumps(created())
+
+    def each() -> Iterator[ClusterSecret]:
+        for number in range(1000):
+            manifest = json.loads(text)
+            manifest["metadata"] |= {"name": f"c{number:04}", "uid": f"uid-{number}", "resourceVersion": f"{number}"}
+            yield ClusterSecret.read(manifest)
+
+    assert traced(lambda: PackedSecrets(each())) < traced(lambda: list(each())) / 2
+
+
+def traced(make: Callable[[], object]) -> int:
+    """Return the bytes that what is made takes."""
+    tracemalloc.start()
+    try:
+        made = make()
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert made is not None
+    return taken
