@@ -85,11 +85,14 @@ def _rows(  # noqa: PLR0917
     before: dict[str, Any],
 ) -> list[Row]:
     after = {name: queue for name, queue in chain.state()["queues"].items() if name not in ENDS}
-    most = max(queue["most_deliveries"] for queue in after.values())
-    again = sum(
-        (queue["deliveries"] - queue["acknowledged"]) - (before[name]["deliveries"] - before[name]["acknowledged"])
+    came_again = {
+        name: (queue["deliveries"] - queue["acknowledged"])
+        - (before[name]["deliveries"] - before[name]["acknowledged"])
         for name, queue in after.items()
-    )
+    }
+    again = sum(came_again.values())
+    # A queue's count is of its whole life: what came again before the burst is not the burst's.
+    most = max((after[name]["most_deliveries"] for name, count in came_again.items() if count), default=1)
     letters = chain.state()["queues"]["dead-letters"]["backlog"] - before["dead-letters"]["backlog"]
     gateway = [call["at"] for call in chain.calls(began) if call["api"] == "connectgateway"]
     busiest = max(sum(start <= at < start + 60 for at in gateway) for start in gateway[:: max(1, len(gateway) // 50)])
