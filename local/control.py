@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 T = TypeVar("T")
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.03, 0.15  # seconds between two looks: what has taken long is looked at less often
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.03, 0.15  # seconds between two tries, more of them in a long wait
 FLEET, REGION = "demo-fleet", "europe-west1"
 
 

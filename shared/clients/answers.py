@@ -156,8 +156,18 @@ def _is_timeout(error: BaseException | None) -> bool:
     return False
 
 
-def _text(error: Exception) -> str:
-    return str(error)[:300]
+def _text(error: BaseException) -> str:
+    """Return the words of the innermost cause that has some: clients wrap it in the names of their own classes."""
+    text = str(error)
+    while isinstance(inner := _cause(error), BaseException):
+        error, text = inner, str(inner) or text
+    return text[:300]
+
+
+def _cause(error: BaseException) -> object:
+    """Return what requests, urllib3 or google.auth have wrapped, or anything that is no exception."""
+    wrapped = (each for each in (getattr(error, "reason", None), *error.args) if isinstance(each, BaseException))
+    return next(wrapped, None)
 
 
 def check_depth(body: Object, what: str) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.incidents.console import Console, Printed
 
 FOREIGN = b'{"membership":"projects/other-fleet/locations/global/memberships/edge"}'
-SILENT_SECONDS = 5  # ops/activity.py; a look before that costs a command
+SILENT_SECONDS = 5  # ops/activity.py; an earlier command finds nothing
 LABELS = {"env": "prod", "tier": "gold"}
 
 

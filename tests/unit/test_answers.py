@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from http.client import RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from requests import RequestException
+from urllib3 import HTTPConnectionPool
+from urllib3.exceptions import MaxRetryError, ProtocolError
 
+from shared.clients import answers
 from shared.clients.fleet import Fleet
 from shared.clients.gke import Gke
 from shared.clients.transport import authorized_session
@@ -79,6 +84,25 @@ def test_what_is_no_object_is_no_answer(answer: Any, status: int) -> None:
     ):
         with pytest.raises(RetryableError):
             read()
+
+
+REFUSED = ConnectionRefusedError(111, "Connection refused")
+PEER = RemoteDisconnected("Remote end closed connection without response")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RequestException(MaxRetryError(HTTPConnectionPool("x"), "/", REFUSED)), "[Errno 111] Connection refused"),
+        (RequestException(ProtocolError("Connection aborted.", PEER)), str(PEER)),
+        (ProtocolError(ValueError(), OSError()), str((ValueError(), OSError()))),
+        (OSError("reset"), "reset"),
+    ],
+)
+def test_a_broken_connection_keeps_the_words_of_its_cause(error: Exception, words: str) -> None:
+    with pytest.raises(RetryableError) as raised, answers.translated("reading x"):
+        raise error
+    assert str(raised.value) == f"reading x: no answer: {words}"
 
 
 def test_an_empty_object_is_an_empty_list() -> None:

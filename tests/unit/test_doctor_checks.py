@@ -11,7 +11,6 @@ import pytest
 
 from ops.doctor.codes import Code
 from ops.doctor.diagnosis import diagnose
-from ops.doctor.expected import Expected
 from ops.doctor.findings import Status, Unread, exit_code
 from ops.doctor.observed import DryRun, Observed, Operator
 from tests.unit import given
@@ -336,33 +335,6 @@ def test_unread_values_are_unknown_and_turn_nothing_red(path: str) -> None:
     assert all(one.code == Code.UNREAD for one in found if one.status is Status.UNKNOWN)
     if path not in {"central/impersonation", "google/roles", "google/account_policies"}:
         assert exit_code(found) == 2
-
-
-def sharding(shards: str, algorithm: str, **secrets: Any) -> set[Code]:
-    """What the check of the sharding finds: three replicas, `shards` is ARGOCD_SHARDS."""
-    seen = right()
-    parameters = {"data": {"controller.sharding.algorithm": algorithm}}
-    central = dataclasses.replace(seen.central, controllers=(SHARDED,), parameters=parameters)
-    seen = dataclasses.replace(seen, central=central, fleet=dataclasses.replace(seen.fleet, **secrets))
-    found = diagnose(Expected(given.settings(ARGOCD_SHARDS=shards)), seen, given.NOW)
-    return {Code(one.code) for one in found if one.check == "argocd-sharding" and one.status is Status.WARN}
-
-
-@pytest.mark.parametrize("shards", ["2", "4"])
-def test_number_of_shards_must_be_the_controllers(shards: str) -> None:
-    sharded = {"secrets": (("blue", "0"),)}
-    assert sharding(shards, "legacy", **sharded) == {Code.SHARDS_DIFFER}
-    assert sharding("3", "legacy", **sharded) == sharding("0", "legacy", **sharded) == set()
-
-
-@pytest.mark.parametrize("algorithm", ["round-robin", "consistent-hashing"])
-def test_counting_algorithm_needs_a_shard_on_every_secret(algorithm: str) -> None:
-    """Also on the Secrets of others: they move ours, and ours move them."""
-    moves = {Code.SHARDING_MOVES_CLUSTERS}
-    assert sharding("3", algorithm, secrets=(("blue", "0"),), others=(("by-hand", "2"),)) == set()
-    assert sharding("3", algorithm, secrets=(("blue", "0"), ("green", "")), others=()) == moves
-    assert sharding("3", algorithm, secrets=(("blue", "0"),), others=(("by-hand", ""),)) == moves
-    assert sharding("3", algorithm, secrets=()) == moves
 
 
 def test_image_without_a_version_is_unknown() -> None:
