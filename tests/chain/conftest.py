@@ -56,24 +56,18 @@ def healthy(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     cloud: Chain = request.getfixturevalue("cloud")
     before = {name: len(text) for name, text in cloud.logs().items()}
-    current = _members(cloud) if KUBE == "real" else set()
+    current = cloud.members() if KUBE == "real" else set()
     failures = request.session.testsfailed
     with cloud.repaired(request.session):
         yield
     if KUBE == "real":
-        _end(cloud, _members(cloud) - current)
+        _end(cloud, cloud.members() - current - cloud.kept)
     if request.session.testsfailed > failures:
         return  # a reset empties the logs
     for name, text in cloud.logs().items():
         new = text[before.get(name, 0) :]
         assert "not expected:" not in new, f"{name}:\n{tail(new)}"
         assert "Traceback" not in new, f"{name}:\n{tail(new)}"
-
-
-def _members(cloud: Chain) -> set[str]:
-    """All clusters: those that are not GKE by their memberships."""
-    state = cloud.state()
-    return set(state["clusters"]) | {name for name, one in state["memberships"].items() if not one["cluster"]}
 
 
 def _end(cloud: Chain, members: set[str]) -> None:

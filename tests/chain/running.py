@@ -106,6 +106,7 @@ class Chain(LocalCloud):
         self.heard: list[Json] = []
         self.is_one_story = False  # each test of a module needs what the earlier ones did: a reset would fail them all
         self._made: dict[Callable[[Chain], Any], Any] = {}
+        self.kept: set[str] = set()  # the clusters of what was made once
 
     def wait_for(self, condition: Callable[[], T], timeout: float = PATIENCE, what: str = "") -> T:
         """Wait with the patience of a test."""
@@ -300,10 +301,17 @@ class Chain(LocalCloud):
 
     # Life
 
+    def members(self) -> set[str]:
+        """All clusters: those that are not GKE by their memberships."""
+        state = self.state()
+        return set(state["clusters"]) | {name for name, one in state["memberships"].items() if not one["cluster"]}
+
     def once(self, make: Callable[[Chain], T]) -> T:
         """Return what `make` gives: it is made for the first test that needs it, and again after a reset."""
         if make not in self._made:
+            before = self.members()
             self._made[make] = make(self)
+            self.kept |= self.members() - before
         made: T = self._made[make]
         return made
 
@@ -318,11 +326,12 @@ class Chain(LocalCloud):
 
     def reset(self) -> None:
         """Go back to the state right after the start. A cloud with a real part keeps its objects."""
-        with suppress(ControlError):
-            super().reset()
         self.letters.clear()
         self.heard.clear()
-        self._made.clear()
+        with suppress(ControlError):
+            super().reset()
+            self._made.clear()
+            self.kept.clear()
 
     @contextmanager
     def repaired(self, session: pytest.Session, *, quiet: bool = False) -> Iterator[None]:
