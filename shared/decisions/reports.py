@@ -73,8 +73,8 @@ def unfindable(name: Name, secret: ClusterSecret, settings: Settings) -> Finding
     text = (
         f"is of {name}, and does not say so in {', '.join(wrong)}: no step can update or remove it. Correct its labels"
     )
-    labels = " ".join(f"{key}={right[key]}" for key in wrong)
-    command = f"kubectl -n {settings.argocd_namespace} label --overwrite secret {secret.name} {labels}"
+    labels = [f"{key}={right[key]}" for key in wrong]
+    command = kubectl(settings.argocd_namespace, "label --overwrite secret", secret.name, *labels)
     return Finding(FindingCode.INVALID_SECRET, secret.name, text, command)
 
 
@@ -154,7 +154,7 @@ def namesakes(unmanaged: Sequence[ClusterSecret], settings: Settings) -> Iterato
             " functions replace those, take the Secrets over"
         )
         selected = f"{SELECT_MANAGED},{INSTANCE}={instance}"
-        command = f"kubectl -n {settings.argocd_namespace} annotate secrets -l {selected} {FUNCTIONS_PROJECT}-"
+        command = kubectl(settings.argocd_namespace, "annotate secrets -l", selected, f"{FUNCTIONS_PROJECT}-")
         yield Finding(FindingCode.SAME_INSTANCE, f"projects/{project}", text, command)
 
 

@@ -93,9 +93,8 @@ class ClusterSecret:
     annotations: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict, repr=False)
     created: str = ""
-    controller: str = (
-        ""  # the object that owns it: Kubernetes deletes it with that, and that one's controller writes it
-    )
+    # The object that owns it: Kubernetes deletes it with that, and that one's controller writes it.
+    controller: str = ""
     is_immutable: bool = False
     # The names in its annotations are parsed once, because a comparison of a whole fleet asks for them again and again. An
     # error is raised when it is asked for. `names`: those of an equal Secret.
