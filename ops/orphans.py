@@ -10,6 +10,7 @@ from ops.survey import connected
 from ops.terminal import UnreadError, pluralize, table
 from shared.decisions.recognition import membership_at
 from shared.values.application import Application, orphans
+from shared.values.commands import kubectl
 from shared.values.errors import ReconcileError
 from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name
 
@@ -70,14 +71,13 @@ def as_text(found: Sequence[Application], settings: Settings) -> str:
         (one.name, one.cluster_name or one.server or "none", _former(one, settings), _maker(one), one.deleted_at)
         for one in found
     ]
-    kubectl = f"kubectl -n {settings.argocd_namespace}"
     return "\n".join(
         [
             table(head, rows),
             "",
             f"Argo CD has no cluster for {pluralize(len(found), 'Application')} in {where}.",
             "If the cluster is gone for good, delete the Application; nothing in a cluster is touched:",
-            f"  {kubectl} delete applications.argoproj.io NAME",
+            f"  {kubectl(settings.argocd_namespace, 'delete applications.argoproj.io', 'NAME')}",
             "If an ApplicationSet made it, change the generator or the template of that ApplicationSet.",
         ]
     )

@@ -18,6 +18,7 @@ from shared.values.cluster_secret import (
     held_for,
 )
 from shared.values.codes import ErrorCode
+from shared.values.commands import kubectl
 from shared.values.errors import PermanentError, ReconcileError
 from shared.values.names import MembershipName, Name
 from shared.values.objects import Object
@@ -52,11 +53,11 @@ class Central:
             # The id of an attached cluster that has left may be a GKE cluster's now, which is found by its own hash.
             found = [secret for secret in found if CLUSTER_HASH not in secret.labels] or found
         if len(found) > 1:
-            names = ", ".join(sorted(secret.name for secret in found))
+            names = sorted(secret.name for secret in found)
             raise PermanentError(
-                f"{name} has {len(found)} Secrets of ours in the central cluster ({names}):"
+                f"{name} has {len(found)} Secrets of ours in the central cluster ({', '.join(names)}):"
                 " neither is touched; look which one is wrong, delete it and publish again:\n"
-                f"kubectl -n {settings.argocd_namespace} get secrets --show-labels {names.replace(',', '')}",
+                + kubectl(settings.argocd_namespace, "get secrets --show-labels", *names),
                 ErrorCode.DUPLICATE_SECRETS,
             )
         others = [secret for secret in marked if not secret.is_of_instance(self._settings)]
@@ -64,7 +65,7 @@ class Central:
             raise PermanentError(
                 f"Cannot write a Secret for {name}: Secret {others[0].name} is for the same cluster and"
                 f" {others[0].owner(self._settings)}. Adopt it, or delete it, then publish again:\n"
-                f"kubectl -n {settings.argocd_namespace} delete secret {others[0].name}",
+                + kubectl(settings.argocd_namespace, "delete secret", others[0].name),
                 ErrorCode.UNMANAGED_SECRET,
             )
         return found[0] if found else None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from shared.values.cluster_secret import CLUSTER, MANAGED_BY_LABEL, MEMBERSHIP, ClusterSecret
+from shared.values.commands import kubectl
 from shared.values.errors import PermanentError
 from shared.values.names import ClusterName, InvalidNameError, MembershipName, Name
 from shared.values.settings import Settings
@@ -196,7 +197,7 @@ def remedy(secret: ClusterSecret, recognition: Recognition, settings: Settings) 
         return f"It may be for {several}. Annotate it with the right one", annotate_command(secret, settings)
     if secret.is_managed:
         text = "Select the cluster in one registrar only, or delete this Secret"
-        return text, f"kubectl -n {settings.argocd_namespace} delete secret {secret.name}"
+        return text, kubectl(settings.argocd_namespace, "delete secret", secret.name)
     if name := writer(secret):
         text = f"Stop {name}, which writes it, and then adopt or delete it"
         return f"{text}; or leave all cluster Secrets to it with SECRETS=external", ADOPT
@@ -207,10 +208,8 @@ def remedy(secret: ClusterSecret, recognition: Recognition, settings: Settings) 
 
 def annotate_command(secret: ClusterSecret, settings: Settings) -> str:
     """Return the command by which a person says which cluster a Secret is for."""
-    return (
-        f"kubectl -n {settings.argocd_namespace} annotate --overwrite secret {secret.name}"
-        f" {CLUSTER}=projects/PROJECT/locations/LOCATION/clusters/CLUSTER"
-    )
+    cluster = f"{CLUSTER}=projects/PROJECT/locations/LOCATION/clusters/CLUSTER"
+    return kubectl(settings.argocd_namespace, "annotate --overwrite secret", secret.name, cluster)
 
 
 def _annotated(secret: ClusterSecret, settings: Settings) -> Name | None:

@@ -192,7 +192,7 @@ def register_command(name: ClusterName, settings: Settings) -> str:
 def remove_shard_command(secret: str, settings: Settings) -> str:
     """Return the command that removes a Secret's shard: Argo CD then chooses one."""
     patch = '[{"op":"remove","path":"/data/shard"}]'
-    return f"kubectl -n {settings.argocd_namespace} patch secret {secret} --type=json --patch='{patch}'"
+    return kubectl(settings.argocd_namespace, "patch secret", secret, "--type=json", "--patch", patch)
 
 
 def leave_fleet_command(name: ClusterName) -> str:

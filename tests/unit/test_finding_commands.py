@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.decisions import reports, sweep_plan
+from shared.decisions import recognition, reports, sweep_plan
 from shared.decisions.differences import differences
 from shared.values.cluster_secret import CLUSTER, FUNCTIONS_PROJECT, KEEP, MANAGED_BY_LABEL, MEMBERSHIP, ClusterSecret
 from shared.values.codes import FindingCode
@@ -161,6 +161,20 @@ REPORTED = {
     FindingCode.INVALID_SHARD: (Inventory(secrets=(replace(OURS, data={**OURS.data, "shard": "-1"}),)), SETTINGS),
     FindingCode.NO_SHARD: (Inventory(secrets=(OURS,)), SHARDED),
 }
+
+
+@pytest.mark.parametrize("code", [FindingCode.CLASHING_SECRET, FindingCode.OTHER_REGISTRAR, FindingCode.INVALID_SHARD])
+def test_names_of_secrets_are_one_word_for_the_shell(code: FindingCode) -> None:
+    inventory, chosen = REPORTED[code]
+    secrets = tuple(replace(one, name="two words") for one in inventory.secrets)
+    others = tuple(replace(one, name="two words") for one in inventory.unmanaged)
+    (command,) = commands(code, replace(inventory, secrets=secrets, unmanaged=others), chosen)
+    assert "two words" in shlex.split(command)
+
+
+def test_the_annotating_command_quotes_the_secret() -> None:
+    command = recognition.annotate_command(replace(OURS, name="two words"), SETTINGS)
+    assert "two words" in shlex.split(command)
 
 
 @pytest.mark.parametrize(("code", "given"), REPORTED.items())
