@@ -1,17 +1,9 @@
-"""The command line of the local cloud: `python -m local …`, for people; tests and the demo use `control.LocalCloud`."""
+"""`python -m local`: Ctrl-C ends it with 130 and no traceback, also while its modules are imported."""
 
 from __future__ import annotations
 
-import io
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from local import environment
-from local.commands import failures, logs, members, parts, seeds, send, show, up
-from local.commands.options import Parser, UsageError
-from local.control import ControlError, WrongCallError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,61 +11,12 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    before = sys.stdout, sys.stderr
-    with Path(os.devnull).open("w") as nowhere:
-        # A stream may be closed (`>&-`). A terminal without UTF-8 gets escapes.
-        sys.stdout, sys.stderr = before[0] or nowhere, before[1] or nowhere
-        for stream in before:
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
-        try:
-            return _run(arguments)
-        finally:
-            sys.stdout, sys.stderr = before
-
-
-def _run(arguments: Sequence[str] | None) -> int:
-    options = command_line().parse_args(arguments)
     try:
-        code = int(options.run(options) or 0)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader closed the pipe
-        _drop_output()
-        return 1
-    except (UsageError, WrongCallError) as error:
-        print(f"local: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except (environment.NotRunningError, ControlError) as error:
-        print(f"local: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(
-            f"local: {': '.join(str(one) for one in (error.filename, error.strerror or error) if one)}", file=sys.stderr
-        )
-        _drop_output()
-        return 1
+        from local.command_line import run
+
+        return run(arguments)
     except KeyboardInterrupt:
         return 130
-    return code
-
-
-def _drop_output() -> None:
-    """Drop what standard output did not take, if anything: Python would report that once more at exit."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def command_line() -> Parser:
-    """Return the parser of `python -m local`; building it has no side effect."""
-    parser = Parser(
-        prog="python -m local", description="Run an emulated Google Cloud with the functions on this machine."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    for group in (up, show, logs, failures, members, parts, seeds, send):
-        group.add(commands)
-    return parser
 
 
 if __name__ == "__main__":

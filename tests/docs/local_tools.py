@@ -88,8 +88,8 @@ def _python_faults(command: Command) -> list[Fault]:
 
 @functools.cache
 def _parser_of(module: str) -> Callable[[], argparse.ArgumentParser] | None:
-    package = importlib.util.find_spec(f"{module}.__main__") if _is_package(module) else None
-    loaded = importlib.import_module(f"{module}.__main__" if package else module)
+    inside = [f"{module}.command_line", f"{module}.__main__"] if _is_package(module) else []
+    loaded = importlib.import_module(next(filter(importlib.util.find_spec, inside), module))
     found: Callable[[], argparse.ArgumentParser] | None = getattr(loaded, "command_line", None)
     return found
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ops.__main__ import command_line, main
+from ops.__main__ import main
+from ops.command_line import command_line
 from tests.unit.given import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -132,8 +133,25 @@ def test_every_command_that_ends_by_itself_has_json() -> None:
     assert [name for name, has in found.items() if not has] == ["serve"]
 
 
+@pytest.mark.parametrize("module", ["ops", "local"])
+def test_ctrl_c_during_the_imports_has_no_traceback(module: str) -> None:
+    code = f"""if True:
+        import os, runpy, signal, sys
+
+        class Interrupting:
+            def find_spec(self, name, *more):
+                if name in ("argparse", "{module}.command_line"):  # the heavy imports
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        sys.argv[1:] = ["nonsense"]
+        sys.meta_path.insert(0, Interrupting())
+        runpy.run_module("{module}", run_name="__main__")"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
 def test_help_loads_no_client() -> None:
-    code = "import sys; from ops import __main__; __main__.command_line(); print({'flask', 'google.auth', 'grpc'} & {*sys.modules})"
+    code = "import sys; from ops.command_line import command_line; command_line(); print({'flask', 'google.auth', 'grpc'} & {*sys.modules})"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "set()"
 
