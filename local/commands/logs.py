@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from local.commands.options import CLUSTERS_SHORT, add_command, number, running_cloud
+from local.commands.options import CLUSTERS_SHORT, add_command, filled, logging_function, number, running_cloud
 from local.commands.tables import one_line
 from local.names import FLEET
 
@@ -25,8 +25,12 @@ def add(commands: Commands) -> None:
     """Add the command."""
     logs = add_command(commands, "logs", _logs, "show the log entries of the functions, one line each")
     logs.add_argument("--follow", action="store_true", help="continue with new entries until Ctrl-C")
-    logs.add_argument("--cluster", default="", help=f"only those of a cluster or a membership: {CLUSTERS_SHORT}")
-    logs.add_argument("--step", default="", help="only entries of this function, like write-secret")
+    logs.add_argument(
+        "--cluster", type=filled, default=None, help=f"only those of a cluster or a membership: {CLUSTERS_SHORT}"
+    )
+    logs.add_argument(
+        "--step", type=logging_function, default=None, help="only entries of this function, like write-secret"
+    )
     logs.add_argument(
         "--last", type=number(0), default=40, help="how many earlier entries to show (default: 40; 0: all)"
     )
@@ -37,8 +41,8 @@ def _logs(options: argparse.Namespace) -> None:
     seen: set[str] = set()
 
     def new() -> list[Json]:
-        found = cloud.do("logging", "read", [FLEET], filter_text(options.step))
-        found = [entry for entry in found if entry["insertId"] not in seen and is_of(entry, options.cluster)]
+        found = cloud.do("logging", "read", [FLEET], filter_text(options.step or ""))
+        found = [entry for entry in found if entry["insertId"] not in seen and is_of(entry, options.cluster or "")]
         seen.update(entry["insertId"] for entry in found)
         return found
 

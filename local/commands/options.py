@@ -6,6 +6,7 @@ A wrong option is one line and exit code 2.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from local import ports
 from local.config import SETTINGS
 from local.control import LocalCloud
+from local.functions import PAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,20 +38,28 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"local: {' '.join(message.split())}. See: {self.prog} --help\n")
 
 
-def add_command(commands: Commands, name: str, run: Run, text: str) -> argparse.ArgumentParser:
-    """Add a command; `run` executes it. Every command has `--directory`."""
+def add_command(
+    commands: Commands, name: str, run: Run, text: str, *, directory: bool = True
+) -> argparse.ArgumentParser:
+    """Add a command; `run` executes it. `directory`: it starts or calls the cloud of a folder."""
     one = commands.add_parser(name, help=text, description=text)
-    one.add_argument(
-        "--directory", type=_directory, help="folder of the cloud's files (default: $LOCAL_CLOUD if set, else .local)"
-    )
+    if directory:
+        one.add_argument(
+            "--directory",
+            type=_directory,
+            default=os.environ.get("LOCAL_CLOUD") or ".local",
+            help="folder of the cloud's files (default: $LOCAL_CLOUD if set, else .local)",
+        )
     one.set_defaults(run=run)
     return one
 
 
 def _directory(text: str) -> Path:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("the value is empty")
-    return Path(text)
+    try:
+        return Path(filled(text)).resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
+        why = getattr(error, "strerror", None) or error
+        raise argparse.ArgumentTypeError(f"{text}: {why}; take another directory") from error
 
 
 def running_cloud(options: argparse.Namespace) -> LocalCloud:
@@ -105,9 +115,25 @@ def setting(text: str) -> dict[str, str]:
 
 
 def function(text: str) -> str:
-    """Read the name of a function."""
-    if text not in ports.functions():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a function: {', '.join(ports.functions())}")
+    """Read the name of a function that messages wake."""
+    return _one_of(text, ports.functions())
+
+
+def logging_function(text: str) -> str:
+    """Read the name of a function, also of one that people call."""
+    return _one_of(text, [*ports.functions(), *PAGES])
+
+
+def _one_of(text: str, names: list[str]) -> str:
+    if text not in names:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a function: {', '.join(names)}")
+    return text
+
+
+def filled(text: str) -> str:
+    """Read a text that is not empty: otherwise an unset variable of the shell would select everything."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the value is empty")
     return text
 
 

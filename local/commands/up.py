@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
     """Add the commands."""
     _up_options(add_command(commands, "up", _up, "start everything, write .local/env, run until Ctrl-C"))
     demo = "run the demo: clusters are created, changed and deleted, and Argo CD's list follows"
-    _parts(add_command(commands, "demo", _demo, demo))
+    _parts(add_command(commands, "demo", _demo, demo, directory=False))
 
 
 def _parts(one: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from local import ports
 from local.__main__ import main
+from local.command_line import command_line
 from local.commands.tables import table
 from local.functions import TARGETS
 from local.processes import ended
@@ -24,6 +25,11 @@ WRONG = [
     "up --port container",
     "up --port container=",
     "status --directory=",
+    "logs --step write-secrets",
+    "logs --step=",
+    "logs --cluster=",
+    "demo --kube other",
+    "demo --directory=x",
     "up --attempts 3",
     "up --attempts many",
     "up --setting FOO",
@@ -68,7 +74,7 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(
     line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command, *options = line.split()
-    arguments = [command, *([] if command == "bogus" else ["--directory", str(tmp_path)]), *options]
+    arguments = [command, *([] if command in ("bogus", "demo") else ["--directory", str(tmp_path)]), *options]
     try:
         code = main(arguments)
     except SystemExit as ended:
@@ -128,6 +134,44 @@ def test_a_directory_that_cannot_be_used_is_named_with_what_to_do(
     assert printed.startswith(f"local: {taken}: File exists. ")
     assert printed.count("\n") == 1
     assert "another --directory" in printed
+
+
+@pytest.mark.parametrize("command", ["up", "status"])
+def test_a_directory_that_is_a_loop_of_links_is_named(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--directory", str(loop)])
+    printed = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert str(loop) in printed
+    assert printed.count("\n") == 1
+
+
+def test_a_current_directory_that_is_gone_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.delenv("LOCAL_CLOUD", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        main(["status"])
+    printed = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert ".local: No such file or directory" in printed
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["up", "status"])
+def test_every_command_takes_the_directory_of_the_environment(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_CLOUD", str(tmp_path))
+    assert command_line().parse_args([command]).directory == tmp_path
 
 
 def test_a_seed_that_cannot_be_read_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
