@@ -1,7 +1,7 @@
 """The command line of an operator: `python -m ops …`, in production and on the local cloud.
 
 It reads the settings that the functions have, from the environment, and works with the operator's own Google identity. A user
-error is one line, with exit code 1; below wrong settings are the commands that help.
+error is one line, with exit code 1; each wrong setting is one, with the commands that help below them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ops import local_cloud
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS
 from ops.terminal import UNREAD, HelpFormatter, MistakeError, OutputError, UnreadError, guarded, one_line
-from shared.values.codes import ErrorCode
 from shared.values.errors import ReconcileError
+from shared.values.settings import SettingsError
 from shared.values.version import VERSION
 
 if TYPE_CHECKING:
@@ -48,10 +48,11 @@ def _run(options: argparse.Namespace) -> int:
     except UnreadError as error:
         print(f"ops: {one_line(str(error))}", file=sys.stderr)
         return UNREAD
+    except SettingsError as error:
+        print("\n".join(_settings_faults(error)), file=sys.stderr)
+        return 1
     except (MistakeError, ReconcileError) as error:
         print(f"ops: {one_line(str(error))}", file=sys.stderr)
-        if isinstance(error, ReconcileError) and error.code is ErrorCode.INVALID_SETTINGS:
-            _print_settings_advice()
         return 1
     except KeyboardInterrupt:
         print("ops: interrupted; requests that were published before are not undone", file=sys.stderr)
@@ -59,10 +60,12 @@ def _run(options: argparse.Namespace) -> int:
     return code
 
 
-def _print_settings_advice() -> None:
+def _settings_faults(error: SettingsError) -> list[str]:
+    """Name each setting on a line of its own, and what to do once."""
     from ops import advice, remedies
 
-    print("\n".join(advice.lines(remedies.own_settings())), file=sys.stderr)
+    faults = [f"  {one_line(fault)}" for fault in error.faults]
+    return ["ops: the settings are wrong:", *faults, *advice.lines(remedies.own_settings())]
 
 
 class _Parser(argparse.ArgumentParser):

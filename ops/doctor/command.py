@@ -32,7 +32,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         services = Services(settings_module.load())
     except settings_module.SettingsError as error:
-        found = [Finding("settings", Status.FAIL, "", str(error), remedies.SETTINGS, Code.SETTINGS_INVALID)]
+        found = [
+            Finding("settings", Status.FAIL, "", fault, remedies.SETTINGS, Code.SETTINGS_INVALID)
+            for fault in error.faults
+        ]
     else:
         found = examine(services, os.environ)
         if options.canary:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from ops.doctor.codes import Code
@@ -105,14 +106,23 @@ def exit_code(findings: Iterable[Finding]) -> int:
 
 
 def as_text(findings: Sequence[Finding], seconds: float) -> str:
-    """Return one line per finding, its fix below it, and the counts."""
+    """Return one line per finding, its fix below it, and the counts. A read that several checks lack is explained once."""
     width = max((len(finding.check) for finding in findings), default=0)
     lines = []
-    for finding in findings:
+    explained: dict[str, str] = {}  # why something is unknown → the first check that says so
+    for finding, following in zip_longest(findings, findings[1:]):
+        message, fix = finding.message, finding.fix
+        if (
+            finding.status is Status.UNKNOWN
+            and (first := explained.setdefault(message, finding.check)) != finding.check
+        ):
+            message, fix = f"could not be read: see {first}", ""
+        elif following and (following.check, following.fix) == (finding.check, fix):
+            fix = ""  # below the last of them
         subject = f"{finding.subject}: " if finding.subject else ""
-        lines.append(f"{finding.status:<7}  {finding.check:<{width}}  {one_line(subject + finding.message)}")
-        if finding.fix:
-            lines.append(f"{'':7}  {'':{width}}  fix: {finding.fix}")
+        lines.append(f"{finding.status:<7}  {finding.check:<{width}}  {one_line(subject + message)}")
+        if fix:
+            lines.append(f"{'':7}  {'':{width}}  fix: {fix}")
     counts = Counter(finding.status for finding in findings)
     text = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
     lines.append(f"{pluralize(len({finding.check for finding in findings}), 'check')} in {seconds:.1f} s: {text}.")

@@ -18,7 +18,7 @@ from shared.values.names import InvalidNameError, MembershipName
 from shared.values.selector import InvalidSelectorError, Selector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
 
@@ -37,9 +37,13 @@ _PAGE = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
 
 
 class SettingsError(RetryableError):
-    """Settings are missing or wrong; the message lists every fault with an example."""
+    """Settings are missing or wrong; the message lists every fault with an example, `faults` one by one."""
 
     default = ErrorCode.INVALID_SETTINGS
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__(f"the settings are wrong: {'; '.join(faults)}")
+        self.faults = tuple(faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,5 +282,5 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         ),
     )
     if reader.faults:
-        raise SettingsError("the settings are wrong: " + "; ".join(reader.faults))
+        raise SettingsError(reader.faults)
     return settings

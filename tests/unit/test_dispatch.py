@@ -126,7 +126,7 @@ def test_a_letter_of_ours_never_carries_pubsubs_source(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("error", "severity"),
-    [(SettingsError("HOLD is wrong"), "ERROR"), (RetryableError("x", ErrorCode.NO_CENTRAL_MEMBERSHIP), "ERROR")],
+    [(SettingsError(["HOLD is wrong"]), "ERROR"), (RetryableError("x", ErrorCode.NO_CENTRAL_MEMBERSHIP), "ERROR")],
 )
 def test_what_stops_everything_is_an_error(
     world: World, capsys: pytest.CaptureFixture[str], error: Exception, severity: str

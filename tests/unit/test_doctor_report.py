@@ -44,6 +44,24 @@ def test_report_has_one_line_a_finding_and_its_fix_below() -> None:
     assert lines[3] == "2 checks in 1.2 s: 1 pass, 1 fail."
 
 
+def test_a_read_that_several_checks_lack_is_explained_once() -> None:
+    why, fix = "reading the lists: 503", "gcloud container fleet memberships generate-gateway-rbac --help"
+    lacking = [Finding(check, Status.UNKNOWN, check[0], why, fix, Code.UNREAD) for check in ("a", "b", "c")]
+    other = Finding("d", Status.UNKNOWN, "d", "reading quotas: 403", fix, Code.UNREAD)
+    document = as_text([*lacking, other], 1.0)
+    assert document.count(why) == 1
+    assert document.count("see a") == 2
+    assert document.index(why) < document.index("see a")
+    assert document.count("fix: ") == 2
+    assert [one["message"] for one in as_json(lacking, 1.0)["findings"]] == [why] * 3
+
+
+def test_one_fix_for_several_findings_of_a_check_is_shown_once() -> None:
+    another = Finding("topics", Status.FAIL, "x", "does not exist", "another", "topic_missing")
+    lines = as_text([FAILED, FAILED, another], 1.0).splitlines()
+    assert [line.split()[0] for line in lines] == ["fail", "fail", "fix:", "fail", "fix:", "1"]
+
+
 def test_message_of_an_api_cannot_move_the_cursor() -> None:
     document = as_text([Finding("c", Status.FAIL, "s", "a\x1b[2Jb\nc", "")], 0)
     assert "\x1b" not in document

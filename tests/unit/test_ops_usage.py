@@ -90,10 +90,26 @@ def test_missing_settings_are_named_with_commands_that_help(
         monkeypatch.delenv(name, raising=False)
     assert main(command.split()) == 1
     printed = capsys.readouterr().err
-    assert printed.startswith("ops: the settings are wrong: FLEET_PROJECT is not set")
-    faults, *helps = printed.splitlines()
-    assert "CENTRAL_MEMBERSHIP is not set" in faults
-    assert any(line.startswith("  gcloud functions list ") for line in helps)
+    first, *lines = printed.splitlines()
+    assert first == "ops: the settings are wrong:"
+    missing = [line.split()[0] for line in lines if " is not set; example: " in line]
+    assert missing == ["FLEET_PROJECT", "FLEET_PROJECT_NUMBER", "CENTRAL_MEMBERSHIP", "ARGOCD_SERVICE_ACCOUNT"]
+    assert sum(line.startswith("  gcloud functions list ") for line in lines) == 1
+
+
+def test_missing_settings_are_a_line_each_in_doctor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    assert main(["doctor"]) == 1
+    *lines, fix, counts = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines] == [
+        ["fail", "settings", name]
+        for name in ("FLEET_PROJECT", "FLEET_PROJECT_NUMBER", "CENTRAL_MEMBERSHIP", "ARGOCD_SERVICE_ACCOUNT")
+    ]
+    assert "fix: eval " in fix
+    assert "4 fail" in counts
 
 
 @pytest.mark.parametrize(
