@@ -59,6 +59,23 @@ class Evidence:
         return None if self.observed is None else state_of(self.observed, self.settings, self.seen.central)
 
     @property
+    def traces(self) -> dict[str, bool | None]:
+        """What would speak of a cluster that is gone, and whether that has its name; None where it could not be read."""
+        seen, unread = self.seen, self.seen.fleet_unread or self.membership_unread
+        members = self.present or any(one.cluster == self.name for one in seen.inventory.memberships.values())
+        return {
+            "membership": None if unread else bool(members),
+            "Secret of ours": None if seen.secrets_unread else bool(self.secrets),
+            "dead letter": None if self.letters_unread else bool(self.letters),
+            "log entry of the last day": None if self.activity.unread else bool(self.activity.entries or self.changes),
+        }
+
+    @property
+    def is_unheard_of(self) -> bool:
+        """Whether there is no such cluster, and nothing that was read says that there has been one."""
+        return self.state is State.DELETED and not any(self.traces.values())
+
+    @property
     def secrets(self) -> list[ClusterSecret]:
         """Our Secrets that speak of it."""
         return secrets_of(self.name, self.seen.inventory)

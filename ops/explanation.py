@@ -148,7 +148,8 @@ def _selected(evidence: Evidence) -> list[str]:
         sources = ", ".join(sorted(evidence.settings.source_projects))
         facts.append(f"no: its project is none of SOURCE_PROJECTS ({sources})")
     if evidence.state in (None, State.DELETED):
-        return facts or ["unknown" if evidence.state is None else "no: it does not exist any more"]
+        gone = "no: no cluster has this name" if evidence.is_unheard_of else "no: it does not exist any more"
+        return facts or ["unknown" if evidence.state is None else gone]
     labels = ", ".join(f"{key}={value}" for key, value in sorted(evidence.labels.items())) or "no labels"
     facts += [f"no: CLUSTER_SELECTOR asks for {requirement(one)}, it has {labels}" for one in evidence.failing]
     if facts:
@@ -160,6 +161,10 @@ def _selected(evidence: Evidence) -> list[str]:
 def _state(evidence: Evidence) -> list[str]:
     if evidence.state is None:
         return [f"unknown: it could not be read: {evidence.unread or evidence.seen.fleet_unread}"]
+    if evidence.is_unheard_of:
+        api = "GKE" if isinstance(evidence.name, ClusterName) else "the fleet"
+        without = ", ".join(f"no {what}" for what, found in evidence.traces.items() if found is False)
+        return [f"{api} answers 404, and a complete list lacks it", *([f"{without} has this name"] if without else [])]
     observed = evidence.observed
     facts = [why(Subject(request_for(evidence.name), evidence.state, observed), evidence.settings)]
     if isinstance(observed, Cluster | Membership) and observed.created is not None:

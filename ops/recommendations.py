@@ -75,10 +75,18 @@ def _against_state(evidence: Evidence) -> list[Advice]:
     """What helps in the state that the cluster is in."""
     name, seen = evidence.name, evidence.seen
     advice: list[Advice] = []
-    if evidence.state is None or seen.secrets_unread or seen.fleet_unread:
+    unread = bool(seen.secrets_unread or seen.fleet_unread)
+    outside = not evidence.is_source and not evidence.secrets
+    if outside and not unread and evidence.state in (None, State.DELETED):
+        return remedies.outside(name.project)
+    if evidence.state is None or unread:
         return remedies.incomplete(f"python -m ops explain {name}")
+    if evidence.is_unheard_of:
+        return [
+            Advice("Check the name: list the clusters of its project", f"python -m ops list --project {name.project}")
+        ]
     if not evidence.is_source and evidence.state is not State.DELETED:
-        advice.append(Advice("Add its project to SOURCE_PROJECTS with Terraform if it shall be registered"))
+        advice += remedies.outside(name.project)
     elif evidence.state is State.UNSELECTED:
         advice.append(_relabel(evidence))
     elif evidence.state in (State.UNKNOWN, State.PROVISIONING) and isinstance(name, ClusterName):

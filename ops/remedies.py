@@ -13,7 +13,7 @@ from shared.decisions import outcomes
 from shared.decisions.reports import DOCTOR, describe_command, leave_fleet_command
 from shared.values.cluster_secret import MANAGED_BY_LABEL
 from shared.values.codes import ErrorCode
-from shared.values.commands import gcloud_on, kubectl
+from shared.values.commands import gcloud, gcloud_on, kubectl
 from shared.values.messages import publish_command
 from shared.values.model import MANAGED_BY
 from shared.values.names import ClusterName, MembershipName, Name
@@ -66,6 +66,20 @@ def incomplete(again: str) -> list[Advice]:
     return [
         Advice("Do not delete anything because of this: it is incomplete. Try again in some minutes", again),
         Advice("Check APIs, permissions and settings", DOCTOR),
+    ]
+
+
+def outside(project: str) -> list[Advice]:
+    """No sweep reads the project: it shall be a source project, or the name is wrong."""
+    return [
+        Advice(
+            f"If its clusters shall be registered, add {project} to SOURCE_PROJECTS: `sources` in terraform.tfvars,"
+            " then `make plan` and `make apply`"
+        ),
+        Advice(
+            "Otherwise check the name: list the clusters of the project",
+            gcloud("container clusters list", project=project),
+        ),
     ]
 
 

@@ -21,7 +21,18 @@ from shared.values.cluster_secret import KEEP
 from shared.values.model import GONE, Cluster
 from shared.values.names import ClusterName, MembershipName
 from shared.values.selector import Selector
-from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, NUMBERS, SELECTING, SETTINGS, as_secret, created, secret
+from tests.unit.given import (
+    BLUE,
+    BLUE_MEMBER,
+    EDGE,
+    NOW,
+    NUMBERS,
+    SELECTING,
+    SETTINGS,
+    as_secret,
+    created,
+    secret,
+)
 from tests.unit.surveys import seen, theirs
 
 if TYPE_CHECKING:

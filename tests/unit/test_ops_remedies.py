@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from ops import limits, remedies
+from ops.activity import Activity, Entry
 from ops.adoption import Skipped, match_secrets
 from ops.doctor.expected import Expected
+from ops.evidence import Evidence
+from ops.explanation import UNSETTLED, Explanation, explain
 from ops.letters import DeadLetter, group_letters, replay
 from shared.decisions.sweep_plan import Reached
 from shared.values.codes import ErrorCode, Limit
 from shared.values.errors import PermanentError
+from shared.values.model import GONE
 from shared.values.names import ClusterName
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SETTINGS, settings
 from tests.unit.surveys import seen, theirs
@@ -157,3 +162,50 @@ def test_groups_begin_with_the_oldest_letter_and_those_without_a_time() -> None:
 def test_a_small_fleets_limit_is_never_all(limit: Limit, allowed: int, secrets: int | None, never_all: bool) -> None:
     reached = Reached(limit, (), 9, allowed, "0123456789abcdef")
     assert ("never all" in limits.as_text(reached, SETTINGS, secrets)) is never_all
+
+
+def nobody(**more: Any) -> Explanation:
+    """A cluster that GKE and the lists do not have."""
+    name = replace(BLUE.name, cluster="nobody")
+    given: dict[str, Any] = {"settings": SETTINGS, "seen": seen(), "cluster": GONE} | more
+    return explain(Evidence(name, **given))
+
+
+def advised(explained: Explanation) -> list[str]:
+    return [one.command for one in explained.advice if one.command]
+
+
+def test_a_cluster_that_nothing_speaks_of_is_not_called_gone() -> None:
+    explained = nobody()
+    assert explained.code == UNSETTLED
+    assert explained.sections["Selected"] == ["no: no cluster has this name"]
+    for absent in ("no membership", "no Secret of ours", "no dead letter", "no log entry"):
+        assert absent in explained.sections["State"][1]
+    assert advised(explained) == [f"python -m ops list --project {BLUE.name.project}"]
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        {"letters": (DeadLetter("1", b"{}"),)},
+        {"activity": Activity((Entry(NOW, "write-secret", "created", "", ""),))},
+        {"membership": BLUE_MEMBER},
+    ],
+)
+def test_a_cluster_with_a_trace_has_existed(trace: dict[str, Any]) -> None:
+    assert nobody(**trace).sections["Selected"] == ["no: it does not exist any more"]
+
+
+def test_what_was_not_read_is_no_proof_that_nothing_has_the_name() -> None:
+    state = nobody(activity=Activity(unread="403"), letters_unread="403").sections["State"][1]
+    assert "no membership" in state
+    assert "log entry" not in state
+    assert "dead letter" not in state
+
+
+@pytest.mark.parametrize("cluster", [None, GONE])
+def test_a_project_outside_the_sources_is_added_or_misspelt(cluster: Any) -> None:
+    outside = settings(SOURCE_PROJECTS="demo-fleet")
+    explained = nobody(cluster=cluster, unread="403", settings=outside, seen=seen([], settings=outside))
+    assert "SOURCE_PROJECTS" in explained.advice[0].text
+    assert advised(explained) == [f"gcloud container clusters list --project={BLUE.name.project}"]
