@@ -10,14 +10,15 @@ from shared.clients.ports import Services
 from shared.decisions import events
 from shared.decisions.events import Route
 from shared.runtime import logs
-from shared.values.codes import Decision, ErrorCode
+from shared.runtime.recent_deletions import RecentDeletions
+from shared.values.codes import Decision, ErrorCode, EventCode
 from shared.values.errors import PermanentError
 from shared.values.messages import Message, json_object
 
 
-def run(message: Message, services: Services, trace: str) -> Route:
-    """Route one event, and publish the request that it causes."""
-    route = _route(message, services)
+def run(message: Message, services: Services, trace: str, recent: RecentDeletions | None = None) -> Route:
+    """Route one event, and publish the request that it causes. `recent` is what this process has routed before."""
+    route = _with_earlier(_route(message, services), services, recent or RecentDeletions())
     labels = {"cause": route.cause}
     if route.next is not None:
         labels |= logs.names(route.next.request)
@@ -46,3 +47,26 @@ def _route(message: Message, services: Services) -> Route:
         wait = services.settings.registration == "wait"
         return events.route_membership(kind, events.payload(message.data), message.attributes, numbers, wait=wait)
     raise PermanentError(f"unsupported event type {message.kind[:120]!r}", ErrorCode.INVALID_EVENT)
+
+
+def _with_earlier(route: Route, services: Services, recent: RecentDeletions) -> Route:
+    """Leave out the deletion of a membership whose cluster's deletion this process has routed just now.
+
+    The cluster's chain has the same effect, and is retried until it is done. What this forgets or mistakes, a sweep repairs.
+    """
+    request = route.next.request if route.next else None
+    if request is None or route.code not in (EventCode.CREATED, EventCode.DELETED):
+        return route
+    if request.cluster is not None:
+        membership = request.cluster.membership(services.settings.fleet_project)
+        if route.gone:
+            recent.note(membership, services.now())
+        elif route.code is EventCode.CREATED:
+            recent.forget(membership)
+    elif (
+        request.membership is not None
+        and recent.take(request.membership, services.now())
+        and route.code is EventCode.DELETED
+    ):
+        return events.route_announced(request.membership, route.cause)
+    return route

@@ -44,6 +44,7 @@ class Route:
     """Where an event leads: to one request, or to nothing, and why. `cause` is for logs only.
 
     `since` is when the cluster was created, or changed: '' where the event does not say it. It is for metrics only.
+    `gone`: the entry says that the cluster's deletion has succeeded.
     """
 
     code: EventCode
@@ -51,6 +52,7 @@ class Route:
     cause: str = ""
     next: OutgoingMessage | None = None
     since: str = ""
+    gone: bool = False
 
 
 def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
@@ -93,7 +95,8 @@ def route_entry(entry: Mapping[str, Any], numbers: Mapping[str, str]) -> Route:
         )
     )
     since = _since(code, entry.get("timestamp"))
-    return Route(code, text, cause, OutgoingMessage(topic, StepRequest(cluster=cluster)), since)
+    gone = code is EventCode.DELETED and when == "finished" and not failed
+    return Route(code, text, cause, OutgoingMessage(topic, StepRequest(cluster=cluster)), since, gone)
 
 
 def route_membership(
@@ -121,6 +124,11 @@ def route_membership(
     cause = truncate(f"{text} {attributes.get('id', '')}".strip())
     since = _since(code, attributes.get("time"))
     return Route(code, text, cause, OutgoingMessage(topic, StepRequest(membership=membership)), since)
+
+
+def route_announced(membership: MembershipName, cause: str) -> Route:
+    """Decide on the deletion of a membership whose cluster's deletion was routed just now: nothing is left to do."""
+    return Route(EventCode.GKE_MEMBERSHIP, f"{membership} deleted: its cluster's deletion carries it", cause)
 
 
 def payload(data: bytes) -> Any:

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import importlib
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import flask
 import functions_framework
@@ -22,6 +22,7 @@ from shared.decisions import cluster_events, events
 from shared.decisions.cluster_events import CloudEvent
 from shared.runtime import logs
 from shared.runtime.delivery import Event, decode
+from shared.runtime.recent_deletions import RecentDeletions
 from shared.runtime.recent_reads import RecentReads
 from shared.values import messages
 from shared.values.cluster_event import CLUSTER_EVENTS
@@ -54,6 +55,7 @@ class Dispatcher:
     def __init__(self, connect: Callable[[], Services]) -> None:
         self._connect = connect
         self.recent_reads = RecentReads()
+        self.recent_deletions = RecentDeletions()
 
     @functools.cached_property
     def services(self) -> Services:
@@ -67,13 +69,15 @@ class Dispatcher:
         @functools.wraps(declared)
         def serve(event: Event) -> None:
             run = importlib.import_module(f"functions.{declared.__name__}").run
-            self.answer(name, event, self.step(name, run) if name in STEPS else run)
+            self.answer(name, event, self.work(name, run))
 
         return functions_framework.cloud_event(serve)
 
-    def step(self, name: str, run: Step) -> Work:
-        """Make a step's `run` answer a message, with what this process remembers of earlier changes."""
-        return step(name, run, self.recent_reads)
+    def work(self, name: str, run: Callable[..., Any]) -> Work:
+        """Make a module's `run` answer a message, with what this process remembers of earlier ones."""
+        if name in STEPS:
+            return step(name, run, self.recent_reads)
+        return functools.partial(run, recent=self.recent_deletions) if name == "route-event" else run
 
     def answer(self, name: str, event: Event, work: Work) -> None:
         """Answer one event with `work`. Aborts with 503 for a retryable error."""

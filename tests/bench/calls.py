@@ -27,14 +27,17 @@ HOLDS = {
     "onboarding, GKE": 13,
     "onboarding, attached": 15,
     "label change": 5,
-    "offboarding, GKE": 14,
+    "offboarding, GKE": 13,
     "a needless look (nothing differs)": 4,
 }
+# Events routed and steps run: each writes one line with a decision.
+INVOCATIONS = {"onboarding, GKE": 6, "onboarding, attached": 4, "label change": 2, "offboarding, GKE": 7}
 
 
 def measured(chain: Chain) -> tuple[list[Row], dict[str, dict[str, int]]]:
     """The rows, and the calls of each story by API."""
     counts: dict[str, Counter[str]] = {}
+    invocations: dict[str, int] = {}
     warm = chain.create_cluster("warm", project=TEAMS[0], labels={"env": "prod"})
     chain.onboarded(warm)
     chain.wait_quiet()
@@ -42,9 +45,10 @@ def measured(chain: Chain) -> tuple[list[Row], dict[str, dict[str, int]]]:
     chain.wait_quiet()  # from here on every function is warm, and knows the central cluster
 
     def story(name: str, act: Callable[[], object]) -> None:
-        since = time.time()
+        since, before = time.time(), _decisions(chain)
         act()
         chain.wait_quiet()
+        invocations[name] = _decisions(chain) - before
         counts[name] = Counter(call["api"] for call in outside(chain, since))
 
     made: list[str] = []
@@ -78,10 +82,24 @@ def measured(chain: Chain) -> tuple[list[Row], dict[str, dict[str, int]]]:
                 binding=True,
             )
         )
+    rows += [
+        Row(
+            f"invocations: {name}",
+            str(invocations[name]),
+            hold=f"<= {most}",
+            ok=invocations[name] <= most,
+            binding=True,
+        )
+        for name, most in INVOCATIONS.items()
+    ]
     rows += _sweeps(chain, counts)
     chain.detach(next(name for name in chain.state()["memberships"] if name.endswith("/counted-edge")))
     chain.wait_quiet()
     return rows, {name: dict(count) for name, count in counts.items()}
+
+
+def _decisions(chain: Chain) -> int:
+    return sum(len(chain.lines(log.removesuffix(".log"), '"decision"')) for log in chain.logs())
 
 
 def _sweeps(chain: Chain, counts: dict[str, Counter[str]]) -> list[Row]:

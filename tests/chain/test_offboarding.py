@@ -44,6 +44,29 @@ def test_a_deleted_cluster_disappears_with_its_membership(cloud: Chain) -> None:
     assert not cloud.dead_letters(cluster)
 
 
+def test_an_offboarding_has_seven_invocations(cloud: Chain) -> None:
+    """docs/scale.md#cost-of-one-event: each invocation writes one line."""
+    cluster = cloud.onboard("blue")
+    membership = cloud.membership(cluster)
+    cloud.wait_quiet()
+    functions = [name.removesuffix(".log") for name in cloud.logs()]
+    before = {function: len(cloud.lines(function, "decision")) for function in functions}
+    cloud.delete_cluster(cluster, seconds=1)
+    cloud.offboarded(cluster)
+    cloud.logged("route-event", membership, code="gke_membership", decision="ignored")
+    cloud.wait_quiet()
+    found = [(name, line["decision"]) for name in functions for line in cloud.lines(name, "decision")[before[name] :]]
+    assert sorted(found) == [
+        ("remove-secret", "deleted"),
+        ("remove-secret", "held"),
+        ("route-event", "ignored"),  # the fleet reports the missing cluster
+        ("route-event", "ignored"),  # and the deleted membership
+        ("route-event", "routed"),
+        ("route-event", "routed"),
+        ("unregister-membership", "unregistered"),
+    ]
+
+
 def test_cluster_in_deletion_is_held(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     cloud.delete_cluster(cluster, seconds=1.5)

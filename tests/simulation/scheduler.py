@@ -130,7 +130,7 @@ class Simulation(World):
 
     def _touch(self, phase: str, call: str) -> None:
         context = self.current
-        if context is None:  # a person recent_reads
+        if context is None:  # a person reads
             return
         if phase == "before":
             noise = context.noise = self.chance(call, noise_of_publish if call.startswith("pubsub") else noise_of_call)
@@ -207,18 +207,19 @@ class Simulation(World):
     def _serve(self, context: Context, event: Event | None) -> None:
         dispatcher = Dispatcher(lambda: RandomServices(self))
         dispatcher.recent_reads = self.recent_reads
+        dispatcher.recent_deletions = self.recent_deletions
         topic, message = context.topic, context.message
         done = False
         try:
             if event is not None:
-                dispatcher.answer("route-event", event, route_event.run)
+                dispatcher.answer("route-event", event, dispatcher.work("route-event", route_event.run))
             elif topic == AUDIT_LOG_ENTRIES:
-                dispatcher.answer("route-event", push_event(message), route_event.run)
+                dispatcher.answer("route-event", push_event(message), dispatcher.work("route-event", route_event.run))
             elif topic == "sweep":
                 self.ledger.sweep_starts(context)
                 dispatcher.answer(topic, push_event(message), sweep.run)
             else:
-                dispatcher.answer(topic, push_event(message), dispatcher.step(topic, STEPS[topic]))
+                dispatcher.answer(topic, push_event(message), dispatcher.work(topic, STEPS[topic]))
             done = True
         except (ServiceUnavailable, KilledError):
             pass
@@ -348,7 +349,7 @@ class Simulation(World):
         self.pause(min(takes + 0.1, 45.0))
         now = self.memberships.get(made.name)
         if now is None or now.unique_id != made.unique_id or now.state != "READY":
-            raise RetryableError("not finished within 45 s; the next delivery recent_reads again")
+            raise RetryableError("not finished within 45 s; the next delivery reads again")
         return now
 
     def _registered(self, made: Membership) -> None:

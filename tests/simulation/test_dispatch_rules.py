@@ -47,7 +47,7 @@ def worked(
     """The outcome of a message to write-secret, and how often it waited for the gateway's quota."""
     services = Waiting(world)
     dispatcher = dispatcher or Dispatcher(lambda: services)
-    work: Any = dispatcher.step("write-secret", write_secret.run)
+    work: Any = dispatcher.work("write-secret", write_secret.run)
     return work(Message(json.dumps(body).encode(), attributes, "m1", world.now - age), services, ""), services.waits
 
 

@@ -90,7 +90,8 @@ def test_a_sweep_in_a_scope_requests_nothing_outside() -> None:
 
 def routed(world: World, entry: Any, kind: str = "", **attributes: str) -> Any:
     data = entry if isinstance(entry, bytes) else json.dumps(entry).encode()
-    return route_event.run(Message(data, attributes, "e1", world.now, kind=kind), WorldServices(world), TRACE)
+    message = Message(data, attributes, "e1", world.now, kind=kind)
+    return route_event.run(message, WorldServices(world), TRACE, world.recent_deletions)
 
 
 def test_a_deletion_event_is_published_with_its_cause(capsys: Capture) -> None:
@@ -126,6 +127,41 @@ def test_a_membership_event_is_routed_by_its_kind() -> None:
         "remove-secret",
         {"membership": str(MembershipName("demo-fleet", "global", "edge"))},
     )
+
+
+def membership_deleted(world: World) -> Any:
+    name = BLUE.membership(world.settings.fleet_project)
+    place = f"projects/{name.project}/locations/{name.location}"
+    attributes = {"source": f"//gkehub.googleapis.com/{place}", "subject": f"memberships/{name.membership}"}
+    return routed(world, b"", "google.cloud.gkehub.membership.v1.deleted", **attributes)
+
+
+def test_a_deleted_clusters_chain_covers_its_memberships_deletion() -> None:
+    """docs/scale.md#cost-of-one-event."""
+    world = World()
+    routed(world, audit_entry(BLUE, "DeleteCluster", "started"))
+    routed(world, audit_entry(BLUE, "DeleteCluster", "finished"))
+    world.published.clear()
+    assert membership_deleted(world).code == "gke_membership"
+    assert world.published == []
+    assert membership_deleted(world).next.topic == "remove-secret"  # a second deletion is another one
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [],
+        [("DeleteCluster", "started", False)],
+        [("DeleteCluster", "started", False), ("DeleteCluster", "finished", True)],
+        [("DeleteCluster", "finished", False), ("CreateCluster", "finished", False)],
+    ],
+    ids=["no entry", "deletion started", "deletion failed", "created again"],
+)
+def test_the_membership_of_a_living_cluster_is_given_back(entries: list[tuple[str, str, bool]]) -> None:
+    world = World()
+    for method, when, failed in entries:
+        routed(world, audit_entry(BLUE, method, when, failed=failed))
+    assert membership_deleted(world).next.topic == "remove-secret"
 
 
 def delivered(world: World, age: timedelta = timedelta(0), **attributes: str) -> Outcome:

@@ -24,6 +24,7 @@ from functions import (
 )
 from shared.clients import deadline
 from shared.runtime import dispatch
+from shared.runtime.recent_deletions import RecentDeletions
 from shared.runtime.recent_reads import RecentReads
 from shared.values import settings
 from shared.values.cluster_event import CLUSTER_EVENTS
@@ -87,6 +88,7 @@ class World:
     lost_agents: set[MembershipName] = field(default_factory=set)
     bound: set[MembershipName] = field(default_factory=set)
     recent_reads: RecentReads = field(default_factory=RecentReads)
+    recent_deletions: RecentDeletions = field(default_factory=RecentDeletions)
     key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     touch: Callable[[str, str], None] = lambda _phase, _call: None
     ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))

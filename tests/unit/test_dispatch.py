@@ -64,7 +64,7 @@ def deliver(world: World, error: Exception, attempt: int = 1, **attributes: str)
     dispatcher = Dispatcher(lambda: world)  # type: ignore[arg-type, return-value]
     try:
         with flask.Flask("x").test_request_context(method="POST", json=pushed):
-            dispatcher.answer("grant-rbac", PushEvent({"message": message}), dispatcher.step("grant-rbac", fail))
+            dispatcher.answer("grant-rbac", PushEvent({"message": message}), dispatcher.work("grant-rbac", fail))
     except (ServiceUnavailable, type(error)):
         return False
     return True
