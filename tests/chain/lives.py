@@ -159,6 +159,7 @@ def lived(cloud: Chain, effect: str, count: int = AT_ONCE, **fault: Any) -> list
     done()
     shown = {one["annotations"].get("fleet-registrar/cluster"): one for one in cloud.secrets()}
     assert {shown[cluster]["labels"].get("env") for cluster in clusters} == {"prod"}
+    cloud.forget_reads()
     for cluster in clusters:
         cloud.set_labels(cluster, {})
     cloud.wait_quiet(45)
@@ -173,6 +174,7 @@ def lived(cloud: Chain, effect: str, count: int = AT_ONCE, **fault: Any) -> list
     for cluster in clusters:
         assert cloud.binding(cluster) is None
         assert cloud.membership(cluster)
+    cloud.forget_reads()
     stage("comes back")
     for cluster in clusters:
         cloud.set_labels(cluster, WANTED)

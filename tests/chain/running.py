@@ -158,6 +158,11 @@ class Chain(LocalCloud):
         self.wait_quiet()
         self.remove_event_rules(rule["id"])
 
+    def forget_reads(self) -> None:
+        """Start a new instance of write-secret: no change waits because the cluster was read a moment ago (decisions/0009)."""
+        self.stop_function("write-secret")
+        self.start_function("write-secret")
+
     def gone(self, *clusters: str) -> None:
         """Wait until GKE has deleted the clusters."""
         self.wait_for(lambda: not set(clusters) & set(self.state()["clusters"]), PATIENCE, f"{clusters} deleted")
