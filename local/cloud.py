@@ -163,7 +163,7 @@ class Cloud:
 
     async def _start_parent(self) -> Parent | None:
         """Start the process that forks the functions. Only Linux ends a fork with its parent; elsewhere each function starts alone."""
-        if sys.platform != "linux":
+        if sys.platform != "linux" or self.config.targets == ():
             return None
         parent = await Parent.start(self.config.source.resolve().parent)
         self._running.push_async_callback(parent.stop)

@@ -2,6 +2,9 @@
 
 It runs by itself, beside the source that the functions come from, and imports nothing of `local`.
 Stdin has an order per line; stdout answers `started PID` in order of the orders, and `ended PID CODE` when a child has ended.
+
+`python local/forking.py FD` makes parents for several clouds: FD is a Unix socket that listens, and each connection gets a
+fork of its own, with the connection as its stdin and stdout. The program ends at the end of its own stdin.
 """
 
 from __future__ import annotations
@@ -13,17 +16,22 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
+import socket
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
+# Not gunicorn.config: it reads HOME and PORT when imported.
 FRAMEWORK = (
     "functions_framework._cli",
     "flask",
     "cloudevents.http",
-)  # not gunicorn: it reads HOME and PORT when imported
+    "gunicorn.arbiter",
+    "gunicorn.workers.gthread",
+)
 FOLDERS = ("functions", "shared")  # of the bundle, beside main.py
 PR_SET_PDEATHSIG = 1
 Order = dict[str, Any]  # arguments of functions_framework, environment, log
@@ -44,6 +52,27 @@ def preload(directory: Path) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in own and name != "__main__"]:
         del sys.modules[name]
     gc.freeze()  # or each child's collector would look through all of it, and copy it
+
+
+def next_parent(listening: socket.socket) -> bool:
+    """Fork for each connection, and return True in the fork. Return False at the end of stdin."""
+
+    def reap(*_: object) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+    signal.signal(signal.SIGCHLD, reap)
+    with listening:
+        while sys.stdin not in select.select([sys.stdin, listening], [], [])[0]:
+            with listening.accept()[0] as connection:
+                if os.fork() == 0:
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    os.setsid()
+                    for stream in (0, 1):
+                        os.dup2(connection.fileno(), stream)
+                    return True
+    return False
 
 
 def next_child() -> Order | None:
@@ -98,6 +127,8 @@ def main() -> None:
     directory = Path.cwd()
     sys.path[0] = str(directory)  # as with `python -m`
     preload(directory)
+    if len(sys.argv) > 1 and not next_parent(socket.socket(fileno=int(sys.argv[1]))):
+        return
     order = next_child()
     if order is not None:
         become(order)

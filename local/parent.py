@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PROGRAM = Path(__file__).with_name("forking.py")
+SHARED = "LOCAL_CLOUD_PARENTS"  # a variable: the Unix socket of a `local/forking.py` of this project, for many clouds
 
 
 class Forked:
@@ -55,9 +56,11 @@ class Parent:
     """A running parent; `start` creates it."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, orders: asyncio.StreamWriter, answers: asyncio.StreamReader
+        self,
+        orders: asyncio.StreamWriter,
+        answers: asyncio.StreamReader,
+        process: asyncio.subprocess.Process | None = None,
     ) -> None:
-        self.pid = process.pid
         self._process = process
         self._orders = orders
         self._asked: deque[asyncio.Future[Forked]] = deque()
@@ -67,6 +70,8 @@ class Parent:
     @classmethod
     async def start(cls, directory: Path) -> Parent:
         """Start the parent of the functions whose main.py is in `directory`; orders wait until it has imported the packages."""
+        if SHARED in os.environ and directory == PROGRAM.parents[1]:
+            return await cls._join(os.environ[SHARED])
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-S", "-E", "-c", WITH_PARENT, sys.executable, str(PROGRAM)),
             cwd=directory,
@@ -77,11 +82,22 @@ class Parent:
         )
         if process.stdin is None or process.stdout is None:
             raise StartError("the functions' parent process has no pipes")
-        return cls(process, process.stdin, process.stdout)
+        return cls(process.stdin, process.stdout, process)
+
+    @classmethod
+    async def _join(cls, path: str) -> Parent:
+        """Let the `local/forking.py` that listens on a Unix socket make a parent."""
+        answers, orders = await asyncio.open_unix_connection(path)
+        return cls(orders, answers)
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, if it was started from here."""
+        return self._process.pid if self._process else None
 
     async def fork(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
         """Fork a child that runs `python -m functions_framework` with these arguments. Raises StartError if the parent has ended."""
-        if self._process.returncode is not None:
+        if self._reading.done():
             raise StartError("the functions' parent process has ended: stop the local cloud and start it again")
         order = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
         forked: asyncio.Future[Forked] = asyncio.get_running_loop().create_future()
@@ -91,9 +107,11 @@ class Parent:
 
     async def stop(self) -> None:
         """Close the orders, which ends it, and wait. Stop its children first."""
-        self._orders.close()
-        await self._process.wait()
+        self._orders.write_eof()
         await self._reading
+        self._orders.close()
+        if self._process is not None:
+            await self._process.wait()
 
     async def _read(self, answers: asyncio.StreamReader) -> None:
         async for line in answers:

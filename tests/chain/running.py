@@ -10,8 +10,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -24,12 +22,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from local.control import ControlError, LocalCloud
 from local.environment import FOUND_BY, find_instance
 from local.identities import service_account
+from tests import forked_clouds
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import pytest
+
+    from tests.forked_clouds import Process
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -361,30 +362,26 @@ def _named(secrets: list[Json]) -> set[str]:
 
 
 @contextmanager
-def running(directory: Path, *options: str) -> Iterator[Chain]:
+def running(
+    directory: Path, *options: str, start: Callable[[list[str], Path], Process] = forked_clouds.start
+) -> Iterator[Chain]:
     """Run `python -m local up` until the block ends; then SIGTERM must end it well. Later options win."""
     output = directory / "up.log"
-    command = [sys.executable, "-m", "local", "up", "--free-ports", "--directory", str(directory / "cloud")]
-    command += [*QUICK, *RETRIES, "--kube", KUBE, *options]
-    with (
-        output.open("wb") as log,
-        subprocess.Popen(
-            command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONUNBUFFERED": "1"}
-        ) as process,
-    ):
-        try:
-            yield _started(process, directory / "cloud", output)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            code = process.wait(PATIENCE)
-        assert code == 0, f"python -m local up ended with {code}:\n{output.read_text()}"
-        for path in (directory / "cloud" / "log").iterdir():
-            text = path.read_text(errors="replace")
-            assert not CREDENTIALS.search(text), f"{path} holds a credential"
-            assert "execProviderConfig" not in text, f"{path} holds a Secret's data"
+    words = ["up", "--free-ports", "--directory", str(directory / "cloud"), *QUICK, *RETRIES, "--kube", KUBE, *options]
+    process = start(words, output)
+    try:
+        yield _started(process, directory / "cloud", output)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(PATIENCE)
+    assert code == 0, f"python -m local up ended with {code}:\n{output.read_text()}"
+    for path in (directory / "cloud" / "log").iterdir():
+        text = path.read_text(errors="replace")
+        assert not CREDENTIALS.search(text), f"{path} holds a credential"
+        assert "execProviderConfig" not in text, f"{path} holds a Secret's data"
 
 
-def _started(process: subprocess.Popen[bytes], directory: Path, output: Path) -> Chain:
+def _started(process: Process, directory: Path, output: Path) -> Chain:
     deadline = time.monotonic() + PATIENCE
     while not (directory / FOUND_BY).exists():
         assert process.poll() is None, f"python -m local up did not start:\n{output.read_text()}"

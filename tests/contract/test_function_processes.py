@@ -16,8 +16,8 @@ import pytest
 from local.config import SETTINGS
 from local.functions import Function
 from local.names import ROOT
-from local.parent import Parent
-from local.processes import Child
+from local.parent import PROGRAM, SHARED, Parent
+from local.processes import Child, StartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +141,9 @@ def test_a_killed_function_is_missed_as_is_its_parent(tmp_path: Path, ended: str
         function.on_death = note
         await function.start(tmp_path)
         assert function.pid is not None
-        os.kill(function.pid if ended == "function" else parent.pid, signal.SIGKILL)
+        victim = function.pid if ended == "function" else parent.pid
+        assert victim is not None
+        os.kill(victim, signal.SIGKILL)
         code = await asyncio.wait_for(codes.get(), 60)
         await function.kill()
         function.close()
@@ -149,6 +151,46 @@ def test_a_killed_function_is_missed_as_is_its_parent(tmp_path: Path, ended: str
 
     wanted = signal.SIGKILL if ended == "function" else signal.SIGTERM
     assert asyncio.run(_with_parent(tmp_path, killed)) == [-wanted]
+
+
+def test_parents_of_several_clouds_share_what_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "parents"
+    clean = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+    monkeypatch.setenv(SHARED, str(path))
+
+    async def two_clouds() -> None:
+        parents = [await Parent.start(ROOT) for _ in range(2)]
+        functions = [
+            Function("sweep", ROOT / "main.py", tmp_path / str(number), GIVEN, parent)
+            for number, parent in enumerate(parents)
+        ]
+        for function in functions:
+            await function.start(ROOT)
+        assert {parent.pid for parent in parents} == {None}  # nothing was started from here
+        pids = [function.pid or 0 for function in functions]
+        sessions = [os.getsid(pid) for pid in pids]
+        assert sessions == pids
+        await functions[0].stop()
+        await parents[0].stop()
+        assert functions[1].pid == pids[1]
+        with pytest.raises(StartError):
+            await functions[0].start(ROOT)
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        functions[1].on_death = lambda _child, code: ended.set_result(code)
+        await parents[1].stop()  # it ends its functions, as it does when its cloud is killed
+        assert await asyncio.wait_for(ended, 60) == -signal.SIGTERM
+        for function in functions:
+            await function.kill()
+            function.close()
+
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(path))
+        door.listen()
+        command = [sys.executable, str(PROGRAM), str(door.fileno())]
+        parents = subprocess.Popen(command, cwd=ROOT, env=clean, stdin=subprocess.PIPE, pass_fds=[door.fileno()])
+    asyncio.run(two_clouds())
+    parents.communicate()
+    assert parents.returncode == 0
 
 
 def test_preloading_reads_no_variable_of_a_function_and_starts_no_thread() -> None:
