@@ -1,30 +1,27 @@
-"""`python -m ops …` as processes that share their imports: one process imports the packages, and forks each command.
+"""`python -m ops …`, whose packages are imported once: a server forks each command (`tests/forking.py`).
 
-A command has its own environment, streams and exit code, as if it were started by itself. It spares a second of imports.
-Where forking is not safe (elsewhere than on Linux), each command is started by itself.
+It spares a second of imports. Where forking is not safe, each command is started by itself.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import functools
 import gc
 import importlib
-import json
 import os
 import pkgutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tests import forking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from tests.chain.running import Json
 
 ROOT = Path(__file__).parents[1]
 OURS = ("ops", "shared.clients", "shared.runtime")
@@ -41,15 +38,17 @@ NOT_IMPORTED = ("ops.installed", "google.auth.compute_engine")  # the second one
 
 def run(words: Sequence[str], environment: Mapping[str, str], timeout: int = 110) -> subprocess.CompletedProcess[str]:
     """Run `python -W error -m ops WORDS` in the checkout with this environment alone, and wait for it."""
-    if sys.platform != "linux":
+    if not forking.POSSIBLE:
         return run_alone(words, environment, timeout)
-    with tempfile.TemporaryDirectory() as directory:
-        out, error = Path(directory, "out"), Path(directory, "error")
-        order = {"words": list(words), "environment": dict(environment), "timeout": timeout}
-        code = _parent().fork(order | {"out": str(out), "error": str(error)})
-        if code == -signal.SIGALRM:
-            raise subprocess.TimeoutExpired(["ops", *words], timeout, out.read_bytes(), error.read_bytes())
-        return subprocess.CompletedProcess(["ops", *words], code, out.read_text(), error.read_text())
+    with Path(os.devnull).open() as nothing, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
+        streams = [one.fileno() for one in (nothing, out, error)]
+        code = forking.run(_server().address, words, environment, str(ROOT), streams=streams, timeout=timeout)
+        out.seek(0)
+        error.seek(0)
+        printed = out.read(), error.read()
+    if code == -signal.SIGALRM:
+        raise subprocess.TimeoutExpired(["ops", *words], timeout, *printed)
+    return subprocess.CompletedProcess(["ops", *words], code, *printed)
 
 
 def run_alone(
@@ -68,47 +67,15 @@ def run_alone(
     )
 
 
-class _Parent:
-    """The process that has imported the packages."""
-
-    def __init__(self) -> None:
-        from local.functions import MEASURED
-
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.forked_ops"],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], **MEASURED},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        atexit.register(self.stop)
-
-    def fork(self, order: Json) -> int:
-        """Let it fork a command; return the command's exit code."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(f"{json.dumps(order)}\n")
-            self._process.stdin.flush()
-            return int(self._process.stdout.readline())
-        except BaseException:  # a test that was interrupted: its answer must not become the next one's
-            self._process.kill()
-            _parent.cache_clear()
-            raise
-
-    def stop(self) -> None:
-        """Let it end."""
-        with contextlib.suppress(OSError):
-            self._process.communicate()
-
-
 @functools.cache
-def _parent() -> _Parent:
-    return _Parent()
+def _server() -> forking.Server:
+    from local.functions import MEASURED
+
+    program = [sys.executable, "-W", "error", "-m", __name__]
+    return forking.Server(program, {"PATH": os.environ["PATH"], **MEASURED})
 
 
-# The process itself
+# The server itself
 
 
 def _import() -> None:
@@ -122,32 +89,14 @@ def _import() -> None:
     gc.freeze()  # or each child's collector would look through all of it, and copy it
 
 
-def _become(order: dict[str, Any]) -> None:
-    """Turn this child into the process that the order describes."""
-    signal.alarm(order["timeout"])  # its default action ends the process
-    for name, descriptor in ((os.devnull, 0), (order["out"], 1), (order["error"], 2)):
-        opened = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
-        os.dup2(opened, descriptor)
-        os.close(opened)
-    sys.stdin = os.fdopen(0, closefd=False)
-    os.environ.clear()
-    os.environ.update(order["environment"])
-    sys.argv = ["ops", *order["words"]]
-
-
-def _serve() -> None:
+def _serve(listener: socket.socket) -> None:
     from ops.__main__ import main
 
     _import()
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            order = json.loads(line)
-            _become(order)
-            sys.exit(main(order["words"]))
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 - the answer
+    words = forking.next_words(listener)
+    sys.argv = ["ops", *words]
+    sys.exit(main(words))
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -18,6 +18,7 @@ from local.cloud import Cloud
 from local.config import Config
 from local.control import LocalCloud
 from local.control_api import control_app
+from tests import forked_gcloud
 from tests.contract.background import BackgroundLoop
 
 if TYPE_CHECKING:
@@ -79,7 +80,12 @@ class Deployed:
 
     def gcloud(self, *arguments: str) -> str:
         ran = subprocess.run(
-            ["gcloud", *arguments], env=self.environment, capture_output=True, text=True, timeout=90, check=False
+            ["gcloud", *arguments],
+            env=self.environment | {"PATH": forked_gcloud.path()},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
         )
         assert ran.returncode == 0, ran.stderr
         return ran.stdout

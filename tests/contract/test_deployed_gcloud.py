@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from tests import forked_gcloud
 from tests.contract.deployed import APPS, FLEET, PUSH, REGION, Deployed, deployed
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def test_the_kubeconfig_survives_eight_creations_at_a_time(here: Deployed) -> No
     started = [
         subprocess.Popen(
             ["gcloud", "container", "clusters", "create", name, "--region=europe-west1"],
-            env=here.environment,
+            env=here.environment | {"PATH": forked_gcloud.path()},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

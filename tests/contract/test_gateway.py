@@ -23,6 +23,7 @@ from local.config import Config
 from local.control import LocalCloud
 from local.control_api import control_app
 from local.names import FLEET, NUMBERS
+from tests import forked_gcloud
 from tests.contract.background import BackgroundLoop
 
 if TYPE_CHECKING:
@@ -325,7 +326,7 @@ def test_the_command_that_a_person_runs_admits_an_identity(cloud: LocalCloud, ed
         f"--context={edge.rpartition('/')[2]}",
     ]
     sourced = f'source {cloud.directory / "env"} && exec "$@"'
-    bare = {"PATH": os.environ["PATH"], "HOME": str(cloud.directory)}
+    bare = {"PATH": forked_gcloud.path(), "HOME": str(cloud.directory)}
     command = ["bash", "-c", sourced, "bash", *words, "--apply"]
     done = subprocess.run(command, env=bare, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
@@ -345,7 +346,7 @@ def test_a_kubeconfig_made_by_gcloud_works_and_the_others_stay(cloud: LocalCloud
     if not shutil.which("gke-gcloud-auth-plugin"):
         pytest.skip("no gke-gcloud-auth-plugin here: left out are kubeconfigs made by gcloud")
     script = f"source {cloud.directory / 'env'} && {' '.join(command)} && kubectl auth whoami -o name; kubectl get ns && kubectl --context central get ns argocd"
-    bare = {"PATH": os.environ["PATH"], "HOME": str(cloud.directory)}
+    bare = {"PATH": forked_gcloud.path(), "HOME": str(cloud.directory)}
     done = subprocess.run(["bash", "-c", script], env=bare, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
     cloud.attach(f"later-{len(command)}")

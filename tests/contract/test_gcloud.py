@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import forked_gcloud
 from tests.contract.google_cloud import FLEET, FLEET_NUMBER, HOME, Cloud, served
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Gcloud:
     def __init__(self, cloud: Cloud, home: Path) -> None:
         self.kubeconfig = home / "kubeconfig"
         self.environment = {
-            "PATH": os.environ["PATH"],
+            "PATH": forked_gcloud.path(),
             "HOME": str(home),
             "KUBECONFIG": str(self.kubeconfig),
             "CLOUDSDK_CONFIG": str(home / "gcloud"),
@@ -72,6 +73,24 @@ def cloud() -> Iterator[Cloud]:
 @pytest.fixture
 def gcloud(cloud: Cloud, tmp_path: Path) -> Gcloud:
     return Gcloud(cloud, tmp_path)
+
+
+def test_a_gcloud_that_imports_its_packages_itself_answers_the_same(gcloud: Gcloud) -> None:
+    """The other tests fork their commands from a gcloud that has imported them."""
+    place = ["--region=europe-west1", "--format=json"]
+    for words in (["clusters", "list"], ["clusters", "describe", "none", *place], ["clusters", "list", "--bogus"]):
+        alone, forked = (
+            subprocess.run(
+                ["gcloud", "container", *words],
+                env=gcloud.environment | {"PATH": path},
+                capture_output=True,
+                text=True,
+                timeout=240,
+                check=False,
+            )
+            for path in (os.environ["PATH"], forked_gcloud.path())
+        )
+        assert (alone.returncode, alone.stdout, alone.stderr) == (forked.returncode, forked.stdout, forked.stderr)
 
 
 def test_a_regional_cluster_is_made_labelled_and_deleted(cloud: Cloud, gcloud: Gcloud) -> None:

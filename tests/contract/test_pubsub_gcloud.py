@@ -13,6 +13,7 @@ import pytest
 from local.google.pubsub.broker import Broker
 from local.google.pubsub.rest import rest_app
 from local.listener import Listener
+from tests import forked_gcloud
 from tests.contract.background import BackgroundLoop
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def gcloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., A
 
         broker, listener = loop.run(start())
         environment = {key: value for key, value in os.environ.items() if not key.startswith("CLOUDSDK_")} | {
+            "PATH": forked_gcloud.path(),
             "CLOUDSDK_CONFIG": str(tmp_path_factory.mktemp("gcloud")),
             "CLOUDSDK_CORE_PROJECT": "demo",
             "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",

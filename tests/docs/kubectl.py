@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from local.kubernetes.resources import RESOURCES
 from tests.docs.faults import Code, Fault, fault_of
-from tests.docs.runs import run_tool
+from tests.docs.runs import ask_tool
 from tests.docs.shell import OPEN, Command
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def kubectl_faults(commands: Sequence[Command]) -> list[Fault]:
         words = list(command.words[1:])
         at = words.index("--") if "--" in words else len(words)
         # Twice: a flag that lacks its value takes the first as such.
-        ran = run_tool("kubectl", *words[:at], "--help", "--help", *words[at:])
+        ran = ask_tool("kubectl", *words[:at], "--help", "--help", *words[at:])
         why = ran.stderr.strip().partition("\n")[0] if ran.returncode else _subcommand_fault(words, ran.stdout)
         if why := why or _kind_fault(words):
             found.append(fault_of(Code.KUBECTL, command, why))

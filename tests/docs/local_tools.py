@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tests.docs import paths
 from tests.docs.faults import Code, Fault, fault_of
 from tests.docs.reading import ROOT
-from tests.docs.runs import run_tool
+from tests.docs.runs import ask_tool
 from tests.docs.shell import OPEN, Command
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def make_faults(commands: Sequence[Command]) -> list[Fault]:
             continue
         if not command.whole and not words:
             continue
-        ran = run_tool("make", "-n", *words)
+        ran = ask_tool("make", "-n", *words)
         if ran.returncode and (command.whole or "No rule to make target" in ran.stderr):
             found.append(fault_of(Code.MAKE, command, ran.stderr.strip()))
     return found

@@ -18,7 +18,7 @@ from tests.docs.gcloud import gcloud_faults
 from tests.docs.kubectl import kubectl_faults
 from tests.docs.local_tools import PYTHONS, make_faults, python_faults
 from tests.docs.reading import ROOT
-from tests.docs.runs import run_tool
+from tests.docs.runs import ask_tool, run_tool
 from tests.docs.shell import OPEN, Command
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _outputs() -> frozenset[str]:
 
 def git_faults(commands: Sequence[Command]) -> list[Fault]:
     """Subcommands by git itself. Options are not checked."""
-    known = run_tool("git", "--list-cmds=main,nohelpers").stdout.split()
+    known = ask_tool("git", "--list-cmds=main,nohelpers").stdout.split()
     wrong = [command for command in commands if command.words[1:] and command.words[1] not in known]
     return [fault_of(Code.GIT, command, f"git has no command {command.words[1]!r}") for command in wrong]
 
@@ -126,7 +126,7 @@ def jq_faults(commands: Sequence[Command]) -> list[Fault]:
     """Filters by jq itself, on an empty input."""
     found = []
     for command in commands:
-        ran = run_tool("jq", *command.words[1:])
+        ran = ask_tool("jq", *command.words[1:])
         if ran.returncode in (2, 3):
             found.append(fault_of(Code.JQ, command, ran.stderr.strip()))
     return found

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from local.control import LocalCloud
 from ops.terminal import UNREAD
+from tests import forked_gcloud
 from tests.docs import paths, shell, sources
 from tests.docs.reading import ROOT, Document
 
@@ -109,8 +110,8 @@ class Reader:
 
     def _environment(self) -> dict[str, str]:
         """A shell of a person who has nothing set up: no variable of ours, an empty home."""
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
-        return kept | VARIABLES | {"HOME": str(self.home)}
+        kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+        return kept | VARIABLES | {"HOME": str(self.home), "PATH": forked_gcloud.path()}
 
     def _start(self, statement: str) -> None:
         self._up = subprocess.Popen(

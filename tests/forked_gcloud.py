@@ -1,0 +1,78 @@
+"""The real gcloud, started once: it imports its packages, and forks each command. It spares half a second of imports.
+
+gcloud's own start script starts the server, with the Python that it chooses. A command has its own arguments,
+environment, directory, streams and exit code (`tests/forking.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import importlib
+import importlib.util
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests import forking
+
+# What many commands import when they run. A version of gcloud may lack one of them.
+CLIENTS = (
+    "googlecloudsdk.api_lib.container.api_adapter",
+    "googlecloudsdk.api_lib.pubsub.topics",
+    "googlecloudsdk.command_lib.iam.iam_util",
+    "googlecloudsdk.core.credentials.requests",
+    "googlecloudsdk.core.document_renderers.render_document",
+    "googlecloudsdk.core.updater.update_manager",
+)
+COMMAND = """#!{python} -IS
+import os
+import sys
+
+sys.path.append({root!r})
+from tests import forking
+
+sys.exit(forking.run({address!r}, sys.argv[1:], os.environ, os.getcwd()))
+"""
+
+
+@functools.cache
+def path() -> str:
+    """Return a PATH whose `gcloud` is forked; this process's own PATH where that is not possible."""
+    here = os.environ["PATH"]
+    if not forking.POSSIBLE or not shutil.which("gcloud"):
+        return here
+    server = forking.Server(["gcloud"], {"PATH": here, "CLOUDSDK_PYTHON_ARGS": f"-S -m {__name__}"})
+    command = Path(server.directory, "gcloud")
+    command.write_text(
+        COMMAND.format(python=sys.executable, root=str(Path(__file__).parents[1]), address=server.address)
+    )
+    command.chmod(0o700)
+    return f"{server.directory}{os.pathsep}{here}"
+
+
+def _serve(program: str, listener: socket.socket) -> None:
+    """Serve commands in gcloud's own Python; `program` is the file that its start script runs."""
+    sys.path.remove(str(Path.cwd()))
+    started = {name: value for name, value in os.environ.items() if name not in ("PATH", "CLOUDSDK_PYTHON_ARGS")}
+    spec = importlib.util.spec_from_file_location("gcloud", program)
+    assert spec is not None
+    assert spec.loader is not None
+    gcloud: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(gcloud)
+    for name in ("googlecloudsdk.gcloud_main", *CLIENTS):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    gc.freeze()  # or each child's collector would look through all of it, and copy it
+    words = forking.next_words(listener)
+    os.environ.update(started)  # what the start script sets
+    sys.argv = [program, *words]
+    gcloud.main()
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))
