@@ -226,7 +226,10 @@ class _Comparison:
             case Action.DELETE:
                 code, text = FindingCode.EARLIER_CLUSTER, "its Secret is of an earlier cluster of this name"
             case Action.HOLD if leave == "hold" and is_held:
-                code, text = FindingCode.HOLD_DIFFERS, f"{text}, and its held Secret lacks a mark of the hold"
+                code, text = (
+                    FindingCode.HOLD_DIFFERS,
+                    f"{text}, and its held Secret lacks a mark of the hold, or the time is in the future",
+                )
             case Action.HOLD if leave == "hold":
                 code = FindingCode.LEFT_FLEET if left else FindingCode.UNSELECTED
             case Action.HOLD if state is State.DELETING:

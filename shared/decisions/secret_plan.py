@@ -166,16 +166,17 @@ def plan(
 def hold(existing: ClusterSecret, reason: Reason, now: datetime) -> Object | None:
     """Return the merge patch that sets the Secret aside, or None when it is held for that reason already.
 
-    Another reason restarts the time. A `skip-reconcile` that a person had set is noted as theirs and stays.
+    Another reason restarts the time, and so does a time in the future: such a hold would not end by itself.
+    A `skip-reconcile` that a person had set is noted as theirs and stays.
     """
     current = existing.hold
     skips = existing.annotations.get(SKIP_RECONCILE) == "true"
-    if current and current.reason == reason and skips and existing.labels.get(HELD) == reason:
+    began = current.since if current and current.reason == reason and current.since <= now else None
+    if began and skips and existing.labels.get(HELD) == reason:
         return None
     # An annotation that cannot be read tells at least that we had set it aside.
     owns_skip = current.owns_skip if current and skips else not skips or HELD in existing.annotations
-    since = current.since if current and current.reason == reason else now
-    annotations: dict[str, str | None] = {HELD: str(Hold(reason, since, owns_skip)), SKIP_RECONCILE: "true"}
+    annotations: dict[str, str | None] = {HELD: str(Hold(reason, began or now, owns_skip)), SKIP_RECONCILE: "true"}
     return _patch(existing, _changes(existing, {HELD: reason}, annotations), {})
 
 

@@ -10,7 +10,7 @@ import pytest
 from shared.decisions.differences import differences
 from shared.decisions.removal import LEAVES, Situation, acts, decide, next_removal
 from shared.decisions.steps import Action
-from shared.values.cluster_secret import CLUSTER_ID, MEMBERSHIP_UID
+from shared.values.cluster_secret import CLUSTER_ID, HELD, MEMBERSHIP_UID
 from shared.values.inventory import Inventory
 from shared.values.model import State
 from shared.values.selector import Selector
@@ -103,6 +103,17 @@ def test_the_next_removal_is_what_remove_secret_does(name: str, situation: Situa
     action, leave = found
     assert decide(situation, leave, HOLD, NOW) is action
     assert acts(action, situation, NOW)
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_a_hold_dated_in_the_future_is_held_again_and_not_removed(*, attached: bool) -> None:
+    reason = "left-fleet" if attached else "not-wanted"
+    current = _secret(f"{reason}, new", attached=attached, earlier=False)
+    dated = replace(current, annotations={**current.annotations, HELD: _held(reason, -HOLD)["held"]})
+    state = State.DELETED if attached else State.UNSELECTED
+    situation = Situation(state, dated, attached, registered=True)
+    assert next_removal(situation, HOLD, NOW) == (Action.HOLD, "hold")
+    assert not acts(decide(situation, "remove", HOLD, NOW), situation, NOW)
 
 
 def _inventory(situation: Situation) -> tuple[Inventory, Settings]:

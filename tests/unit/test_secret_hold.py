@@ -40,6 +40,12 @@ def test_another_reason_restarts_the_time() -> None:
     assert held(held(secret(), "going"), "not-wanted", LATER).hold == Hold("not-wanted", LATER, owns_skip=True)
 
 
+def test_a_hold_dated_in_the_future_restarts() -> None:
+    future = held(secret(), "not-wanted", LATER)
+    assert held(future, "not-wanted", NOW).hold == Hold("not-wanted", NOW, owns_skip=True)
+    assert secret_plan.hold(future, "not-wanted", LATER) is None
+
+
 def test_a_hold_without_skip_reconcile_is_repaired_and_keeps_its_time() -> None:
     current = held(secret(), "not-wanted")
     off = replace(current, annotations={key: value for key, value in current.annotations.items() if key != SKIP})
