@@ -24,12 +24,41 @@ def printed(program: str) -> str:
     return done.stdout.strip()
 
 
+# Each program has a process of its own, forked from one that has imported `main` and nothing else.
+FORKING = """
+import os, sys, main
+for program in sys.stdin.read().split("\\0"):
+    if os.fork() == 0:
+        exec(program, {})
+        sys.exit()
+    print("\\0" if os.wait()[1] == 0 else sys.exit(program), end="", flush=True)
+"""
+
+
+def printed_after_main(*programs: str) -> list[str]:
+    """What each program prints in a process that has imported `main`."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING],
+        input="\0".join(programs),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return [one.strip() for one in done.stdout.split("\0")[:-1]]
+
+
 @functools.cache
 def loaded() -> frozenset[str]:
     """The modules of a process that has imported what the functions import."""
     found = frozenset(printed(f"import sys; {CLIENTS}; print(*sys.modules)").split())
     assert "main" in found
     return found
+
+
+def touch(name: str) -> str:
+    return f"import importlib; found = importlib.import_module({name!r}); print(found.__doc__ is None, len(dir(found)) > 10)"
 
 
 @pytest.mark.parametrize(
@@ -58,31 +87,33 @@ def test_other_processes_import_as_always() -> None:
     )
 
 
-@pytest.mark.parametrize("name", sorted(LAZY))
-def test_what_is_left_for_later_is_there_when_it_is_touched_after_all(name: str) -> None:
-    touch = f"import importlib, main; found = importlib.import_module({name!r}); print(found.__doc__ is None, len(dir(found)) > 10)"
-    plain = touch.replace(", main", "")
-    assert printed(touch) == printed(plain)
+def test_what_is_left_for_later_is_there_when_it_is_touched_after_all() -> None:
+    """Each module is touched in a process in which no other one was: a module may import the next."""
+    names = sorted(LAZY)
+    lazily = printed_after_main(*map(touch, names))
+    plainly = printed("\n".join(map(touch, names))).splitlines()
+    assert dict(zip(names, lazily, strict=True)) == dict(zip(names, plainly, strict=True))
 
 
-@pytest.mark.parametrize("name", sorted(ABSENT))
-def test_an_absent_package_raises_as_if_not_installed(name: str) -> None:
-    program = f"import main\ntry:\n  import {name}\nexcept ModuleNotFoundError as error:\n  print(error.name)"
-    assert printed(program) == name
+def test_an_absent_package_raises_as_if_not_installed() -> None:
+    absent = sorted(ABSENT)
+    programs = [f"try:\n  import {name}\nexcept ModuleNotFoundError as error:\n  print(error.name)" for name in absent]
+    assert printed_after_main(*programs) == absent
 
 
-@pytest.mark.parametrize("function", ["grant_rbac", "write_secret", "remove_secret", "revoke_rbac", "sweep"])
-def test_who_only_reads_memberships_does_without_the_fleets_client(function: str) -> None:
-    program = (
-        f"import sys, main, functions.{function}, shared.clients.fleet; print('google.cloud.gkehub_v1' in sys.modules)"
-    )
-    assert printed(program) == "False"
+def test_who_only_reads_memberships_does_without_the_fleets_client() -> None:
+    functions = ["grant_rbac", "write_secret", "remove_secret", "revoke_rbac", "sweep"]
+    programs = [
+        f"import sys, functions.{name}, shared.clients.fleet; print('google.cloud.gkehub_v1' in sys.modules)"
+        for name in functions
+    ]
+    assert printed_after_main(*programs) == ["False"] * len(functions)
 
 
 def test_threads_that_need_a_lazy_module_at_once_all_get_it() -> None:
     """A proof that reaches Google's certificates was decoded; a half-loaded module would make it an invalid proof."""
     program = """
-import base64, sys, threading, main
+import base64, sys, threading
 from shared.clients.grant_signer import GrantSigner
 
 class Signer(GrantSigner):
@@ -104,4 +135,4 @@ threads = [threading.Thread(target=verify) for _ in range(8)]
 [thread.join() for thread in threads]
 print(len(decoded))
 """
-    assert printed(program) == "8"
+    assert printed_after_main(program) == ["8"]
