@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
@@ -22,17 +23,23 @@ ISSUER = "https://accounts.google.com"
 
 
 class Tokens:
-    """All tokens of one cloud. `certificates` verify the identity tokens: key ID → PEM. The key is not rotated."""
+    """All tokens of one cloud. The key of the identity tokens is made at first use, and not rotated."""
 
     def __init__(self) -> None:
         self.access: dict[str, str] = {}
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        key_id = secrets.token_hex(20)
-        self._signer = crypt.RSASigner.from_string(pem, key_id)
-        self.certificates = {key_id: _certificate(key)}
+
+    @functools.cached_property
+    def _signer(self) -> crypt.RSASigner:
+        return crypt.RSASigner(self._key, secrets.token_hex(20))
+
+    @functools.cached_property
+    def _key(self) -> rsa.RSAPrivateKey:
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+    @functools.cached_property
+    def certificates(self) -> dict[str, str]:
+        """What verifies the identity tokens: key ID → PEM."""
+        return {self._signer.key_id: _certificate(self._key)}
 
     def new(self, email: str) -> str:
         """Return a new access token of an identity."""
