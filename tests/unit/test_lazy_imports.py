@@ -91,8 +91,8 @@ def test_what_is_left_for_later_is_there_when_it_is_touched_after_all() -> None:
     """Each module is touched in a process in which no other one was: a module may import the next."""
     names = sorted(LAZY)
     lazily = printed_after_main(*map(touch, names))
-    plainly = printed("\n".join(map(touch, names))).splitlines()
-    assert dict(zip(names, lazily, strict=True)) == dict(zip(names, plainly, strict=True))
+    eagerly = printed("\n".join(map(touch, names))).splitlines()
+    assert dict(zip(names, lazily, strict=True)) == dict(zip(names, eagerly, strict=True))
 
 
 def test_an_absent_package_raises_as_if_not_installed() -> None:
