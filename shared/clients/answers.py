@@ -8,6 +8,7 @@ was done. Refusals and the clients' exceptions become this project's errors here
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +36,7 @@ MAX_PAGES: Final = 1000
 MAX_DEPTH: Final = 64
 MAX_VALUES: Final = 300_000
 _TEXTS: Final = {str}
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _CONTAINERS: Final = (dict, list)  # `dict | list` makes a new union for each value
 
 
@@ -195,10 +197,15 @@ def object_in(answer: Mapping[str, Any], key: str, what: str) -> Object:
 
 
 def text_in(answer: Mapping[str, Any], key: str, what: str) -> str:
-    """Return a string inside an answer, empty if it is absent. Raises RetryableError for another type."""
+    """Return a string inside an answer, empty if it is absent. Raises RetryableError for another type, or half a character.
+
+    Half a surrogate pair is legal in JSON. No API takes it, so what is written would differ from it for ever.
+    """
     found = answer.get(key)
     if found is not None and not isinstance(found, str):
         raise unusable(what, f"{key} is not a text")
+    if found and not found.isascii() and _SURROGATE.search(found):
+        raise unusable(what, f"{key} {found!r} has half a surrogate pair")
     return share_text(found) if found else ""
 
 

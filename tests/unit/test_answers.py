@@ -131,6 +131,7 @@ def test_an_empty_object_is_an_empty_list() -> None:
         {"lastConnectionTime": "yesterday"},
         {"lastConnectionTime": "2026-11-24T09:00:00"},
         {"lastConnectionTime": 20261124},
+        {"uniqueId": "uid-\ud800"},
     ],
 )
 def test_a_membership_that_cannot_be_read_alone_is_left_out_of_a_list(odd: Any) -> None:
@@ -190,6 +191,8 @@ def test_another_object_than_the_one_that_was_asked_for_is_no_answer() -> None:
         {"autopilot": "x"},
         {"resourceLabels": "x"},
         {"resourceLabels": {"a": 1}},
+        {"networkConfig": {"network": "net-\ud800"}},
+        {"endpoint": "\udfff"},
     ],
 )
 def test_a_cluster_that_cannot_be_read_alone_is_left_out_of_a_list(odd: Any) -> None:
