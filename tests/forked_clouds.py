@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import functools
 import gc
+import importlib
 import json
 import os
 import select
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[1]
+# What `up` imports when it is called.
+UP = ("local.command_line", "local.cloud", "local.control_api", "uvicorn.protocols.http.auto", "uvloop")
 WITH_US = (sys.executable, "-S", "-E", "-c", WITH_PARENT, sys.executable)
 
 
@@ -163,10 +166,10 @@ def _parent() -> _Parent:
 
 def _serve() -> None:
     """Fork a cloud for each order; in a cloud, run it."""
-    import local.cloud
-    import local.control_api  # noqa: F401 - what `up` imports
     from local.__main__ import main
 
+    for name in UP:
+        importlib.import_module(name)
     gc.freeze()  # or each child's collector would look through all of it, and copy it
     order = next_child()
     if order is None:

@@ -123,6 +123,8 @@ def _back_off(text: str) -> float:
 
 def _up(options: argparse.Namespace) -> int:
     # Only this command needs the whole cloud: the others stay quick.
+    import uvloop
+
     from local import seed
     from local.cloud import Cloud
     from local.config import Config
@@ -176,7 +178,7 @@ def _up(options: argparse.Namespace) -> int:
         return 0
 
     try:
-        return asyncio.run(run())
+        return uvloop.run(run())
     except ports.PortInUseError as error:
         raise UsageError(str(error)) from error
     except OSError as error:

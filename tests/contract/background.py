@@ -6,6 +6,8 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import uvloop
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -16,7 +18,7 @@ class BackgroundLoop:
     """Runs coroutines; leaving it fails if a task is still pending."""
 
     def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="servers")
         self._thread.start()
         return self

@@ -85,6 +85,17 @@ def test_a_token_is_handed_out_again_until_shortly_before_its_end() -> None:
     assert 3000 < second["expires_in"] <= 3600
 
 
+def test_an_identity_token_is_handed_out_again_for_the_same_audience() -> None:
+    def ask(address: str) -> list[str]:
+        path = "/computeMetadata/v1/instance/service-accounts/default/identity?audience="
+        return [_get(address, f"{path}{audience}") for audience in ("one", "one", "another")]
+
+    iam = Iam()
+    first, second, another = asyncio.run(_with_server(iam, ask))
+    assert first == second
+    assert [(iam.tokens.claims(token) or {})["aud"] for token in (first, another)] == ["one", "another"]
+
+
 def test_numbers_and_places_are_those_of_cloud_run() -> None:
     def ask(address: str) -> list[str]:
         v1 = "/computeMetadata/v1"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 ISSUER = "https://accounts.google.com"
+REUSED_SECONDS = 60  # an identity token is given out again for so long, as Pub/Sub and the metadata server do
+KEPT = 1000  # identity tokens
 
 
 class Tokens:
@@ -27,6 +29,8 @@ class Tokens:
 
     def __init__(self) -> None:
         self.access: dict[str, str] = {}
+        # The last identity token of each kind, and when it was signed.
+        self._signed: dict[tuple[str, str, int], tuple[int, str]] = {}
 
     @functools.cached_property
     def _signer(self) -> crypt.RSASigner:
@@ -48,8 +52,11 @@ class Tokens:
         return token
 
     def new_identity_token(self, email: str, audience: str, lifetime: int = 3600) -> str:
-        """Return an OIDC token as Google signs it (RS256)."""
-        now = int(time.time())
+        """Return an OIDC token as Google signs it (RS256), or the last one for the same, if that is new enough."""
+        now, kind = int(time.time()), (email, audience, lifetime)
+        signed_at, token = self._signed.get(kind, (0, ""))
+        if signed_at <= now < signed_at + min(REUSED_SECONDS, lifetime // 10):
+            return token
         claims = {
             "aud": audience,
             "azp": email,
@@ -60,7 +67,11 @@ class Tokens:
             "iss": ISSUER,
             "sub": email,
         }
-        return str(jwt.encode(self._signer, claims).decode())
+        token = str(jwt.encode(self._signer, claims).decode())
+        if len(self._signed) >= KEPT:
+            self._signed.clear()
+        self._signed[kind] = now, token
+        return token
 
     def claims(self, identity_token: str) -> dict[str, Any] | None:
         """Return the claims of a valid identity token; None if it is not from here, or expired."""
