@@ -198,8 +198,16 @@ variable "settings" {
     error_message = "settings.instance is a DNS label of at most 30 characters; example: staging."
   }
   validation {
-    condition     = alltrue([for key in var.settings.label_keys : can(regex("^([^\\s,:*]+[*]?|[*]|[^\\s,:*]+:[^\\s,:*]+)$", key))])
-    error_message = "settings.label_keys are KEY, PREFIX* or KEY:NEW-KEY; example: [\"env\", \"cost-*\", \"team:example.com/team\"]."
+    condition     = alltrue([for key in var.settings.label_keys : can(regex("^([*]|[\\p{L}\\p{N}_./-]+([*]|:(([a-z0-9]([-a-z0-9]*[a-z0-9])?[.])*[a-z0-9]([-a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?)$", key))])
+    error_message = "settings.label_keys are KEY, PREFIX* or KEY:NEW-KEY, where NEW-KEY is valid for Kubernetes; example: [\"env\", \"cost-*\", \"team:example.com/team\"]."
+  }
+  validation {
+    condition     = !anytrue([for key in var.settings.label_keys : can(regex(":(goog-|fleet-registrar-|([^/]*[.])?(kubernetes[.]io|k8s[.]io|argoproj[.]io|fleet-registrar)/)", key))])
+    error_message = "settings.label_keys rename a label to a reserved key: people who may label a cluster must not set it. Use a prefix of your own; example: [\"team:example.com/team\"]."
+  }
+  validation {
+    condition     = length(distinct([for key in var.settings.label_keys : split(":", key)[0]])) == length(var.settings.label_keys) && length(distinct([for key in var.settings.label_keys : split(":", key)[1] if length(split(":", key)) > 1])) == length([for key in var.settings.label_keys : key if length(split(":", key)) > 1])
+    error_message = "settings.label_keys name a KEY or a NEW-KEY twice; example: [\"env\", \"team:example.com/team\"]."
   }
   validation {
     condition     = can(regex("^([0-9]+|([0-9]|[1-9][0-9]|100)%)$", var.settings.max_removals))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import os
 import re
-from typing import Any
+import subprocess
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +16,10 @@ from shared.decisions import events, rbac
 from shared.values import messages, settings
 from shared.values.codes import Decision
 from shared.values.labels import LabelKeys
-from tests.infra.terraform import ROOT, Plan
+from tests.infra.terraform import ROOT, MissingError, Plan, binary
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROLES: dict[str, dict[str, list[str]]] = json.loads((ROOT / "infra" / "roles.json").read_text())
 FUNCTIONS = {
@@ -90,6 +95,73 @@ def test_the_settings_mean_what_was_asked_for(full: Plan) -> None:
     assert (read.central_membership.project, read.central_project_number) == ("my-central", "345678901234")
     assert read.selector.matches({"argocd": "yes"})
     assert not read.selector.matches({})
+
+
+# What a person may type as `settings.label_keys`.
+LABEL_KEYS = [
+    ["env"],
+    ["env", "cost-*", "team:example.com/team"],
+    ["*"],
+    ["*", "team:owner"],
+    ["cost-*", "cost-a:price"],
+    ["größe", "größe:size"],
+    ["größe:size"],
+    ["a.b/c_d-e", "a.b/c_d-e*"],
+    ["goog-x", "goog-x:example.com/x"],
+    ["team:notkubernetes.io/x"],
+    ["team:kubernetes.io"],
+    ["team:fleet-registrar/project"],
+    ["team:my.fleet-registrar/project"],
+    ["team:fleet-registrar-x"],
+    ["team:argocd.argoproj.io/secret-type"],
+    ["team:app.kubernetes.io/managed-by"],
+    ["team:x.k8s.io/y"],
+    ["team:goog-x"],
+    ["team:example.com/"],
+    ["team:Example.com/team"],
+    ["team:a/b/c"],
+    ["team:-team"],
+    ["team:größe"],
+    ["team:" + "x" * 63],
+    ["team:" + "x" * 64],
+    ["team:"],
+    [":team"],
+    ["team:a:b"],
+    ["cost-*:price"],
+    ["team:cost-*"],
+    ["c*st"],
+    ["**"],
+    ["a b"],
+    ["a=b"],
+    ["a:x", "b:x"],
+    ["a:x", "a:y"],
+    ["a", "a:x"],
+]
+
+
+def test_terraform_refuses_the_label_keys_that_the_functions_refuse(tmp_path: Path) -> None:
+    def accepted(keys: list[str]) -> bool:
+        try:
+            LabelKeys.parse(",".join(keys))
+        except ValueError:
+            return False
+        return True
+
+    variables = (ROOT / "infra" / "terraform" / "variables.tf").read_text()
+    conditions = re.findall(r"condition += (.*label_keys.*)\n", variables)
+    assert conditions
+    both = " && ".join(f"({one.replace('var.settings.label_keys', 'toset(keys)')})" for one in conditions)
+    question = f"jsonencode([for keys in {json.dumps(LABEL_KEYS, ensure_ascii=False)} : {both}])"
+    try:
+        command = [binary(), "console"]
+    except MissingError as error:
+        pytest.skip(str(error))
+    alone = {"PATH": os.defpath, "HOME": str(tmp_path), "CHECKPOINT_DISABLE": "1"}
+    answer = subprocess.run(
+        command, cwd=tmp_path, env=alone, input=question, capture_output=True, text=True, check=True
+    )
+    found = dict(zip(map(tuple, LABEL_KEYS), json.loads(json.loads(answer.stdout)), strict=True))
+    assert found == {tuple(keys): accepted(keys) for keys in LABEL_KEYS}
 
 
 def test_terraforms_defaults_are_the_codes(plans: dict[str, Plan]) -> None:
