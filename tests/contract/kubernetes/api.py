@@ -27,10 +27,23 @@ RBAC = "rbac.authorization.k8s.io"
 
 # The client's types ask for model objects; tests are read more easily with the JSON that travels.
 Api = Any
-core_of: Any = client.CoreV1Api
-rbac_of: Any = client.RbacAuthorizationV1Api
-authorization_of: Any = client.AuthorizationV1Api
-authentication_of: Any = client.AuthenticationV1Api
+
+
+# Touching one of these classes imports some hundred models, which only a worker that runs tests of this folder needs.
+def core_of(admin: client.ApiClient) -> Api:
+    return client.CoreV1Api(admin)
+
+
+def rbac_of(admin: client.ApiClient) -> Api:
+    return client.RbacAuthorizationV1Api(admin)
+
+
+def authorization_of(admin: client.ApiClient) -> Api:
+    return client.AuthorizationV1Api(admin)
+
+
+def authentication_of(admin: client.ApiClient) -> Api:
+    return client.AuthenticationV1Api(admin)
 
 
 @contextmanager
