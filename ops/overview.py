@@ -93,11 +93,15 @@ _BY_STATE: Final[Mapping[State, Stage]] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One cluster. Times are None and texts are '' where they are unknown or do not apply."""
+    """One cluster. Times are None and texts are '' where they are unknown or do not apply.
+
+    `cause` is a code, with the step that failed: clusters of one stage and cause have one problem.
+    """
 
     name: Name
     stage: Stage
     reason: str
+    cause: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     membership: str = ""
     registered: datetime | None = None
@@ -199,6 +203,7 @@ class Overview:
             name=name,
             stage=stage,
             reason=self._reason(facts, stage),
+            cause=self._cause(facts, stage),
             labels=source.labels if source else {},
             membership=str(membership.name) if membership else "",
             registered=membership.created if membership else None,
@@ -320,6 +325,14 @@ class Overview:
             return ""
         observed = facts.cluster if isinstance(name, ClusterName) else facts.membership
         return why(Subject(request_for(name), state, observed), self.settings)
+
+    def _cause(self, facts: _Facts, stage: Stage) -> str:
+        if stage is Stage.FAILED:
+            entry = facts.activity.failing[-1]
+            return f"{entry.step}: {entry.code}" if entry.code else ""
+        if stage is Stage.CONFLICT and facts.name in self.others:
+            return FindingCode.CLASHING_SECRET
+        return facts.findings[0].code if facts.findings else ""
 
     def _silence(self, activity: Activity) -> str:
         silent = activity.silent(self.seen.now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SETTLED: Final = (Stage.IN_ARGOCD, Stage.EXTERNAL, Stage.DIFFERS)
+FEW: Final = 3  # so many clusters with one problem are shown one by one, and so many of more are named
 MOVING: Final = (Stage.ON_ITS_WAY, Stage.WAITING, Stage.PROVISIONING)
 
 
@@ -149,6 +151,15 @@ def _letters(log: Log) -> list[Problem]:
         Problem(f"{step} gave up a message: {message}", "python -m ops dead-letters list")
         for step, message in [*folded][:5]
     ]
+
+
+def by_cause(rows: Sequence[Row]) -> list[Sequence[Row]]:
+    """Group clusters with one problem, the largest group first. A few with the same problem stay groups of one each."""
+    groups: dict[tuple[Stage, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.stage, row.cause or row.reason].append(row)
+    parts = [part for group in groups.values() for part in ([group] if len(group) > FEW else [[one] for one in group])]
+    return sorted(parts, key=len, reverse=True)
 
 
 def count(rows: Sequence[Row]) -> Counts:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from ops.explanation import HEADINGS, Explanation, explain
 from ops.overview import Stage
-from ops.page.board import Board
+from ops.page.board import FEW, Board, by_cause
 from ops.page.timeline import timeline
 from ops.page.view import PROBLEMS, SIZES, View, select
 from ops.terminal import ago, one_line, printable
@@ -145,12 +145,13 @@ def _shared(board: Board) -> Object:
 def _table(board: Board, view: View) -> Object:
     found = select(board.rows, view)
     # What could not be read is one problem of the list that failed, not one of each cluster in it.
-    problems = [row for row in board.rows if row.stage.is_problem and row.stage is not Stage.UNKNOWN]
+    groups = by_cause([row for row in board.rows if row.stage.is_problem and row.stage is not Stage.UNKNOWN])
     return {
         "page": found,
         "view": found.view,
-        "ill": [(row, board.advice(row)) for row in problems[:SHOWN_PROBLEMS]],
-        "more": max(0, len(problems) - SHOWN_PROBLEMS),
+        "ill": [(group, board.advice(group[0])) for group in groups[:SHOWN_PROBLEMS]],
+        "few": FEW,
+        "more": sum(map(len, groups[SHOWN_PROBLEMS:])),
         "limits": board.limits,
         "adopt": board.unmanaged,
         "others": [one for one in board.problems if one.command not in {command for _, command in board.limits}],

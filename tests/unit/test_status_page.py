@@ -20,7 +20,7 @@ from ops.health import Backlog, Seen
 from ops.overview import Stage
 from ops.page import answer as answers
 from ops.page.answer import answer
-from ops.page.board import Board, Budget, Log, as_json, build
+from ops.page.board import Board, Budget, Log, as_json, build, by_cause
 from ops.page.render import cluster, cluster_address, content_security_policy, page, snapshot
 from ops.page.timeline import timeline
 from ops.page.view import SIZES, View, parse, select
@@ -177,6 +177,39 @@ def test_ten_thousand_clusters_are_a_page_below_a_megabyte() -> None:
     for size in SIZES:
         assert len(page(shown, View(size=size)).encode()) < 1_000_000
     assert len(snapshot(shown).encode()) < 2_000_000
+
+
+def refused(number: int) -> Board:
+    """So many clusters that the gateway refuses, and one whose log says something else."""
+    several = [replace(BLUE, name=replace(BLUE.name, cluster=f"c{index:03}")) for index in range(number + 1)]
+    failures = [
+        entry(cluster=str(one.name), message=f"{one.name}: 403", code="unreachable" if index else "denied")
+        for index, one in enumerate(several)
+    ]
+    return board(seen(several, []), Log(failures=tuple(failures)))
+
+
+@pytest.mark.parametrize("render", [snapshot, lambda shown: page(shown, View())])
+def test_many_clusters_with_one_cause_are_one_problem(render: Any) -> None:
+    text = html.unescape(render(refused(500)))
+    shown = text.partition('<h2 id="problems">')[2].partition("</section>")[0]
+    assert shown.count('<li class="problem">') == 2
+    assert "500 clusters" in shown
+    assert "(grant-rbac: unreachable)" in shown
+    assert [f"c{index:03}" in shown for index in range(6)] == [True, True, True, True, False, False]
+    assert "403" in shown
+    assert len(text.encode()) < 1_000_000
+
+
+def test_few_clusters_with_one_cause_are_named_one_by_one() -> None:
+    shown = page(refused(3), View()).partition("</section>")[0]
+    assert shown.count('<li class="problem">') == 4
+
+
+def test_many_causes_of_one_stage_are_not_mixed() -> None:
+    shown = refused(4)
+    groups = by_cause([row for row in shown.rows if row.stage is Stage.FAILED])
+    assert [len(group) for group in groups] == [4, 1]
 
 
 VIEWS: dict[str, tuple[dict[str, str], int]] = {
