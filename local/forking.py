@@ -1,4 +1,4 @@
-"""The program of the functions' parent process (`local/parent.py`): it imports their packages once, and forks one child per order.
+"""The program of the functions' parent process (`local/parent.py`): it imports their modules once, and forks one child per order.
 
 It runs by itself, beside the source that the functions come from, and imports nothing of `local`.
 Stdin has an order per line; stdout answers `started PID` in order of the orders, and `ended PID CODE` when a child has ended.
@@ -29,29 +29,43 @@ FRAMEWORK = (
     "functions_framework._cli",
     "flask",
     "cloudevents.http",
+    "cryptography.x509",  # google.auth.jwt's, which is imported when the first grant is read
     "gunicorn.arbiter",
     "gunicorn.workers.gthread",
 )
 FOLDERS = ("functions", "shared")  # of the bundle, beside main.py
 PR_SET_PDEATHSIG = 1
+Versions = dict[Path, tuple[int, int]]
 Order = dict[str, Any]  # arguments of functions_framework, environment, log
 
 
-def preload(directory: Path) -> None:
-    """Import the packages of the functions in `directory`, without the functions' own modules: a child reads those from disk.
+def preload(directory: Path) -> Versions:
+    """Import the functions' modules in `directory`, and all packages that they need; return the versions of their files.
 
     What cannot be imported is left to the children, which then say so in their logs.
     """
+    versions = _versions(directory)
     with contextlib.suppress(ImportError):
         importlib.import_module("shared.runtime.lazy_imports").lighten()
-    paths = (path.relative_to(directory) for folder in FOLDERS for path in sorted((directory / folder).rglob("*.py")))
-    for name in (*FRAMEWORK, *(".".join(path.with_suffix("").parts) for path in paths)):
+    for name in (*FRAMEWORK, *(".".join(path.with_suffix("").parts) for path in versions)):
         with contextlib.suppress(Exception):
             importlib.import_module(name)
-    own = {path.stem for path in directory.iterdir()}
-    for name in [name for name in sys.modules if name.partition(".")[0] in own and name != "__main__"]:
-        del sys.modules[name]
     gc.freeze()  # or each child's collector would look through all of it, and copy it
+    return versions
+
+
+def drop_changed(directory: Path, versions: Versions) -> None:
+    """Forget the functions' own modules if a file has changed since: they are then read from disk."""
+    if _versions(directory) != versions:
+        own = {path.stem for path in directory.iterdir()}
+        for name in [name for name in sys.modules if name.partition(".")[0] in own and name != "__main__"]:
+            del sys.modules[name]
+
+
+def _versions(directory: Path) -> Versions:
+    """The time and size of each file, by which Python, too, tells whether a module has changed (PEP 3147)."""
+    paths = (path for folder in FOLDERS for path in sorted((directory / folder).rglob("*.py")))
+    return {path.relative_to(directory): (path.stat().st_mtime_ns, path.stat().st_size) for path in paths}
 
 
 def next_parent(listening: socket.socket) -> bool:
@@ -126,12 +140,13 @@ def main() -> None:
     """Serve orders; in a child, run what `python -m functions_framework` runs."""
     directory = Path.cwd()
     sys.path[0] = str(directory)  # as with `python -m`
-    preload(directory)
+    versions = preload(directory)
     if len(sys.argv) > 1 and not next_parent(socket.socket(fileno=int(sys.argv[1]))):
         return
     order = next_child()
     if order is not None:
         become(order)
+        drop_changed(directory, versions)
         code: object = 1
         try:
             runpy.run_module("functions_framework", run_name="__main__", alter_sys=True)
