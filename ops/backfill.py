@@ -14,17 +14,21 @@ from ops.partial import planned_survey
 from ops.plan import filter_plan, unread
 from ops.survey import connected, operator
 from ops.terminal import UNREAD, MistakeError, Progress, pluralize, table
+from shared.decisions.reports import DOCTOR
 from shared.decisions.sweep_plan import Plan
 from shared.runtime.services import Services
+from shared.values.codes import FindingCode
 from shared.values.errors import ReconcileError
-from shared.values.findings import PlannedRequest
+from shared.values.findings import Finding, PlannedRequest
 from shared.values.messages import truncate
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
 
 TOPIC = "register-membership"
+_UNREAD = frozenset({FindingCode.UNREAD_PROJECT, FindingCode.INCOMPLETE_LIST, FindingCode.UNREADABLE_ITEM})
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,22 +42,23 @@ def run(options: argparse.Namespace) -> int:
     services = connected()
     seen = planned_survey(services)
     plan = filter_plan(seen, services.settings, options.project, "")
-    code = UNREAD if unread(seen, services.settings, options.project) else 0
-    requests = missing(plan)
+    lacking = unread(seen, services.settings, options.project)
+    code = UNREAD if lacking else 0
+    requests, skipped = missing(plan), left_out(plan, lacking)
     if options.json:
         if not options.dry_run:
             publish_all(requests, services, options.rate, "backfill")
         summary = {
             "dryRun": options.dry_run,
             "requests": [{"cluster": request.subject, "reason": request.reason} for request in requests],
-            "skipped": [{"subject": one.subject, "text": one.text, "command": one.command} for one in plan.findings],
+            "skipped": [{"subject": one.subject, "text": one.text, "command": one.command} for one in skipped],
         }
         print(json.dumps(summary, indent=2))
         return code
-    for report in plan.findings:
+    for report in skipped:
         print(f"skipped: {report.subject}: {report.text}" + (f"\n  {report.command}" if report.command else ""))
     if not requests:
-        print("Every selected cluster that can be requested has its Secret.")
+        print(f"Every selected cluster that {'was read and ' if lacking else ''}can be requested has its Secret.")
         return code
     if options.dry_run:
         print(table(("CLUSTER", "WHY"), [(request.subject, request.reason) for request in requests]))
@@ -69,6 +74,16 @@ def run(options: argparse.Namespace) -> int:
 def missing(plan: Plan) -> list[PlannedRequest]:
     """Return the requests for selected clusters that have no Secret of their own."""
     return [request for request in plan.requests if request.kind == "repair" and request.next.topic == TOPIC]
+
+
+def left_out(plan: Plan, unread: Mapping[str, str]) -> list[Finding]:
+    """Return what no request was made for, and why. A sweep says of unread lists that it removes nothing: this requests nothing."""
+    read = [finding for finding in plan.findings if finding.code not in _UNREAD]
+    text = "could not be read, so no cluster there is requested"
+    return [
+        *(Finding(FindingCode.UNREAD_PROJECT, what, f"{text}: {why}", DOCTOR) for what, why in unread.items()),
+        *read,
+    ]
 
 
 def publish_all(requests: list[PlannedRequest], services: Services, a_minute: int, what: str) -> None:
