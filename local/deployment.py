@@ -19,7 +19,7 @@ from local.processes import StartError
 from local.telemetry import entries
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from local.apis import Apis
@@ -135,7 +135,7 @@ class Deployment:
     async def _deploy_service(self, name: str, function: Function) -> None:
         apis, one_at_a_time = self.apis, name == SWEEP
         full = self.registrar.service(name)
-        wake = self._waking(function) if name in self.pages else None
+        wake = (lambda: function.start(self.config.source.parent)) if name in self.pages else None
         front = Front(
             apis.run, apis.iam, full, lambda: function.url if function.pid else "", keep=apis.logging.write, wake=wake
         )
@@ -253,23 +253,15 @@ class Deployment:
             function.on_death = on_death
         await asyncio.gather(*(function.start(self.config.source.parent) for function in self.functions.values()))
 
-    def _waking(self, page: Function) -> Callable[[], Awaitable[None]]:
-        """Return what starts a page's process at a call, as Cloud Run starts an instance."""
-        one_at_a_time = asyncio.Lock()
-
-        async def wake() -> None:
-            async with one_at_a_time:
-                await page.start(self.config.source.parent)
-
-        return wake
-
     async def stop(self) -> None:
-        """Kill all functions at the same time, and free their ports."""
-        processes = [*self.functions.values(), *self.pages.values()]
-        # A measured process writes what ran when it ends by itself.
-        await asyncio.gather(*(process.stop() if MEASURED else process.kill() for process in processes))
-        for process in processes:
+        """Kill all functions at the same time, and free their ports. None starts again."""
+
+        async def end(process: Function) -> None:
+            # A measured process writes what ran when it ends by itself.
+            await (process.stop() if MEASURED else process.kill())
             process.close()
+
+        await asyncio.gather(*map(end, [*self.functions.values(), *self.pages.values()]))
         for front in self._fronts:
             await front.close()
 

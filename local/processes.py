@@ -24,7 +24,7 @@ WITH_PARENT = (
 )
 
 # With SO_REUSEADDR on both, Linux lets a process listen on a port that another socket has bound without listening. So the
-# reservation stays until the process listens, and no outgoing connection of this machine gets the port meanwhile.
+# reservation stays while the process starts, runs and stops, and no other process of this machine gets the port meanwhile.
 LISTENS_BESIDE_RESERVATION = sys.platform == "linux"
 
 
@@ -51,7 +51,10 @@ class Process(Protocol):
 
 
 class Child:
-    """A child process in its own session, with a log file; an unexpected end is reported."""
+    """A child process in its own session, with a log file; an unexpected end is reported.
+
+    Starts and stops wait for each other, first come, first served. So there is at most one process.
+    """
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
@@ -61,6 +64,8 @@ class Child:
         self._process: Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._wanted = False
+        self._closed = False
+        self._changing = asyncio.Lock()
         self._reserved: socket.socket | None = None
         self._reserve()
         self.url = f"http://{HOST}:{self.port}"
@@ -92,49 +97,64 @@ class Child:
             )
 
     async def start(self, directory: Path, within: float = 60.0) -> None:
-        """Start, and return when its port is open."""
-        if self.pid is not None:
-            return
-        if not LISTENS_BESIDE_RESERVATION:
-            self._release()
-        try:
-            self._process = await self.spawn(directory)
-            self._wanted = True
-            self._watch = asyncio.create_task(self._until_it_ends(self._process))
-            deadline = asyncio.get_running_loop().time() + within
-            while not await self._answers():
-                if self._process.returncode is not None or asyncio.get_running_loop().time() > deadline:
-                    raise StartError(f"{self.name} did not start; the end of {self.log}:\n{self.tail()}")
-                await asyncio.sleep(0.02)
-        finally:
-            self._release()
+        """Start, and return when its port is open. Leaves no process behind when this fails or is cancelled."""
+        async with self._changing:
+            if self.pid is not None:
+                return
+            if self._closed:
+                raise StartError(f"{self.name} is closed: the local cloud is stopping")
+            if not LISTENS_BESIDE_RESERVATION:
+                self._release()
+            try:
+                await self._start(directory, within)
+            except BaseException:
+                await self._end()
+                raise
+
+    async def _start(self, directory: Path, within: float) -> None:
+        self._process = await self.spawn(directory)
+        self._wanted = True
+        self._watch = asyncio.create_task(self._until_it_ends(self._process))
+        deadline = asyncio.get_running_loop().time() + within
+        while not await self._answers():
+            if self._process.returncode is not None or asyncio.get_running_loop().time() > deadline:
+                raise StartError(f"{self.name} did not start; the end of {self.log}:\n{self.tail()}")
+            await asyncio.sleep(0.02)
 
     async def stop(self, within: float = 10.0) -> None:
         """Send SIGTERM, so that requests in flight finish, then kill its group."""
-        self._wanted = False
-        if self._process is None:
-            return
-        if self.pid is not None:
-            self._process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), within)
-        await self.kill()
+        async with self._changing:
+            self._wanted = False
+            if self._process is not None and self.pid is not None:
+                self._process.send_signal(signal.SIGTERM)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._process.wait(), within)
+            await self._end()
 
     async def kill(self) -> None:
-        """End it and its workers at once, as a crash would. Its port stays ours."""
+        """End it and its workers at once, as a crash would; a start fails. Its port stays ours."""
+        self._wanted = False
+        if self._process is not None:
+            kill_group(self._process)
+        async with self._changing:
+            await self._end()
+
+    async def _end(self, within: float = 30.0) -> None:
         self._wanted = False
         if self._process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        kill_group(self._process)
         await self._process.wait()
         if self._watch is not None:
             await self._watch
         self._process = None
+        deadline = asyncio.get_running_loop().time() + within
         while True:
             try:
                 self._reserve()
-            except OSError:  # a worker that was killed with its master may hold the port for a moment longer
+            except OSError as error:  # a worker that was killed with its master may listen for a moment longer
+                if asyncio.get_running_loop().time() > deadline:
+                    raise StartError(f"another process has port {self.port} of {self.name}: stop it") from error
                 await asyncio.sleep(0.01)
             else:
                 return
@@ -149,7 +169,8 @@ class Child:
             os.truncate(self.log, 0)
 
     def close(self) -> None:
-        """Free the port for good."""
+        """Free the port for good; it starts no more."""
+        self._closed = True
         self._release()
 
     async def _until_it_ends(self, process: Process) -> None:
@@ -166,7 +187,7 @@ class Child:
         return True
 
     def _reserve(self) -> None:
-        """Hold the port while nothing runs: pushes are refused, and it is the same one after a restart."""
+        """Hold the port: it is the same one after a restart. Raises OSError while a process listens on it."""
         taken = socket.socket()
         try:
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -174,6 +195,7 @@ class Child:
         except OSError:
             taken.close()
             raise
+        self._release()  # after the new one is bound: the port is never free
         self._reserved = taken
         self.port = taken.getsockname()[1]
 
@@ -181,6 +203,14 @@ class Child:
         if self._reserved is not None:
             self._reserved.close()
             self._reserved = None
+
+
+def kill_group(process: Process) -> None:
+    """Send SIGKILL to a process and its workers."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # a fork leads no group in its first moment
+        process.send_signal(signal.SIGKILL)
 
 
 def ended(code: int) -> str:

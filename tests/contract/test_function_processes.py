@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,10 +19,10 @@ from local.functions import Function
 from local.names import ROOT
 from local.parent import PROGRAM, SHARED, Parent
 from local.processes import Child, StartError
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends forks with their parent")
@@ -62,17 +63,31 @@ print(threading.active_count(), "google.auth" in sys.modules, "kubernetes.client
 """
 
 
-# Listens as gunicorn does, once a file is there.
+# Listens as gunicorn does, once the file `go` is there. On SIGTERM it closes its port at once, and ends when `leave` is there.
 LATE = """
-import socket, sys, time
+import signal, socket, sys, time
 from pathlib import Path
-while not Path(sys.argv[2]).exists():
-    time.sleep(0.01)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+def wait(name):
+    while not Path(sys.argv[2], name).exists():
+        time.sleep(0.01)
+wait("go")
 door = socket.socket()
 door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 door.bind(("127.0.0.1", int(sys.argv[1])))
 door.listen()
-time.sleep(60)
+signal.sigwait([signal.SIGTERM])
+door.close()
+Path(sys.argv[2], "closed").touch()
+wait("leave")
+"""
+# Says which process runs, with which settings.
+SETTLED = """
+import os
+print(os.getpid(), os.environ["HOLD"], flush=True)
+
+def sweep(event):
+    pass
 """
 
 
@@ -97,7 +112,6 @@ async def _logged(function: Function, directory: Path) -> dict[str, Any]:
     function.clear_log()
     await function.start(directory)
     await function.stop()
-    function.close()
     found: dict[str, Any] = json.loads(function.log.read_text().splitlines()[0].replace(str(function.port), "PORT"))
     return found
 
@@ -108,7 +122,10 @@ def test_a_forked_function_finds_what_one_started_by_itself_finds(tmp_path: Path
     async def both(parent: Parent) -> tuple[dict[str, Any], ...]:
         log = tmp_path / "log"
         functions = (Function("sweep", source, log, GIVEN, parent), Function("sweep", source, log, GIVEN))
-        return tuple([await _logged(function, tmp_path) for function in functions])
+        found = tuple([await _logged(function, tmp_path) for function in functions])
+        for function in functions:
+            function.close()
+        return found
 
     forked, alone = asyncio.run(_with_parent(tmp_path, both))
     assert forked == alone
@@ -122,7 +139,9 @@ def test_a_function_runs_the_code_that_is_there_when_it_starts(tmp_path: Path) -
         function = Function("sweep", source, tmp_path / "log", GIVEN, parent)
         first = await _logged(function, tmp_path)
         _source(tmp_path, "second, and longer")
-        return [first["here"], (await _logged(function, tmp_path))["here"]]
+        second = await _logged(function, tmp_path)
+        function.close()
+        return [first["here"], second["here"]]
 
     assert asyncio.run(_with_parent(tmp_path, twice)) == ["first", "second, and longer"]
 
@@ -204,33 +223,98 @@ def test_preloading_reads_no_variable_of_a_function_and_starts_no_thread() -> No
 
 
 class Late(Child):
-    """A program that takes its time before it listens."""
+    """A program that takes its time before it listens, and before it ends."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__("late", directory / "late.log")
-        self.go = directory / "go"
+        self.directory = directory
+        self.deaths: list[int] = []
+        self.on_death = lambda _, code: self.deaths.append(code)
 
     def command(self) -> list[str]:
-        return [sys.executable, "-c", LATE, str(self.port), str(self.go)]
+        return [sys.executable, "-c", LATE, str(self.port), str(self.directory)]
 
     def environment(self) -> dict[str, str]:
         return {"PATH": os.defpath}
 
+    def is_taken(self) -> bool:
+        """Whether the port is refused to another process."""
+        with socket.socket() as other:
+            try:
+                other.bind(("127.0.0.1", self.port))
+            except OSError:
+                return True
+        return False
 
-def test_nobody_gets_the_port_of_a_program_that_does_not_listen_yet(tmp_path: Path) -> None:
-    async def started() -> None:
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - there is nothing to wait for but other processes
+            await asyncio.sleep(0.01)
+
+
+def test_nobody_gets_the_port_of_a_program_that_starts_or_stops(tmp_path: Path) -> None:
+    async def taken() -> list[bool]:
         late = Late(tmp_path)
         starting = asyncio.create_task(late.start(tmp_path))
         try:
-            while late.pid is None:  # noqa: ASYNC110 - there is nothing to wait for but the process
-                await asyncio.sleep(0.01)
-            with socket.socket() as other, pytest.raises(OSError, match="in use"):
-                other.bind(("127.0.0.1", late.port))
-            late.go.touch()
+            await _until(lambda: late.pid is not None)
+            before = late.is_taken()
+            (tmp_path / "go").touch()
             await starting
-            assert late.pid is not None
+            stopping = asyncio.create_task(late.stop(PATIENCE))
+            await _until((tmp_path / "closed").exists)
+            after = late.is_taken()
+            (tmp_path / "leave").touch()
+            await stopping
+            return [before, after, late.is_taken()]
         finally:
-            await late.stop()
+            await late.kill()
             late.close()
 
-    asyncio.run(started())
+    assert asyncio.run(taken()) == [True, True, True]
+
+
+def test_killing_a_program_that_starts_fails_the_start(tmp_path: Path) -> None:
+    async def killed() -> list[int]:
+        late = Late(tmp_path)
+        starting = asyncio.create_task(late.start(tmp_path))
+        await _until(lambda: late.pid is not None)
+        await late.kill()
+        with pytest.raises(StartError):
+            await starting
+        assert late.pid is None
+        late.close()
+        with pytest.raises(StartError):
+            await late.start(tmp_path)
+        return late.deaths
+
+    assert asyncio.run(killed()) == []
+
+
+def _children(parent: Parent) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
+
+
+def _settled(directory: Path, parent: Parent) -> Function:
+    source = _source(directory)
+    source.write_text(SETTLED)
+    return Function("sweep", source, directory / "log", {**GIVEN, "HOLD": "0"}, parent)
+
+
+def test_overlapping_redeploys_leave_one_process_with_the_last_settings(tmp_path: Path) -> None:
+    async def overlapping(parent: Parent) -> None:
+        function = _settled(tmp_path, parent)
+
+        async def redeploy(hold: int) -> None:
+            await function.stop()
+            function.variables["HOLD"] = str(hold)
+            await function.start(tmp_path)
+
+        await asyncio.gather(function.start(tmp_path), *map(redeploy, range(1, 4)))
+        assert _children(parent) == [function.pid]
+        assert function.log.read_text().splitlines()[-1] == f"{function.pid} 3"
+        await function.kill()
+        function.close()
+
+    asyncio.run(_with_parent(tmp_path, overlapping))
