@@ -15,7 +15,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local.processes import WITH_PARENT, StartError
+from local.processes import WITH_PARENT, StartError, kill_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,15 +95,29 @@ class Parent:
         """The process's id, if it was started from here."""
         return self._process.pid if self._process else None
 
-    async def fork(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
-        """Fork a child that runs `python -m functions_framework` with these arguments. Raises StartError if the parent has ended."""
+    async def fork(
+        self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, within: float = 60.0
+    ) -> Forked:
+        """Fork a child that runs `python -m functions_framework` with these arguments.
+
+        Raises StartError if the parent has ended, or does not answer within that many seconds.
+        """
         if self._reading.done():
             raise StartError("the functions' parent process has ended: stop the local cloud and start it again")
         order = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
         forked: asyncio.Future[Forked] = asyncio.get_running_loop().create_future()
         self._asked.append(forked)
         self._orders.write(f"{json.dumps(order)}\n".encode())
-        return await forked
+        try:
+            async with asyncio.timeout(within):
+                return await forked
+        except (TimeoutError, asyncio.CancelledError) as error:
+            forked.cancel()  # then `_read` kills the child
+            if not forked.cancelled():
+                kill_group(forked.result())
+            if isinstance(error, TimeoutError):
+                raise StartError(f"the functions' parent process forks nothing within {within:g} s") from None
+            raise
 
     async def stop(self) -> None:
         """Close the orders, which ends it, and wait. Stop its children first."""
@@ -114,17 +128,21 @@ class Parent:
             await self._process.wait()
 
     async def _read(self, answers: asyncio.StreamReader) -> None:
-        async for line in answers:
-            match line.split():
-                case [b"started", pid]:
-                    child = self._children[int(pid)] = Forked(int(pid))
-                    asked = self._asked.popleft()
-                    if not asked.done():
-                        asked.set_result(child)
-                case [b"ended", pid, code]:
-                    self._children.pop(int(pid)).end(int(code))
-        for child in self._children.values():  # the kernel ends them with their parent
-            child.end(-signal.SIGTERM)
-        for asked in self._asked:
-            if not asked.done():
-                asked.set_exception(StartError("the functions' parent process has ended"))
+        try:
+            async for line in answers:
+                match line.split():
+                    case [b"started", pid]:
+                        child = self._children[int(pid)] = Forked(int(pid))
+                        asked = self._asked.popleft()
+                        if asked.done():  # nobody waits for this child any more
+                            kill_group(child)
+                        else:
+                            asked.set_result(child)
+                    case [b"ended", pid, code] if int(pid) in self._children:
+                        self._children.pop(int(pid)).end(int(code))
+        finally:
+            for child in self._children.values():  # the kernel ends them with their parent
+                child.end(-signal.SIGTERM)
+            for asked in self._asked:
+                if not asked.done():
+                    asked.set_exception(StartError("the functions' parent process has ended"))

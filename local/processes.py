@@ -143,12 +143,15 @@ class Child:
         self._wanted = False
         if self._process is None:
             return
+        deadline = asyncio.get_running_loop().time() + within
         kill_group(self._process)
-        await self._process.wait()
+        try:
+            await asyncio.wait_for(self._process.wait(), within)
+        except TimeoutError:
+            raise StartError(f"{self.name} (process {self._process.pid}) does not end after SIGKILL") from None
         if self._watch is not None:
             await self._watch
         self._process = None
-        deadline = asyncio.get_running_loop().time() + within
         while True:
             try:
                 self._reserve()

@@ -18,7 +18,7 @@ from local.config import SETTINGS
 from local.functions import Function
 from local.names import ROOT
 from local.parent import PROGRAM, SHARED, Parent
-from local.processes import Child, StartError
+from local.processes import Child, StartError, kill_group
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
@@ -318,3 +318,48 @@ def test_overlapping_redeploys_leave_one_process_with_the_last_settings(tmp_path
         function.close()
 
     asyncio.run(_with_parent(tmp_path, overlapping))
+
+
+def test_cancelled_start_leaves_no_process_behind(tmp_path: Path) -> None:
+    async def cancelled(parent: Parent) -> None:
+        function = _settled(tmp_path, parent)
+        starting = asyncio.create_task(function.start(tmp_path))
+        await asyncio.sleep(0)  # the order is on its way
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        await function.start(tmp_path)
+        await _until(lambda: _children(parent) == [function.pid])
+        await function.kill()
+        function.close()
+
+    asyncio.run(_with_parent(tmp_path, cancelled))
+
+
+def test_order_without_an_answer_is_a_start_error(tmp_path: Path) -> None:
+    async def unanswered(parent: Parent) -> None:
+        function = _settled(tmp_path, parent)
+        order: tuple[list[str], dict[str, str], Path] = (["--source", "main.py"], {}, function.log)
+        assert parent.pid is not None
+        os.kill(parent.pid, signal.SIGSTOP)
+        with pytest.raises(StartError):
+            await parent.fork(*order, within=0.01)
+        os.kill(parent.pid, signal.SIGCONT)
+        await _until(lambda: not _children(parent))
+        await function.start(tmp_path)
+        await function.kill()
+        function.close()
+
+    asyncio.run(_with_parent(tmp_path, unanswered))
+
+
+def test_end_of_a_fork_is_noticed_at_its_first_moment(tmp_path: Path) -> None:
+    async def killed(parent: Parent) -> None:
+        for _ in range(50):
+            fork = await parent.fork(["--source", "main.py"], {}, tmp_path / "log")
+            kill_group(fork)
+            await asyncio.wait_for(fork.wait(), PATIENCE)
+            assert fork.returncode
+
+    _source(tmp_path)
+    asyncio.run(_with_parent(tmp_path, killed))
