@@ -93,33 +93,41 @@ def next_child() -> Order | None:
     """Fork for each order, and return the order in the child. Return None in the parent, after the last order."""
     answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    # A handler would run late: Python calls none for a signal that arrives just before it waits in `read`.
+    woken, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def answer(text: str) -> None:
         os.write(answers, f"{text}\n".encode())
 
-    def reap(*_: object) -> None:
-        with contextlib.suppress(ChildProcessError):
-            while (found := os.waitpid(-1, os.WNOHANG))[0]:
-                answer(f"ended {found[0]} {os.waitstatus_to_exitcode(found[1])}")
-
-    signal.signal(signal.SIGCHLD, reap)
-    parent = os.getpid()
-    for line in sys.stdin:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # `started` comes before `ended`
-        child = os.fork()
-        if child == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.close(answers)
-            getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)(PR_SET_PDEATHSIG, signal.SIGTERM)  # Linux has it
-            if os.getppid() != parent:
-                os._exit(1)
-        else:
-            answer(f"started {child}")
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        if child == 0:
-            order: Order = json.loads(line)
-            return order
-    return None
+    parent, begun = os.getpid(), b""
+    while True:
+        ready, _, _ = select.select([0, woken], [], [])
+        if woken in ready:
+            os.read(woken, 4096)
+            with contextlib.suppress(ChildProcessError):
+                while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                    answer(f"ended {found[0]} {os.waitstatus_to_exitcode(found[1])}")
+        if 0 in ready:
+            read = os.read(0, 65536)
+            if not read:
+                return None
+            *lines, begun = (begun + read).split(b"\n")
+            for line in lines:
+                child = os.fork()
+                if child == 0:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for descriptor in (answers, woken, wakes):
+                        os.close(descriptor)
+                    getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)(PR_SET_PDEATHSIG, signal.SIGTERM)  # Linux has it
+                    if os.getppid() != parent:
+                        os._exit(1)
+                    order: Order = json.loads(line)
+                    return order
+                answer(f"started {child}")
 
 
 def become(order: Order) -> None:
