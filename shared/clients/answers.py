@@ -35,9 +35,9 @@ MAX_PAGES: Final = 1000
 # Of what a cluster sends. A page of 500 Secrets has some 50,000 values; a value of two bytes takes 60 once it is parsed.
 MAX_DEPTH: Final = 64
 MAX_VALUES: Final = 300_000
-_TEXTS: Final = {str}
+TEXTS: Final = {str}
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
-_CONTAINERS: Final = (dict, list)  # `dict | list` makes a new union for each value
+_CONTAINERS: Final = frozenset({dict, list})  # of parsed JSON, so no subclasses: quicker than isinstance
 
 
 def unusable(what: str, why: str) -> RetryableError:
@@ -183,17 +183,19 @@ def check_depth(body: Object, what: str) -> None:
         level = [
             inner
             for each in level
-            for inner in (each.values() if isinstance(each, dict) else each)
-            if isinstance(inner, _CONTAINERS)
+            for inner in (each.values() if type(each) is dict else each)
+            if type(inner) in _CONTAINERS
         ]
 
 
 def object_in(answer: Mapping[str, Any], key: str, what: str) -> Object:
     """Return an object inside an answer, empty if it is absent. Raises RetryableError for another type."""
     found = answer.get(key)
-    if found is not None and not isinstance(found, dict):
+    if isinstance(found, dict):
+        return found
+    if found is not None:
         raise unusable(what, f"{key} is not an object")
-    return found or {}
+    return {}
 
 
 def text_in(answer: Mapping[str, Any], key: str, what: str) -> str:
@@ -202,11 +204,13 @@ def text_in(answer: Mapping[str, Any], key: str, what: str) -> str:
     Half a surrogate pair is legal in JSON. No API takes it, so what is written would differ from it for ever.
     """
     found = answer.get(key)
-    if found is not None and not isinstance(found, str):
+    if found is None:
+        return ""
+    if not isinstance(found, str):
         raise unusable(what, f"{key} is not a text")
-    if found and not found.isascii() and _SURROGATE.search(found):
+    if not found.isascii() and _SURROGATE.search(found):
         raise unusable(what, f"{key} {found!r} has half a surrogate pair")
-    return share_text(found) if found else ""
+    return share_text(found)
 
 
 def time_in(answer: Mapping[str, Any], key: str, what: str) -> datetime | None:
@@ -234,7 +238,7 @@ def texts_in(answer: Mapping[str, Any], key: str, what: str) -> dict[str, str]:
 
 def require_texts(answer: Mapping[str, Any], key: str, what: str) -> None:
     """Raise RetryableError unless the value is a map of strings."""
-    if {*map(type, object_in(answer, key, what).values())} - _TEXTS:
+    if {*map(type, object_in(answer, key, what).values())} - TEXTS:
         raise unusable(what, f"{key} has a value that is not a text")
 
 

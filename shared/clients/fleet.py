@@ -46,7 +46,7 @@ class Fleet:
         """Return the membership; None is the fleet's 404, which alone proves nothing."""
         what = f"reading {name}"
         found = http.get(self._session, f"{self._base}/{name}", what, allow_missing=True)
-        return None if found is None else self._membership(found, what, name)
+        return None if found is None else self._named(found, what, name)
 
     def in_list(self, name: MembershipName) -> bool:
         """Whether a complete list of the membership's location holds it. Raises RetryableError when it is not complete."""
@@ -94,7 +94,7 @@ class Fleet:
 
     def create(self, name: MembershipName, cluster: Cluster) -> Membership:
         """Register the cluster under this name, with our labels, and wait. Raises TakenError when the id is taken."""
-        return self._membership(self._registration.create(name, cluster), f"registering {cluster.name} as {name}", name)
+        return self._named(self._registration.create(name, cluster), f"registering {cluster.name} as {name}", name)
 
     def delete(self, name: MembershipName) -> bool:
         """Delete the membership and wait; False when it was gone already, which a 404 alone does not prove.
@@ -140,10 +140,14 @@ class Fleet:
         except InvalidNameError as error:
             raise unusable(what, str(error)) from error
 
-    def _membership(self, found: Object, what: str, name: MembershipName) -> Membership:
-        """Raises RetryableError for an answer from which nothing may be concluded."""
+    def _named(self, found: Object, what: str, name: MembershipName) -> Membership:
+        """Return the membership of an answer. Raises RetryableError if the answer is about another one."""
         if self._name(found, what) != name:
             raise unusable(what, f"it is about {found.get('name')!r}")
+        return self._membership(found, what, name)
+
+    def _membership(self, found: Object, what: str, name: MembershipName) -> Membership:
+        """Raises RetryableError for an answer from which nothing may be concluded."""
         endpoint = answers.object_in(found, "endpoint", what)
         gke_cluster = endpoint.get("gkeCluster")
         link = answers.text_in(answers.object_in(endpoint, "gkeCluster", what), "resourceLink", what)

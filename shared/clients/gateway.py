@@ -225,9 +225,9 @@ def _kind(collection: str) -> str:
 def _require_metadata(item: object, what: str) -> None:
     """Raise RetryableError unless an object says which one it is, in which version, with texts for labels."""
     metadata = item.get("metadata") if isinstance(item, dict) else None
-    if not isinstance(metadata, dict) or not all(
-        isinstance(metadata.get(key), str) and metadata[key] for key in ("name", "uid", "resourceVersion")
-    ):
+    metadata = metadata if isinstance(metadata, dict) else {}
+    identity = metadata.get("name"), metadata.get("uid"), metadata.get("resourceVersion")
+    if not all(identity) or {*map(type, identity)} != answers.TEXTS:
         raise unusable(what, "an object comes without name, uid or resourceVersion")
     for key in ("labels", "annotations"):
         answers.require_texts(metadata, key, what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,11 @@ ADDRESSES = (
     "controlPlaneEndpointsConfig/ipEndpointsConfig/privateEndpoint",
     "controlPlaneEndpointsConfig/ipEndpointsConfig/publicEndpoint",
 )
-_ADDRESS_PATHS = tuple(path.split("/") for path in ADDRESSES)
+# The same by the object that they are in: each object is read once.
+_ADDRESS_FIELDS = tuple(
+    (tuple(outer.split("/")) if outer else (), tuple(path.rpartition("/")[2] for path in paths))
+    for outer, paths in itertools.groupby(ADDRESSES, lambda path: path.rpartition("/")[0])
+)
 # The facts that the Secret's labels and annotations say.
 FACTS = (
     "currentMasterVersion",
@@ -123,6 +128,8 @@ class Gke:
             raise unusable(what, f"{name} comes without id or status")
         fleet = answers.object_in(answer, "fleet", what)
         project, member = answers.text_in(fleet, "project", what), answers.text_in(fleet, "membership", what)
+        answers.require_texts(answer, "resourceLabels", what)
+        labels = answer.get("resourceLabels") or {}
         membership = None
         if member:
             try:
@@ -138,7 +145,7 @@ class Gke:
             name=name,
             id=id_,
             status=status,
-            labels=share_map(answers.texts_in(answer, "resourceLabels", what)),
+            labels=share_map(labels),
             fleet_project=project,
             membership=membership,
             autopilot=answers.object_in(answer, "autopilot", what).get("enabled") is True,
@@ -163,9 +170,10 @@ def _problem(answer: Object) -> str:
 
 
 def _addresses(answer: Object, what: str) -> Iterator[str]:
-    for *outer, last in _ADDRESS_PATHS:
+    for outer, keys in _ADDRESS_FIELDS:
         inner = answer
         for key in outer:
             inner = answers.object_in(inner, key, what)
-        if address := answers.text_in(inner, last, what):
-            yield share_text(address.lower())
+        for key in keys:
+            if address := answers.text_in(inner, key, what):
+                yield share_text(address.lower())

@@ -100,7 +100,9 @@ class _Comparison:
         yield Finding(FindingCode.INVALID_SECRET, secret.name, text, self._delete(secret))
 
     def _shard(self, secret: ClusterSecret) -> Iterator[Finding]:
-        self.without_shard += not secret.data.get("shard")
+        if not secret.data.get("shard"):
+            self.without_shard += 1
+            return
         yield from shards.wrong(secret, self.settings)
 
     def _one(self, name: ClusterName | MembershipName, places: tuple[int, ...]) -> Iterator[PlannedRequest | Finding]:

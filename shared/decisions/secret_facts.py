@@ -6,14 +6,24 @@ Pure. Every fact is from an answer that the step reads anyway. None means that t
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from shared.values.cluster_secret import PREFIX
+from shared.values.cluster_secret import NETWORK, PREFIX, SUBNETWORK, WORKLOAD_POOL
 from shared.values.labels import valid_value
 from shared.values.target import AttachedTarget, GkeTarget, Target
 
 if TYPE_CHECKING:
     from shared.values.settings import Settings
+
+_NAME: Final = f"{PREFIX}name"
+_PROJECT: Final = f"{PREFIX}project"
+_LOCATION: Final = f"{PREFIX}location"
+_REGION: Final = f"{PREFIX}region"
+_KIND: Final = f"{PREFIX}kind"
+_CHANNEL: Final = f"{PREFIX}channel"
+_VERSION: Final = f"{PREFIX}version"
+_PROJECT_NUMBER: Final = f"{PREFIX}project-number"
+_ENDPOINT: Final = f"{PREFIX}endpoint"
 
 _MINOR = re.compile(r"v?([0-9]+\.[0-9]+)(?![0-9])")
 _NO_CHANNEL = ("", "UNSPECIFIED")
@@ -32,25 +42,26 @@ def fact_labels(target: Target) -> dict[str, str | None]:
             kind, channel, version = "attached", "", membership.version
     where = target.name
     labels: dict[str, str | None] = {
-        f"{PREFIX}name": where.short,
-        f"{PREFIX}project": valid_value(where.project) or "",
-        f"{PREFIX}location": where.location,
-        f"{PREFIX}region": where.region or None,
-        f"{PREFIX}kind": kind,
-        f"{PREFIX}channel": None if channel in _NO_CHANNEL else valid_value(channel.lower()),
+        _NAME: where.short,
+        _PROJECT: valid_value(where.project) or "",
+        _LOCATION: where.location,
+        _REGION: where.region or None,
+        _KIND: kind,
+        _CHANNEL: None if channel in _NO_CHANNEL else valid_value(channel.lower()),
     }
     minor = _MINOR.match(version)
-    return {**labels, f"{PREFIX}version": minor[1]} if minor else labels
+    if minor:
+        labels[_VERSION] = minor[1]
+    return labels
 
 
 def fact_annotations(target: Target, settings: Settings) -> dict[str, str | None]:
     """Return what does not fit into a label. Project numbers are known for the fleet project only."""
-    number = next((number for number, id_ in settings.numbers.items() if id_ == target.name.project), None)
     cluster = target.cluster if isinstance(target, GkeTarget) else None
     return {
-        f"{PREFIX}network": (cluster and cluster.network) or None,
-        f"{PREFIX}subnetwork": (cluster and cluster.subnetwork) or None,
-        f"{PREFIX}workload-pool": (cluster and cluster.workload_pool) or None,
-        f"{PREFIX}endpoint": (cluster and cluster.endpoint) or None,
-        f"{PREFIX}project-number": number,
+        NETWORK: (cluster and cluster.network) or None,
+        SUBNETWORK: (cluster and cluster.subnetwork) or None,
+        WORKLOAD_POOL: (cluster and cluster.workload_pool) or None,
+        _ENDPOINT: (cluster and cluster.endpoint) or None,
+        _PROJECT_NUMBER: settings.number_of(target.name.project),
     }

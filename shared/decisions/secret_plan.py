@@ -5,6 +5,7 @@ Pure. Every change is a merge patch, so that what people added stays.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -126,19 +127,20 @@ def plan(
     source = label_rules.translate(target.labels, settings.label_keys)
     server = target.server(settings)
     earlier = isinstance(target, GkeTarget) and existing.was_written_for_another(CLUSTER_ID, target.cluster.id)
-    gone = frozenset() if earlier else existing.written_keys - set(source.labels) - source.kept
-    needs_grant = (
-        not existing.is_of(target) or existing.annotations.get(GRANT) != settings.grant or HELD in existing.annotations
-    )
-    if needs_grant and not granted and not existing.is_of(target):
+    gone = frozenset() if earlier else existing.written_keys.difference(source.labels, source.kept)
+    is_of = existing.is_of(target)
+    needs_grant = not is_of or existing.annotations.get(GRANT) != settings.grant or HELD in existing.annotations
+    if needs_grant and not granted and not is_of:
         # Everything we could write speaks of a later cluster than the Secret does: all of it waits for the proof.
         return Plan(server, needs_grant=True, warnings=source.warnings, gone=gone, source=source.labels)
     labels, keys_now = _label_changes(existing, source, gone & drop)
     if earlier:
         labels, keys_now = {**dict.fromkeys(existing.labels), **source.labels}, frozenset(source.labels)
-    labels |= {**_identifying_labels(target, settings), **fact_labels(target)}
+    labels |= _identifying_labels(target, settings)
+    labels |= fact_labels(target)
     annotations: dict[str, str | None] = dict.fromkeys(existing.annotations) if earlier else {}
-    annotations |= {LABEL_KEYS: _joined(keys_now), **_annotations(target, settings)}
+    annotations |= _annotations(target, settings)
+    annotations[LABEL_KEYS] = _joined(keys_now)
     annotations |= _agent(existing, target.membership, now)
     if granted:
         annotations |= _released(existing) | _refresh(existing, target.membership, now, renewed)
@@ -224,7 +226,9 @@ def _identifying_labels(target: Target, settings: Settings) -> dict[str, str]:
         INSTANCE: settings.instance,
         MEMBERSHIP_HASH: target.membership.name.hash,
     }
-    return {**labels, CLUSTER_HASH: target.name.hash} if isinstance(target, GkeTarget) else labels
+    if isinstance(target, GkeTarget):
+        labels[CLUSTER_HASH] = target.name.hash
+    return labels
 
 
 def _annotations(target: Target, settings: Settings) -> dict[str, str | None]:
@@ -236,7 +240,8 @@ def _annotations(target: Target, settings: Settings) -> dict[str, str | None]:
         **fact_annotations(target, settings),
     }
     if isinstance(target, GkeTarget):
-        facts |= {CLUSTER: str(target.name), CLUSTER_ID: target.cluster.id}
+        facts[CLUSTER] = str(target.name)
+        facts[CLUSTER_ID] = target.cluster.id
     return facts
 
 
@@ -262,8 +267,9 @@ def _label_changes(
     desired: dict[str, str | None] = {
         key: value for key, value in source.labels.items() if key in written or existing.labels.get(key, value) == value
     }
-    keys = frozenset(desired) | (written - dropped)
-    return {**desired, **dict.fromkeys(dropped)}, keys
+    keys = written.difference(dropped).union(desired)
+    desired |= dict.fromkeys(dropped)
+    return desired, keys
 
 
 def _differing(current: Mapping[str, str], desired: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -312,5 +318,6 @@ def _essence(value: Any) -> Any:
     return {key: inner for key, inner in fields.items() if inner not in (None, "", [], {}, False)}
 
 
-def _joined(keys: Mapping[str, str] | frozenset[str]) -> str:
+@functools.lru_cache(4096)  # many Secrets of a fleet have the same keys
+def _joined(keys: frozenset[str]) -> str:
     return ",".join(sorted(keys))

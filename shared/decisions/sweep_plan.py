@@ -10,7 +10,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from shared.decisions import reports
 from shared.values.codes import FindingCode, Limit
@@ -21,6 +21,8 @@ from shared.values.settings import RemovalLimit, Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
+
+R = TypeVar("R", PlannedRequest, Check)
 
 # What a sweep may remove of clusters that both APIs say are gone; a deletion's own event is not limited.
 GONE_LIMIT: Final = RemovalLimit(25, percent=True, least=10, all_allowed=True)
@@ -115,15 +117,17 @@ def select(found: Differences, settings: Settings, scope: Scope, now: datetime) 
     plan = limit(found, settings)
     waiting: dict[Kind, list[PlannedRequest]] = defaultdict(list)
     for request in plan.requests:
-        if scope.includes(request.next.request, settings.fleet_project):
+        if scope.includes(request.next.request.cluster, settings.fleet_project):
             waiting[_POOLS.get(request.kind, request.kind)].append(request)
-    checks = map(_check, found.unchanged)
-    waiting["check"] = [one for one in checks if scope.includes(one.next.request, settings.fleet_project)]
+    checks = [one for one in found.unchanged if scope.includes(one.cluster, settings.fleet_project)]
     numbers = {kind: len(several) for kind, several in waiting.items()}
-    numbers["check"] = min(numbers["check"], math.ceil(len(found.unchanged) / CHECK_ONE_IN))
+    numbers["check"] = min(len(checks), math.ceil(len(found.unchanged) / CHECK_ONE_IN))
     chosen: list[PlannedRequest] = []
     for kind, number in shares(numbers, settings.sweep_requests).items():
-        chosen += take_turn(waiting[kind], number, now)
+        # Of the checks, one for each cluster, only those are made requests whose turn it is.
+        chosen += (
+            map(_check, take_turn(checks, number, now)) if kind == "check" else take_turn(waiting[kind], number, now)
+        )
     return replace(plan, requests=tuple(chosen))
 
 
@@ -137,7 +141,7 @@ def shares(waiting: Mapping[Kind, int], budget: int) -> dict[Kind, int]:
     return {kind: number for kind, number in given.items() if number}
 
 
-def take_turn(requests: Sequence[PlannedRequest], number: int, now: datetime) -> list[PlannedRequest]:
+def take_turn(requests: Sequence[R], number: int, now: datetime) -> list[R]:
     """Return `number` of the requests: a window over a fixed order of the subjects that moves on with the time.
 
     The fixed order is that of a hash, and the window starts at the fraction of (minute x `_PACE`) of it. So every request has

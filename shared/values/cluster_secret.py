@@ -5,8 +5,8 @@ The format is Argo CD's (util/db/cluster.go `SecretToCluster`); the marks are ou
 
 from __future__ import annotations
 
-import base64
 import binascii
+import functools
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
@@ -42,6 +42,9 @@ FUNCTIONS_PROJECT: Final = f"{PREFIX}functions-project"
 GRANT: Final = f"{PREFIX}grant"
 LABEL_KEYS: Final = f"{PREFIX}label-keys"
 HELD: Final = f"{PREFIX}held"
+NETWORK: Final = f"{PREFIX}network"
+SUBNETWORK: Final = f"{PREFIX}subnetwork"
+WORKLOAD_POOL: Final = f"{PREFIX}workload-pool"
 AGENT_LOST: Final = f"{PREFIX}agent-lost"
 KEEP: Final = f"{PREFIX}keep"
 
@@ -192,7 +195,7 @@ class ClusterSecret:
     @property
     def written_keys(self) -> frozenset[str]:
         """The label keys that we took over from the source."""
-        return frozenset(key for key in self.annotations.get(LABEL_KEYS, "").split(",") if key)
+        return _keys_in(self.annotations.get(LABEL_KEYS, ""))
 
     def previous_identity(self, settings: Settings) -> str:
         """The identity that the Secret notes as granted, if it is not Argo CD's any more; else ''."""
@@ -239,6 +242,11 @@ def held_for(reason: Reason) -> str:
     return f"{MANAGED_BY_LABEL}={MANAGED_BY},{HELD}={reason}"
 
 
+@functools.lru_cache(4096)  # many Secrets of a fleet have the same keys
+def _keys_in(text: str) -> frozenset[str]:
+    return frozenset(key for key in text.split(",") if key)
+
+
 def _controller(owners: object) -> str:
     """Return the first owner as `KIND NAME`. Fields of a wrong type count as absent."""
     items = owners if isinstance(owners, list) else []
@@ -247,7 +255,7 @@ def _controller(owners: object) -> str:
 
 def _decoded(text: str) -> str:
     try:
-        return base64.b64decode(text or "").decode(errors="replace")
+        return binascii.a2b_base64(text or "").decode(errors="replace")
     except binascii.Error:
         return ""
 

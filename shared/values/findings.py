@@ -43,6 +43,11 @@ class Check:
     membership: MembershipName | None
 
     @property
+    def subject(self) -> str:
+        """The cluster (or membership) that it is about."""
+        return str(self.cluster or self.membership)
+
+    @property
     def request(self) -> StepRequest:
         """The request that does it."""
         return StepRequest(self.cluster, self.membership, check=self.topic == "revoke-rbac")

@@ -52,6 +52,7 @@ def valid_key(text: str) -> str | None:
     return f"{prefix}{slash}{value}" if value else None
 
 
+@functools.lru_cache(4096)
 def is_reserved(key: str) -> bool:
     """Whether a source label is not for us to copy: Google's own, ours, and the domains of Kubernetes and Argo CD."""
     prefix, slash, _ = key.partition("/")
@@ -65,7 +66,7 @@ class LabelKeys:
 
     names: frozenset[str] = frozenset()
     prefixes: tuple[str, ...] = ()
-    renames: Mapping[str, str] = field(default_factory=dict)
+    renames: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @classmethod
     def parse(cls, text: str) -> LabelKeys:
@@ -108,6 +109,12 @@ def translate(source: Mapping[str, str], keys: LabelKeys = LabelKeys()) -> Trans
 
     Of two keys that fall into one, the one that needed no change wins; else the first in order of the alphabet.
     """
+    return _translated(tuple(source.items()), keys)
+
+
+@functools.lru_cache(4096)  # many clusters of a fleet have the same labels
+def _translated(pairs: tuple[tuple[str, str], ...], keys: LabelKeys) -> Translated:
+    source = dict(pairs)
     labels: dict[str, str] = {}
     origin: dict[str, str] = {}
     kept: set[str] = set()

@@ -295,11 +295,11 @@ class Scope:
     release: str = ""
     seals: tuple[str, ...] = ()
 
-    def includes(self, request: StepRequest, fleet_project: str) -> bool:
-        """Whether a request is inside the scope; an attached cluster belongs to the fleet project."""
+    def includes(self, cluster: ClusterName | None, fleet_project: str) -> bool:
+        """Whether the requests for a cluster are inside the scope; an attached cluster (None) belongs to the fleet project."""
         if self.cluster is not None:
-            return request.cluster == self.cluster
-        return not self.project or self.project == (request.cluster.project if request.cluster else fleet_project)
+            return cluster == self.cluster
+        return not self.project or self.project == (cluster.project if cluster else fleet_project)
 
 
 def parse_scope(data: bytes, settings: Settings) -> Scope:

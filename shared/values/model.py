@@ -115,7 +115,8 @@ class Membership:
 
     def is_of_earlier(self, cluster: Cluster) -> bool:
         """Whether we made it for an earlier cluster of that name: both ids must be known to say so."""
-        return bool(self.cluster_id and cluster.id) and self.cluster_id != cluster.id_label
+        made_for = self.cluster_id
+        return bool(made_for and cluster.id) and made_for != cluster.id_label
 
     def is_stale(self, cluster: Cluster) -> bool:
         """Whether others made it for an earlier cluster of that name: it is older than the cluster, which does not name it."""

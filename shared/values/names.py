@@ -5,6 +5,7 @@ Pure. Nothing else in the project takes a resource name apart.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import sys
@@ -37,10 +38,12 @@ class InvalidNameError(ValueError):
     """A text is not the resource name it should be; the message shows the form that is."""
 
 
+@functools.lru_cache(16)  # a sweep asks for the same one twice in a row
 def _hash(text: str, digits: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
+@functools.lru_cache(1024)
 def _region(location: str) -> str:
     """Return the region of a zone or region; '' for `global`."""
     found = _REGION.fullmatch(location)
@@ -94,7 +97,9 @@ class ClusterName:
             raise InvalidNameError(
                 f"{_shown(text)} is not a cluster's name: projects/PROJECT/locations/LOCATION/clusters/CLUSTER"
             )
-        return cls(*map(sys.intern, (_project(found[1], numbers or {}, str(text)), found[2], found[3])))
+        project, location, cluster = found.groups()
+        project = _project(project, numbers or {}, found[0])
+        return cls(sys.intern(project), sys.intern(location), sys.intern(cluster))
 
     def __str__(self) -> str:
         return f"projects/{self.project}/locations/{self.location}/clusters/{self.cluster}"
@@ -145,7 +150,9 @@ class MembershipName:
             raise InvalidNameError(
                 f"{_shown(text)} is not a membership's name: projects/FLEET_PROJECT/locations/LOCATION/memberships/MEMBERSHIP"
             )
-        return cls(*map(sys.intern, (_project(found[1], numbers or {}, str(text)), found[2], found[3])))
+        project, location, membership = found.groups()
+        project = _project(project, numbers or {}, found[0])
+        return cls(sys.intern(project), sys.intern(location), sys.intern(membership))
 
     def __str__(self) -> str:
         return f"projects/{self.project}/locations/{self.location}/memberships/{self.membership}"

@@ -8,28 +8,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, overload
 
-from shared.values.cluster_secret import GRANT, LABEL_KEYS, PREFIX, ClusterSecret
+from shared.values.cluster_secret import GRANT, LABEL_KEYS, NETWORK, SUBNETWORK, WORKLOAD_POOL, ClusterSecret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from shared.values.cluster_secret import ParsedNames
     from shared.values.names import ClusterName, InvalidNameError, MembershipName
 
 _SEPARATOR: Final = "\0"
 # Their texts are long, and the same in many Secrets.
-_COMMON: Final = (GRANT, LABEL_KEYS, f"{PREFIX}network", f"{PREFIX}subnetwork", f"{PREFIX}workload-pool", "config")
+_COMMON: Final = frozenset({GRANT, LABEL_KEYS, NETWORK, SUBNETWORK, WORKLOAD_POOL, "config"})
 
-_Keys = tuple[
-    tuple[str, ...], tuple[str, ...], tuple[str, ...]
-]  # of labels, annotations and data, without those in `_COMMON`
-_Pairs = tuple[tuple[str, str], ...]
+_Keys = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]  # of labels, annotations and data
+
+
+class _Layout(NamedTuple):
+    """Which keys a Secret has, as many others have them too: those of its own texts, and those of common ones."""
+
+    labels: tuple[str, ...]
+    annotations: tuple[str, ...]
+    data: tuple[str, ...]
+    common_annotations: tuple[str, ...]
+    common_data: tuple[str, ...]
+
+    @classmethod
+    def of(cls, keys: _Keys) -> _Layout:
+        labels, annotations, data = keys
+        (own, common), (own_data, common_data) = _divided(annotations), _divided(data)
+        return cls(labels, own, own_data, common, common_data)
 
 
 class _Packed(NamedTuple):
-    keys: _Keys
-    common_annotations: _Pairs
-    common_data: _Pairs
+    layout: _Layout
+    common: tuple[str, ...]  # the common texts: of the annotations, then of the data
     texts: str  # the four fields, then the values by their keys
     cluster: ClusterName | InvalidNameError | None
     membership: MembershipName | InvalidNameError | None
@@ -40,25 +52,30 @@ class PackedSecrets(Sequence[ClusterSecret]):
 
     def __init__(self, secrets: Iterable[ClusterSecret] = ()) -> None:
         self._packed: list[_Packed | ClusterSecret] = []
-        self._keys: dict[_Keys, _Keys] = {}
-        self._pairs: dict[_Pairs, _Pairs] = {}
+        self._layouts: dict[_Keys, _Layout] = {}
+        self._common: dict[tuple[str, ...], tuple[str, ...]] = {}
         for secret in secrets:
             self.append(secret)
 
     def append(self, secret: ClusterSecret) -> None:
         """Add a Secret at the end."""
-        annotations, common_annotations = self._divided(secret.annotations)
-        data, common_data = self._divided(secret.data)
-        fields = secret.name, secret.uid, secret.resource_version, secret.created
-        values = (*fields, *secret.labels.values(), *annotations.values(), *data.values())
+        labels, annotations, data = secret.labels, secret.annotations, secret.data
+        keys = (tuple(labels), tuple(annotations), tuple(data))
+        layout = self._layouts.get(keys) or self._layouts.setdefault(keys, _Layout.of(keys))
+        values = [secret.name, secret.uid, secret.resource_version, secret.created, *labels.values()]
+        values += [annotations[key] for key in layout.annotations]
+        values += [data[key] for key in layout.data]
         texts = _SEPARATOR.join(values)
         # Rare: somebody's value has the separator in it, or what is not packed is set.
         if texts.count(_SEPARATOR) != len(values) - 1 or secret.controller or secret.is_immutable:
             self._packed.append(secret)
             return
-        found: _Keys = (tuple(secret.labels), tuple(annotations), tuple(data))
-        keys = self._keys.setdefault(found, found)
-        self._packed.append(_Packed(keys, common_annotations, common_data, texts, *secret.parsed_names))
+        common = (
+            *[annotations[key] for key in layout.common_annotations],
+            *[data[key] for key in layout.common_data],
+        )
+        common = self._common.setdefault(common, common)
+        self._packed.append(_Packed(layout, common, texts, *secret.parsed_names))
 
     def parsed_names(self) -> Iterator[ParsedNames]:
         """Give the names in the annotations of each Secret."""
@@ -80,24 +97,32 @@ class PackedSecrets(Sequence[ClusterSecret]):
         packed = self._packed[index]
         if isinstance(packed, ClusterSecret):
             return packed
-        labels, annotations, data = packed.keys
+        layout, common = packed.layout, iter(packed.common)
         texts = iter(packed.texts.split(_SEPARATOR))
         return ClusterSecret(
             name=next(texts),
             uid=next(texts),
             resource_version=next(texts),
             created=next(texts),
-            labels=dict(zip(labels, texts)),  # noqa: B905 - each map takes its part of the texts
-            annotations=dict((*zip(annotations, texts), *packed.common_annotations)),  # noqa: B905
-            data=dict((*zip(data, texts), *packed.common_data)),  # noqa: B905
+            labels=dict(zip(layout.labels, texts)),  # noqa: B905 - each map takes its part of the texts
+            annotations=_joined(layout.annotations, texts, layout.common_annotations, common),
+            data=_joined(layout.data, texts, layout.common_data, common),
             names=(packed.cluster, packed.membership),
         )
 
-    def _divided(self, texts: Mapping[str, str]) -> tuple[dict[str, str], _Pairs]:
-        """Return the texts without the common ones, and these as one object for all Secrets that have the same."""
-        own = dict(texts)
-        pairs = tuple((key, own.pop(key)) for key in _COMMON if key in texts)
-        return own, self._pairs.setdefault(pairs, pairs)
+
+def _divided(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the keys of a Secret's own texts, and those of common ones."""
+    return tuple(key for key in keys if key not in _COMMON), tuple(key for key in keys if key in _COMMON)
+
+
+def _joined(
+    own: tuple[str, ...], texts: Iterator[str], common: tuple[str, ...], common_texts: Iterator[str]
+) -> dict[str, str]:
+    """Return a map with as many of the texts as it has keys."""
+    found = dict(zip(own, texts))  # noqa: B905 - the others are of the next map
+    found.update(zip(common, common_texts))  # noqa: B905
+    return found
 
 
 def names_in(secrets: Sequence[ClusterSecret]) -> Iterable[ParsedNames]:

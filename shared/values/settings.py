@@ -113,6 +113,12 @@ class Settings:
             self.central_project_number: self.central_membership.project,
         }
 
+    def number_of(self, project: str) -> str | None:
+        """Return the number of a project id, None if it is not known."""
+        if project == self.fleet_project:
+            return self.fleet_project_number
+        return self.central_project_number if project == self.central_membership.project else None
+
     def gateway_url(self, membership: MembershipName, *, gke: bool) -> str:
         """Return the address of a member of our fleet, or of the central cluster; `gke`: its endpoint is a GKE cluster."""
         is_central = membership.project == self.central_membership.project

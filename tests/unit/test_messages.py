@@ -276,7 +276,7 @@ def test_a_key_of_another_step_is_unknown_whatever_its_value(step: str, key: str
 )
 def test_an_attached_cluster_is_in_the_scope_of_the_fleets_project(scope: Scope, inside: list[bool]) -> None:
     requests = [StepRequest(BLUE), StepRequest(membership=EDGE)]
-    assert [scope.includes(request, "demo-fleet") for request in requests] == inside
+    assert [scope.includes(request.cluster, "demo-fleet") for request in requests] == inside
 
 
 @pytest.mark.parametrize(
