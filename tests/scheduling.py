@@ -9,29 +9,34 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 if TYPE_CHECKING:
     import pytest
 
-# The longest come first, so that no worker is left with one of them when the others are done.
+# The longest come first, by the seconds that they took, so that no worker is left with one of them when the others are done.
 LONGEST = (
     "docs/test_walk.py",
     "chain/test_faults_refused.py",
-    "chain/test_doctor.py",
-    "browser/test_incidents.py",
-    "incidents/",
     "chain/test_faults_cut.py",
-    "infra/test_apply.py",
+    "incidents/",
     "chain/test_leaving.py",
-    "chain/test_identities.py",
-    "chain/test_ops.py",
-    "contract/test_pubsub_gcloud.py",
-    "contract/test_local_up.py",
-    "infra/test_argocd_install.py",
-    "contract/test_deployed_gcloud.py",
-    "browser/",
-    "chain/",
+    "docs/",
+    "chain/test_doctor.py",
     "contract/pubsub/",
+    "browser/test_incidents.py",
+    "contract/test_deployed_gcloud.py",
+    "infra/test_apply.py",
+    "chain/test_ops.py",
+    "chain/test_interruptions.py",
+    "chain/test_pubsub_emulator.py",
+    "infra/test_argocd_install.py",
+    "chain/test_identities.py",
+    "contract/test_local_up.py",
+    "contract/test_pubsub_gcloud.py",
+    "chain/test_dead_letters.py",
+    "browser/",
+    "unit/test_transport.py",
     "contract/test_gcloud.py",
+    "infra/test_argocd_policy",
+    "chain/",
     "infra/",
     "contract/",
-    "docs/",
     "simulation/",
 )
 # Files that share what is set up once for each worker: one worker runs all of them.
