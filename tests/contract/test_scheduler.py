@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import forked_ops
 from tests.contract.deployed import FLEET, PLACE, REGION, Deployed, deployed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[2]
 JOB = f"{PLACE}/jobs/sweep"
 
 
@@ -77,8 +74,7 @@ def test_gcloud_pauses_and_resumes_the_sweeps(here: Deployed) -> None:
 
 def test_ops_pause_keeps_the_sweeps_in_the_queue(here: Deployed) -> None:
     def ops(verb: str) -> None:
-        command = [sys.executable, "-m", "ops", verb, "sweep"]
-        subprocess.run(command, cwd=ROOT, env=here.environment, check=True, timeout=90, stdout=subprocess.DEVNULL)
+        assert forked_ops.run([verb, "sweep"], here.environment).returncode == 0
 
     ops("pause")
     here.cloud.wait_for(lambda: here.queue("sweep")["in_flight"] == 0, 60)

@@ -109,7 +109,12 @@ def _parse(make_parser: Callable[[], argparse.ArgumentParser], arguments: list[s
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr), contextlib.redirect_stdout(io.StringIO()):
-            make_parser().parse_args(arguments)
+            _made(make_parser).parse_args(arguments)
     except SystemExit as ended:
         return stderr.getvalue().strip() or f"exit code {ended.code}" if ended.code else ""
     return ""
+
+
+@functools.cache
+def _made(make_parser: Callable[[], argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    return make_parser()
