@@ -50,6 +50,9 @@ TOGETHER = {
     "tests/infra/test_plan": "plans",
     "tests/infra/test_names": "plans",
     "tests/infra/test_cloudbuild": "plans",
+    "tests/infra/test_instances": "plans",
+    "tests/infra/test_metrics": "plans",
+    "tests/infra/test_terraform.py": "plans",
 }
 # Files whose tests share nothing: any worker runs the next one.
 APART = ("tests/docs/test_walk.py",)

@@ -25,9 +25,7 @@ def test_the_example_is_valid_and_plans_every_function(module: Module, tmp_path:
     (example.directory.parents[1] / "empty.tfrc").touch()
     done = example.run("init", "-input=false", "-no-color")
     assert done.code == 0, done.text
-    valid = example.run("validate", "-no-color")
-    assert valid.code == 0, valid.text
-    plan = example.plan()
+    plan = example.plan()  # terraform validates what it plans
     functions = plan.of("google_cloudfunctions2_function")
     assert len(functions) == len(FUNCTIONS) * INSTANCES.get(name, 1)
 
