@@ -58,27 +58,31 @@ class Tab:
 
 
 @pytest.fixture(scope="module")
-def first(browser: Browser) -> Tab:
-    """The tab of all tests that ask for one tab without options: a context costs half a second of processor time."""
-    return Tab(browser)
+def kept() -> dict[str, Tab]:
+    """The tabs that tests share, by their options: a context costs half a second of processor time."""
+    return {}
 
 
 @pytest.fixture
-def tab(browser: Browser, first: Tab) -> Iterator[Callable[..., Page]]:
+def tab(browser: Browser, kept: dict[str, Tab]) -> Iterator[Callable[..., Page]]:
     """Open tabs; no tab may report an error, ask anything of another host, or open a dialogue."""
     tabs: list[Tab] = []
 
     def opened(**options: Any) -> Page:
-        tabs.append(Tab(browser, **options) if options or first in tabs else first)
+        shared = kept.get(repr(options))
+        tabs.append(Tab(browser, **options) if shared is None or shared in tabs else shared)
+        kept.setdefault(repr(options), tabs[-1])
         return tabs[-1].page
 
     yield opened
     for one in tabs:
-        if one is first:
+        if one in kept.values():
+            one.page.unroute_all()
             one.page.goto("about:blank")
             one.context.clear_cookies()
         else:
             one.context.close()
     faults = [fault for one in tabs for fault in one.faults]
-    first.faults.clear()
+    for one in tabs:
+        one.faults.clear()
     assert not faults, faults
