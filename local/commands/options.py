@@ -148,5 +148,5 @@ def api(text: str) -> str:
 def call(text: str) -> str:
     """Read a pattern on a call: a method, a space and a path."""
     if not any(fnmatchcase(method, text.partition(" ")[0]) for method in METHODS):
-        raise argparse.ArgumentTypeError(f"{text!r} does not begin with one of {', '.join(METHODS)} or with *")
+        raise argparse.ArgumentTypeError(f"{text!r} is not 'METHOD PATH', where METHOD is {', '.join(METHODS)} or *")
     return text
