@@ -314,6 +314,7 @@ def _one(found: list[DeadLetter], id_: str) -> DeadLetter:
     meant = letters.named(found, id_)
     if not meant:
         raise MistakeError(
-            f"no dead letter {id_} (it was removed, or another operator has leased it): dead-letters list"
+            f"no dead letter has the ID {id_}: it was removed, another operator has leased it, or the ID is wrong."
+            " See: python -m ops dead-letters list"
         )
     return meant[0]

@@ -129,7 +129,7 @@ def _up(options: argparse.Namespace) -> int:
     from local.cloud import Cloud
     from local.config import Config
     from local.control_api import control_app
-    from local.functions import settings_errors
+    from local.functions import offered, settings_errors
     from local.google.pubsub.sdk import UnavailableError
     from local.processes import StartError
     from local.real.build import MissingError
@@ -146,6 +146,13 @@ def _up(options: argparse.Namespace) -> int:
             seed.checked(given["seed"])
         except ValueError as error:
             raise UsageError(f"--seed: {error}") from error
+    if options.source is not None:
+        try:
+            offered(options.source)
+        except OSError as error:
+            raise UsageError(f"--source {options.source}: {error.strerror}") from error
+        except (SyntaxError, ValueError) as error:  # ValueError: not text
+            raise UsageError(f"--source {options.source} is not Python: {error}") from error
     config = Config(**given)
     if options.settings or options.selector or options.label_keys:
         errors = settings_errors(config.source, {**config.base_settings(), **config.settings})
