@@ -41,12 +41,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def as_text(rows: Sequence[Row], missing: Mapping[str, str]) -> str:
-    """Return a table, and what could not be read."""
+    """Return a table, and below it why something could not be read; the rows only name what."""
+    reasons = {why: f"{what} could not be read" for what, why in missing.items()}
     head = ("CLUSTER", "PROJECT", "LOCATION", "STATE", "WHY")
     lines = [(row.name.short, row.name.project, row.name.location, row.stage.text) for row in rows]
     taken = sum(max((len(line[index]) for line in (*lines, head)), default=0) + 2 for index in range(4))
     most = max((width() or WIDE) - taken, NARROW_REASON)
-    whole = [(*line, one_line(row.reason, most)) for line, row in zip(lines, rows, strict=True)]
+    whole = [
+        (*line, one_line(reasons.get(row.reason, row.reason), most)) for line, row in zip(lines, rows, strict=True)
+    ]
     problems = sum(row.stage.is_problem for row in rows)
     parts = [table(head, whole)] if whole else []
     parts += [f"unknown: {what}: {why}" for what, why in missing.items()]

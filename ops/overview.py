@@ -302,7 +302,8 @@ class Overview:
             case Stage.FAILED:
                 entry = facts.activity.failing[-1]
                 attempt = f" attempt {entry.attempt} of {entry.attempts or '?'}" if entry.attempt else ""
-                return f"{entry.step}{attempt}: {entry.message}"
+                code = f" ({entry.code})" if entry.code else ""  # first: lines of a table are cut
+                return f"{entry.step}{attempt}{code}: {entry.message}"
             case Stage.IN_ARGOCD | Stage.CENTRAL | Stage.EXTERNAL | Stage.NOT_SELECTED:
                 return ""
             case Stage.HELD if secret is not None and secret.hold is not None:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ops import listing
 from ops.activity import Entry
 from ops.overview import Overview, Row, Stage, rows
+from ops.plan import unread
 from shared.values.codes import Decision, ErrorCode
 from shared.values.settings import RemovalLimit
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SELECTING, SETTINGS, as_secret, created, secret, settings
@@ -39,7 +41,7 @@ CASES: dict[str, tuple[Stage, str, dict[str, Any]]] = {
     "no event came": (Stage.MISSING, "no event or request has reached a step", {}),
     "a step failed": (
         Stage.FAILED,
-        "grant-rbac attempt 7 of 20: 403 no",
+        "grant-rbac attempt 7 of 20 (denied): 403 no",
         {"entries": (entry(attempt=7, attempts=20),)},
     ),
     "a step does not answer": (
@@ -123,3 +125,11 @@ def test_evidence_of_one_cluster_leaves_the_others_out() -> None:
     assert [*evidence.seen.inventory.memberships] == [BLUE_MEMBER.name]
     assert [(one.code, one.decision) for one in evidence.activity.entries] == [(ErrorCode.NO_ROLE, Decision.RETRY)]
     assert {one.subject for one in evidence.seen.plan.requests} == {str(BLUE.name)}
+
+
+def test_the_list_says_once_why_its_clusters_are_unknown() -> None:
+    why = "listing secrets: 403 PERMISSION_DENIED"
+    survey = replace(seen(), secrets_unread=why)
+    text = listing.as_text(rows(survey, SETTINGS), unread(survey, SETTINGS))
+    assert text.count(why) == 1
+    assert text.count("the Secrets could not be read") == len(rows(survey, SETTINGS)) > 1
