@@ -33,6 +33,7 @@ def deselected(cloud: Chain, cluster: str) -> None:
     cloud.set_labels(cluster, {})
     cloud.logged("write-secret", cluster, code="unselected")
     cloud.wait_quiet()
+    cloud.forget_reads()
 
 
 def held_long_enough(cloud: Chain, cluster: str) -> None:
