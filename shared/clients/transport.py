@@ -7,6 +7,7 @@ from the socket. Here an answer has one deadline from the request to the last by
 from __future__ import annotations
 
 import errno
+import functools
 import http.client
 import io
 import time
@@ -17,11 +18,13 @@ from google.auth.transport.requests import AuthorizedSession, Request
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssl_ import create_urllib3_context
 
 from shared.clients import deadline
 
 if TYPE_CHECKING:
     import socket
+    import ssl
 
     from google.auth.credentials import Credentials
     from urllib3.poolmanager import PoolManager
@@ -91,7 +94,20 @@ class _Http(HTTPConnection):
 
 
 class _Https(_Http, HTTPSConnection):
-    pass
+    """Shares what it trusts with the other connections: to read a list of authorities takes some 20 ms."""
+
+    def connect(self) -> None:
+        if self.ssl_context is None and (self.ca_certs or self.ca_cert_dir) and not self.cert_file:
+            self.ssl_context = _trusting(self.ca_certs, self.ca_cert_dir)
+            self.ca_certs = self.ca_cert_dir = None
+        super().connect()
+
+
+@functools.cache
+def _trusting(file: str | None, directory: str | None) -> ssl.SSLContext:
+    context = create_urllib3_context()
+    context.load_verify_locations(file, directory)
+    return context
 
 
 class HttpPool(HTTPConnectionPool):
