@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from google.api_core.exceptions import GoogleAPICallError, RetryError
 from google.auth.exceptions import GoogleAuthError
 from requests.exceptions import RequestException, Timeout
 from urllib3.exceptions import HTTPError
@@ -27,6 +26,8 @@ from shared.values.sharing import share_text, share_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from google.api_core.exceptions import GoogleAPICallError
 
 T = TypeVar("T")
 
@@ -115,10 +116,8 @@ def translated(what: str) -> Iterator[None]:
         yield
     except ReconcileError:
         raise
-    except GoogleAPICallError as error:
-        raise _of_call(what, error) from error
-    except (RetryError, TimeoutError) as error:
-        raise RetryableError(f"{what}: not finished in time ({_text(error)})", ErrorCode.TIMED_OUT) from error
+    except TimeoutError as error:
+        raise _not_finished(what, error) from error
     except GoogleAuthError as error:
         raise RetryableError(f"{what}: no token for our identity: {_text(error)}", ErrorCode.NO_IDENTITY) from error
     except (RequestException, HTTPError, OSError) as error:
@@ -133,7 +132,19 @@ def translated(what: str) -> Iterator[None]:
             raise unusable(what, _text(error)) from error
         if package[0] == "kubernetes":
             raise RetryableError(f"{what}: no answer: {_text(error)}", ErrorCode.NO_ANSWER) from error
+        if package == ["google", "api_core"]:
+            # The client that raised it has imported this. Functions that use no such client start without gRPC and protobuf.
+            from google.api_core.exceptions import GoogleAPICallError, RetryError
+
+            if isinstance(error, GoogleAPICallError):
+                raise _of_call(what, error) from error
+            if isinstance(error, RetryError):
+                raise _not_finished(what, error) from error
         raise
+
+
+def _not_finished(what: str, error: Exception) -> RetryableError:
+    return RetryableError(f"{what}: not finished in time ({_text(error)})", ErrorCode.TIMED_OUT)
 
 
 def _of_call(what: str, error: GoogleAPICallError) -> ReconcileError:
