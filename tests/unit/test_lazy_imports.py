@@ -110,6 +110,20 @@ def test_who_only_reads_memberships_does_without_the_fleets_client() -> None:
     assert printed_after_main(*programs) == ["False"] * len(functions)
 
 
+@pytest.mark.parametrize("package", ["google.api_core", "google.protobuf", "grpc"])
+def test_reading_starts_without_the_publishers_packages(package: str) -> None:
+    program = (
+        "import sys, main, functions.write_secret, functions.sweep, shared.clients.argocd_secrets, shared.clients.fleet,"
+        f" shared.clients.gke, shared.clients.grant_signer; print({package!r} in sys.modules)"
+    )
+    assert printed(program) == "False"
+
+
+def test_the_collector_does_not_run_while_the_clients_load() -> None:
+    program = f"import gc, main; before = gc.get_stats(); {CLIENTS}; print(gc.get_stats() == before)"
+    assert printed(program) == "True"
+
+
 def test_threads_that_need_a_lazy_module_at_once_all_get_it() -> None:
     """A proof that reaches Google's certificates was decoded; a half-loaded module would make it an invalid proof."""
     program = """
