@@ -104,9 +104,12 @@ class Function(Child):
         return await self._parent.fork(self._arguments(), self.environment(), self.log)
 
     def command(self) -> list[str]:
+        """The program, which ends when its parent does."""
+        return [sys.executable, "-S", "-E", "-c", WITH_PARENT, *self.program()]
+
+    def program(self) -> list[str]:
         """`python -m functions_framework …`: with `-m`, Python finds the packages beside main.py."""
-        python = [sys.executable, "-S", "-E", "-c", WITH_PARENT, sys.executable, "-m", "functions_framework"]
-        return [*python, *self._arguments()]
+        return [sys.executable, "-m", "functions_framework", *self._arguments()]
 
     def _arguments(self) -> list[str]:
         function = ["--source", str(self._source), "--target", self.target, "--signature-type", self.signature]

@@ -127,12 +127,8 @@ class Child:
             self._wanted = False
             if self._process is not None and self.pid is not None:
                 self._process.send_signal(signal.SIGTERM)
-                deadline = asyncio.get_running_loop().time() + within
-                while not await _has_ended(self._process) and asyncio.get_running_loop().time() < deadline:
-                    with contextlib.suppress(
-                        ProcessLookupError
-                    ):  # a worker that has just been forked loses the first one
-                        os.killpg(self._process.pid, signal.SIGTERM)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._process.wait(), within)
             await self._end()
 
     async def kill(self) -> None:
@@ -210,13 +206,6 @@ class Child:
         if self._reserved is not None:
             self._reserved.close()
             self._reserved = None
-
-
-async def _has_ended(process: Process) -> bool:
-    """Wait up to a second for its end."""
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(process.wait(), 1.0)
-    return process.returncode is not None
 
 
 def kill_group(process: Process) -> None:

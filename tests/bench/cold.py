@@ -126,7 +126,7 @@ def _answered(function: Function, body: str, step: str) -> float:
     with function.log.open("ab") as log:
         began = time.perf_counter()
         process = subprocess.Popen(
-            function.command(),
+            function.program(),
             cwd=ROOT,
             env=function.environment(),
             stdin=subprocess.DEVNULL,
