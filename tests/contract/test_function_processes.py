@@ -342,9 +342,11 @@ def test_order_without_an_answer_is_a_start_error(tmp_path: Path) -> None:
         order: tuple[list[str], dict[str, str], Path] = (["--source", "main.py"], {}, function.log)
         assert parent.pid is not None
         os.kill(parent.pid, signal.SIGSTOP)
-        with pytest.raises(StartError):
-            await parent.fork(*order, within=0.01)
-        os.kill(parent.pid, signal.SIGCONT)
+        try:
+            with pytest.raises(StartError):
+                await parent.fork(*order, within=0.01)
+        finally:
+            os.kill(parent.pid, signal.SIGCONT)
         await _until(lambda: not _children(parent))
         await function.start(tmp_path)
         await function.kill()
