@@ -298,7 +298,14 @@ class Cloud:
         admit: bool = False,
         project: str = FLEET,
     ) -> str:
-        """Register a cluster outside GKE; return its membership. It refuses every identity at first."""
+        """Register a cluster outside GKE; return its membership. It refuses every identity at first. Its context exists."""
+        full = await self._attach(name, location, labels, admit=admit, project=project)
+        self.kubeconfig.write_due()
+        return full
+
+    async def _attach(
+        self, name: str, location: str, labels: dict[str, str] | None, *, admit: bool, project: str = FLEET
+    ) -> str:
         full = f"projects/{project}/locations/{location}/memberships/{name}"
         self.clusters.add_attached(full)
         if admit:
@@ -374,7 +381,7 @@ class Cloud:
 
     async def seed(self, document: Json) -> None:
         """Create the clusters that a document names (`seed.py`); return when they exist."""
-        await seed.create(self.gke, self.attach, seed.checked(document))
+        await seed.create(self.gke, self._attach, seed.checked(document))
 
     async def export(self) -> Json:
         """Return the document whose seed creates these clusters."""

@@ -76,6 +76,13 @@ class Kubeconfig:
             self._due.cancel()
         self._due = asyncio.get_running_loop().call_later(0.05, self.write)
 
+    def write_due(self) -> None:
+        """Write at once what `write_soon` would write in a moment."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+            self.write()
+
     def write(self) -> None:
         """Write one context per cluster, by its short name; clusters of one name go by their full keys."""
         before = _read(self.path)

@@ -127,8 +127,12 @@ class Child:
             self._wanted = False
             if self._process is not None and self.pid is not None:
                 self._process.send_signal(signal.SIGTERM)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._process.wait(), within)
+                deadline = asyncio.get_running_loop().time() + within
+                while not await _has_ended(self._process) and asyncio.get_running_loop().time() < deadline:
+                    with contextlib.suppress(
+                        ProcessLookupError
+                    ):  # a worker that has just been forked loses the first one
+                        os.killpg(self._process.pid, signal.SIGTERM)
             await self._end()
 
     async def kill(self) -> None:
@@ -206,6 +210,13 @@ class Child:
         if self._reserved is not None:
             self._reserved.close()
             self._reserved = None
+
+
+async def _has_ended(process: Process) -> bool:
+    """Wait up to a second for its end."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), 1.0)
+    return process.returncode is not None
 
 
 def kill_group(process: Process) -> None:

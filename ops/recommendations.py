@@ -23,7 +23,7 @@ from shared.values.names import ClusterName
 
 
 def recommend(evidence: Evidence, *, unsettled: bool) -> list[Advice]:
-    """Return the advice: first what repairs, then what continues."""
+    """Return the advice: first what repairs, then what continues. A command comes once, with the first reason for it."""
     advice = [one for secret in evidence.secrets for one in holds.advice(secret, evidence.seen, evidence.settings)]
     advice += [*_against_faults(evidence), *_against_state(evidence)]
     advice += [one for secret in evidence.secrets for one in _about_secret(secret, evidence)]
@@ -31,7 +31,10 @@ def recommend(evidence: Evidence, *, unsettled: bool) -> list[Advice]:
     reported = [one.command for one in evidence.seen.plan.findings if one.subject == str(evidence.name)]
     advice += [Advice("Resolve what a sweep reports", one) for one in reported if one and one not in given]
     advice += _to_continue(evidence, unsettled=unsettled)
-    return list(dict.fromkeys(advice))
+    kept: dict[str, Advice] = {}
+    for one in advice:
+        kept.setdefault(one.command or one.text, one)
+    return list(kept.values())
 
 
 def _against_faults(evidence: Evidence) -> list[Advice]:

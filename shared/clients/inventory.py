@@ -1,7 +1,7 @@
-"""Reading everything once: Secrets, then memberships, then clusters. Pages of lists only, no call per cluster.
+"""Reading everything once: Secrets, then memberships and clusters beside each other. Pages of lists only, no call per cluster.
 
-The order matters: what a Secret speaks of and a later list does not hold has gone since, or is hidden; never the
-other way round.
+The order is part of the proof: what a Secret names and a later list lacks has gone since, or is hidden; never the other way
+round. docs/decisions/0013 has the argument.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from shared.values.inventory import Inventory
 from shared.values.packed_secrets import PackedSecrets
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
     from shared.clients.ports import Services
     from shared.values.cluster_secret import ClusterSecret
     from shared.values.inventory import Listed
-    from shared.values.model import Cluster
+    from shared.values.model import Cluster, Membership
 
-PROJECTS_AT_ONCE = 8
+LISTS_AT_ONCE = 8
 
 
 def read_inventory(services: Services) -> Inventory:
@@ -41,21 +43,27 @@ def read_inventory(services: Services) -> Inventory:
         with suppress(ReconcileError):  # the plan reports it
             projects |= {secret.cluster.project} if secret.cluster else set()
     others |= {secret.uid: secret for secret in services.central.unmanaged()}
-    fleet = services.fleet.list(settings.fleet_project)
     clusters: dict[str, Listed[Cluster]] = {}
     unread: dict[str, str] = {}
 
     def read(project: str) -> None:
+        clusters.pop(project, None)
         try:
             clusters[project] = services.gke.list(project)
         except ReconcileError as error:
             unread[project] = str(error)
 
-    services.gke  # noqa: B018 - made once, before the threads ask for it
-    with ThreadPoolExecutor(PROJECTS_AT_ONCE) as pool:
-        # Each task in a copy of this context: the step's deadline holds in the threads, too.
-        for task in [pool.submit(copy_context().run, read, project) for project in sorted(projects)]:
-            task.result()
+    services.fleet, services.gke  # noqa: B018 - made once, before the threads ask for them
+    # Each task in a copy of this context: the step's deadline holds in the threads, too.
+    with ThreadPoolExecutor(LISTS_AT_ONCE) as pool:
+        memberships = pool.submit(copy_context().run, services.fleet.list, settings.fleet_project)
+        tasks = [pool.submit(copy_context().run, read, project) for project in sorted(projects)]
+    fleet = memberships.result()
+    with ThreadPoolExecutor(LISTS_AT_ONCE) as pool:
+        again = _outdated(clusters, fleet.items, settings.source_projects)
+        tasks += [pool.submit(copy_context().run, read, project) for project in sorted(again)]
+    for task in tasks:
+        task.result()
     return Inventory(
         secrets=secrets,
         unmanaged=tuple(others.values()),
@@ -70,3 +78,22 @@ def read_inventory(services: Services) -> Inventory:
             **{name: why for found in clusters.values() for name, why in found.unreadable.items()},
         },
     )
+
+
+def _outdated(
+    clusters: Mapping[str, Listed[Cluster]], memberships: Iterable[Membership], projects: Collection[str]
+) -> set[str]:
+    """Return the projects whose list lacks the cluster of a membership of ours: both may be younger than the list.
+
+    We make a membership after its cluster. So a list that begins after the fleet's proves that the cluster is gone.
+    """
+    names = {cluster.name for found in clusters.values() for cluster in found.items}
+    return {
+        name.project
+        for membership in memberships
+        if (name := membership.cluster) is not None
+        and name not in names
+        and membership.cluster_id
+        and name.project in clusters
+        and name.project in projects
+    }

@@ -81,6 +81,8 @@ door.close()
 Path(sys.argv[2], "closed").touch()
 wait("leave")
 """
+# Loses the first SIGTERM, as a worker that gunicorn has just forked does.
+DEAF = LATE.replace("signal.sigwait", "signal.sigwait([signal.SIGTERM]); signal.sigwait").replace('wait("leave")', "")
 # Says which process runs, with which settings.
 SETTLED = """
 import os
@@ -225,14 +227,15 @@ def test_preloading_reads_no_variable_of_a_function_and_starts_no_thread() -> No
 class Late(Child):
     """A program that takes its time before it listens, and before it ends."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, program: str = LATE) -> None:
         super().__init__("late", directory / "late.log")
         self.directory = directory
+        self.program = program
         self.deaths: list[int] = []
         self.on_death = lambda _, code: self.deaths.append(code)
 
     def command(self) -> list[str]:
-        return [sys.executable, "-c", LATE, str(self.port), str(self.directory)]
+        return [sys.executable, "-c", self.program, str(self.port), str(self.directory)]
 
     def environment(self) -> dict[str, str]:
         return {"PATH": os.defpath}
@@ -273,6 +276,18 @@ def test_nobody_gets_the_port_of_a_program_that_starts_or_stops(tmp_path: Path) 
             late.close()
 
     assert asyncio.run(taken()) == [True, True, True]
+
+
+def test_stop_repeats_a_signal_that_a_program_has_lost(tmp_path: Path) -> None:
+    async def stopped() -> None:
+        deaf = Late(tmp_path, DEAF)
+        (tmp_path / "go").touch()
+        await deaf.start(tmp_path)
+        await deaf.stop(PATIENCE)
+        deaf.close()
+        assert (tmp_path / "closed").exists()  # else it was killed
+
+    asyncio.run(stopped())
 
 
 def test_killing_a_program_that_starts_fails_the_start(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ def run_tool(*words: str, home: str = "", more: dict[str, str] | None = None) ->
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLOUDSDK_", "TF_", "MAKE"))}
     own = {"HOME": home, "CLOUDSDK_CONFIG": home, "KUBECONFIG": os.devnull} if home else {"KUBECONFIG": os.devnull}
     own |= {"PATH": forked_gcloud.path()} if words[0] == "gcloud" else {}
+    own |= {"GOGC": "off"}  # kubectl and terraform live too shortly to collect garbage
     still = {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1"}
     return subprocess.run(
         words, cwd=ROOT, env=kept | own | still | (more or {}), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False

@@ -39,13 +39,13 @@ class Text:
 def python_texts(path: Path, source: str | None = None) -> list[Text]:
     """The string literals, docstrings and comments of a Python file. What an f-string inserts becomes an open value."""
     source = (ROOT / path).read_text() if source is None else source
-    tree = ast.parse(source)
-    documented = {id(text) for node in ast.walk(tree) if (text := _docstring(node))}
-    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
-    names = _constants(tree)
+    nodes = list(ast.walk(ast.parse(source)))
+    documented = {id(text) for node in nodes if (text := _docstring(node))}
+    inside = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    names = _constants(nodes)
     found = [
         Text(f"{path}:{node.lineno}", _joined(node, names), id(node) not in documented)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
         if isinstance(node, ast.JoinedStr) or id(node) not in inside
     ]
@@ -148,11 +148,11 @@ def _docstring(node: ast.AST) -> ast.Constant | None:
     return None
 
 
-def _constants(tree: ast.Module) -> dict[str, ast.expr]:
+def _constants(nodes: list[ast.AST]) -> dict[str, ast.expr]:
     """Names that are assigned a text, so that `f"{kubectl} get …"` can be read."""
     return {
         node.targets[0].id: node.value
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
         if isinstance(node.value, ast.JoinedStr | ast.Constant)
     }

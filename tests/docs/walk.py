@@ -66,6 +66,7 @@ class Reader:
 
     def read(self, document: Document) -> None:
         """Run every block of a document that runs locally; the cloud is started first if the document does not start it."""
+        _copy_product(self.home / "fleet-registrar")
         statements = [text for block in document.blocks if block.runs_locally for text in shell.statements(block.text)]
         if not any(" -m local up" in text for text in statements):
             given = GIVEN.get(document.path.as_posix(), [])
@@ -174,22 +175,21 @@ class Reader:
         self.cloud.wait_for(followed, PATIENCE, f"Argo CD's list after: {statement}")
 
 
-def _compiled() -> Iterator[str]:
-    """What Python has compiled of our sources: each walk would compile it again. It is used where the source's time fits."""
-    for name in paths.files():
-        if name.endswith(".py"):
-            compiled = Path(cache_from_source(name))
-            if (ROOT / compiled).exists():
-                yield compiled.as_posix()
+def _copy_product(directory: Path) -> None:
+    """Copy the files of the working tree but the tests, which no document runs on the local cloud."""
+    names = [name for name in paths.files() if not name.startswith("tests/")]
+    # What Python has compiled of them, too: each walk would compile it again. It is used where the source's time fits.
+    compiled = [Path(cache_from_source(name)).as_posix() for name in names if name.endswith(".py")]
+    for name in [*names, *(name for name in compiled if (ROOT / name).exists())]:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, directory / name, follow_symlinks=False)
 
 
 @contextmanager
 def reader(home: Path) -> Iterator[Reader]:
-    """A reader in a fresh copy of the working tree, with the packages of this environment."""
+    """A reader whose documents are in a fresh copy of the working tree, with the packages of this environment."""
     copy = home / "fleet-registrar"
-    for name in sorted(paths.files() | {*_compiled()}):
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
+    copy.mkdir()
     (copy / ".venv").symlink_to(sys.prefix)
     one = Reader(home)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from google.auth import identity_pool
 
 from local.identities import account_id
 from local.real import build
+from tests import forked_gcloud
 from tests.infra import argocd
 from tests.infra.argocd import ROOT, TREE, VALUES, by_id, one, render
 
@@ -307,7 +307,7 @@ def test_the_bootstrap_is_what_gcloud_writes(tree: Path, tmp_path: Path) -> None
     command = ["gcloud", "container", "fleet", "memberships", "generate-gateway-rbac", f"--users={','.join(users)}"]
     command += ["--role=clusterrole/cluster-admin", f"--project={VALUES['fleet-project']}"]
     environment = {
-        "PATH": os.environ["PATH"],
+        "PATH": forked_gcloud.path(),
         "HOME": str(tmp_path),
         "CLOUDSDK_CONFIG": str(tmp_path / "gcloud"),
         "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import forked_gcloud
 from tests.infra import terraform
 from tests.infra.terraform import ROOT, MissingError, Plan
 
@@ -162,6 +164,18 @@ def test_both_builds_use_one_image_of_each_tool() -> None:
     assert "gcr.io/google.com/cloudsdktool/google-cloud-cli:stable" in images
 
 
+def linted(command: str) -> Any:
+    """Return what gcloud says of a command."""
+    checked = subprocess.run(
+        ["gcloud", "meta", "lint-gcloud-commands", "--command-string", command],
+        env=os.environ | {"PATH": forked_gcloud.path()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return json.loads(checked.stdout)
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_every_gcloud_step_is_a_command_of_gcloud(file: str) -> None:
     if shutil.which("gcloud") is None:
@@ -169,13 +183,7 @@ def test_every_gcloud_step_is_a_command_of_gcloud(file: str) -> None:
     for step in build(file)["steps"]:
         if step.get("entrypoint") == "gcloud":
             command = shlex.join(["gcloud", *(argument.replace("$", "") for argument in step["args"])])
-            checked = subprocess.run(
-                ["gcloud", "meta", "lint-gcloud-commands", "--command-string", command],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            (found,) = json.loads(checked.stdout)
+            (found,) = linted(command)
             assert found["success"], found
 
 
@@ -183,13 +191,7 @@ def test_a_wrong_gcloud_step_is_found() -> None:
     if shutil.which("gcloud") is None:
         pytest.skip("gcloud is not installed: the gcloud steps are not checked")
     command = "gcloud builds approve b --location europe-west1"
-    checked = subprocess.run(
-        ["gcloud", "meta", "lint-gcloud-commands", "--command-string", command],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert not all(found["success"] for found in json.loads(checked.stdout))
+    assert not all(found["success"] for found in linted(command))
 
 
 def test_steps_that_plan_offline_find_terraform_and_the_cache() -> None:

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self
 
 from shared.clients import deadline, inventory
 from shared.runtime import logs
+from shared.values.errors import ReconcileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-class _Inline:
-    """A pool of no threads: greenlets live in one."""
-
-    def __init__(self, _size: int) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Do it here and now."""
-        done: Future[Any] = Future()
-        done.set_result(call(*arguments))
-        return done
 
 
 class Clock:
@@ -45,6 +30,32 @@ class Clock:
 
 
 CLOCK = Clock()
+
+
+class _Inline:
+    """A pool of no threads: greenlets live in one. Its tasks run when it is closed.
+
+    Threads end in any order: by the simulated second, the first task runs first, or the last one.
+    """
+
+    def __init__(self, _size: int) -> None:
+        self._tasks: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for done, call in self._tasks if int(CLOCK.t) % 2 else reversed(self._tasks):
+            try:
+                done.set_result(call())
+            except ReconcileError as error:
+                done.set_exception(error)
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Do it when the pool is closed."""
+        done: Future[Any] = Future()
+        self._tasks.append((done, functools.partial(call, *arguments)))
+        return done
 
 
 @contextlib.contextmanager

@@ -209,3 +209,11 @@ def test_a_project_outside_the_sources_is_added_or_misspelt(cluster: Any) -> Non
     explained = nobody(cluster=cluster, unread="403", settings=outside, seen=seen([], settings=outside))
     assert "SOURCE_PROJECTS" in explained.advice[0].text
     assert advised(explained) == [f"gcloud container clusters list --project={BLUE.name.project}"]
+
+
+def test_each_command_is_advised_once() -> None:
+    """An attached cluster whose objects were not looked into, and which has no Secret."""
+    explained = explain(Evidence(EDGE.name, SETTINGS, seen(), membership=EDGE))
+    found = advised(explained)
+    assert any("topics publish register-membership" in command for command in found)
+    assert len(found) == len(set(found))

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from tests.contract.kubernetes_server import Server
 
@@ -24,12 +23,10 @@ pytestmark = pytest.mark.skipif(
 needs_diff = pytest.mark.skipif(shutil.which("diff") is None, reason="no diff program: kubectl diff is left out")
 
 
-@pytest.fixture
-def kubectl(server: Server, tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Run kubectl in a namespace of its own and return what it prints, or the first lines of it.
-
-    `fails=True` expects and returns an error.
-    """
+@pytest.fixture(scope="module")
+def environment(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of kubectl, with a home in which it keeps what the server's APIs are."""
+    home = tmp_path_factory.mktemp("kubectl")
     cluster = {"server": server.url, "certificate-authority": server.ca}
     config = {
         "apiVersion": "v1",
@@ -39,11 +36,20 @@ def kubectl(server: Server, tmp_path: Path) -> Iterator[Callable[..., str]]:
         "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
         "current-context": "it",
     }
-    (tmp_path / "config").write_text(json.dumps(config))
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "config")}
+    (home / "config").write_text(json.dumps(config))
+    own = {"HOME": str(home), "KUBECONFIG": str(home / "config")}
+    return own | {"PATH": os.environ["PATH"], "GOGC": "off"}  # a command lives too shortly to collect garbage
+
+
+@pytest.fixture
+def kubectl(environment: dict[str, str], namespace: str) -> Callable[..., str]:
+    """Run kubectl in a namespace of its own and return what it prints, or the first lines of it.
+
+    `fails=True` expects and returns an error.
+    """
 
     def run(*arguments: str, stdin: Any = None, fails: bool = False, space: str = "", lines: int = 0) -> str:
-        command = ["kubectl", *(["-n", space or namespace] if namespace else []), *arguments]
+        command = ["kubectl", "-n", space or namespace, *arguments]
         if lines:  # of a command that does not end
             with subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE) as running:
                 assert running.stdout is not None
@@ -62,20 +68,7 @@ def kubectl(server: Server, tmp_path: Path) -> Iterator[Callable[..., str]]:
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return done.stderr if fails and not done.stdout else done.stdout
 
-    namespace = ""
-    made = json.loads(
-        run(
-            "create",
-            "-f",
-            "-",
-            "-o",
-            "json",
-            stdin={"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "kubectl-"}},
-        )
-    )
-    namespace = made["metadata"]["name"]
-    yield run
-    run("delete", "namespace", namespace, "--wait=false")
+    return run
 
 
 def secret(**metadata: Any) -> dict[str, Any]:
@@ -203,6 +196,13 @@ def test_a_cluster_role_binding_is_created_and_works(kubectl: Callable[..., str]
         assert kubectl(*asked, space="kube-system") == "yes\n"
     finally:
         kubectl("delete", "clusterrolebinding", name)
+
+
+def test_a_namespace_gets_a_generated_name(kubectl: Callable[..., str]) -> None:
+    nameless = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "kubectl-"}}
+    made = json.loads(kubectl("create", "-f", "-", "-o", "json", stdin=nameless))
+    assert made["metadata"]["name"].removeprefix("kubectl-")
+    kubectl("delete", "namespace", made["metadata"]["name"], "--wait=false")
 
 
 def test_version_and_kinds(kubectl: Callable[..., str]) -> None:
