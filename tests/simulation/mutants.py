@@ -225,7 +225,7 @@ MUTANTS = (
             (1000, "repeat", "blue", {"topic": "register-membership"}),
         ),
     ),
-    Mutant("a forged word proves a grant", 400, ((write_secret, "_signed", _any_word_is_a_proof),)),
+    Mutant("a forged word proves a grant", 400, ((write_secret, "_signed", _any_word_is_a_proof),), seed=34),
     Mutant("a forged leave counts", 2000, ((StepRequest, "from_reader_of", lambda request, _: request),), seed=1644),
     Mutant(
         "an earlier identity keeps its access", 800, ((grant_rbac, "_delete_stale", lambda *_, **__: None),), seed=188
@@ -275,12 +275,16 @@ MUTANTS = (
         faults=tuple((f"gkehub get {ATTACHED['edge']}", count, "denied") for count in range(5, 9)),
     ),
     Mutant(
-        "a later cluster's Secret is taken for an earlier one's", 2000, ((ClusterSecret, "is_of", lambda *_: True),)
+        "a later cluster's Secret is taken for an earlier one's",
+        2000,
+        ((ClusterSecret, "is_of", lambda *_: True),),
+        seed=644,
     ),
     Mutant(
         "a later cluster's membership is taken for an earlier one's",
         400,
         ((Membership, "is_of_earlier", lambda *_: False),),
+        seed=323,
     ),
     Mutant(
         "nobody asks whom the Secret was written for",
@@ -293,7 +297,12 @@ MUTANTS = (
         200,
         ((dispatch, "step", _no_next_where_nothing_was_left),),
     ),
-    Mutant("a message is acknowledged before it is done", 200, ((Dispatcher, "answer", _acknowledged_before_done),)),
+    Mutant(
+        "a message is acknowledged before it is done",
+        200,
+        ((Dispatcher, "answer", _acknowledged_before_done),),
+        seed=19,
+    ),
     Mutant(
         "the time of a hold is counted from another reason", 2000, ((secret_plan, "hold", _hold_counted_on),), seed=1124
     ),
@@ -303,7 +312,7 @@ MUTANTS = (
     Mutant("a Secret is deleted without its precondition", 200, ((Central, "delete", _delete_without_precondition),)),
     Mutant("anybody's binding is ours", 800, ((rbac, "is_managed", lambda *_: True), (rbac, "SELECT", "")), seed=613),
     Mutant("anybody's membership may be replaced", 800, ((steps, "membership_for", _theirs_is_replaced),), seed=453),
-    Mutant("nobody looks for others' Secrets before creating", 1200, ((Central, "rivals", lambda *_: []),)),
+    Mutant("nobody looks for others' Secrets before creating", 1200, ((Central, "rivals", lambda *_: []),), seed=93),
     Mutant(
         "the cluster is not read again after the creation",
         2000,
@@ -311,9 +320,12 @@ MUTANTS = (
         by_events=True,
     ),
     Mutant("memberships are read after the cluster", 6000, ((unregister_membership, "_read", _ReadLater),), seed=3943),
-    Mutant("a membership is deleted unread", 100, ((unregister_membership, "_delete", _deleted_unread),)),
+    Mutant("a membership is deleted unread", 100, ((unregister_membership, "_delete", _deleted_unread),), seed=29),
     Mutant(
-        "the removal limit is off", 200, ((sweep_plan, "limit", lambda found, _: Plan(found.requests, found.findings)),)
+        "the removal limit is off",
+        200,
+        ((sweep_plan, "limit", lambda found, _: Plan(found.requests, found.findings)),),
+        seed=18,
     ),
     Mutant("label keys are dropped at once", 200, ((secret_plan, "_label_changes", _all_labels_dropped),)),
     Mutant("a hold is lifted without a grant", 400, ((secret_plan, "plan", _always_granted),), seed=188),
