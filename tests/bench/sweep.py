@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HELD = 10_000
-HOLD_SECONDS, HOLD_MEBIBYTES = 60, 512
+# By the number of clusters: seconds, MiB.
+BOUNDS = {HELD: (60, 512), 100_000: (12, 400)}
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def measured(sizes: tuple[int, ...], drifted_sizes: tuple[int, ...], noise: Nois
 
 def _rows(one: Swept) -> list[Row]:
     what = f"sweep: {one.clusters:,} clusters, {'1 % differ' if one.drift else 'nothing differs'}"
-    held = one.clusters == HELD
+    seconds, mebibytes = BOUNDS.get(one.clusters, (None, None))
     wrong = (one.asks - one.checks == 0) is one.drift
     each = f"{one.calls} calls: {one.calls / one.clusters:.3f} for each cluster"
     return [
@@ -78,15 +79,15 @@ def _rows(one: Swept) -> list[Row]:
             f"{one.seconds:.1f} s ({one.cpu:.1f} s of processor)",
             f"the same pages fetched and thrown away: {one.fetching:.1f} s, {one.megabytes:.0f} MB",
             one.seconds / one.fetching,
-            f"<= {HOLD_SECONDS} s" if held else "",
-            one.seconds <= HOLD_SECONDS if held else None,
+            f"<= {seconds} s" if seconds else "",
+            one.seconds <= seconds if seconds else None,
         ),
         Row(
             f"{what}: peak memory",
             f"{one.peak} MiB",
             f"{one.before} MiB with the clients imported; {one.more * 1024 / one.clusters:.1f} KiB for each cluster",
-            hold=f"<= {HOLD_MEBIBYTES} MiB" if held else "",
-            ok=one.peak <= HOLD_MEBIBYTES if held else None,
+            hold=f"<= {mebibytes} MiB" if mebibytes else "",
+            ok=one.peak <= mebibytes if mebibytes else None,
             binding=True,
         ),
         Row(
