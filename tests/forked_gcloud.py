@@ -29,29 +29,16 @@ CLIENTS = (
     "googlecloudsdk.core.document_renderers.render_document",
     "googlecloudsdk.core.updater.update_manager",
 )
-COMMAND = """#!{python} -IS
-import os
-import sys
-
-sys.path.append({root!r})
-from tests import forking
-
-sys.exit(forking.run({address!r}, sys.argv[1:], os.environ, os.getcwd()))
-"""
 
 
 @functools.cache
 def path() -> str:
     """Return a PATH whose `gcloud` is forked; this process's own PATH where that is not possible."""
-    here = os.environ["PATH"]
-    if not forking.POSSIBLE or not shutil.which("gcloud"):
+    here, program = os.environ["PATH"], shutil.which("gcloud")
+    if not forking.POSSIBLE or not program:
         return here
     server = forking.Server(["gcloud"], {"PATH": here, "CLOUDSDK_PYTHON_ARGS": f"-S -m {__name__}"})
-    command = Path(server.directory, "gcloud")
-    command.write_text(
-        COMMAND.format(python=sys.executable, root=str(Path(__file__).parents[1]), address=server.address)
-    )
-    command.chmod(0o700)
+    server.write_command(Path(server.directory, "gcloud"), program)
     return f"{server.directory}{os.pathsep}{here}"
 
 

@@ -42,7 +42,7 @@ def run(words: Sequence[str], environment: Mapping[str, str], timeout: int = 110
         return run_alone(words, environment, timeout)
     with Path(os.devnull).open() as nothing, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
         streams = [one.fileno() for one in (nothing, out, error)]
-        code = forking.run(_server().address, words, environment, str(ROOT), streams=streams, timeout=timeout)
+        code = forking.run(server().address, words, environment, str(ROOT), streams=streams, timeout=timeout)
         out.seek(0)
         error.seek(0)
         printed = out.read(), error.read()
@@ -68,7 +68,8 @@ def run_alone(
 
 
 @functools.cache
-def _server() -> forking.Server:
+def server() -> forking.Server:
+    """Return the server of this process."""
     from local.functions import MEASURED
 
     program = [sys.executable, "-W", "error", "-m", __name__]

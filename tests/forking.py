@@ -14,10 +14,23 @@ import sys
 TYPE_CHECKING = False  # as in typing, whose import is a tenth of a forked command's time
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from typing import Any
 
 POSSIBLE = sys.platform == "linux"
 LARGEST = 1 << 18  # bytes of an order
+ROOT = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - as pathlib is expensive, too
+COMMAND = """#!{python} -IS
+import os
+import sys
+
+if sys.argv[1:{first}] != {words}:
+    os.execv({program!r}, [{program!r}, *sys.argv[1:]])
+sys.path.append({root!r})
+from tests import forking
+
+sys.exit(forking.run({address!r}, sys.argv[{first}:], os.environ, os.getcwd()))
+"""
 
 
 class Server:
@@ -36,12 +49,18 @@ class Server:
             listener.listen(64)  # orders wait here until the program has imported its packages
             self._process = subprocess.Popen(
                 [*program, str(listener.fileno())],
-                cwd=os.path.dirname(os.path.dirname(__file__)),  # noqa: PTH120
+                cwd=ROOT,
                 env=environment,
                 stdin=subprocess.PIPE,
                 pass_fds=(listener.fileno(),),
             )
         atexit.register(self.stop)
+
+    def write_command(self, file: Path, program: str, *words: str) -> None:
+        """Write a command that stands for a program: it is forked when its arguments begin with these words."""
+        values = {"words": list(words), "first": 1 + len(words), "program": program}
+        file.write_text(COMMAND.format(python=sys.executable, root=ROOT, address=self.address, **values))
+        file.chmod(0o700)
 
     def stop(self) -> None:
         """Let it end."""

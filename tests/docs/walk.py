@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from local.control import LocalCloud
 from ops.terminal import UNREAD
-from tests import forked_gcloud
+from tests import forked_gcloud, forked_ops, forking
 from tests.docs import paths, shell, sources
 from tests.docs.reading import ROOT, Document
 
@@ -185,12 +185,30 @@ def _copy_product(directory: Path) -> None:
         shutil.copy2(ROOT / name, directory / name, follow_symlinks=False)
 
 
+def _make_environment(folder: Path) -> None:
+    """Make a virtual environment with the packages of this one, whose Python forks the operator's commands."""
+    (folder / "bin").mkdir(parents=True)
+    prefix = Path(sys.prefix)
+    for name in [*prefix.iterdir(), *(prefix / "bin").iterdir()]:
+        link = folder / name.relative_to(prefix)
+        if not link.exists():
+            link.symlink_to(name)
+    (folder / "bin" / "python").unlink()
+    forked_ops.server().write_command(folder / "bin" / "python", str(prefix / "bin" / "python"), "-m", "ops")
+
+
 @contextmanager
-def reader(home: Path) -> Iterator[Reader]:
-    """A reader whose documents are in a fresh copy of the working tree, with the packages of this environment."""
+def reader(home: Path, *, forks: bool = False) -> Iterator[Reader]:
+    """A reader whose documents are in a fresh copy of the working tree, with the packages of this environment.
+
+    `forks`: the operator's commands are forked from a process that has imported their packages.
+    """
     copy = home / "fleet-registrar"
     copy.mkdir()
-    (copy / ".venv").symlink_to(sys.prefix)
+    if forks and forking.POSSIBLE:
+        _make_environment(copy / ".venv")
+    else:
+        (copy / ".venv").symlink_to(sys.prefix)
     one = Reader(home)
     try:
         yield one
