@@ -9,6 +9,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -293,11 +294,19 @@ class LocalCloud:
         return answer
 
     def _pubsub(self, path: str, body: Json) -> Json:
-        base = self.do("cloud", "pubsub_url")
-        status, answer = self._call(f"{base}v1/projects/{FLEET}/{path}", "POST", body)
+        status, answer = self._call(f"{self._pubsub_url}v1/projects/{FLEET}/{path}", "POST", body)
         if status != 200:
             raise ControlError(f"{path}: {status} {answer}")
         return dict(answer)
+
+    @cached_property
+    def _pubsub_url(self) -> str:
+        return str(self.do("cloud", "pubsub_url"))
+
+    @cached_property
+    def _secure_opener(self) -> urllib.request.OpenerDirector:
+        trusted = ssl.create_default_context(cafile=str(self.directory / "ca.pem"))
+        return urllib.request.build_opener(self._no_proxy, urllib.request.HTTPSHandler(context=trusted))
 
     def _call(
         self, url: str, method: str, body: Any = None, token: str = "", content_type: str = "application/json"
@@ -305,10 +314,7 @@ class LocalCloud:
         headers = {"Content-Type": content_type} | ({"Authorization": f"Bearer {token}"} if token else {})
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data=data, method=method, headers=headers)
-        opener = self._opener
-        if url.startswith("https:"):
-            trusted = ssl.create_default_context(cafile=str(self.directory / "ca.pem"))
-            opener = urllib.request.build_opener(self._no_proxy, urllib.request.HTTPSHandler(context=trusted))
+        opener = self._secure_opener if url.startswith("https:") else self._opener
         try:
             with opener.open(request, timeout=120) as answer:
                 return answer.status, json.loads(answer.read() or b"null")
