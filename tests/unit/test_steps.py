@@ -101,7 +101,7 @@ not held           | NOTHING | HOLD    | NOTHING
 not-wanted, 11 min | NOTHING | NOTHING | DELETE
 not-wanted, 10 min | NOTHING | NOTHING | DELETE
 not-wanted, 9 min  | NOTHING | NOTHING | NOTHING
-not-wanted, -9 min | NOTHING | NOTHING | NOTHING
+not-wanted, -9 min | NOTHING | HOLD    | NOTHING
 going, 11 min      | NOTHING | HOLD    | NOTHING
 left-fleet, 11 min | NOTHING | HOLD    | NOTHING
 spoilt             | NOTHING | HOLD    | NOTHING
