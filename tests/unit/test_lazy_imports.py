@@ -110,13 +110,12 @@ def test_who_only_reads_memberships_does_without_the_fleets_client() -> None:
     assert printed_after_main(*programs) == ["False"] * len(functions)
 
 
-@pytest.mark.parametrize("package", ["google.api_core", "google.protobuf", "grpc"])
-def test_reading_starts_without_the_publishers_packages(package: str) -> None:
+def test_reading_starts_without_the_publishers_packages() -> None:
     program = (
         "import sys, main, functions.write_secret, functions.sweep, shared.clients.argocd_secrets, shared.clients.fleet,"
-        f" shared.clients.gke, shared.clients.grant_signer; print({package!r} in sys.modules)"
+        " shared.clients.gke, shared.clients.grant_signer; print(*sys.modules)"
     )
-    assert printed(program) == "False"
+    assert {"google.api_core", "google.protobuf", "grpc"} & {*printed(program).split()} == set()
 
 
 def test_the_collector_does_not_run_while_the_clients_load() -> None:
