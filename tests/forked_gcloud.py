@@ -45,13 +45,15 @@ def path() -> str:
 def _serve(program: str, listener: socket.socket) -> None:
     """Serve commands in gcloud's own Python; `program` is the file that its start script runs."""
     sys.path.remove(str(Path.cwd()))
-    started = {name: value for name, value in os.environ.items() if name not in ("PATH", "CLOUDSDK_PYTHON_ARGS")}
+    given = ("HOME", "PATH", "CLOUDSDK_PYTHON_ARGS")
+    started = {name: value for name, value in os.environ.items() if name not in given}
     spec = importlib.util.spec_from_file_location("gcloud", program)
     assert spec is not None
     assert spec.loader is not None
     gcloud: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(gcloud)
     main: Any = importlib.import_module("googlecloudsdk.gcloud_main")
+    configurations: Any = importlib.import_module("googlecloudsdk.core.configurations.named_configs")
     for name in CLIENTS:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -60,6 +62,7 @@ def _serve(program: str, listener: socket.socket) -> None:
     gc.freeze()  # or each child's collector would look through all of it, and copy it
     words = forking.next_words(listener)
     os.environ.update(started)  # what the start script sets
+    configurations.ActivePropertiesFile.Invalidate()  # its packages have read the server's
     sys.argv = [program, *words]
     gcloud.main()
 

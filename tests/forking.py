@@ -50,7 +50,7 @@ class Server:
             self._process = subprocess.Popen(
                 [*program, str(listener.fileno())],
                 cwd=ROOT,
-                env=environment,
+                env={"HOME": self.directory, **environment},  # nothing of the person's own configuration
                 stdin=subprocess.PIPE,
                 pass_fds=(listener.fileno(),),
             )
