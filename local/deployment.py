@@ -153,7 +153,7 @@ class Deployment:
             bucket,
             f"functions-{self._bundle}.zip",
             account=account,
-            variables={"BUNDLE": self._bundle},
+            variables={"BUNDLE": self._bundle, "SOURCE_DATE_EPOCH": "315532801"},
         )
         service = Service(
             full,

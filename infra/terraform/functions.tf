@@ -158,7 +158,9 @@ resource "google_cloudfunctions2_function" "function" {
     service_account = google_service_account.build.name
     # The provider does not read back which bundle a function runs. It does read this: after a failed build the next plan shows the
     # function again.
-    environment_variables = { BUNDLE = local.bundle_hash }
+    # The build compiles our modules and then dates every file 1980 (github.com/buildpacks/lifecycle/issues/1358). Compiled by date,
+    # they would be compiled again at each cold start. With SOURCE_DATE_EPOCH Python compiles them by the hash of their source.
+    environment_variables = { BUNDLE = local.bundle_hash, SOURCE_DATE_EPOCH = "315532801" }
 
     source {
       storage_source {

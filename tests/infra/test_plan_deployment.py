@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +12,8 @@ import pytest
 from tests.infra.inputs import LEAST
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.infra.terraform import Module, Plan
 
 # Resources that come first: everything else refers to one of them.
@@ -48,6 +53,18 @@ def test_a_function_names_the_code_that_it_runs(plan: Plan) -> None:
     for function in plan.of("google_cloudfunctions2_function"):
         (build,) = function["build_config"]
         assert bundle["name"] == f"functions-{build['environment_variables']['BUNDLE']}.zip"
+
+
+def test_compiled_modules_hold_though_the_build_changes_their_dates(plan: Plan, tmp_path: Path) -> None:
+    """The buildpack runs `python3 -m compileall -f -q .`, and all files are dated 1980-01-01T00:00:01Z afterwards."""
+    module = tmp_path / "module.py"
+    module.write_text("x = 1\n")
+    builds = [function["build_config"][0] for function in plan.of("google_cloudfunctions2_function")]
+    (variables,) = {tuple(sorted(build["environment_variables"].items())) for build in builds}
+    command = [sys.executable, "-m", "compileall", "-f", "-q", "."]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, **dict(variables)}, check=True)
+    (compiled,) = tmp_path.rglob("*.pyc")
+    assert int.from_bytes(compiled.read_bytes()[4:8], "little") & 1, "compiled by date, not by hash (PEP 552)"
 
 
 def test_the_schedule_is_paused_until_a_person_starts_it(plan: Plan, full: Plan) -> None:
