@@ -35,7 +35,7 @@ from local.names import (
     ROOT,
 )
 from local.parent import Parent
-from local.processes import StartError, ended
+from local.processes import StartError, ended, tail, until
 from local.registrars import DEFAULT, Registrar, settings_of
 from local.reset import Snapshot
 from local.state import state
@@ -217,10 +217,11 @@ class Cloud:
             await self.admit(CENTRAL_ATTACHED, [PERSON])
         else:
             self.gke.create(FLEET, REGION, {"name": "central"}, seconds=0)
-            await _until(lambda: self.gke.clusters[CENTRAL_CLUSTER]["status"] == "RUNNING")
+            await until(lambda: self.gke.clusters[CENTRAL_CLUSTER]["status"] == "RUNNING", CENTRAL_CLUSTER)
             link = f"//container.googleapis.com/{CENTRAL_CLUSTER}"
             self.fleet.create(CENTRAL_MEMBERSHIP, {"endpoint": {"gkeCluster": {"resourceLink": link}}})
-        await _until(lambda: self.fleet.memberships[self.central_membership]["state"]["code"] == "READY")
+        member = self.central_membership
+        await until(lambda: self.fleet.memberships[member]["state"]["code"] == "READY", member)
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
         gateway = self.apis.listeners["connectgateway"].address
         await self.clusters.apply(self.central, [namespace])
@@ -244,9 +245,8 @@ class Cloud:
         self._report_death(child.name, code, child.log)
 
     def _report_death(self, what: str, code: int, log: Path) -> None:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         if not self.died.done():
-            self.died.set_result(f"{what} {ended(code)}; the end of {log}:\n{tail or '(nothing)'}")
+            self.died.set_result(f"{what} {ended(code)}; the end of {log}:\n{tail(log) or '(nothing)'}")
 
     # What people and tests ask for (the control API calls these by name)
 
@@ -395,11 +395,3 @@ class Cloud:
         """All that a person wants to see, without the data of Secrets but name and server."""
         parts = await state(self.apis, self.clusters, self.deployments, self.central, self.namespace)
         return {"at": time.time(), "directory": str(self.directory), "endpoints": self.endpoints(), **parts}
-
-
-async def _until(condition: Callable[[], bool], within: float = 30.0) -> None:
-    deadline = asyncio.get_running_loop().time() + within
-    while not condition():
-        if asyncio.get_running_loop().time() > deadline:
-            raise StartError("the central cluster did not become ready")
-        await asyncio.sleep(0.005)

@@ -168,7 +168,7 @@ class Child:
 
     def tail(self, lines: int = 20) -> str:
         """The last lines of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+        return tail(self.log, lines)
 
     def clear_log(self) -> None:
         """Empty its log; the process continues at its beginning."""
@@ -230,3 +230,17 @@ def kill_group(process: Process) -> None:
 def ended(code: int) -> str:
     """How a process ended, in words; a negative code is a signal's number."""
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended by itself (exit {code})"
+
+
+def tail(log: Path, lines: int = 20) -> str:
+    """Return the last lines of a log; '' if it does not exist."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
+
+
+async def until(condition: Callable[[], bool], what: str, within: float = 30.0) -> None:
+    """Wait for a condition. Raises StartError that says what did not happen."""
+    deadline = asyncio.get_running_loop().time() + within
+    while not condition():
+        if asyncio.get_running_loop().time() > deadline:
+            raise StartError(f"{what} did not become ready within {within:g} s")
+        await asyncio.sleep(0.005)

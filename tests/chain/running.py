@@ -11,8 +11,6 @@ import os
 import re
 import signal
 import time
-import urllib.error
-import urllib.request
 from base64 import b64decode
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -390,16 +388,6 @@ def _started(process: Process, directory: Path, output: Path) -> Chain:
         )
         time.sleep(0.03)
     return Chain(*find_instance(directory), directory)
-
-
-def http_status(request: urllib.request.Request) -> int:
-    """Send a request past every proxy and return the HTTP status."""
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
 
 
 def decoded(manifest: Json) -> dict[str, str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.values.messages import STEPS
-from tests.chain.running import FLEET, REGION, Chain, fresh, http_status, running
+from tests.chain.http import http_status
+from tests.chain.running import FLEET, REGION, Chain, fresh, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,6 +14,7 @@ import pytest
 from local.identities import shipped_roles
 from shared.values.messages import STEPS
 from tests.chain import lives
+from tests.chain.http import http_status
 from tests.chain.running import (
     APPS,
     ARGOCD,
@@ -28,7 +29,6 @@ from tests.chain.running import (
     Chain,
     email,
     fresh,
-    http_status,
     running,
 )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.chain.http import http_status
 from tests.chain.running import (
     APPS,
     CENTRAL,
@@ -19,7 +20,6 @@ from tests.chain.running import (
     SECRETS,
     email,
     fresh,
-    http_status,
 )
 
 if TYPE_CHECKING:

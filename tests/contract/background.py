@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import uvloop
 
+from local.cloud import Cloud
+from local.config import Config
+from local.control import LocalCloud
+from local.control_api import control_app
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -38,3 +45,15 @@ class BackgroundLoop:
         self._thread.join()
         self._loop.close()
         assert pending == []
+
+
+@contextmanager
+def cloud_without_functions(directory: Path, **config: Any) -> Iterator[LocalCloud]:
+    """Run a local cloud in this process until the block ends. It has no functions, and creates without delay."""
+    running = Cloud(Config(directory, targets=(), create_seconds=0, membership_seconds=0, **config), control_app)
+    with BackgroundLoop() as loop:
+        loop.run(running.start())
+        try:
+            yield LocalCloud.from_env(directory)
+        finally:
+            loop.run(running.stop())

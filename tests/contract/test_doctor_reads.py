@@ -8,27 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from local.cloud import Cloud
-from local.config import Config
-from local.control import LocalCloud
-from local.control_api import control_app
 from local.names import CENTRAL_CLUSTER, CENTRAL_MEMBERSHIP, FLEET, PERSON
-from tests.contract.background import BackgroundLoop
+from tests.contract.background import cloud_without_functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from local.control import LocalCloud
+
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    directory = tmp_path_factory.mktemp("cloud")
-    running = Cloud(Config(directory, targets=(), create_seconds=0, membership_seconds=0), control_app)
-    with BackgroundLoop() as loop:
-        loop.run(running.start())
-        try:
-            yield LocalCloud.from_env(directory)
-        finally:
-            loop.run(running.stop())
+    with cloud_without_functions(tmp_path_factory.mktemp("cloud")) as running:
+        yield running
 
 
 def get(cloud: LocalCloud, api: str, path: str, email: str = PERSON, **query: str) -> tuple[int, Any]:

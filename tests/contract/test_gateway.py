@@ -15,24 +15,18 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 import yaml
-from google.oauth2.credentials import Credentials
 from kubernetes import client, watch
 
-from local.certificates import Authority
-from local.cloud import Cloud
-from local.config import Config
-from local.control import LocalCloud
-from local.control_api import control_app
 from local.names import FLEET, NUMBERS
-from shared.clients.transport import authorized_session
 from tests import forked_gcloud
-from tests.contract.background import BackgroundLoop
+from tests.contract.background import cloud_without_functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from local.control import LocalCloud
 
 ARGOCD = "argocd@demo-fleet.iam.gserviceaccount.com"
 GRANT = "grant-rbac@demo-fleet.iam.gserviceaccount.com"
@@ -46,18 +40,10 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """A cloud without functions, with a GKE cluster `blue` in the fleet, and no role binding."""
-    directory = tmp_path_factory.mktemp("cloud")
-    quick = Config(directory, targets=(), create_seconds=0, membership_seconds=0)
-    running = Cloud(quick, control_app)
-    with BackgroundLoop() as loop:
-        loop.run(running.start())
-        try:
-            found = LocalCloud.from_env(directory)
-            found.create_cluster("blue", fleet=FLEET)
-            found.wait_for(lambda: f"{REGION}/memberships/blue" in found.state()["memberships"])
-            yield found
-        finally:
-            loop.run(running.stop())
+    with cloud_without_functions(tmp_path_factory.mktemp("cloud")) as running:
+        running.create_cluster("blue", fleet=FLEET)
+        running.wait_for(lambda: f"{REGION}/memberships/blue" in running.state()["memberships"])
+        yield running
 
 
 @pytest.fixture
@@ -199,29 +185,6 @@ def test_the_regional_host_serves_its_region(cloud: LocalCloud) -> None:
     token = cloud.do("iam", "token_for", email=ARGOCD)
     status, _ = _ask(cloud, url, token, "europe-west1-connectgateway.googleapis.com")
     assert status == 200
-
-
-def test_the_list_of_authorities_is_read_once(
-    cloud: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trusted = tmp_path / "ca.pem"
-    trusted.write_bytes((cloud.directory / "ca.pem").read_bytes())
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
-    url = f"{cloud.do('cloud', 'gateway_url', membership=f'{REGION}/memberships/blue')}/api"
-    person = Credentials(cloud.do("iam", "token_for", email=ARGOCD))
-    for _ in range(2):
-        with authorized_session(person) as session:
-            assert session.get(url, timeout=60).status_code == 200
-        trusted.write_text("")
-
-
-def test_an_unknown_authority_is_refused(cloud: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = tmp_path / "other.pem"
-    other.write_bytes(Authority("another").pem)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other))
-    url = f"{cloud.do('cloud', 'gateway_url', membership=f'{REGION}/memberships/blue')}/api"
-    with authorized_session(Credentials("token")) as session, pytest.raises(requests.exceptions.SSLError):
-        session.get(url, timeout=60)
 
 
 def test_who_the_caller_claims_to_be_does_not_count(cloud: LocalCloud) -> None:

@@ -16,13 +16,12 @@ import pytest
 import requests
 
 from local.__main__ import main
-from local.cloud import Cloud
 from local.commands.send import into_cloud, names, sample
-from local.config import SETTINGS, Config
+from local.config import SETTINGS
 from local.control import ControlError, LocalCloud
-from local.control_api import PARTS, control_app
+from local.control_api import PARTS
 from local.google.audit import event_name
-from tests.contract.background import BackgroundLoop
+from tests.contract.background import cloud_without_functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,16 +32,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("control")
-    quick = Config(
-        folder, targets=(), create_seconds=0, delete_seconds=0, update_seconds=0, membership_seconds=0, retry_min=0.05
-    )
-    running = Cloud(quick, control_app)
-    with BackgroundLoop() as loop:
-        loop.run(running.start())
-        try:
-            yield folder
-        finally:
-            loop.run(running.stop())
+    with cloud_without_functions(folder, delete_seconds=0, update_seconds=0, retry_min=0.05):
+        yield folder
 
 
 @pytest.fixture
