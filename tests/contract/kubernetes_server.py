@@ -81,7 +81,8 @@ class _Thread(threading.Thread):
         await self.server.serve(sockets=[self.bound])
         connections = self.server.server_state.connections
         for connection in list(connections):
-            connection.transport.abort()
+            if not connection.transport.is_closing():  # Python 3.11.2 raises on a transport that is closed already
+                connection.transport.abort()
         while connections:  # noqa: ASYNC110  each learns in a later turn of the loop that it is lost
             await asyncio.sleep(0)
 
