@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # The longest come first, by the seconds that they took, so that no worker is left with one of them when the others are done.
 LONGEST = (
     "docs/test_walk.py",
+    "infra/test_cloudbuild.py",  # and all that share its plans
     "chain/test_faults_refused.py",
     "chain/test_faults_cut.py",
     "incidents/",
@@ -23,6 +24,7 @@ LONGEST = (
     "contract/test_deployed_gcloud.py",
     "infra/test_apply.py",
     "chain/test_ops.py",
+    "chain/test_uninstall.py",
     "chain/test_interruptions.py",
     "chain/test_pubsub_emulator.py",
     "infra/test_argocd_install.py",
@@ -32,6 +34,9 @@ LONGEST = (
     "chain/test_dead_letters.py",
     "browser/",
     "unit/test_transport.py",
+    "chain/test_order.py",
+    "chain/test_offboarding.py",
+    "contract/kubernetes/",
     "contract/test_gcloud.py",
     "infra/test_argocd_policy",
     "chain/",

@@ -58,16 +58,19 @@ def test_entries_of_the_fleets_own_project_come_by_triggers_alone(tmp_path: Path
 
 
 def test_the_logging_client_reads_all_pages_of_entries(here: Deployed) -> None:
-    for number in range(5):
-        here.cloud.publish("sweep", {"number": number})
-    here.cloud.wait_for(lambda: here.swept() >= 5)
     client = LoggingClient(project=FLEET, _use_grpc=False, **options(here, "logging"))
     wanted = 'resource.labels.service_name="sweep" jsonPayload.decision="noted"'
-    pages = client.list_entries(filter_=wanted, order_by="timestamp desc", page_size=2)
-    found = [entry.insert_id for entry in pages]
-    assert len(found) == len(set(found)) >= 5
-    again = [entry.insert_id for entry in client.list_entries(filter_=wanted, page_size=1000)]
-    assert sorted(again) == sorted(found)
+
+    def noted(**how: Any) -> list[str]:
+        return [entry.insert_id for entry in client.list_entries(filter_=wanted, **how)]
+
+    before = len(noted(page_size=1000))
+    for number in range(5):
+        here.cloud.publish("sweep", {"number": number})
+    here.cloud.wait_for(lambda: len(noted(page_size=1000)) == before + 5)
+    found = noted(order_by="timestamp desc", page_size=2)
+    assert len(found) == len(set(found)) == before + 5
+    assert sorted(noted(page_size=1000)) == sorted(found)
 
 
 @pytest.mark.parametrize(
