@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from
 JOBS ?= 2
-# Two more than cores: the tests on a local cloud wait for it much of the time.
-WORKERS ?= 4
+# Three more than cores: the tests on a local cloud wait for it much of the time.
+WORKERS ?= 5
 SOURCES := main.py functions shared local ops tests
 # What `make coverage` runs: the fast tests, and those in which an operator's commands and the functions run as processes.
 MEASURED := tests/unit tests/simulation tests/incidents tests/chain/test_ops.py tests/chain/test_doctor.py tests/chain/test_dead_letters.py

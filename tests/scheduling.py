@@ -1,4 +1,4 @@
-"""Which worker runs which tests, and in which order: `pytest -n 4 --dist loadfile`."""
+"""Which worker runs which tests, and in which order: `pytest -n 5 --dist loadfile`."""
 
 from __future__ import annotations
 
