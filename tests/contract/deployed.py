@@ -38,7 +38,8 @@ def note(event):
     line = {"attributes": dict(event.get_attributes()), "data": event.data, "hold": os.environ.get("HOLD")}
     with (Path(__file__).parent / os.environ["K_SERVICE"]).open("a") as log:
         log.write(json.dumps(line) + "\\n")
-    print(json.dumps({"severity": "NOTICE", "message": "noted", "decision": "noted"}), flush=True)
+    line = json.dumps({"severity": "NOTICE", "message": "noted", "decision": "noted"})
+    print(line + "\\n", end="", flush=True)  # in one piece: other threads print, too
 
 @functions_framework.cloud_event
 def route_event(event):
