@@ -57,7 +57,7 @@ class Server:
         atexit.register(self.stop)
 
     def write_command(self, file: Path, program: str, *words: str) -> None:
-        """Write a command that stands for a program: it is forked when its arguments begin with these words."""
+        """Write a script to use in place of a program. Arguments that begin with these words are forked; others run the program."""
         values = {"words": list(words), "first": 1 + len(words), "program": program}
         file.write_text(COMMAND.format(python=sys.executable, root=ROOT, address=self.address, **values))
         file.chmod(0o700)

@@ -18,7 +18,7 @@ from local.config import SETTINGS
 from local.functions import Function
 from local.names import ROOT
 from local.parent import PROGRAM, SHARED, Parent
-from local.processes import Child, StartError, kill_group
+from local.processes import Child, StartError, kill_group, until
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
@@ -250,23 +250,17 @@ class Late(Child):
         return False
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - there is nothing to wait for but other processes
-            await asyncio.sleep(0.01)
-
-
 def test_nobody_gets_the_port_of_a_program_that_starts_or_stops(tmp_path: Path) -> None:
     async def taken() -> list[bool]:
         late = Late(tmp_path)
         starting = asyncio.create_task(late.start(tmp_path))
         try:
-            await _until(lambda: late.pid is not None)
+            await until(lambda: late.pid is not None, "the process", PATIENCE)
             before = late.is_taken()
             (tmp_path / "go").touch()
             await starting
             stopping = asyncio.create_task(late.stop(PATIENCE))
-            await _until((tmp_path / "closed").exists)
+            await until((tmp_path / "closed").exists, "the process", PATIENCE)
             after = late.is_taken()
             (tmp_path / "leave").touch()
             await stopping
@@ -294,7 +288,7 @@ def test_killing_a_program_that_starts_fails_the_start(tmp_path: Path) -> None:
     async def killed() -> list[int]:
         late = Late(tmp_path)
         starting = asyncio.create_task(late.start(tmp_path))
-        await _until(lambda: late.pid is not None)
+        await until(lambda: late.pid is not None, "the process", PATIENCE)
         await late.kill()
         with pytest.raises(StartError):
             await starting
@@ -344,7 +338,7 @@ def test_cancelled_start_leaves_no_process_behind(tmp_path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await starting
         await function.start(tmp_path)
-        await _until(lambda: _children(parent) == [function.pid])
+        await until(lambda: _children(parent) == [function.pid], "the process", PATIENCE)
         await function.kill()
         function.close()
 
@@ -362,7 +356,7 @@ def test_order_without_an_answer_is_a_start_error(tmp_path: Path) -> None:
                 await parent.fork(*order, within=0.01)
         finally:
             os.kill(parent.pid, signal.SIGCONT)
-        await _until(lambda: not _children(parent))
+        await until(lambda: not _children(parent), "the process", PATIENCE)
         await function.start(tmp_path)
         await function.kill()
         function.close()
