@@ -17,8 +17,8 @@ from shared.values.messages import Message, json_object
 
 
 def run(message: Message, services: Services, trace: str, recent: RecentDeletions | None = None) -> Route:
-    """Route one event, and publish the request that it causes. `recent` is what this process has routed before."""
-    route = _with_earlier(_route(message, services), services, recent or RecentDeletions())
+    """Route one event, and publish the request that it causes. `recent`: the deletions that this process has routed."""
+    route = _without_covered(_route(message, services), services, recent or RecentDeletions())
     labels = {"cause": route.cause}
     if route.next is not None:
         labels |= logs.names(route.next.request)
@@ -49,24 +49,22 @@ def _route(message: Message, services: Services) -> Route:
     raise PermanentError(f"unsupported event type {message.kind[:120]!r}", ErrorCode.INVALID_EVENT)
 
 
-def _with_earlier(route: Route, services: Services, recent: RecentDeletions) -> Route:
-    """Leave out the deletion of a membership whose cluster's deletion this process has routed just now.
+def _without_covered(route: Route, services: Services, recent: RecentDeletions) -> Route:
+    """Drop the request for a deleted membership if this process has just routed the deletion of its cluster.
 
-    The cluster's chain has the same effect, and is retried until it is done. What this forgets or mistakes, a sweep repairs.
+    The chain of the deleted cluster has the same effect, and is retried until it is done. A sweep corrects a wrong guess.
     """
     request = route.next.request if route.next else None
-    if request is None or route.code not in (EventCode.CREATED, EventCode.DELETED):
+    if request is None:
         return route
     if request.cluster is not None:
         membership = request.cluster.membership(services.settings.fleet_project)
         if route.gone:
             recent.note(membership, services.now())
-        elif route.code is EventCode.CREATED:
+        elif route.code is not EventCode.DELETED:
             recent.forget(membership)
-    elif (
-        request.membership is not None
-        and recent.take(request.membership, services.now())
-        and route.code is EventCode.DELETED
-    ):
-        return events.route_announced(request.membership, route.cause)
+    elif request.membership is not None:
+        is_covered = recent.take(request.membership, services.now())
+        if is_covered and route.code is EventCode.DELETED:
+            return events.route_covered(request.membership, route.cause)
     return route

@@ -126,9 +126,9 @@ def route_membership(
     return Route(code, text, cause, OutgoingMessage(topic, StepRequest(membership=membership)), since)
 
 
-def route_announced(membership: MembershipName, cause: str) -> Route:
-    """Decide on the deletion of a membership whose cluster's deletion was routed just now: nothing is left to do."""
-    return Route(EventCode.GKE_MEMBERSHIP, f"{membership} deleted: its cluster's deletion carries it", cause)
+def route_covered(membership: MembershipName, cause: str) -> Route:
+    """Decide on the deletion of a membership whose cluster's deletion was routed just now: it needs no request."""
+    return Route(EventCode.GKE_MEMBERSHIP, f"{membership} deleted: the deletion of its cluster covers it", cause)
 
 
 def payload(data: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""The deletion of a cluster and that of its membership are one departure: what `route-event` remembers between events."""
+"""Which clusters were deleted recently: `route-event` then ignores the deletion of their memberships (docs/decisions/0012)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.values.names import MembershipName
 
-# By then our chain has deleted the membership, and a sweep is due soon.
+# By then our chain has deleted the membership.
 KEPT_FOR: Final = timedelta(minutes=10)
 _KEPT: Final = 1000
 
@@ -16,8 +16,8 @@ _KEPT: Final = 1000
 class RecentDeletions:
     """The memberships of the clusters whose deletion this process has routed, each with the time.
 
-    The chain of the deleted cluster deletes its membership. The event of that needs no chain of its own.
-    Thread-safe. Holds the last 1,000; a forgotten one costs a redundant message.
+    The chain of the deleted cluster also deletes its membership, so the event of that deletion needs no second chain.
+    Thread-safe. Keeps the last 1,000; a forgotten one costs a redundant message.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class RecentDeletions:
         self._lock = threading.Lock()
 
     def note(self, membership: MembershipName, now: datetime) -> None:
-        """Note that the cluster for which we would make this membership is deleted."""
+        """Note that the cluster whose membership would have this name is deleted."""
         with self._lock:
             self._deleted.pop(membership, None)
             self._deleted[membership] = now
@@ -33,12 +33,12 @@ class RecentDeletions:
                 del self._deleted[next(iter(self._deleted))]
 
     def forget(self, membership: MembershipName) -> None:
-        """Forget it: a cluster of that name exists again, and its membership must not be missing."""
+        """Forget the deletion, because a cluster of that name exists again and needs its membership."""
         with self._lock:
             self._deleted.pop(membership, None)
 
     def take(self, membership: MembershipName, now: datetime) -> bool:
-        """True if its cluster's deletion was noted less than KEPT_FOR ago. A membership is deleted once: forget it then."""
+        """Return whether the cluster's deletion was noted less than KEPT_FOR ago, and forget it: it covers one event."""
         with self._lock:
             noted = self._deleted.pop(membership, None)
         return noted is not None and timedelta() <= now - noted < KEPT_FOR

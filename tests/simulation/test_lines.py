@@ -154,8 +154,9 @@ def test_a_deleted_clusters_chain_covers_its_memberships_deletion() -> None:
         [("DeleteCluster", "started", False)],
         [("DeleteCluster", "started", False), ("DeleteCluster", "finished", True)],
         [("DeleteCluster", "finished", False), ("CreateCluster", "finished", False)],
+        [("DeleteCluster", "finished", False), ("UpdateCluster", "finished", False)],
     ],
-    ids=["no entry", "deletion started", "deletion failed", "created again"],
+    ids=["no entry", "deletion started", "deletion failed", "created again", "updated since"],
 )
 def test_the_membership_of_a_living_cluster_is_given_back(entries: list[tuple[str, str, bool]]) -> None:
     world = World()
