@@ -105,24 +105,28 @@ def exit_code(findings: Iterable[Finding]) -> int:
     return WARNINGS if found & {Status.WARN, Status.UNKNOWN} else ALL_PASS
 
 
+def _explained_once(findings: Sequence[Finding]) -> list[Finding]:
+    """Replace the reason of an unknown finding, and its fix, by the name of the first check with the same reason."""
+    first: dict[str, str] = {}  # reason → check
+    return [
+        replace(finding, message=f"could not be read: see {first[finding.message]}", fix="")
+        if finding.status is Status.UNKNOWN and first.setdefault(finding.message, finding.check) != finding.check
+        else finding
+        for finding in findings
+    ]
+
+
 def as_text(findings: Sequence[Finding], seconds: float) -> str:
-    """Return one line per finding, its fix below it, and the counts. A read that several checks lack is explained once."""
+    """Return one line per finding, its fix below it, and the counts. A failed read that affects several checks is explained once."""
     width = max((len(finding.check) for finding in findings), default=0)
     lines = []
-    explained: dict[str, str] = {}  # why something is unknown → the first check that says so
-    for finding, following in zip_longest(findings, findings[1:]):
-        message, fix = finding.message, finding.fix
-        if (
-            finding.status is Status.UNKNOWN
-            and (first := explained.setdefault(message, finding.check)) != finding.check
-        ):
-            message, fix = f"could not be read: see {first}", ""
-        elif following and (following.check, following.fix) == (finding.check, fix):
-            fix = ""  # below the last of them
+    shown = _explained_once(findings)
+    for finding, following in zip_longest(shown, shown[1:]):
         subject = f"{finding.subject}: " if finding.subject else ""
-        lines.append(f"{finding.status:<7}  {finding.check:<{width}}  {one_line(subject + message)}")
-        if fix:
-            lines.append(f"{'':7}  {'':{width}}  fix: {fix}")
+        lines.append(f"{finding.status:<7}  {finding.check:<{width}}  {one_line(subject + finding.message)}")
+        same_fix = following is not None and (following.check, following.fix) == (finding.check, finding.fix)
+        if finding.fix and not same_fix:  # below the last finding with this fix
+            lines.append(f"{'':7}  {'':{width}}  fix: {finding.fix}")
     counts = Counter(finding.status for finding in findings)
     text = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
     lines.append(f"{pluralize(len({finding.check for finding in findings}), 'check')} in {seconds:.1f} s: {text}.")

@@ -56,6 +56,15 @@ def test_a_read_that_several_checks_lack_is_explained_once() -> None:
     assert [one["message"] for one in as_json(lacking, 1.0)["findings"]] == [why] * 3
 
 
+def test_a_fix_stays_above_a_finding_that_refers_to_another_check() -> None:
+    fix = "gcloud auth login"
+    given = [("a", "403"), ("b", "503"), ("b", "403")]
+    lines = as_text(
+        [Finding(check, Status.UNKNOWN, "", why, fix, Code.UNREAD) for check, why in given], 1.0
+    ).splitlines()
+    assert [line.split()[0] for line in lines] == ["unknown", "fix:", "unknown", "fix:", "unknown", "2"]
+
+
 def test_one_fix_for_several_findings_of_a_check_is_shown_once() -> None:
     another = Finding("topics", Status.FAIL, "x", "does not exist", "another", "topic_missing")
     lines = as_text([FAILED, FAILED, another], 1.0).splitlines()
