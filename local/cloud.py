@@ -298,7 +298,7 @@ class Cloud:
         admit: bool = False,
         project: str = FLEET,
     ) -> str:
-        """Register a cluster outside GKE; return its membership. It refuses every identity at first. Its context exists."""
+        """Register a cluster outside GKE, write its context, and return its membership. It refuses every identity at first."""
         full = await self._attach(name, location, labels, admit=admit, project=project)
         self.kubeconfig.write_due()
         return full

@@ -116,7 +116,7 @@ class Parent:
             if not forked.cancelled():
                 kill_group(forked.result())
             if isinstance(error, TimeoutError):
-                raise StartError(f"the functions' parent process forks nothing within {within:g} s") from None
+                raise StartError(f"the functions' parent process did not fork a function within {within:g} s") from None
             raise
 
     async def stop(self) -> None:

@@ -129,9 +129,8 @@ class Child:
                 self._process.send_signal(signal.SIGTERM)
                 deadline = asyncio.get_running_loop().time() + within
                 while not await _has_ended(self._process) and asyncio.get_running_loop().time() < deadline:
-                    with contextlib.suppress(
-                        ProcessLookupError
-                    ):  # a worker that has just been forked loses the first one
+                    # Again, because a worker that was just being forked loses the first signal.
+                    with contextlib.suppress(ProcessLookupError):
                         os.killpg(self._process.pid, signal.SIGTERM)
             await self._end()
 

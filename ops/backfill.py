@@ -77,7 +77,7 @@ def missing(plan: Plan) -> list[PlannedRequest]:
 
 
 def left_out(plan: Plan, unread: Mapping[str, str]) -> list[Finding]:
-    """Return what no request was made for, and why. A sweep says of unread lists that it removes nothing: this requests nothing."""
+    """Return what gets no request, and why. Of unread lists a plan says that nothing is removed; here nothing is requested."""
     read = [finding for finding in plan.findings if finding.code not in _UNREAD]
     text = "could not be read, so no cluster there is requested"
     return [

@@ -1,7 +1,7 @@
 """The command line of an operator: `python -m ops …`, in production and on the local cloud.
 
 It reads the settings that the functions have, from the environment, and works with the operator's own Google identity. A user
-error is one line, with exit code 1; each wrong setting is one, with the commands that help below them.
+error is one line, with exit code 1. Wrong settings have a line each, and then the commands that help.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _settings_faults(error: SettingsError) -> list[str]:
-    """Name each setting on a line of its own, and what to do once."""
+    """Return a line for each wrong setting, and then the commands that help."""
     from ops import advice, remedies
 
     faults = [f"  {one_line(fault)}" for fault in error.faults]

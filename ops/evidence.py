@@ -60,7 +60,7 @@ class Evidence:
 
     @property
     def traces(self) -> dict[str, bool | None]:
-        """What would speak of a cluster that is gone, and whether that has its name; None where it could not be read."""
+        """The places where a cluster leaves a trace, each with whether its name is there; None if it could not be read."""
         seen, unread = self.seen, self.seen.fleet_unread or self.membership_unread
         members = self.present or any(one.cluster == self.name for one in seen.inventory.memberships.values())
         return {
@@ -72,7 +72,7 @@ class Evidence:
 
     @property
     def is_unheard_of(self) -> bool:
-        """Whether there is no such cluster, and nothing that was read says that there has been one."""
+        """Whether no cluster has this name, and nothing that was read names an earlier one."""
         return self.state is State.DELETED and not any(self.traces.values())
 
     @property

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def as_text(rows: Sequence[Row], missing: Mapping[str, str]) -> str:
-    """Return a table, and below it why something could not be read; the rows only name what."""
+    """Return the table, and below it each list that could not be read, with the reason; a row only names the list."""
     reasons = {why: f"{what} could not be read" for what, why in missing.items()}
     head = ("CLUSTER", "PROJECT", "LOCATION", "STATE", "WHY")
     lines = [(row.name.short, row.name.project, row.name.location, row.stage.text) for row in rows]

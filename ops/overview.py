@@ -95,7 +95,7 @@ _BY_STATE: Final[Mapping[State, Stage]] = {
 class Row:
     """One cluster. Times are None and texts are '' where they are unknown or do not apply.
 
-    `cause` is a code, with the step that failed: clusters of one stage and cause have one problem.
+    `cause` is a code, after the step that failed: clusters with the same stage and cause have the same problem.
     """
 
     name: Name
@@ -302,7 +302,7 @@ class Overview:
             case Stage.FAILED:
                 entry = facts.activity.failing[-1]
                 attempt = f" attempt {entry.attempt} of {entry.attempts or '?'}" if entry.attempt else ""
-                code = f" ({entry.code})" if entry.code else ""  # first: lines of a table are cut
+                code = f" ({entry.code})" if entry.code else ""  # before the message, because tables cut long lines
                 return f"{entry.step}{attempt}{code}: {entry.message}"
             case Stage.IN_ARGOCD | Stage.CENTRAL | Stage.EXTERNAL | Stage.NOT_SELECTED:
                 return ""

@@ -70,10 +70,10 @@ def incomplete(again: str) -> list[Advice]:
 
 
 def outside(project: str) -> list[Advice]:
-    """No sweep reads the project: it shall be a source project, or the name is wrong."""
+    """No sweep reads the project: either it should be a source project, or its name is wrong."""
     return [
         Advice(
-            f"If its clusters shall be registered, add {project} to SOURCE_PROJECTS: `sources` in terraform.tfvars,"
+            f"If its clusters should be registered, add {project} to SOURCE_PROJECTS: `sources` in terraform.tfvars,"
             " then `make plan` and `make apply`"
         ),
         Advice(

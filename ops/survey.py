@@ -118,7 +118,7 @@ def find(text: str, seen: Snapshot, numbers: dict[str, str]) -> Name:
     if not found:
         why = (
             f"no cluster, membership or Secret of ours is called {text!r} in the projects that were read"
-            f" ({', '.join(sorted(inventory.listed))}). Of a cluster that is deleted or elsewhere write the full name:"
+            f" ({', '.join(sorted(inventory.listed))}). For a deleted cluster, or one in another project, use the full name:"
             " projects/PROJECT/locations/LOCATION/clusters/CLUSTER"
         )
         missing = [f"{project}: {reason}" for project, reason in inventory.unread.items()]

@@ -158,8 +158,9 @@ resource "google_cloudfunctions2_function" "function" {
     service_account = google_service_account.build.name
     # The provider does not read back which bundle a function runs. It does read this: after a failed build the next plan shows the
     # function again.
-    # The build compiles our modules and then dates every file 1980 (github.com/buildpacks/lifecycle/issues/1358). Compiled by date,
-    # they would be compiled again at each cold start. With SOURCE_DATE_EPOCH Python compiles them by the hash of their source.
+    # The buildpack compiles our modules, and the image then sets the date of every file to 1980
+    # (github.com/buildpacks/lifecycle/issues/1358). Python would compile modules whose date has changed at each cold start. With
+    # SOURCE_DATE_EPOCH the compiled modules contain a hash of their source instead of its date (PEP 552).
     environment_variables = { BUNDLE = local.bundle_hash, SOURCE_DATE_EPOCH = "315532801" }
 
     source {

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SETTLED: Final = (Stage.IN_ARGOCD, Stage.EXTERNAL, Stage.DIFFERS)
-FEW: Final = 3  # so many clusters with one problem are shown one by one, and so many of more are named
+FEW: Final = 3  # up to so many clusters with the same problem have an item each; of a larger group so many are named
 MOVING: Final = (Stage.ON_ITS_WAY, Stage.WAITING, Stage.PROVISIONING)
 
 
@@ -154,7 +154,7 @@ def _letters(log: Log) -> list[Problem]:
 
 
 def by_cause(rows: Sequence[Row]) -> list[Sequence[Row]]:
-    """Group clusters with one problem, the largest group first. A few with the same problem stay groups of one each."""
+    """Group clusters with the same problem, the largest group first. Up to FEW with the same problem stay alone."""
     groups: dict[tuple[Stage, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.stage, row.cause or row.reason].append(row)

@@ -210,9 +210,10 @@ def object_in(answer: Mapping[str, Any], key: str, what: str) -> Object:
 
 
 def text_in(answer: Mapping[str, Any], key: str, what: str) -> str:
-    """Return a string inside an answer, empty if it is absent. Raises RetryableError for another type, or half a character.
+    """Return a string inside an answer, empty if it is absent.
 
-    Half a surrogate pair is legal in JSON. No API takes it, so what is written would differ from it for ever.
+    Raises RetryableError for another type, and for an unpaired surrogate: JSON allows one, but no API accepts it in a
+    request, so a Secret with this value could never be written.
     """
     found = answer.get(key)
     if found is None:
@@ -220,7 +221,7 @@ def text_in(answer: Mapping[str, Any], key: str, what: str) -> str:
     if not isinstance(found, str):
         raise unusable(what, f"{key} is not a text")
     if not found.isascii() and _SURROGATE.search(found):
-        raise unusable(what, f"{key} {found!r} has half a surrogate pair")
+        raise unusable(what, f"{key} {found!r} has an unpaired surrogate")
     return share_text(found)
 
 

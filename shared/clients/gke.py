@@ -30,7 +30,7 @@ ADDRESSES = (
     "controlPlaneEndpointsConfig/ipEndpointsConfig/privateEndpoint",
     "controlPlaneEndpointsConfig/ipEndpointsConfig/publicEndpoint",
 )
-# The same by the object that they are in: each object is read once.
+# The same, grouped by the object that contains them, so that each object is read once.
 _ADDRESS_FIELDS = tuple(
     (tuple(outer.split("/")) if outer else (), tuple(path.rpartition("/")[2] for path in paths))
     for outer, paths in itertools.groupby(ADDRESSES, lambda path: path.rpartition("/")[0])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def get(session: AuthorizedSession, url: str, what: str, *, allow_missing: bool = False) -> Object | None:
     """Return the object at a URL; None for the API's 404, if the caller asks for that.
 
-    Only a 200 with an object is an answer. Raises FaultError for everything else.
+    Only a 200 with an object is an answer. Raises ReconcileError for everything else.
     """
     with answers.translated(what):
         timeout = (CONNECT_SECONDS, answer_seconds())

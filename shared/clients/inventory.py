@@ -1,7 +1,7 @@
-"""Reading everything once: Secrets, then memberships and clusters beside each other. Pages of lists only, no call per cluster.
+"""Reads everything for a sweep: first the Secrets, then memberships and clusters concurrently. No call per cluster.
 
-The order is part of the proof: what a Secret names and a later list lacks has gone since, or is hidden; never the other way
-round. docs/decisions/0013 has the argument.
+The order is part of the proof of deletion: if a Secret names a cluster and a later list lacks it, the cluster is gone or
+hidden. The reverse order would prove nothing (docs/decisions/0013).
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ def read_inventory(services: Services) -> Inventory:
 def _outdated(
     clusters: Mapping[str, Listed[Cluster]], memberships: Iterable[Membership], projects: Collection[str]
 ) -> set[str]:
-    """Return the projects whose list lacks the cluster of a membership of ours: both may be younger than the list.
+    """Return the source projects whose list lacks the cluster of a membership of ours: both may be younger than the list.
 
-    We make a membership after its cluster. So a list that begins after the fleet's proves that the cluster is gone.
+    We make a membership after its cluster. So a list that begins after the fleet's list proves that the cluster is gone.
     """
     names = {cluster.name for found in clusters.values() for cluster in found.items}
     return {

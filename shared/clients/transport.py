@@ -94,7 +94,7 @@ class _Http(HTTPConnection):
 
 
 class _Https(_Http, HTTPSConnection):
-    """Shares what it trusts with the other connections: to read a list of authorities takes some 20 ms."""
+    """Shares one SSL context for each CA bundle with the other connections: parsing a bundle takes about 20 ms."""
 
     def connect(self) -> None:
         if self.ssl_context is None and (self.ca_certs or self.ca_cert_dir) and not self.cert_file:
@@ -105,6 +105,7 @@ class _Https(_Http, HTTPSConnection):
 
 @functools.cache
 def _trusting(file: str | None, directory: str | None) -> ssl.SSLContext:
+    """Return the context that trusts a CA bundle; changes of the file count for new processes only."""
     context = create_urllib3_context()
     context.load_verify_locations(file, directory)
     return context

@@ -230,7 +230,7 @@ class _Comparison:
             case Action.HOLD if leave == "hold" and is_held:
                 code, text = (
                     FindingCode.HOLD_DIFFERS,
-                    f"{text}, and its held Secret lacks a mark of the hold, or the time is in the future",
+                    f"{text}, and the hold of its Secret lacks a label or annotation, or its time is in the future",
                 )
             case Action.HOLD if leave == "hold":
                 code = FindingCode.LEFT_FLEET if left else FindingCode.UNSELECTED

@@ -124,7 +124,7 @@ def select(found: Differences, settings: Settings, scope: Scope, now: datetime) 
     numbers["check"] = min(len(checks), math.ceil(len(found.unchanged) / CHECK_ONE_IN))
     chosen: list[PlannedRequest] = []
     for kind, number in shares(numbers, settings.sweep_requests).items():
-        # Of the checks, one for each cluster, only those are made requests whose turn it is.
+        # There is a check for each cluster: only the chosen ones become requests.
         chosen += (
             map(_check, take_turn(checks, number, now)) if kind == "check" else take_turn(waiting[kind], number, now)
         )

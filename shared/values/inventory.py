@@ -26,7 +26,7 @@ class Listed(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What the lists say: our Secrets and others', and then the memberships and the clusters.
+    """The content of all lists: our Secrets and others', the memberships and the clusters.
 
     `listed` are the projects that were read; `missing_zones` (by project) and `unreachable` (locations of the fleet) are what
     the answers leave out; `unread` says why a project was not read, `unreadable` why one cluster or membership in a list

@@ -38,7 +38,7 @@ class InvalidNameError(ValueError):
     """A text is not the resource name it should be; the message shows the form that is."""
 
 
-@functools.lru_cache(16)  # a sweep asks for the same one twice in a row
+@functools.lru_cache(16)  # a sweep needs the same hash twice in a row
 def _hash(text: str, digits: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
 

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from shared.values.names import ClusterName, InvalidNameError, MembershipName
 
 _SEPARATOR: Final = "\0"
-# Their texts are long, and the same in many Secrets.
+# Their values are long, and the same in many Secrets.
 _COMMON: Final = frozenset({GRANT, LABEL_KEYS, NETWORK, SUBNETWORK, WORKLOAD_POOL, "config"})
 
 _Keys = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]  # of labels, annotations and data
 
 
 class _Layout(NamedTuple):
-    """Which keys a Secret has, as many others have them too: those of its own texts, and those of common ones."""
+    """The keys of a Secret, shared by all Secrets that have the same keys. `common_*` are those in `_COMMON`."""
 
     labels: tuple[str, ...]
     annotations: tuple[str, ...]
@@ -42,7 +42,7 @@ class _Layout(NamedTuple):
 class _Packed(NamedTuple):
     layout: _Layout
     common: tuple[str, ...]  # the common texts: of the annotations, then of the data
-    texts: str  # the four fields, then the values by their keys
+    texts: str  # the four fields, then the values in the order of the layout's keys
     cluster: ClusterName | InvalidNameError | None
     membership: MembershipName | InvalidNameError | None
 
@@ -112,15 +112,15 @@ class PackedSecrets(Sequence[ClusterSecret]):
 
 
 def _divided(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the keys of a Secret's own texts, and those of common ones."""
+    """Split keys into those with values of the Secret's own, and those in `_COMMON`."""
     return tuple(key for key in keys if key not in _COMMON), tuple(key for key in keys if key in _COMMON)
 
 
 def _joined(
     own: tuple[str, ...], texts: Iterator[str], common: tuple[str, ...], common_texts: Iterator[str]
 ) -> dict[str, str]:
-    """Return a map with as many of the texts as it has keys."""
-    found = dict(zip(own, texts))  # noqa: B905 - the others are of the next map
+    """Return the map of the keys; takes as many values from each iterator as there are keys."""
+    found = dict(zip(own, texts))  # noqa: B905 - the rest belongs to the next map
     found.update(zip(common, common_texts))  # noqa: B905
     return found
 

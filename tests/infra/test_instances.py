@@ -1,4 +1,4 @@
-"""Several registrars of one Argo CD: two plans beside each other, in one fleet and one organisation."""
+"""Several registrars of one Argo CD: two plans in one fleet and one organisation."""
 
 from __future__ import annotations
 

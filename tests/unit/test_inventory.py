@@ -1,4 +1,4 @@
-"""The lists of a sweep are read beside each other, and prove what lists that are read one after another prove."""
+"""A sweep reads memberships and clusters concurrently, and concludes what sequential lists would prove."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def codes(inventory: Inventory) -> set[FindingCode]:
     return {each.code for each in found.requests} | {each.code for each in found.findings}
 
 
-def test_memberships_and_clusters_are_read_beside_each_other() -> None:
+def test_memberships_and_clusters_are_read_concurrently() -> None:
     lists = Lists(Listed((BLUE,)))
     inventory = lists.read()
     assert [*inventory.memberships] == [BLUE_MEMBER.name]
