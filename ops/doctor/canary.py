@@ -14,16 +14,20 @@ from ops import survey
 from ops.activity import Entry, log_query, parse, quoted
 from ops.doctor.api import Api, RefusedError
 from ops.doctor.codes import Code
-from ops.doctor.findings import Finding, Status
+from ops.doctor.findings import Finding, Status, Unread
 from ops.doctor.reading_google import LOOK_BACK
 from ops.partial import SECONDS, survey_in_parts
-from ops.terminal import MistakeError
+from ops.plan import check_project
+from ops.survey import Snapshot
+from ops.terminal import MistakeError, UnreadError
 from shared.runtime.services import Services
 from shared.values.codes import Decision
 from shared.values.commands import gcloud
 from shared.values.errors import ReconcileError
 from shared.values.messages import request_for
+from shared.values.names import ClusterName, Name
 from shared.values.objects import Object
+from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,18 +41,40 @@ FAILED: Final = frozenset({Decision.DEAD_LETTERED, Decision.DROPPED, Decision.BL
 ENDS: Final = frozenset({"cluster-events", "dead-letters"})
 
 
-def run(services: Services, environment: Mapping[str, str], cluster: str) -> list[Finding]:
+def find(services: Services, cluster: str) -> Name | Unread:
+    """Return the cluster that a person means. Raises MistakeError if the lists that were read have no such cluster."""
+    try:
+        seen = survey_in_parts(services)
+        name = survey.find(cluster, seen, dict(services.settings.numbers))
+    except (ReconcileError, UnreadError) as error:
+        return Unread(str(error))
+    check(name, seen, services.settings)
+    return name
+
+
+def check(name: Name, seen: Snapshot, settings: Settings) -> None:
+    """Raise MistakeError for a cluster that does not exist, or is in a project that no sweep reads. Pure."""
+    inventory = seen.inventory
+    if isinstance(name, ClusterName):
+        check_project(name.project, seen, settings)
+        absent = inventory.knows(name) and name not in inventory.clusters
+    else:
+        absent = not seen.fleet_unread and inventory.knows_membership(name) and name not in inventory.memberships
+    if absent:
+        raise MistakeError(f"{name} does not exist. List all clusters: python -m ops list")
+
+
+def run(services: Services, environment: Mapping[str, str], name: Name) -> list[Finding]:
     """Publish one request for a cluster and follow it. Writes nothing else."""
     try:
-        name = survey.find(cluster, survey_in_parts(services), dict(services.settings.numbers))
         cause = f"doctor canary {secrets.token_hex(6)}"
         services.bus.publish_object(FIRST, request_for(name).body(), {"cause": cause})
         query = log_query(
             services.settings.pubsub_project, f"labels.cause={quoted(cause)}", services.now() - LOOK_BACK, 100
         )
         lines = _follow(Api(services.session, environment, SECONDS), query)
-    except (ReconcileError, RefusedError, MistakeError) as error:
-        return [Finding("canary", Status.UNKNOWN, cluster, str(error), "", Code.UNREAD)]
+    except (ReconcileError, RefusedError) as error:
+        return [Finding("canary", Status.UNKNOWN, str(name), str(error), "", Code.UNREAD)]
     return verdict(str(name), lines, services.settings.pubsub_project, cause)
 
 

@@ -13,7 +13,7 @@ from ops.doctor.api import Api, Kubernetes, RefusedError, attempt
 from ops.doctor.codes import Code
 from ops.doctor.diagnosis import diagnose
 from ops.doctor.expected import Expected
-from ops.doctor.findings import Finding, Read, Status, as_json, as_text, exit_code
+from ops.doctor.findings import Finding, Read, Status, Unread, as_json, as_text, exit_code
 from ops.doctor.observed import Observed, Operator, at
 from ops.doctor.reading_cluster import CentralReader, FleetReader, read_membership
 from ops.doctor.reading_google import Reader, member_of, operator_of
@@ -37,9 +37,13 @@ def run(options: argparse.Namespace) -> int:
             for fault in error.faults
         ]
     else:
+        # Before the checks: they take longer than a wrong name needs to be seen.
+        name = canary.find(services, options.canary) if options.canary else None
         found = examine(services, os.environ)
-        if options.canary:
-            found += canary.run(services, os.environ, options.canary)
+        if isinstance(name, Unread):
+            found.append(Finding("canary", Status.UNKNOWN, options.canary, name.why, "", Code.UNREAD))
+        elif name is not None:
+            found += canary.run(services, os.environ, name)
     seconds = time.monotonic() - started
     print(json.dumps(as_json(found, seconds), indent=2) if options.json else as_text(found, seconds))
     return exit_code(found)

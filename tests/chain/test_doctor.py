@@ -154,6 +154,14 @@ def test_canary_is_followed_to_its_end(operator: Operator) -> None:
     assert operator.cloud.everything() == before
 
 
+def test_canary_of_an_unknown_name_ends_before_the_checks(operator: Operator) -> None:
+    for name in ("docktored", "projects/demo-fleet/locations/europe-west1/clusters/docktored"):
+        answer = ops(operator.environment, "doctor", "--canary", name)
+        assert (answer.returncode, answer.stdout) == (1, "")
+        assert name in answer.stderr
+        assert answer.stderr.count("\n") == 1
+
+
 def test_canary_that_is_refused_fails_with_the_reason(operator: Operator) -> None:
     edge = operator.cloud.attach("unadmitted")
     operator.cloud.dead_letter(edge, "grant-rbac")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from ops.doctor.diagnosis import diagnose
 from ops.doctor.expected import Expected
 from ops.doctor.findings import Check, Finding, Status, Unread, as_json, as_text, exit_code
 from ops.doctor.reading_cluster import right_secret
+from ops.terminal import MistakeError
+from shared.values.names import ClusterName, MembershipName, Name
 from tests.unit import given
 from tests.unit.deployment import EXPECTED, right, uri
+from tests.unit.surveys import seen
 
 DOCTOR = Path(__file__).parents[2] / "docs" / "doctor.md"
 PASSED = Finding("apis", Status.PASS, "", "25 enabled")
@@ -134,6 +138,25 @@ def test_canary_that_is_dead_lettered_fails_with_the_reason() -> None:
     found = judged(*CHAIN, entry("write-secret", "dead_lettered", message="unmanaged Secret"))
     assert (found.status, found.code) == (Status.FAIL, Code.CANARY_FAILED)
     assert "unmanaged Secret" in found.message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ClusterName("demo-fleet", "europe-west1", "bleu"),
+        ClusterName("demo-typo", "europe-west1", "blue"),
+        MembershipName("demo-fleet", "global", "egde"),
+    ],
+    ids=str,
+)
+def test_canary_of_a_cluster_that_does_not_exist_is_a_mistake(name: Name) -> None:
+    with pytest.raises(MistakeError, match=name.project):
+        canary.check(name, seen(), given.SETTINGS)
+
+
+def test_canary_of_an_unread_cluster_is_no_mistake() -> None:
+    canary.check(ClusterName("demo-apps", "europe-west1", "new"), seen(listed=frozenset()), given.SETTINGS)
+    canary.check(MembershipName("demo-fleet", "global", "new"), replace(seen(), fleet_unread="503"), given.SETTINGS)
 
 
 @pytest.mark.parametrize("entries", [[], CHAIN[:1], [entry("register-membership", "retry")]])
