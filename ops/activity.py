@@ -47,6 +47,28 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Log:
+    """What the functions logged in the last day, the newest first. `unread` says why the log could not be read.
+
+    `entries` are the last decisions of all functions, `failures` the last errors, `sweeps` the last sweeps.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    failures: tuple[Entry, ...] = ()
+    sweeps: tuple[Entry, ...] = ()
+    unread: str = ""
+
+    @property
+    def known(self) -> tuple[Entry, ...]:
+        """All entries once, the newest first."""
+        return tuple(sorted({*self.entries, *self.failures}, key=lambda entry: entry.time, reverse=True))
+
+    def last_success(self, step: str) -> Entry | None:
+        """Return the newest entry of a step that is no failure."""
+        return next((one for one in (*self.entries, *self.sweeps) if one.step == step and not one.failed), None)
+
+
+@dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How long Pub/Sub waits before a message comes again: doubled each time, at most `longest`."""
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from ops.activity import Log
 from ops.advice import Advice, lines
 from ops.doctor import checks_functions, checks_pubsub
 from ops.doctor.codes import Code
@@ -16,8 +17,13 @@ from ops.doctor.expected import Expected, subscription_of
 from ops.doctor.findings import Read, Status, Unread
 from ops.doctor.observed import Delivery, at
 from ops.limits import release
+from ops.plan import behind
 from ops.plan import unread as unread_parts
+from ops.remedies import own_settings
 from ops.terminal import UNREAD, ago, one_line, pluralize, table
+from ops.unread import by_cause
+from shared.decisions.reports import DOCTOR
+from shared.values.codes import Decision
 from shared.values.objects import Object
 
 if TYPE_CHECKING:
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
 OLD: Final = timedelta(minutes=10)
 # Warnings of `ops doctor` that stop something now; the others can wait for a doctor.
 STOPPED: Final = frozenset({Code.PAUSED, Code.JOB_PAUSED, Code.NO_SWEEP})
+LIST_LETTERS: Final = "python -m ops dead-letters list"
+LETTERS_SHOWN: Final = 5
 WELL: Final = 0
 ILL: Final = 2
 
@@ -52,6 +60,7 @@ class Seen:
     letters: Read[int]
     survey: Snapshot
     now: datetime
+    log: Log = field(default_factory=Log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +146,7 @@ def _step(name: str, seen: Seen) -> Step:
 
 def _problems(seen: Seen) -> Iterator[Problem]:
     expected, delivery = seen.expected, seen.delivery
+    yield from _causes(seen)
     for finding in (
         *checks_functions.check_functions(expected, delivery),
         *checks_pubsub.check_subscriptions(expected, delivery),
@@ -148,8 +158,8 @@ def _problems(seen: Seen) -> Iterator[Problem]:
     yield from _old_messages(seen)
     yield from _letters(seen)
     survey = seen.survey
-    for what, why in unread_parts(survey, expected.settings).items():
-        yield Problem(f"{what} could not be read: {why}", "python -m ops doctor", unknown=True)
+    for what, why in by_cause(unread_parts(survey, expected.settings)):
+        yield Problem(f"{what} could not be read: {why}", DOCTOR, unknown=True)
     for reached in survey.plan.reached:
         clusters = pluralize(len({request.subject for request in reached.requests}), "cluster")
         text = f"the removal limit stops a sweep's requests for {clusters}. See `python -m ops plan`; if it is right, release it"
@@ -169,11 +179,27 @@ def _old_messages(seen: Seen) -> Iterator[Problem]:
             yield Problem(text, _log(name, seen.expected.project))
 
 
+def _causes(seen: Seen) -> Iterator[Problem]:
+    """Say what many differences have in common."""
+    survey, settings = seen.survey, seen.expected.settings
+    shown = [one.command for one in own_settings() if "gcloud functions list" in one.command]
+    for text in behind(survey, settings) if survey.is_planned else []:
+        yield Problem(text, shown[0])
+    if seen.log.unread:
+        yield Problem(f"the log could not be read: {seen.log.unread}", DOCTOR, unknown=True)
+
+
 def _letters(seen: Seen) -> Iterator[Problem]:
+    """Count the dead letters; those without a cluster are in no cluster's line, so the log's entry says what they are."""
+    lost = [one for one in seen.log.failures if one.decision == Decision.DEAD_LETTERED and not one.subject]
+    texts = dict.fromkeys(f"{one.step} gave up a message: {one.message}" for one in lost)
+    nameless = "; ".join([*texts][:LETTERS_SHOWN])
     if isinstance(seen.letters, Unread):
-        yield Problem(f"the dead letters could not be read: {seen.letters.why}", unknown=True)
+        yield Problem(f"the dead letters could not be read: {seen.letters.why}", seen.letters.fix, unknown=True)
+        if nameless:
+            yield Problem(nameless, LIST_LETTERS)
     elif seen.letters:
-        yield Problem(f"{pluralize(seen.letters, 'dead letter')}", "python -m ops dead-letters list")
+        yield Problem(pluralize(seen.letters, "dead letter") + (f". {nameless}" if nameless else ""), LIST_LETTERS)
 
 
 def _log(step: str, project: str) -> str:

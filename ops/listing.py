@@ -16,6 +16,7 @@ from ops.partial import SECONDS, survey_in_parts
 from ops.plan import check_project, unread
 from ops.survey import connected
 from ops.terminal import UNREAD, one_line, pluralize, table, width
+from ops.unread import by_cause
 
 if TYPE_CHECKING:
     import argparse
@@ -52,7 +53,7 @@ def as_text(rows: Sequence[Row], missing: Mapping[str, str]) -> str:
     ]
     problems = sum(row.stage.is_problem for row in rows)
     parts = [table(head, whole)] if whole else []
-    parts += [f"unknown: {what}: {why}" for what, why in missing.items()]
+    parts += [f"unknown: {what}: {why}" for what, why in by_cause(missing)]
     return "\n\n".join([*parts, f"{pluralize(len(rows), 'cluster')}, {problems} with a problem."])
 
 

@@ -12,6 +12,7 @@ from ops.advice import lines
 from ops.partial import survey_in_parts
 from ops.survey import Snapshot, connected, find
 from ops.terminal import UNREAD, MistakeError, pluralize, table
+from ops.unread import by_cause
 from shared.decisions.sweep_plan import Plan
 from shared.values.inventory import Inventory
 from shared.values.model import Cluster, Membership, State, state_of
@@ -155,7 +156,7 @@ def as_text(
     if commands := dict.fromkeys(report.command for report in plan.findings if report.command):
         parts.append("\n".join(["What helps:", *(f"  {command}" for command in commands)]))
     if missing:
-        parts.append(f"Could not be read, so nothing is known about it:\n{table(('WHAT', 'WHY'), missing.items())}")
+        parts.append(f"Could not be read, so nothing is known about it:\n{table(('WHAT', 'WHY'), by_cause(missing))}")
         parts.append("\n".join(lines(remedies.incomplete("python -m ops plan"))))
     parts += [holds.EFFECT] if any(one.kind == "hold" for one in (*plan.requests, *plan.blocked)) else []
     parts += ["\n".join(causes)] if causes else []

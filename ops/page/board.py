@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ops import health, remedies
-from ops.activity import Entry
+from ops import health
+from ops.activity import Entry, Log
 from ops.advice import Advice
 from ops.doctor.checks_fleet import BURST_MINUTES, BURST_REQUESTS
 from ops.health import Health, Problem, Seen
 from ops.limits import release
 from ops.overview import Overview, Row, Stage
 from ops.pace import GATEWAY_REQUESTS
-from ops.plan import behind
 from ops.recommendations import recommend
-from shared.decisions.reports import DOCTOR
+from ops.unread import FEW
 from shared.decisions.sweep_plan import Reached
 from shared.values.cluster_secret import timestamp
-from shared.values.codes import Decision
 from shared.values.names import Name
 from shared.values.objects import Object
 
@@ -27,30 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SETTLED: Final = (Stage.IN_ARGOCD, Stage.EXTERNAL, Stage.DIFFERS)
-FEW: Final = 3  # up to so many clusters with the same problem have an item each; of a larger group so many are named
 MOVING: Final = (Stage.ON_ITS_WAY, Stage.WAITING, Stage.PROVISIONING)
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """What the functions logged in the last day, the newest first. `unread` says why the log could not be read.
-
-    `entries` are the last decisions of all functions, `failures` the last errors, `sweeps` the last sweeps.
-    """
-
-    entries: tuple[Entry, ...] = ()
-    failures: tuple[Entry, ...] = ()
-    sweeps: tuple[Entry, ...] = ()
-    unread: str = ""
-
-    @property
-    def known(self) -> tuple[Entry, ...]:
-        """All entries once, the newest first."""
-        return tuple(sorted({*self.entries, *self.failures}, key=lambda entry: entry.time, reverse=True))
-
-    def last_success(self, step: str) -> Entry | None:
-        """Return the newest entry of a step that is no failure."""
-        return next((one for one in (*self.entries, *self.sweeps) if one.step == step and not one.failed), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +60,18 @@ class Board:
     health: Health
     overview: Overview
     rows: tuple[Row, ...]
-    log: Log
     budget: Budget
     identity: str = ""
-    causes: tuple[Problem, ...] = field(default_factory=tuple)
+
+    @property
+    def log(self) -> Log:
+        """What the functions logged."""
+        return self.seen.log
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the registrar as a whole; single clusters are in `rows`."""
-        return (*self.causes, *self.health.problems)
+        return self.health.problems
 
     @property
     def limits(self) -> list[tuple[Reached, str]]:
@@ -130,27 +108,10 @@ class Board:
         return recommend(self.overview.evidence(row.name), unsettled=row.stage.is_problem)
 
 
-def build(seen: Seen, log: Log, budget: Budget, identity: str = "") -> Board:
+def build(seen: Seen, budget: Budget, identity: str = "") -> Board:
     """Judge what was read."""
-    survey, settings = seen.survey, seen.expected.settings
-    overview = Overview(survey, settings, log.known)
-    common = behind(survey, settings) if survey.is_planned else []
-    shown = [one for one in remedies.own_settings() if "gcloud functions list" in one.command]
-    causes = [Problem(text, shown[0].command if shown else "") for text in common]
-    causes += _letters(log)
-    if log.unread:
-        causes.append(Problem(f"the log could not be read: {log.unread}", DOCTOR, unknown=True))
-    return Board(seen, health.judge(seen), overview, overview.rows(), log, budget, identity, tuple(causes))
-
-
-def _letters(log: Log) -> list[Problem]:
-    """Messages that were given up and name no cluster: no row shows them."""
-    lost = [one for one in log.failures if one.decision == Decision.DEAD_LETTERED and not one.subject]
-    folded = dict.fromkeys((one.step, one.message) for one in lost)
-    return [
-        Problem(f"{step} gave up a message: {message}", "python -m ops dead-letters list")
-        for step, message in [*folded][:5]
-    ]
+    overview = Overview(seen.survey, seen.expected.settings, seen.log.known)
+    return Board(seen, health.judge(seen), overview, overview.rows(), budget, identity)
 
 
 def by_cause(rows: Sequence[Row]) -> list[Sequence[Row]]:
@@ -220,7 +181,6 @@ def as_json(board: Board) -> Object:
     counts = board.counts
     return {
         **health.as_json(board.health),
-        "problems": [{"text": one.text, "command": one.command, "unknown": one.unknown} for one in board.problems],
         "readAt": timestamp(board.seen.now),
         "instance": board.seen.expected.settings.instance,
         "counts": {

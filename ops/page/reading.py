@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ops import activity, explain
-from ops.activity import FAILURES
+from ops.activity import FAILURES, Log
 from ops.doctor.api import Api, RefusedError, attempt
 from ops.doctor.expected import Expected
 from ops.doctor.findings import Read, Unread
@@ -21,7 +21,7 @@ from ops.doctor.reading_google import Reader, member_of
 from ops.evidence import Evidence
 from ops.health import Backlog, Seen
 from ops.pace import GATEWAY_REQUESTS
-from ops.page.board import Board, Budget, Log, build
+from ops.page.board import Board, Budget, build
 from ops.partial import SECONDS, survey_in_parts
 from ops.survey import find, operator
 from shared.runtime.services import Services
@@ -66,8 +66,8 @@ def read_board(services: Services, letters: Callable[[], Read[int]] | None = Non
         delivery = reader.chain(now)
         waiting: Read[Mapping[str, Backlog]] = backlogs.result()
         number = counted.result() if counted is not None else _letters(waiting)
-        seen = Seen(expected, delivery, waiting, number, survey.result(), services.now())
-        return build(seen, log.result(), budget.result(), identity)
+        seen = Seen(expected, delivery, waiting, number, survey.result(), services.now(), log.result())
+        return build(seen, budget.result(), identity)
 
 
 def read_backlogs(api: Api, project: str, now: datetime) -> Mapping[str, Backlog]:

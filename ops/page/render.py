@@ -19,10 +19,11 @@ from markupsafe import Markup
 
 from ops.explanation import HEADINGS, Explanation, explain
 from ops.overview import Stage
-from ops.page.board import FEW, Board, by_cause
+from ops.page.board import Board, by_cause
 from ops.page.timeline import timeline
 from ops.page.view import PROBLEMS, SIZES, View, select
 from ops.terminal import ago, one_line, printable
+from ops.unread import FEW
 from shared.values.cluster_secret import timestamp
 from shared.values.names import ClusterName, Name
 from shared.values.objects import Object

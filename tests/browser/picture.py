@@ -11,9 +11,9 @@ from typing import Final
 
 from playwright.sync_api import sync_playwright
 
-from ops.activity import Entry
+from ops.activity import Entry, Log
 from ops.health import Backlog
-from ops.page.board import Board, Log
+from ops.page.board import Board
 from shared.values.names import ClusterName, MembershipName
 from tests.browser.shown import served
 from tests.unit.given import BLUE, EDGE, NOW, as_secret, created

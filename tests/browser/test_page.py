@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ops.page.board import Log
+from ops.activity import Log
 from ops.page.render import snapshot
 from shared.values.names import ClusterName
 from tests.browser.shown import served

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ops.activity import Log
 from ops.doctor.findings import Unread
 from ops.health import ILL, WELL, Backlog, Seen, as_json, as_text, judge
 from ops.terminal import UNREAD
@@ -103,3 +104,24 @@ def test_secrets_and_projects_that_were_not_read_are_unknown() -> None:
 def test_the_json_says_the_exit_code() -> None:
     document = json.loads(json.dumps(as_json(judge(status(letters=1)))))
     assert (document["exitCode"], document["letters"]) == (ILL, 1)
+
+
+def test_a_cause_that_many_projects_share_is_one_problem() -> None:
+    why = {
+        f"apps-{each}": f"listing clusters of projects/apps-{each}: 403 denied, project 10000{each}"
+        for each in range(30)
+    }
+    survey = replace(SURVEY, inventory=replace(SURVEY.inventory, unread={**why, "apps-x": "503 UNAVAILABLE"}))
+    health = judge(status(survey=survey))
+    assert [problem.unknown for problem in health.problems] == [True, True]
+    assert "projects/apps-0, projects/apps-1, projects/apps-2 and 27 more could not be read" in health.problems[0].text
+    assert "projects/apps-x could not be read: 503" in health.problems[1].text
+
+
+def test_status_names_what_the_status_page_names() -> None:
+    away = replace(BLUE, labels={})
+    survey = surveyed([away], [BLUE_MEMBER], settings=SELECTING)
+    health = judge(status(survey=survey, expected=replace(EXPECTED, settings=SELECTING)))
+    assert health.code == ILL
+    assert "matches 0 of 1 cluster" in as_text(health)
+    assert judge(status(log=Log(unread="403"))).code == UNREAD

@@ -14,13 +14,14 @@ from urllib.parse import parse_qsl, quote
 
 import pytest
 
-from ops.activity import Entry
+from ops.activity import Entry, Log
 from ops.doctor.expected import Expected
+from ops.doctor.findings import Unread
 from ops.health import Backlog, Seen
 from ops.overview import Stage
 from ops.page import answer as answers
 from ops.page.answer import answer
-from ops.page.board import Board, Budget, Log, as_json, build, by_cause
+from ops.page.board import Board, Budget, as_json, build, by_cause
 from ops.page.render import cluster, cluster_address, content_security_policy, page, snapshot
 from ops.page.timeline import timeline
 from ops.page.view import SIZES, View, parse, select
@@ -45,8 +46,8 @@ def board(survey: Any = None, log: Log | None = None, **more: Any) -> Board:
     survey = survey or seen([BLUE], [BLUE_MEMBER], [secret()])
     delivery = right().delivery
     expected = more.pop("expected", EXPECTED)
-    shown = Seen(expected, delivery, more.pop("backlogs", {}), more.pop("letters", 0), survey, NOW)
-    return build(shown, log or Log(), Budget(120), "me@example.com")
+    shown = Seen(expected, delivery, more.pop("backlogs", {}), more.pop("letters", 0), survey, NOW, log or Log())
+    return build(shown, Budget(120), "me@example.com")
 
 
 class Source:
@@ -93,9 +94,23 @@ def test_a_removal_limit_is_shown_once_with_plan_and_release() -> None:
     assert f"hold {BLUE.name}" in text
 
 
-def test_a_message_that_names_no_cluster_is_a_problem() -> None:
+def test_a_dead_letter_that_names_no_cluster_is_one_problem() -> None:
     log = Log(failures=(entry(decision="dead_lettered", cluster="", message="it is not JSON"),))
-    assert "grant-rbac gave up a message: it is not JSON" in page(board(log=log), View())
+    [problem] = board(log=log, letters=1).problems
+    assert problem.text == "1 dead letter. grant-rbac gave up a message: it is not JSON"
+    assert problem.text in page(board(log=log, letters=1), View())
+
+
+def test_a_letter_that_was_replayed_is_no_problem() -> None:
+    log = Log(failures=(entry(decision="dead_lettered", cluster="", message="it is not JSON"),))
+    assert board(log=log, letters=0).problems == ()
+
+
+def test_logged_letters_are_shown_when_the_count_is_unread() -> None:
+    log = Log(failures=(entry(decision="dead_lettered", cluster="", message="it is not JSON"),))
+    unread, logged = board(log=log, letters=Unread("403")).problems
+    assert (unread.unknown, logged.unknown) == (True, False)
+    assert "it is not JSON" in logged.text
 
 
 def test_an_unmanaged_secret_is_to_be_adopted() -> None:

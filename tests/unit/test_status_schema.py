@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from jsonschema import Draft202012Validator
 
+from ops.activity import Log
 from ops.doctor.findings import Unread
 from ops.health import Backlog
-from ops.page.board import Board, Budget, Log, as_json, row_json
+from ops.page.board import Board, Budget, as_json, row_json
 from shared.values.settings import RemovalLimit
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, SELECTING, as_secret, created, secret
 from tests.unit.surveys import seen
