@@ -97,7 +97,9 @@ class _Https(_Http, HTTPSConnection):
     """Shares one SSL context for each CA bundle with the other connections: parsing a bundle takes about 20 ms."""
 
     def connect(self) -> None:
-        if self.ssl_context is None and (self.ca_certs or self.ca_cert_dir) and not self.cert_file:
+        # urllib3 verifies a proxy that is reached by TLS with `ca_certs`, not with the context.
+        is_proxy_tls = self.proxy is not None and self.proxy.scheme == "https"
+        if self.ssl_context is None and (self.ca_certs or self.ca_cert_dir) and not self.cert_file and not is_proxy_tls:
             self.ssl_context = _trusting(self.ca_certs, self.ca_cert_dir)
             self.ca_certs = self.ca_cert_dir = None
         super().connect()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,3 +52,30 @@ def test_an_unknown_authority_is_refused(cloud: LocalCloud, tmp_path: Path, monk
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other))
     with authorized_session(Credentials("token")) as session, pytest.raises(requests.exceptions.SSLError):
         session.get(url_of(cloud), timeout=60)
+
+
+def test_the_authorities_of_the_bundle_verify_a_proxy_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority("of the proxy")
+    files = tmp_path / "ca.pem", tmp_path / "proxy.pem"
+    for file, content in zip(files, (authority.pem, b"".join(authority.issue("127.0.0.1"))), strict=True):
+        file.write_bytes(content)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files[1])
+    asked: list[bytes] = []
+
+    def refuse(listening: socket.socket) -> None:
+        with listening.accept()[0] as accepted, context.wrap_socket(accepted, server_side=True) as connection:
+            asked.extend(connection.recv(4096).split()[:2])
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        proxy = threading.Thread(target=refuse, args=(listening,), daemon=True)
+        proxy.start()
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(files[0]))
+        address = f"https://127.0.0.1:{listening.getsockname()[1]}"
+        for name, value in {"HTTPS_PROXY": address, "https_proxy": address, "NO_PROXY": "", "no_proxy": ""}.items():
+            monkeypatch.setenv(name, value)
+        with authorized_session(Credentials("token")) as session, pytest.raises(requests.exceptions.ProxyError):
+            session.get("https://gateway.invalid/api", timeout=60)
+        proxy.join(60)
+    assert asked == [b"CONNECT", b"gateway.invalid:443"]
