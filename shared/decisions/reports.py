@@ -1,6 +1,6 @@
 """Secrets that a sweep reports and a person corrects, with the commands for it.
 
-Pure. The names in a command were parsed, or are names of Kubernetes objects: none needs quotes in a shell.
+Pure. Commands are quoted for a shell (`shared/values/commands.py`).
 """
 
 from __future__ import annotations
