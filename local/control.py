@@ -155,6 +155,10 @@ class LocalCloud:
         """Replace a GKE cluster's labels."""
         self.do("gke", "set_labels", name=cluster, resource_labels=labels)
 
+    def finish(self, cluster: str) -> None:
+        """End the operation that runs on a GKE cluster now, however long it was to take."""
+        self.do("gke", "finish", name=cluster)
+
     def set_status(self, cluster: str, status: str, message: str = "") -> None:
         """Set the status of a GKE cluster, without an event."""
         self.do("gke", "set_status", name=cluster, status=status, message=message)

@@ -27,9 +27,9 @@ EFFECTS = ("status", "slow", "timeout", "drop")
 class Fault(Rule):
     """One thing to go wrong. `api`, `call` and `caller` are shell patterns; `call` is matched with `GET /v1/projects/…`.
 
-    Effects: `status` answers with `status` and does nothing; `slow` waits `seconds`, then works; `timeout` never
-    answers (it holds the call for `seconds`, then cuts it); `drop` does what was asked and cuts the line before the
-    answer.
+    Effects: `status` answers with `status` and does nothing; `slow` waits `seconds` or until the fault is removed, then
+    works; `timeout` never answers (it holds the call for `seconds`, then cuts it); `drop` does what was asked and cuts
+    the line before the answer.
     """
 
     effect: str
@@ -58,6 +58,15 @@ class Faults(Rules[Fault]):
                 fnmatchcase(api, rule.api) and fnmatchcase(call, rule.call) and fnmatchcase(caller or "", rule.caller)
             )
         )
+
+    async def slow(self, fault: Fault) -> None:
+        """Wait for the fault's seconds, or until it is removed."""
+        deadline = time.monotonic() + fault.seconds
+        while any(rule.id == fault.id for rule in self.rules):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(left, 0.02))
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,7 @@ def observed(app: ASGIApp, api: str, iam: Iam, faults: Faults, calls: Calls) -> 
             elif fault.effect == "status":
                 await google_error(fault.status, fault.message)(scope, receive, noting_send)
             elif fault.effect == "slow":
-                await asyncio.sleep(fault.seconds)
+                await faults.slow(fault)
                 await app(scope, receive, noting_send)
             elif fault.effect == "timeout":
                 await _until_disconnected(receive, fault.seconds)

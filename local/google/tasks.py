@@ -16,6 +16,7 @@ class Tasks:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._waits: set[asyncio.Event] = set()
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
         """Start a coroutine in the running loop."""
@@ -24,13 +25,23 @@ class Tasks:
         task.add_done_callback(self._tasks.discard)
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
-        """Call `work` after that many seconds."""
+        """Call `work` after that many seconds, or at a call of `end_waits`."""
+        end = asyncio.Event()
+        self._waits.add(end)
 
         async def run() -> None:
-            await asyncio.sleep(seconds)
+            try:
+                await pause(seconds, end)
+            finally:
+                self._waits.discard(end)
             work()
 
         self.start(run())
+
+    def end_waits(self) -> None:
+        """Let all that waits for its time (`later`) be done now."""
+        for end in self._waits:
+            end.set()
 
     async def finish(self) -> None:
         """Wait until all tasks have ended; the first error is raised."""
@@ -41,6 +52,15 @@ class Tasks:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def pause(seconds: float, end: asyncio.Event) -> None:
+    """Wait for that many seconds, or until `end` is set."""
+    timer = asyncio.get_running_loop().call_later(seconds, end.set)
+    try:
+        await end.wait()
+    finally:
+        timer.cancel()
 
 
 async def call_hook(hook: Callable[[Any], Awaitable[None] | None] | None, value: Any) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.chain.running import APPS, MERGE, REGION, Chain, email, fresh
+
+if TYPE_CHECKING:
+    from tests.chain.running import Json
 
 # What each function is doing when it is killed: a call that names the cluster, and takes its time.
 ONBOARDING = {
@@ -18,19 +23,20 @@ OFFBOARDING = {
 }
 
 
-def killed_meanwhile(cloud: Chain, step: str, call: str, name: str) -> None:
-    """Kill a function in the middle of a call (which the other side still carries out), and start it again."""
-    fault = cloud.add_fault("slow", call=call.format(name=name), caller=email(step), seconds=0.4)
+def kill_meanwhile(cloud: Chain, step: str, fault: Json) -> None:
+    """Kill a function in the middle of a slow call (which the other side still carries out), and start it again."""
     cloud.wait_met(fault)
     cloud.kill_function(step)
+    cloud.remove_faults(fault["id"])
     cloud.start_function(step)
 
 
 @pytest.mark.parametrize("step", ONBOARDING)
 def test_killed_onboarding_step_is_repeated(cloud: Chain, step: str) -> None:
     name = fresh("killed")
-    cluster = cloud.create_cluster(name, labels={"env": "prod"}, seconds=0.3)
-    killed_meanwhile(cloud, step, ONBOARDING[step], name)
+    fault = cloud.add_fault("slow", call=ONBOARDING[step].format(name=name), caller=email(step))
+    cluster = cloud.create_cluster(name, labels={"env": "prod"})
+    kill_meanwhile(cloud, step, fault)
     cloud.onboarded(cluster)
     cloud.wait_quiet()
     assert cloud.admits(cloud.membership(cluster))
@@ -40,8 +46,10 @@ def test_killed_onboarding_step_is_repeated(cloud: Chain, step: str) -> None:
 @pytest.mark.parametrize("step", OFFBOARDING)
 def test_killed_offboarding_step_is_repeated(cloud: Chain, step: str) -> None:
     cluster = cloud.onboard("killed")
-    cloud.delete_cluster(cluster, seconds=0.3)
-    killed_meanwhile(cloud, step, OFFBOARDING[step], cluster.rpartition("/")[2])
+    call = OFFBOARDING[step].format(name=cluster.rpartition("/")[2])
+    fault = cloud.add_fault("slow", call=call, caller=email(step))
+    cloud.delete_cluster(cluster)
+    kill_meanwhile(cloud, step, fault)
     cloud.offboarded(cluster)
     cloud.wait_quiet()
     assert not cloud.dead_letters(cluster)
@@ -49,11 +57,9 @@ def test_killed_offboarding_step_is_repeated(cloud: Chain, step: str) -> None:
 
 def test_event_of_a_killed_router_is_redelivered(cloud: Chain) -> None:
     call = "POST */topics/register-membership:publish"
-    fault = cloud.add_fault("slow", api="pubsub", call=call, seconds=0.4)
+    fault = cloud.add_fault("slow", api="pubsub", call=call)
     cluster = cloud.create_cluster(fresh("killed"))
-    cloud.wait_met(fault)
-    cloud.kill_function("route-event")
-    cloud.start_function("route-event")
+    kill_meanwhile(cloud, "route-event", fault)
     cloud.onboarded(cluster)
     cloud.wait_quiet()
     assert cloud.membership(cluster)
@@ -107,14 +113,13 @@ def test_gateway_404_of_a_new_membership_is_retried(cloud: Chain) -> None:
 def test_late_access_review_is_repeated_within_the_step(cloud: Chain) -> None:
     """The binding is there, the authoriser has not seen it: here because the role gets its rules a moment later."""
     name = fresh("blue")
-    fault = cloud.add_fault(
-        "slow", call=f"POST */{name}-*/subjectaccessreviews", caller=email("grant-rbac"), seconds=0.3
-    )
+    fault = cloud.add_fault("slow", call=f"POST */{name}-*/subjectaccessreviews", caller=email("grant-rbac"))
     cluster = cloud.create_cluster(name)
     cloud.wait_met(fault)
     role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin"
     _, admin = cloud.kubernetes(cluster, "GET", role)
     cloud.kubernetes(cluster, "PATCH", role, {"rules": []}, content_type=MERGE)
+    cloud.remove_faults(fault["id"])
     cloud.wait_for(
         lambda: len([c for c in cloud.calls() if f"/{name}-" in c["path"] and "accessreviews" in c["path"]]) >= 2
     )

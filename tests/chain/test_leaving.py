@@ -135,13 +135,16 @@ def test_returned_label_releases_the_hold(cloud: Chain, moment: str, call: str, 
     deselected(cloud, cluster)
     if moment != "after the label is lost":
         held_long_enough(cloud, cluster)
+    fault = None
     if call:
         pattern = call.format(name=cluster.rpartition("/")[2], membership=membership.rpartition("/")[2])
-        fault = cloud.add_fault("slow", call=pattern, caller=caller, seconds=1.0)
+        fault = cloud.add_fault("slow", call=pattern, caller=caller)
         ask(cloud, cluster, "remove")
         cloud.wait_met(fault)
     cloud.set_labels(cluster, WANTED)
     cloud.wait_for(lambda: cloud.state()["clusters"][cluster]["resourceLabels"])
+    if fault:
+        cloud.remove_faults(fault["id"])
     cloud.wait_quiet()
     assert cluster in cloud.listed()
     assert cloud.membership(cluster) == membership

@@ -41,10 +41,12 @@ def cluster(cloud: Chain) -> str:
 def measured(cloud: Chain) -> str:
     name = cloud.onboard("measured")
     cloud.publish("write-secret", {"cluster": name, "granted": 1})
-    cloud.wait_for(lambda: cloud.dead_letters(name), 60)
+    cloud.wait_for(lambda: cloud.dead_letters(name))
     cloud.publish("sweep", {})
     cloud.wait_quiet()
-    cloud.delete_cluster(name, seconds=1)
+    cloud.delete_cluster(name, seconds=600)
+    cloud.wait_for(lambda: cloud.held(name), what="the Secret held")
+    cloud.finish(name)
     cloud.offboarded(name)
     return name
 
@@ -78,9 +80,9 @@ def test_an_onboarding_that_fails_counts_with_its_time(cloud: Chain) -> None:
     name = fresh("failing")
     fault = cloud.add_fault("status", caller="register-membership@*", call="POST */memberships", status=400, times=0)
     full = cloud.create_cluster(name)
-    cloud.wait_for(lambda: cloud.dead_letters(full), 60)
+    cloud.wait_for(lambda: cloud.dead_letters(full))
     cloud.remove_faults(fault["id"])
-    found = cloud.wait_for(lambda: counted(cloud, "onboarding-seconds", f'labels.cluster="{full}"'), 60)
+    found = cloud.wait_for(lambda: counted(cloud, "onboarding-seconds", f'labels.cluster="{full}"'))
     assert [one["decision"] for one in found] == ["dead_lettered"]
 
 

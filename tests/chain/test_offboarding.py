@@ -36,6 +36,13 @@ def asked(cloud: Chain, api: str, method: str, path: str, who: str) -> int:
     return http_status(request)
 
 
+def delete_slowly(cloud: Chain, cluster: str) -> None:
+    """Let a deletion take until its Secret is held, and end it."""
+    cloud.delete_cluster(cluster, seconds=600)
+    cloud.wait_for(lambda: cloud.held(cluster) == "going", what=f"the Secret of {cluster} held")
+    cloud.finish(cluster)
+
+
 def test_a_deleted_cluster_disappears_with_its_membership(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
     cloud.delete_cluster(cluster)
@@ -51,7 +58,7 @@ def test_an_offboarding_has_seven_invocations(cloud: Chain) -> None:
     cloud.wait_quiet()
     functions = [name.removesuffix(".log") for name in cloud.logs()]
     before = {function: len(cloud.lines(function, "decision")) for function in functions}
-    cloud.delete_cluster(cluster, seconds=1)
+    delete_slowly(cloud, cluster)
     cloud.offboarded(cluster)
     cloud.logged("route-event", membership, code="gke_membership", decision="ignored")
     cloud.wait_quiet()
@@ -69,9 +76,10 @@ def test_an_offboarding_has_seven_invocations(cloud: Chain) -> None:
 
 def test_cluster_in_deletion_is_held(cloud: Chain) -> None:
     cluster = cloud.onboard("blue")
-    cloud.delete_cluster(cluster, seconds=1.5)
+    cloud.delete_cluster(cluster, seconds=600)
     cloud.wait_for(lambda: cloud.held(cluster) == "going")
     assert cloud.manifest(cluster)["metadata"]["annotations"][SKIP] == "true"
+    cloud.finish(cluster)
     cloud.offboarded(cluster)
 
 
@@ -80,8 +88,7 @@ def test_failed_deletion_releases_the_hold(cloud: Chain, status: str) -> None:
     cluster = cloud.onboard("blue", labels={"env": "prod"})
     before = cloud.manifest(cluster)
     cloud.do("gke", "fail_next", what="delete", cluster=cluster, status=status)
-    cloud.delete_cluster(cluster, seconds=1.5)
-    cloud.wait_for(lambda: cloud.held(cluster) == "going")
+    delete_slowly(cloud, cluster)
     cloud.wait_for(lambda: cluster in cloud.listed())
     cloud.wait_quiet()
     after = cloud.manifest(cluster)
@@ -96,8 +103,7 @@ def test_a_skip_reconcile_that_a_person_set_stays_after_a_hold(cloud: Chain) -> 
     cluster = cloud.onboard("blue")
     cloud.change_secret(cluster, {"annotations": {SKIP: "true"}})
     cloud.do("gke", "fail_next", what="delete", cluster=cluster, status="RUNNING")
-    cloud.delete_cluster(cluster, seconds=1.5)
-    cloud.wait_for(lambda: cloud.held(cluster) == "going")
+    delete_slowly(cloud, cluster)
     cloud.wait_for(lambda: cluster in cloud.listed())
     assert cloud.manifest(cluster)["metadata"]["annotations"][SKIP] == "true"
 

@@ -108,13 +108,16 @@ def test_re_creation_during_a_removal_ends_complete(cloud: Chain) -> None:
             "secret": cloud.manifest(cluster)["metadata"]["name"],
             "membership": cloud.membership(cluster).rpartition("/")[2],
         }
-        faults.append(cloud.add_fault("slow", call=call.format(**names), caller=caller, seconds=1.5))
+        faults.append(cloud.add_fault("slow", call=call.format(**names), caller=caller))
     uids = {cluster: cloud.manifest(cluster)["metadata"]["uid"] for cluster in clusters}
     for cluster in clusters:
         cloud.delete_cluster(cluster, seconds=0)
     cloud.wait_met(*faults)
     for cluster in clusters:
         cloud.create_cluster(cluster.rpartition("/")[2])
+    cloud.running(*clusters)
+    for fault in faults:
+        cloud.remove_faults(fault["id"])
 
     def is_recreated() -> bool:
         state = cloud.state()

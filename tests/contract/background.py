@@ -13,6 +13,7 @@ from local.cloud import Cloud
 from local.config import Config
 from local.control import LocalCloud
 from local.control_api import control_app
+from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 
 class BackgroundLoop:
-    """Runs coroutines; leaving it fails if a task is still pending."""
+    """Runs coroutines; leaving it fails if a task stays pending."""
 
     def __enter__(self) -> Self:
         self._loop = uvloop.new_event_loop()
@@ -31,7 +32,7 @@ class BackgroundLoop:
         return self
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
         async def called() -> T:
@@ -40,11 +41,18 @@ class BackgroundLoop:
         return self.run(called())
 
     def __exit__(self, *_exception: object) -> None:
-        pending = self.call(lambda: [task for task in asyncio.all_tasks() if task is not asyncio.current_task()])
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        assert pending == []
+        try:
+            until(
+                lambda: not self.call(self._pending)
+            )  # a connection that was just closed takes some turns of the loop
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    @staticmethod
+    def _pending() -> list[asyncio.Task[Any]]:
+        return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 
 @contextmanager

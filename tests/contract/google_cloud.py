@@ -31,7 +31,7 @@ from local.google.gke.state import Gke
 from local.google.iam.state import Iam
 from local.google.platform import Projects, platform_app
 from local.google.wire import google_api
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,7 +96,7 @@ class Cloud:
             result = work(*arguments, **more)
             return await result if inspect.isawaitable(result) else result
 
-        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(PATIENCE)
 
     def methods(self) -> list[tuple[str, str]]:
         """The audit entries in short."""
@@ -181,9 +181,9 @@ def served() -> Iterator[Cloud]:
         for server in servers:
             server.should_exit = True
         for task in tasks:
-            task.result(20)
+            task.result(PATIENCE)
         for part in (gke, fleet):
-            asyncio.run_coroutine_threadsafe(part.cancel(), loop).result(20)
+            asyncio.run_coroutine_threadsafe(part.cancel(), loop).result(PATIENCE)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

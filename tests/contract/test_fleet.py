@@ -34,9 +34,9 @@ def cloud() -> Iterator[Cloud]:
 
 
 def create_cluster(cloud: Cloud, location: str = "europe-west1", **fields: Any) -> None:
-    cloud.do(cloud.gke.create, FLEET, location, {"name": "blue"} | fields)
-    name = f"projects/{FLEET}/locations/{location}/clusters/blue"
-    until(lambda: cloud.gke.clusters[name]["status"] == "RUNNING")
+    operation = cloud.do(cloud.gke.create, FLEET, location, {"name": "blue"} | fields)
+    name = f"projects/{FLEET}/locations/{location}/operations/{operation['name']}"
+    until(lambda: cloud.do(lambda: cloud.gke.operations[name]["status"]) == "DONE")
 
 
 def register(cloud: Cloud, id_: str = "blue", parent: str = HOME, *, request_id: str = "", **fields: Any) -> Operation:
@@ -72,11 +72,12 @@ def test_a_cluster_is_registered_and_both_sides_say_so(cloud: Cloud) -> None:
 
 def test_registering_takes_time(cloud: Cloud) -> None:
     create_cluster(cloud)
-    cloud.fleet.operation_seconds = 0.2
+    cloud.fleet.operation_seconds = 600
     operation = register(cloud)
     assert cloud.memberships().get_membership(name=MEMBER).state.code == State.CREATING
     assert not fleet_of(cloud).membership
     assert cloud.events == []
+    cloud.do(cloud.fleet.finish)
     assert operation.result(timeout=60).state.code == State.READY
 
 
@@ -178,10 +179,11 @@ def test_unknown_fields_are_refused(cloud: Cloud) -> None:
 def test_a_deleted_membership_is_gone_on_both_sides(cloud: Cloud) -> None:
     create_cluster(cloud)
     register(cloud).result(timeout=60)
-    cloud.fleet.operation_seconds = 0.2
+    cloud.fleet.operation_seconds = 600
     client = cloud.memberships()
     deleting = client.delete_membership(name=MEMBER)
     assert client.get_membership(name=MEMBER).state.code == State.DELETING
+    cloud.do(cloud.fleet.finish)
     deleting.result(timeout=60)
     for call in (client.get_membership, client.delete_membership):
         with pytest.raises(exceptions.NotFound):
@@ -193,9 +195,10 @@ def test_a_deleted_membership_is_gone_on_both_sides(cloud: Cloud) -> None:
 def test_a_cluster_may_name_a_membership_that_is_gone_for_a_while(cloud: Cloud) -> None:
     create_cluster(cloud)
     register(cloud).result(timeout=60)
-    cloud.fleet.clear_seconds = 0.3
+    cloud.fleet.clear_seconds = 600
     cloud.memberships().delete_membership(name=MEMBER).result(timeout=60)
     assert fleet_of(cloud).membership
+    cloud.do(cloud.fleet.finish)
     until(lambda: not fleet_of(cloud).membership)
 
 
@@ -304,7 +307,7 @@ def test_a_membership_outlives_its_cluster_unless_gke_made_it(cloud: Cloud, mana
     if not managed:
         register(cloud).result(timeout=60)
     cloud.do(cloud.gke.delete, BLUE)
-    until(lambda: not cloud.gke.clusters)
+    until(lambda: not cloud.do(lambda: list(cloud.gke.clusters)))
     if managed:
         assert cloud.fleet.memberships == {}
     else:
@@ -358,8 +361,9 @@ def test_each_call_needs_its_permission(cloud: Cloud) -> None:
 
 def test_of_two_registrations_of_one_cluster_at_a_time_one_wins(cloud: Cloud) -> None:
     create_cluster(cloud)
-    cloud.fleet.operation_seconds = 0.2
+    cloud.fleet.operation_seconds = 600
     first, second = register(cloud), register(cloud, "another")
+    cloud.do(cloud.fleet.finish)
     assert first.result(timeout=60).state.code == State.READY
     with pytest.raises(exceptions.AlreadyExists):
         second.result(timeout=60)
@@ -385,10 +389,11 @@ def test_registering_may_come_back_as_an_update_of_the_cluster(cloud: Cloud) -> 
 def test_cluster_that_names_an_earlier_membership_is_refused(cloud: Cloud) -> None:
     create_cluster(cloud)
     register(cloud).result(timeout=60)
-    cloud.fleet.clear_seconds = 0.3
+    cloud.fleet.clear_seconds = 600
     cloud.memberships().delete_membership(name=MEMBER).result(timeout=60)
     with pytest.raises(exceptions.AlreadyExists, match=MEMBER.replace(FLEET, FLEET_NUMBER)):
         register(cloud, "another").result(timeout=60)
+    cloud.do(cloud.fleet.finish)
     until(lambda: not fleet_of(cloud).membership)
     register(cloud, "another").result(timeout=60)
     assert fleet_of(cloud).membership.endswith("/another")

@@ -45,11 +45,12 @@ def done(cloud: Cloud, operation: container_v1.Operation, parent: str = HOME) ->
 
 
 def test_a_cluster_lives_from_provisioning_to_gone(cloud: Cloud) -> None:
-    cloud.gke.seconds |= {"create": 0.2, "delete": 0.2}
+    cloud.gke.seconds |= {"create": 600, "delete": 600}
     client = cloud.clusters()
     creating = create(cloud, resource_labels={"env": "prod"})
     assert creating.operation_type == container_v1.Operation.Type.CREATE_CLUSTER
     assert client.get_cluster(name=BLUE).status == Status.PROVISIONING
+    cloud.do(cloud.gke.finish, BLUE)
     assert not done(cloud, creating).error.message
     found = client.get_cluster(name=BLUE)
     assert (found.status, found.location, dict(found.resource_labels)) == (
@@ -61,6 +62,7 @@ def test_a_cluster_lives_from_provisioning_to_gone(cloud: Cloud) -> None:
     assert found.master_auth.cluster_ca_certificate
     deleting = client.delete_cluster(name=BLUE)
     assert client.get_cluster(name=BLUE).status == Status.STOPPING
+    cloud.do(cloud.gke.finish, BLUE)
     done(cloud, deleting)
     with pytest.raises(exceptions.NotFound):
         client.get_cluster(name=BLUE)
@@ -139,6 +141,17 @@ def test_one_operation_at_a_time(cloud: Cloud) -> None:
         cloud.clusters().delete_cluster(name=BLUE)
     assert cloud.audit[-1]["protoPayload"]["status"]["code"] == 9
     assert cloud.clusters().get_cluster(name=BLUE).status == Status.PROVISIONING
+
+
+def test_only_an_operation_that_runs_can_be_finished(cloud: Cloud) -> None:
+    cloud.gke.seconds["create"] = 600
+    with pytest.raises(ValueError, match="no operation"):
+        cloud.do(cloud.gke.finish, BLUE)
+    creating = create(cloud)
+    cloud.do(cloud.gke.finish, BLUE)
+    done(cloud, creating)
+    with pytest.raises(ValueError, match="no operation"):
+        cloud.do(cloud.gke.finish, BLUE)
 
 
 def test_a_failed_create_leaves_a_cluster_in_error(cloud: Cloud) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from local.google.pubsub.model import Subscription
 from local.google.pubsub.observed import ObservedPublish
 from local.google.pubsub.rpc import serve_grpc
 from tests.contract.background import BackgroundLoop
+from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +33,7 @@ class Stage:
         self.broker, self.faults, self.calls = broker, faults, calls
         self._client = client
 
-    def publish(self, timeout: float = 10.0) -> None:
+    def publish(self, timeout: float = PATIENCE) -> None:
         self._client.publish(topic=TOPIC, messages=[PubsubMessage(data=b"x")], retry=None, timeout=timeout)
 
     def there(self) -> int:
@@ -85,3 +87,13 @@ def test_a_time_out_publishes_nothing() -> None:
         with pytest.raises(exceptions.DeadlineExceeded):
             stage.publish(timeout=0.2)
         assert stage.there() == 0
+
+
+def test_a_slow_publish_goes_on_when_its_fault_is_removed() -> None:
+    with _stage(Fault("slow", api="pubsub", seconds=600)) as stage, ThreadPoolExecutor() as at_once:
+        publishing = at_once.submit(stage.publish)
+        until(lambda: stage.faults.rules[0].hits)
+        assert stage.there() == 0
+        stage.faults.remove()
+        publishing.result(PATIENCE)
+        assert stage.there() == 1

@@ -53,9 +53,8 @@ class Fleet:
     cannot reach; `hidden_from_list`, `hidden_from_get` — names left out of an answer; `no_access` — projects in which the
     fleet's service agent may not read clusters; `removes_google_managed` — whether a membership that GKE made goes with its
     cluster (every other one stays, `clusterMissing`); `updates_cluster` — whether registering writes the audit entries of an
-    UpdateCluster; `container_host` — host, and path if any, of the override of the GKE
-    API that gcloud is given: it writes that into resource links.
-    Methods: `attach`, `disconnect`, `reconnect`, `detach`, `refresh`, `set_state`, `fail_next`.
+    UpdateCluster; `container_host` — host and path of the GKE API's override, which gcloud writes into resource links.
+    Methods: `attach`, `disconnect`, `reconnect`, `detach`, `refresh`, `set_state`, `fail_next`, `finish`.
     """
 
     def __init__(
@@ -123,6 +122,10 @@ class Fleet:
         self.memberships[full] = membership
         self.emit_membership("created", deepcopy(membership))
         return deepcopy(membership)
+
+    def finish(self) -> None:
+        """End now what takes `operation_seconds` or `clear_seconds`."""
+        self._tasks.end_waits()
 
     def disconnect(self, name: str, *, ago: float = 3600.0, state: str = "READY") -> None:
         """Disconnect the agent; its last connection was `ago` seconds ago. The gateway must answer 404 for it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.google.gke.clusters import now
 from local.google.gke.names import API, cluster_name, collection
-from local.google.tasks import Tasks
+from local.google.tasks import Tasks, pause
 from local.google.wire import CODES
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Operations:
         self.all: dict[str, Json] = {}
         self.busy: dict[str, Json] = {}
         self.tasks = Tasks()
+        self._ends: dict[str, asyncio.Event] = {}
         self._projects = projects
         self._emit_audit = emit_audit
 
@@ -57,19 +58,30 @@ class Operations:
     def finish_later(
         self, call: AuditedCall, operation: Json, seconds: float, finish: Callable[[], Awaitable[str | None]]
     ) -> None:
-        """After `seconds` do the rest; what `finish` returns is the operation's error."""
+        """After `seconds`, or at a call of `end`, do the rest; what `finish` returns is the operation's error."""
+        name = cluster_name(call.project, call.location, call.cluster)
+        end = self._ends[name] = asyncio.Event()
 
         async def run() -> None:
-            await asyncio.sleep(seconds)
+            try:
+                await pause(seconds, end)
+            finally:
+                self._ends.pop(name, None)
             message = await finish()
             if message is not None:
                 operation["statusMessage"] = message
                 operation["error"] = {"code": CODES["INTERNAL"], "message": message}
             operation.update(status="DONE", endTime=now())
-            self.busy.pop(cluster_name(call.project, call.location, call.cluster), None)
+            self.busy.pop(name, None)
             self._emit_audit(call.finished(operation))
 
         self.tasks.start(run())
+
+    def end(self, cluster: str) -> None:
+        """End the wait of the operation on a cluster. Raises ValueError where none waits."""
+        if cluster not in self._ends:
+            raise ValueError(f"no operation waits on {cluster}")
+        self._ends[cluster].set()
 
     def at_once(self, call: AuditedCall, kind: str) -> None:
         """Write both entries of an operation that is already done."""

@@ -54,7 +54,7 @@ class Gke:
     cluster. `missing_zones` — project id → zones or regions that a list cannot reach. `hidden_from_list`,
     `hidden_from_get` — full names left out of an answer. `stale` — full name → the cluster as get and list tell it
     instead of the truth. `labels_without_operation` — SetLabels leaves one audit entry, without an operation, as some do.
-    Methods: `fail_next`, `set_status`, `shut_project`.
+    Methods: `fail_next`, `finish`, `set_status`, `shut_project`.
     """
 
     def __init__(
@@ -120,6 +120,10 @@ class Gke:
         if message:
             cluster["statusMessage"] = message
         touch(cluster)
+
+    def finish(self, name: str) -> None:
+        """End the operation that runs on a cluster now, however long it was to take."""
+        self._operations.end(name)
 
     def shut_project(self, project: str) -> None:
         """From now on every call about this project answers 403, as for a deleted project."""

@@ -48,9 +48,10 @@ class ObservedPublish:
                 status = fault.status
                 code = getattr(grpc.StatusCode, STATUS.get(fault.status, "UNKNOWN"), grpc.StatusCode.UNKNOWN)
                 await context.abort(code, fault.message)
-            if fault is not None and fault.effect in {"slow", "timeout"}:
-                await asyncio.sleep(fault.seconds)
+            if fault is not None and fault.effect == "slow":
+                await self._faults.slow(fault)
             if fault is not None and fault.effect == "timeout":
+                await asyncio.sleep(fault.seconds)
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the line was cut")
             answer = await method(request, context)
             if fault is not None and fault.effect == "drop":
