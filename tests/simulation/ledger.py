@@ -20,6 +20,7 @@ from shared.values.cluster_secret import (
     ClusterSecret,
 )
 from shared.values.model import MANAGED_BY, Membership, State, state_of_attached, state_of_cluster
+from tests.simulation import limit_ledger
 from tests.simulation.ports import CENTRAL
 from tests.simulation.stored import (
     PERSON,
@@ -51,6 +52,7 @@ class Ledger:
         self.world = world
         self.memberships: dict[str, Membership] = {}
         self.held: dict[str, tuple[str, float]] = {}
+        self.ended: dict[tuple[str, str], float] = {}
         self.made: dict[str, float] = {}
         self.unmanaged: dict[tuple[str, str], tuple[Kubernetes, tuple[str, str], str]] = {}
         self.registrations: dict[MembershipName, Membership] = {}
@@ -68,6 +70,8 @@ class Ledger:
         self.made.setdefault(uid, self.world.t)
         hold = ClusterSecret.read(manifest).hold
         before = self.held.get(uid)
+        if before is not None and (hold is None or hold.reason != before[0]):
+            self.ended[uid, before[0]] = self.world.t
         if hold is None:
             self.held.pop(uid, None)
         elif before is None or before[0] != hold.reason:
@@ -329,25 +333,8 @@ class Ledger:
         """Judge what a sweep asks for: the removal limit."""
         if context.topic == "sweep" or self._by_sweep(context):
             self.requested.add(data)
-        if context.topic != "sweep" or "release" in context.body:
-            return
-        body = json.loads(data)
-        if body.get("leave") == "hold" or body.get("drop_labels"):
-            counted = context.left if self._has_left(body) else context.blocked
-            counted.add(body.get("cluster") or body.get("membership"))
-            allowed = context.settings.max_removals.of(context.most_secrets)
-            require(
-                len(counted) <= allowed,
-                context,
-                f"the removal limit: {len(counted)} of {context.most_secrets}, {allowed} allowed",
-            )
-
-    def _has_left(self, body: Object) -> bool:
-        """Whether a request is about an attached cluster that has left the fleet: those have a limit of their own."""
-        if "cluster" in body or body.get("drop_labels"):
-            return False
-        uids = {one.annotations.get(MEMBERSHIP_UID) for one in self.ours() if str(one.membership) == body["membership"]}
-        return not uids & {member.unique_id for member in self.world.memberships.values()}
+        if context.topic == "sweep" and "release" not in context.body:
+            limit_ledger.requested(self, context, json.loads(data))
 
     def _state(self, context: Context, secret: ClusterSecret) -> State | None:
         """Return the state of this very Secret's cluster by what the step has read in this delivery; None: it has not looked."""

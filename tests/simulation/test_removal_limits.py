@@ -6,17 +6,23 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from shared.values.codes import Limit
 from shared.values.errors import RetryableError
 from shared.values.messages import Scope
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.fleets import fleet, held, planned
-from tests.simulation.given import EDGE
+from tests.simulation.given import EDGE, HELD
+from tests.simulation.one_thread import one_thread_no_logs
+from tests.simulation.runs import run
+from tests.simulation.stories import StoryEvent
 
 if TYPE_CHECKING:
-    import pytest
-
+    from tests.simulation.kubernetes import Object
     from tests.simulation.world import World
+
+SKIP = "argocd.argoproj.io/skip-reconcile"
 
 
 def test_what_is_not_wanted_leaves_in_two_sweeps() -> None:
@@ -183,3 +189,51 @@ def test_a_released_plan_continues_after_a_run_that_ends_half_way(monkeypatch: p
     monkeypatch.setattr(world, "enqueue", enqueue)
     world.sweep(release=digest)
     assert len(held(world)) == 40
+
+
+def held_by_release() -> tuple[World, Object]:
+    """One Secret, of which none may leave by itself, and which is held because a person released that."""
+    world = fleet(1, select="env=prod")
+    world.select("env=prd")
+    world.sweep(release=planned(world).reached[0].hash)
+    (secret,) = world.secrets().values()
+    assert secret["metadata"]["annotations"][HELD].startswith("not-wanted ")
+    return world, secret["metadata"]
+
+
+def test_edited_hold_is_restored_and_not_counted_again() -> None:
+    world, held_one = held_by_release()
+    since = held_one["annotations"][HELD]
+    del held_one["annotations"][SKIP], held_one["labels"][HELD]
+    assert not planned(world).reached
+    world.sweep()
+    (secret,) = world.secrets().values()
+    assert secret["metadata"]["annotations"][SKIP] == "true"
+    assert secret["metadata"]["annotations"][HELD] == since
+    assert secret["metadata"]["labels"][HELD] == "not-wanted"
+
+
+@pytest.mark.parametrize("text", ["", "by hand"])
+def test_hold_that_a_person_ended_counts_again(text: str) -> None:
+    world, held_one = held_by_release()
+    del held_one["annotations"][HELD]
+    held_one["annotations"] |= {HELD: text} if text else {}
+    world.now += timedelta(seconds=700)
+    assert [(reached.limit, reached.clusters, reached.allowed) for reached in planned(world).reached] == [
+        (Limit.LEAVING, 1, 0)
+    ]
+    world.sweep()
+    (secret,) = world.secrets().values()
+    assert secret["metadata"]["annotations"].get(HELD, "") == text
+
+
+def test_simulation_does_not_count_an_edited_hold_again() -> None:
+    story = [
+        StoryEvent(0.0, "settings", "", {"selector": "tier"}),
+        StoryEvent(100.0, "attach", "shop", {"labels": {"env": "prod", "tier": "web"}}),
+        StoryEvent(1500.0, "relabel_attached", "shop", {"labels": {}}),
+        StoryEvent(1800.0, "release", "", {}),
+        StoryEvent(2000.0, "edit", "shop", {"what": "skip"}),
+    ]
+    with one_thread_no_logs():
+        assert run(0, story, {}).violation == ""
