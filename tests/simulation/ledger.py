@@ -208,9 +208,10 @@ class Ledger:
             left = set(new.written_keys) | {key for key in new.labels if "/" in key and not key.startswith(PERSON)}
             require(new.labels.keys() <= left, context, f"kept labels of an earlier cluster on {name}")
             dropped = set()
-        require(
-            new.labels.get(HELD) == (new.hold.reason if new.hold else None), context, f"mislabelled the hold of {name}"
-        )
+        # An annotation that a person made unreadable gives the label no value.
+        unreadable = HELD in new.annotations and new.hold is None
+        label = old.labels.get(HELD) if unreadable else new.hold.reason if new.hold else None
+        require(new.labels.get(HELD) == label, context, f"mislabelled the hold of {name}")
         asked = set(context.body.get("drop_labels", ())) if self._by_sweep(context) else set()
         require(dropped <= asked, context, f"dropped {sorted(dropped)} of {name}")
         granted = context.topic == "write-secret" and bool(context.body.get("granted"))
@@ -271,7 +272,8 @@ class Ledger:
                         f"held {name} as left-fleet; {state}",
                     )
         elif was is not None and now is not None:
-            require(was.since == now.since, context, f"moved the time of the hold of {name}")
+            future = (was.since - self.world.start).total_seconds() > self.world.t
+            require(future or was.since == now.since, context, f"moved the time of the hold of {name}")
         elif was is not None:
             back = (
                 context.topic == "remove-secret"

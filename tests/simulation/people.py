@@ -14,7 +14,7 @@ from ops.adoption import match_secrets
 from ops.survey import survey
 from shared.decisions import rbac
 from shared.decisions.secret_plan import CONFIG
-from shared.values.cluster_secret import KEEP, SKIP_RECONCILE
+from shared.values.cluster_secret import AGENT_LOST, FUNCTIONS_PROJECT, GRANT, HELD, KEEP, SKIP_RECONCILE
 from shared.values.errors import ReconcileError
 from shared.values.labels import LabelKeys
 from shared.values.messages import _KEYS, AUDIT_LOG_ENTRIES, DEAD_LETTERS, Message, Scope
@@ -56,6 +56,9 @@ def do_unpin(world: Simulation, who: str) -> None:
 
 
 def do_edit(world: Simulation, who: str, what: str) -> None:
+    def unskipped(_labels: Object, annotations: Object, _data: Object) -> None:
+        annotations.pop(SKIP_RECONCILE, None)
+
     def edit(labels: Object, annotations: Object, data: Object) -> None:
         match what:
             case "label":
@@ -64,7 +67,26 @@ def do_edit(world: Simulation, who: str, what: str) -> None:
                 labels["env"] = "drifted"
             case "skip":
                 annotations[SKIP_RECONCILE] = "true"
-                world.at(300, lambda: _edited(world, who, lambda _, later, __: later.pop(SKIP_RECONCILE, None)))
+                world.at(300, lambda: _edited(world, who, unskipped))
+            case "unskip":
+                unskipped(labels, annotations, data)
+            case "unheld":
+                unskipped(labels, annotations, data)
+                annotations.pop(HELD, None)
+                labels.pop(HELD, None)
+            case "unlabelled":
+                labels.pop(HELD, None)
+            case "garbled" if HELD in annotations:
+                annotations[HELD] = "by hand"
+            case "future" if HELD in annotations:
+                annotations[HELD] = f"{annotations[HELD].split()[0]} 2099-01-01T00:00:00Z skip-reconcile=ours"
+            case "grant":
+                annotations[GRANT] = "view somebody@demo-fleet.iam.gserviceaccount.com"
+            case "agent":
+                annotations[AGENT_LOST] = "2026-11-24T08:00:00Z"
+            case "facts":
+                labels.pop("fleet-registrar/name", None)
+                annotations.pop(FUNCTIONS_PROJECT, None)
             case "server":
                 data["server"] = base64.b64encode(b"https://elsewhere").decode()
             case "config":
@@ -159,10 +181,10 @@ def do_fleet(world: Simulation, _who: str, project: str) -> None:
     world.settings = replace(world.settings, fleet_project=project, fleet_project_number=NUMBERS[project])
 
 
-def do_settings(world: Simulation, _who: str, selector: str, limited: bool = False) -> None:
+def do_settings(world: Simulation, _who: str, selector: str, limited: bool = False, most: int = 1) -> None:
     world.select(selector)
     if limited:
-        world.settings = replace(world.settings, max_removals=RemovalLimit(1, percent=False))
+        world.settings = replace(world.settings, max_removals=RemovalLimit(most, percent=False))
 
 
 def do_identity(world: Simulation, _who: str, number: int) -> None:

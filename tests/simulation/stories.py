@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.values.messages import AUDIT_LOG_ENTRIES, DEAD_LETTERS
 from tests.simulation.cast import ATTACHED, CLUSTERS, LABELS
+from tests.simulation.windows import draw_window
 from tests.simulation.world import STEPS
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def draw(seed: int) -> list[StoryEvent]:
         for each in drawn[1:]
         if each.what == "create" and random.random() < 0.3
     ]
+    begun = [(each.at, each.who) for each in drawn[1:] if each.what != "delete"]
     time = 0.0
     pace = random.choice((8.0, 60.0, 400.0))
     weights = [each for each in WEIGHTS if not alone or each[0] in _CARRIED_BY_EVENTS]
@@ -69,6 +71,9 @@ def draw(seed: int) -> list[StoryEvent]:
             continue
         group = {"cluster": names, "attached": members, "any": names + members}.get(kind)
         drawn.append(_draw(random, time + 200, what, random.choice(group) if group else "", alone=alone))
+    if not alone:
+        window = draw_window(seed, begun, drawn[0].how)
+        drawn += [StoryEvent(round(at, 1), what, who, how) for at, what, who, how in window]
     return sorted(drawn, key=lambda event: event.at)
 
 
