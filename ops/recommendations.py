@@ -12,7 +12,7 @@ from ops.limits import release
 from ops.plan import requirement
 from ops.terminal import pluralize
 from shared.decisions import recognition
-from shared.decisions.reports import describe_command
+from shared.decisions.reports import describe_command, unpin_command
 from shared.values import cluster_secret
 from shared.values.cluster_secret import ClusterSecret
 from shared.values.codes import ErrorCode
@@ -109,8 +109,7 @@ def _about_secret(secret: ClusterSecret, evidence: Evidence) -> list[Advice]:
     if len(evidence.secrets) > 1:
         return [Advice("If this is the wrong Secret, delete it", kubectl(namespace, "delete secret", secret.name))]
     if secret.is_pinned:
-        unpin = kubectl(namespace, "annotate secret", secret.name, f"{cluster_secret.KEEP}-")
-        return [Advice("Unpin it", unpin)]
+        return [Advice("Unpin it", unpin_command(secret, evidence.settings))]
     if evidence.state is State.UNSELECTED or secret.hold:
         pin = kubectl(namespace, "annotate secret", secret.name, f"{cluster_secret.KEEP}=true")
         return [Advice("Keep it in Argo CD for ever", pin)]

@@ -110,8 +110,8 @@ def delete_command(secrets: Iterable[str], settings: Settings) -> str:
 
 
 def unpin_command(secret: ClusterSecret, settings: Settings) -> str:
-    """Return the command that takes a person's pin off a Secret: it may be an annotation or a label."""
-    verb = "annotate" if KEEP in secret.annotations else "label"
+    """Return the command that removes a person's pin from a Secret: it may be an annotation or a label."""
+    verb = "annotate" if secret.annotations.get(KEEP) == "true" else "label"
     return kubectl(settings.argocd_namespace, f"{verb} secret", secret.name, f"{KEEP}-")
 
 

@@ -96,7 +96,8 @@ def test_a_pin_is_removed_where_it_is() -> None:
     leaving = {BLUE.name: replace(BLUE, labels={})}
     noted = replace(OURS, annotations={**OURS.annotations, KEEP: "true"})
     labelled = replace(OURS, labels={**OURS.labels, KEEP: "true"})
-    for pinned, verb in ((noted, "annotate"), (labelled, "label")):
+    unpinned_before = replace(labelled, annotations={**OURS.annotations, KEEP: "false"})
+    for pinned, verb in ((noted, "annotate"), (labelled, "label"), (unpinned_before, "label")):
         inventory = Inventory(secrets=(pinned,), clusters=leaving, memberships=MEMBERS)
         assert commands(FindingCode.PINNED, inventory, SELECTING) == [f"{KUBECTL} {verb} secret {OURS.name} {KEEP}-"]
 

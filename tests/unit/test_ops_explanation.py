@@ -117,6 +117,10 @@ def test_a_hold_and_a_pin_have_the_commands_that_end_them() -> None:
     pinned = explaining(away, secrets=(secret(keep="true"),), settings=SELECTING)
     assert any(line.startswith("PINNED") for line in pinned.sections["Argo CD"])
     assert f"kubectl -n argocd annotate secret demo-apps.europe-west1.blue {KEEP}-" in commands(pinned)
+    unheld = secret()
+    labelled = explaining(away, secrets=(replace(unheld, labels={**unheld.labels, KEEP: "true"}),), settings=SELECTING)
+    assert commands(labelled).count(f"kubectl -n argocd label secret demo-apps.europe-west1.blue {KEEP}-") == 1
+    assert not any(f"annotate secret demo-apps.europe-west1.blue {KEEP}-" in one for one in commands(labelled))
 
 
 def test_what_differs_in_the_secret_is_named() -> None:
