@@ -130,7 +130,7 @@ def _check_owner(secret: ClusterSecret) -> None:
         )
     if owner := secret.labels.get(cluster_secret.MANAGED_BY_LABEL, ""):
         raise NotAdoptableError(
-            f"says that {owner} manages it (label {cluster_secret.MANAGED_BY_LABEL}): let that go of it and take the label off"
+            f"has the label {cluster_secret.MANAGED_BY_LABEL}={owner}: end the management by {owner}, and remove the label first"
         )
 
 

@@ -66,7 +66,7 @@ def advice(secret: ClusterSecret, seen: Snapshot, settings: Settings) -> list[Ad
     patch, drop = "patch applications.argoproj.io", '--patch={"metadata":{"finalizers":null}}'
     return [
         Advice(
-            f"If the workloads of {one.name} shall stay, drop its finalizer before the hold ends",
+            f"If the workloads of {one.name} should stay, remove its finalizer before the hold ends",
             kubectl(settings.argocd_namespace, patch, one.name, "--type=merge", drop),
         )
         for one in waiting(secret, seen)[:MOST]

@@ -1,4 +1,4 @@
-"""Asking for many things at a rate that leaves Connect Gateway to others.
+"""Publishes many requests at a rate that leaves a part of Connect Gateway's quota to others.
 
 The gateway takes 2,400 requests a minute for a whole fleet project, Argo CD's own included
 (https://cloud.google.com/kubernetes-engine/enterprise/multicluster-management/gateway/quotas). An onboarding makes seven

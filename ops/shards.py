@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     failed = assign(moves, services, options.rate)
     for name, text in failed:
         print(f"failed: {name}: {text}")
-    print(f"Gave {pluralize(len(moves) - len(failed), 'Secret')} its shard. Run it again to see the distribution.")
+    print(f"{pluralize(len(moves) - len(failed), 'Secret')} got a shard. Run it again to see the distribution.")
     return 1 if failed else 2 if wrong else 0
 
 

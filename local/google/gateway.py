@@ -132,9 +132,9 @@ def _may_not_impersonate(caller: str, another: str) -> JSONResponse:
 
 
 def impersonating(scope: Scope, token: str) -> list[tuple[bytes, bytes]]:
-    """Return a request's headers as the member shall see them: somebody whose token this is says who the caller is.
+    """Return the request's headers for the member: the owner of `token` impersonates the caller.
 
-    What the caller says of that itself does not count.
+    The caller's own headers for authentication and impersonation are dropped.
     """
     mine = [(b"authorization", f"Bearer {token}".encode()), (b"impersonate-user", scope["identity"].encode())]
     return [
