@@ -269,7 +269,10 @@ class Apis:
             running.push_async_callback(server.stop, 0)
         else:
             log = self.directory / "log" / "pubsub.log"
-            emulator = self.pubsub = await sdk.start(log, port)
+            try:
+                emulator = self.pubsub = await sdk.start(log, port)
+            except OSError as error:
+                raise PortInUseError("pubsub-grpc", port) from error
             running.push_async_callback(emulator.close)
 
             async def until_it_ends() -> None:

@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
-import sys
 from typing import TYPE_CHECKING, Protocol
 
 from local.listener import HOST
+from local.reserved_port import LISTENS_BESIDE_RESERVATION, ReservedPort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,10 +21,6 @@ WITH_PARENT = (
     "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, 15); "
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
-
-# With SO_REUSEADDR on both, Linux lets a process listen on a port that another socket has bound without listening. So the
-# reservation stays while the process starts, runs and stops, and no other process of this machine gets the port meanwhile.
-LISTENS_BESIDE_RESERVATION = sys.platform == "linux"
 
 
 class StartError(RuntimeError):
@@ -59,21 +54,26 @@ class Child:
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
         self.log = log
-        self.port = 0
         self.on_death: Callable[[Child, int], None] = lambda _child, _code: None
         self._process: Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._wanted = False
         self._closed = False
         self._changing = asyncio.Lock()
-        self._reserved: socket.socket | None = None
-        self._reserve()
+        self._ports: list[ReservedPort] = []
+        self.port = self.reserve_port()
         self.url = f"http://{HOST}:{self.port}"
 
     @property
     def pid(self) -> int | None:
         """The process's id while it runs."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    def reserve_port(self) -> int:
+        """Reserve one more port for the process, until it is closed."""
+        reserved = ReservedPort()
+        self._ports.append(reserved)
+        return reserved.number
 
     def command(self) -> list[str]:
         """What to run; a subclass says it."""
@@ -104,7 +104,7 @@ class Child:
             if self._closed:
                 raise StartError(f"{self.name} is closed: the local cloud is stopping")
             if not LISTENS_BESIDE_RESERVATION:
-                self._release()
+                self._release_ports()
             try:
                 await self._start(directory, within)
             except BaseException:
@@ -157,10 +157,11 @@ class Child:
         self._process = None
         while True:
             try:
-                self._reserve()
+                for port in self._ports:
+                    port.reserve()
             except OSError as error:  # a worker that was killed with its master may listen for a moment longer
                 if asyncio.get_running_loop().time() > deadline:
-                    raise StartError(f"another process has port {self.port} of {self.name}: stop it") from error
+                    raise StartError(f"another process has port {port.number} of {self.name}: stop it") from error
                 await asyncio.sleep(0.01)
             else:
                 return
@@ -175,9 +176,9 @@ class Child:
             os.truncate(self.log, 0)
 
     def close(self) -> None:
-        """Free the port for good; it starts no more."""
+        """Free the ports for good; it starts no more."""
         self._closed = True
-        self._release()
+        self._release_ports()
 
     async def _until_it_ends(self, process: Process) -> None:
         code = await process.wait()
@@ -192,23 +193,9 @@ class Child:
         writer.close()
         return True
 
-    def _reserve(self) -> None:
-        """Hold the port: it is the same one after a restart. Raises OSError while a process listens on it."""
-        taken = socket.socket()
-        try:
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            taken.bind((HOST, self.port))
-        except OSError:
-            taken.close()
-            raise
-        self._release()  # after the new one is bound: the port is never free
-        self._reserved = taken
-        self.port = taken.getsockname()[1]
-
-    def _release(self) -> None:
-        if self._reserved is not None:
-            self._reserved.close()
-            self._reserved = None
+    def _release_ports(self) -> None:
+        for port in self._ports:
+            port.release()
 
 
 async def _has_ended(process: Process) -> bool:

@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +83,7 @@ class ArgoCD:
             f"--address={HOST}",
             f"--port={repo.port}",
             f"--metrics-address={HOST}",
-            f"--metrics-port={_free_port()}",
+            f"--metrics-port={repo.reserve_port()}",
             "--disable-tls",
             "--client-ca-path=",  # its default is refused together with --disable-tls (argocd_repo_server.go of 3.6)
         ]
@@ -107,9 +106,9 @@ class ArgoCD:
             f"--namespace={self.namespace}",
             f"--argocd-repo-server={repo.address}",
             "--repo-server-plaintext",
-            f"--metrics-addr={HOST}:{_free_port()}",
+            f"--metrics-addr={HOST}:{sets.reserve_port()}",
             f"--probe-addr={sets.address}",
-            f"--webhook-addr={HOST}:{_free_port()}",
+            f"--webhook-addr={HOST}:{sets.reserve_port()}",
         ]
         for file in sorted((build.ARGOCD.home / "data").glob("*-crd.yaml")):
             await self.central.put(yaml.safe_load(file.read_text()))
@@ -229,9 +228,3 @@ def _git_daemon() -> Path | str:
     build.require(build.ARGOCD)
     asked = subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True)
     return f"{asked.stdout.strip()}/git-daemon"
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as free:
-        port: int = free.getsockname()[1]
-        return port

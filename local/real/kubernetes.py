@@ -92,15 +92,14 @@ class ControlPlanes:
         self.signing.touch(mode=0o600)
         self.signing.write_bytes(signing)
         self.etcd = Program("etcd", _found("etcd"), self.directory / "etcd.log")
-        peer = Program("etcd's peers", "", self.directory / "etcd.log")  # only its port is wanted
-        peer.close()
+        peers = f"http://{HOST}:{self.etcd.reserve_port()}"
         self.etcd.arguments = [
             f"--data-dir={self.directory / 'etcd'}",
             f"--listen-client-urls={self.etcd.url}",
             f"--advertise-client-urls={self.etcd.url}",
-            f"--listen-peer-urls={peer.url}",
-            f"--initial-advertise-peer-urls={peer.url}",
-            f"--initial-cluster=default={peer.url}",
+            f"--listen-peer-urls={peers}",
+            f"--initial-advertise-peer-urls={peers}",
+            f"--initial-cluster=default={peers}",
             "--log-level=error",
             "--unsafe-no-fsync",  # nothing here outlives the run
         ]

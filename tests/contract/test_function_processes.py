@@ -231,6 +231,7 @@ class Late(Child):
         super().__init__("late", directory / "late.log")
         self.directory = directory
         self.program = program
+        self.second = self.reserve_port()
         self.deaths: list[int] = []
         self.on_death = lambda _, code: self.deaths.append(code)
 
@@ -240,36 +241,40 @@ class Late(Child):
     def environment(self) -> dict[str, str]:
         return {"PATH": os.defpath}
 
-    def is_taken(self) -> bool:
-        """Whether the port is refused to another process."""
-        with socket.socket() as other:
-            try:
-                other.bind(("127.0.0.1", self.port))
-            except OSError:
-                return True
-        return False
+    def taken(self) -> list[bool]:
+        """Which of its two ports are refused to another process."""
+        return [is_taken(port) for port in (self.port, self.second)]
 
 
-def test_nobody_gets_the_port_of_a_program_that_starts_or_stops(tmp_path: Path) -> None:
-    async def taken() -> list[bool]:
+def is_taken(port: int) -> bool:
+    with socket.socket() as other:
+        try:
+            other.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def test_nobody_gets_a_port_of_a_program_that_starts_or_stops(tmp_path: Path) -> None:
+    async def taken() -> list[list[bool]]:
         late = Late(tmp_path)
         starting = asyncio.create_task(late.start(tmp_path))
         try:
             await until(lambda: late.pid is not None, "the process", PATIENCE)
-            before = late.is_taken()
+            before = late.taken()
             (tmp_path / "go").touch()
             await starting
             stopping = asyncio.create_task(late.stop(PATIENCE))
             await until((tmp_path / "closed").exists, "the process", PATIENCE)
-            after = late.is_taken()
+            after = late.taken()
             (tmp_path / "leave").touch()
             await stopping
-            return [before, after, late.is_taken()]
+            return [before, after, late.taken()]
         finally:
             await late.kill()
             late.close()
 
-    assert asyncio.run(taken()) == [True, True, True]
+    assert asyncio.run(taken()) == [[True, True]] * 3
 
 
 def test_stop_repeats_a_signal_that_a_program_has_lost(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from local.config import SETTINGS
 from local.control import ControlError, LocalCloud
 from local.control_api import PARTS
 from local.google.audit import event_name
+from local.reserved_port import ReservedPort
 from tests.contract.background import cloud_without_functions
 
 if TYPE_CHECKING:
@@ -328,7 +328,7 @@ def test_a_sample_is_sent_to_a_function_of_this_machine_only(
 ) -> None:
     assert _run(directory, "send bogus", capsys)[0] == 2
     assert _run(directory, "send message-sweep --to http://example.com", capsys)[0] == 2
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    code, _, error = _run(directory, f"send message-sweep --to http://127.0.0.1:{port}", capsys)
+    nobody = ReservedPort()
+    code, _, error = _run(directory, f"send message-sweep --to http://127.0.0.1:{nobody.number}", capsys)
+    nobody.release()
     assert (code, error.count("\n")) == (1, 1)

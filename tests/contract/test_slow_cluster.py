@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local.reserved_port import ReservedPort
 from tests.unit.stub import Handler, Stub, sends, serving
 from tests.waiting import until
 
@@ -62,8 +63,9 @@ def function(tmp_path: Path) -> Iterator[tuple[Stub, int]]:
         stub.give(lambda handler: google(stub, handler))
         host = stub.url.removeprefix("http://")
         (tmp_path / "impatient.py").write_text(SOURCE)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        reserved = ReservedPort()
+        stack.callback(reserved.release)
+        port = reserved.number
         endpoints = ("CONTAINER", "GKEHUB", "CONNECTGATEWAY")
         environment = {
             **os.environ,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,12 @@ from google.protobuf import json_format
 from google.pubsub_v1 import types
 
 from local.google.pubsub.service import subscription_to
+from local.reserved_port import ReservedPort
 
 if TYPE_CHECKING:
     from local.google.pubsub.model import Subscription
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 # A third of the memory of the JVM's defaults, and no slower at these sizes.
 _JVM = ("-XX:+UseSerialGC", "-Xmx256m", "-XX:TieredStopAtLevel=1")
 
@@ -74,6 +74,7 @@ class Emulator:
     port: int
     process: asyncio.subprocess.Process
     session: aiohttp.ClientSession
+    reserved: ReservedPort
 
     async def create_topic(self, name: str) -> None:
         await self._call("PUT", name, {})
@@ -100,6 +101,7 @@ class Emulator:
         if self.process.returncode is None:
             self.process.terminate()
         await self.process.wait()
+        self.reserved.release()
 
 
 def _json(message: Any) -> dict[str, Any]:
@@ -108,16 +110,21 @@ def _json(message: Any) -> dict[str, Any]:
 
 
 async def start(log: Path, port: int = 0) -> Emulator:
-    """Start the emulator (on a free port, unless `port` names one) and return it when it answers."""
-    if port == 0:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-    line = await asyncio.to_thread(command, port)
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *line, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    emulator = Emulator(port, process, aiohttp.ClientSession())
+    """Start the emulator (on a free port, unless `port` names one) and return it when it answers.
+
+    Raises OSError when another process listens on the port.
+    """
+    reserved = ReservedPort(port)
+    try:
+        line = await asyncio.to_thread(command, reserved.number)
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                *line, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+    except BaseException:
+        reserved.release()
+        raise
+    emulator = Emulator(reserved.number, process, aiohttp.ClientSession(), reserved)
     try:
         await asyncio.wait_for(_until_it_answers(emulator), START_SECONDS)
     except BaseException as error:
