@@ -143,7 +143,7 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
     applications = None
     if secret is not None and move is Action.DELETE:
         services.central.delete(secret)
-        applications = _count_applications(secret, services)
+        applications = _count_left_applications(secret, services)
     elif secret is not None and move in (Action.HOLD, Action.RELEASE):
         patch = secret_plan.hold(secret, reason, services.now()) if move is Action.HOLD else secret_plan.release(secret)
         if patch is None:
@@ -170,18 +170,19 @@ def _act(request: StepRequest, subject: Subject, situation: Situation, services:
         following = replace(following, membership_uid=secret.annotations.get(MEMBERSHIP_UID, ""))
     left = cluster_events.of_secret(EventType.OFFBOARDED, secret, earlier=secret is None)
     event = replace(left, applications=applications)
-    pointed = "" if applications is None else f"; Applications that pointed to it: {applications}"
+    pointed = "" if applications is None else f"; Applications left without a cluster: {applications}"
     message = f"{did}: {explained}{pointed}"
     return Outcome(decision, subject.state, message, (OutgoingMessage(topic, following),), event=event)
 
 
-def _count_applications(secret: ClusterSecret, services: Services) -> int | None:
-    """Return how many Applications point to the cluster; None if they cannot be read: the count is for people only.
+def _count_left_applications(secret: ClusterSecret, services: Services) -> int | None:
+    """Return how many Applications stay without a cluster; None if they cannot be read: the count is for people only.
 
+    Those of an ApplicationSet do not count: Argo CD deletes them, perhaps before this read.
     After the deletion, so that this read does not make the proof of the deletion look fresher than it is.
     """
     try:
         with deadline.within(COUNT_SECONDS):
-            return sum(one.points_to(secret) for one in services.central.applications())
+            return sum(one.points_to(secret) and not one.generator for one in services.central.applications())
     except (ReconcileError, TimeoutError):
         return None

@@ -34,7 +34,7 @@ class ClusterEvent:
 
     `code` replaces the outcome's code. `at` is when the Secret was created, or held (RFC 3339), '' if unknown. `earlier`: this
     delivery changed nothing, but an earlier attempt at the same message may have, and may have failed before it published.
-    `applications`: how many Applications pointed to an offboarded cluster, None if unknown.
+    `applications`: how many Applications stay without an offboarded cluster, None if unknown.
     """
 
     type: EventType

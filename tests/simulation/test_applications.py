@@ -63,11 +63,12 @@ def run(world: World, monkeypatch: pytest.MonkeyPatch, command: Any, **options: 
     return code
 
 
-def test_offboarding_event_counts_the_applications_of_the_cluster() -> None:
+def test_offboarding_event_counts_the_applications_that_stay() -> None:
     world = onboarded(World())
     for name in ("a", "b"):
         put_application(world, name)
     put_application(world, "elsewhere", "other")
+    put_application(world, "generated", ownerReferences=[{"kind": "ApplicationSet", "name": "fleet"}])
     assert offboarded(world)["applications"] == 2
 
 
