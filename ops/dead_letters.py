@@ -161,10 +161,7 @@ def _kind(name: Name | None) -> str:
 
 def run_drop(options: argparse.Namespace) -> int:
     """Discard letters for good, after a question; 1 when they were kept."""
-    if bool(options.ids) == options.all:
-        raise MistakeError(
-            "name the letters, or pass --all: dead-letters drop ID…, dead-letters drop --all [--reason TEXT]"
-        )
+    _check_selection(options, "drop")
     if options.json and not options.yes:
         raise MistakeError("--json needs --yes, because it asks no question: dead-letters drop --json --yes …")
     services = connected()
@@ -194,6 +191,16 @@ def confirmed(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
+def _check_selection(options: argparse.Namespace, action: str) -> None:
+    """Raise MistakeError unless the options name letters, or select all, or those with a reason."""
+    if bool(options.ids) == options.all:
+        raise MistakeError(
+            f"name the letters, or pass --all: dead-letters {action} ID…, dead-letters {action} --all [--reason TEXT]"
+        )
+    if options.reason and not options.all:
+        raise MistakeError(f"--reason needs --all: dead-letters {action} --all --reason TEXT")
+
+
 def _chosen(options: argparse.Namespace, found: list[DeadLetter]) -> list[DeadLetter]:
     """Return the letters that were named, or all whose reason has the text."""
     if options.ids:
@@ -203,12 +210,7 @@ def _chosen(options: argparse.Namespace, found: list[DeadLetter]) -> list[DeadLe
 
 def run_replay(options: argparse.Namespace) -> int:
     """Replay letters; 1 when some had to be kept."""
-    if bool(options.ids) == options.all:
-        raise MistakeError(
-            "name the letters, or pass --all: dead-letters replay ID…, dead-letters replay --all [--reason TEXT]"
-        )
-    if options.reason and not options.all:
-        raise MistakeError("--reason needs --all: dead-letters replay --all --reason TEXT")
+    _check_selection(options, "replay")
     if options.body and len(options.ids) != 1:
         raise MistakeError("--body repairs one letter: dead-letters replay ID --body …")
     repaired = _repaired(options.body) if options.body else None

@@ -56,6 +56,7 @@ def test_what_is_typed_wrong_ends_with_one_line_and_1(
         (["dead-letters", "replay"], "name the letters"),
         (["dead-letters", "replay", "1", "--all"], "name the letters"),
         (["dead-letters", "replay", "1", "--reason", "x"], "--all --reason"),
+        (["dead-letters", "drop", "1", "--reason", "x", "--yes"], "--all --reason"),
         (["dead-letters", "replay", "1", "--body", "{"], "not JSON"),
         (["dead-letters", "drop", "1", "--json"], "needs --yes"),
         (["pause", "nonsense"], "is not a step"),
