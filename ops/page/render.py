@@ -97,14 +97,12 @@ def page(board: Board, view: View) -> str:
 
 
 def snapshot(board: Board) -> str:
-    """Return one file that needs no server: the first rows, and the details of the clusters with a problem."""
+    """Return one file that needs no server: the first rows, and the details of some clusters of each problem."""
     found = select(board.rows, View(size=SNAPSHOT_ROWS))
-    details = [
-        _explained(explain(board.overview.evidence(row.name)))
-        for row in board.rows[:SHOWN_PROBLEMS]
-        if row.stage.is_problem
-    ]
     table = _table(board, View()) | {"page": found, "view": found.view}
+    explained = [*(group[0] for group, _ in table["ill"]), *(row for row in board.rows if row.stage.is_problem)]
+    names = [*dict.fromkeys(row.name for row in explained)][:SHOWN_PROBLEMS]
+    details = [_explained(explain(board.overview.evidence(name))) for name in names]
     return _render("page.html", **_shared(board), **table, snapshot=True, details=details)
 
 

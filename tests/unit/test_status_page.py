@@ -216,6 +216,13 @@ def test_many_clusters_with_one_cause_are_one_problem(render: Any) -> None:
     assert len(text.encode()) < 1_000_000
 
 
+def test_the_snapshot_has_details_of_each_problem() -> None:
+    shown = refused(500)
+    [last] = [row for row in shown.rows if row.cause.endswith("denied")]
+    moved = [row for row in shown.rows if row is not last] + [last]
+    assert f"<h3>{last.name}</h3>" in snapshot(replace(shown, rows=tuple(moved)))
+
+
 def test_few_clusters_with_one_cause_are_named_one_by_one() -> None:
     shown = page(refused(3), View()).partition("</section>")[0]
     assert shown.count('<li class="problem">') == 4
