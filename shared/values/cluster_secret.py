@@ -41,7 +41,7 @@ MEMBERSHIP_UID: Final = f"{PREFIX}membership-uid"
 FUNCTIONS_PROJECT: Final = f"{PREFIX}functions-project"
 GRANT: Final = f"{PREFIX}grant"
 LABEL_KEYS: Final = f"{PREFIX}label-keys"
-HELD: Final = f"{PREFIX}held"
+HELD: Final = f"{PREFIX}held"  # an annotation, and a label that shows it
 NETWORK: Final = f"{PREFIX}network"
 SUBNETWORK: Final = f"{PREFIX}subnetwork"
 WORKLOAD_POOL: Final = f"{PREFIX}workload-pool"
@@ -49,7 +49,6 @@ AGENT_LOST: Final = f"{PREFIX}agent-lost"
 KEEP: Final = f"{PREFIX}keep"
 
 INSTANCE: Final = f"{PREFIX}instance"
-HELD_LABEL: Final = f"{PREFIX}held"
 
 # Everything that a registrar wrote, and every other cluster Secret: none is in neither list, whatever labels it has lost.
 SELECT_MANAGED: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY}"

@@ -60,7 +60,7 @@ class Selector:
 
     @classmethod
     def parse(cls, text: str) -> Selector:
-        """Parse `env=prod,tier in (a, b),!legacy,team`. Raises SelectorFault, naming the part that is wrong."""
+        """Parse `env=prod,tier in (a, b),!legacy,team`. Raises InvalidSelectorError, naming the part that is wrong."""
         if not text.strip():
             return cls()
         return cls(tuple(_requirement(part.strip()) for part in _COMMA.split(text)))

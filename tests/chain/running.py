@@ -286,10 +286,6 @@ class Chain(LocalCloud):
         """All that the functions have logged, by file."""
         return {path.name: path.read_text(errors="replace") for path in sorted((self.directory / "log").glob("*.log"))}
 
-    def fault_met(self, fault: Json) -> bool:
-        """Whether a fault has hit a call."""
-        return any(one["id"] == fault["id"] and one["hits"] > one["skip"] for one in self.do("faults", "as_json"))
-
     def wait_met(self, *faults: Json) -> None:
         """Wait until all faults have hit a call."""
         ids = {fault["id"] for fault in faults}

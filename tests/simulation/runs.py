@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tests.simulation.stories import StoryEvent
 
 RATES = (0.0, 0.01, 0.03, 0.08, 0.15)
-ALMOST_A_DAY = 80_000.0
 
 
 @dataclass

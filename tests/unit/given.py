@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.decisions import secret_plan
 from shared.values import settings as settings_module
-from shared.values.cluster_secret import HELD_LABEL, SKIP_RECONCILE, ClusterSecret
+from shared.values.cluster_secret import HELD, SKIP_RECONCILE, ClusterSecret
 from shared.values.model import Cluster, Membership
 from shared.values.names import ClusterName, MembershipName
 from shared.values.target import target_of
@@ -96,7 +96,7 @@ def secret(cluster: Cluster | None = BLUE, membership: Membership = BLUE_MEMBER,
     if found.hold is None:
         return found
     # A hold is complete: with its label, and with Argo CD's annotation.
-    labels, notes = {**found.labels, HELD_LABEL: found.hold.reason}, {SKIP_RECONCILE: "true", **found.annotations}
+    labels, notes = {**found.labels, HELD: found.hold.reason}, {SKIP_RECONCILE: "true", **found.annotations}
     return dataclasses.replace(found, labels=labels, annotations=notes)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shared.decisions import secret_plan
 from shared.values.cluster_secret import (
     CLUSTER,
-    HELD_LABEL,
+    HELD,
     MEMBERSHIP,
     MEMBERSHIP_HASH,
     TYPE,
@@ -200,7 +200,7 @@ def test_a_hold_shorter_than_the_setting_asks_for_nothing() -> None:
 def test_a_hold_without_its_label_is_completed_without_a_limit() -> None:
     since = (NOW - SETTINGS.hold * 2).strftime("%Y-%m-%dT%H:%M:%SZ")
     complete = secret(held=f"not-wanted {since} skip-reconcile=ours")
-    labels = {key: value for key, value in complete.labels.items() if key != HELD_LABEL}
+    labels = {key: value for key, value in complete.labels.items() if key != HELD}
     lacking = replace(complete, labels=labels)
     request = only(compared({"secrets": (lacking,)}, NONE_SELECTED))
     assert (request.code, request.kind, request.limit) == (FindingCode.HOLD_DIFFERS, "repair", None)

@@ -20,8 +20,6 @@ from tests.unit.given import BLUE, BLUE_MEMBER, CENTRAL, NOW, created, secret, s
 if TYPE_CHECKING:
     from shared.values.cluster_secret import ClusterSecret
 
-THREE = settings(ARGOCD_SHARDS="3")
-
 
 def sharded(name: str, shard: str = "") -> ClusterSecret:
     """Our Secret with that name, and that shard if one is given."""
