@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 T = TypeVar("T")
+PATIENCE = 100.0  # seconds until a wait gives up, on a machine that does much besides
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.03, 0.15  # seconds between two tries, more of them in a long wait
 FLEET, REGION = "demo-fleet", "europe-west1"
 
@@ -107,7 +108,7 @@ class LocalCloud:
         """Whether nothing is on its way: no event, no message to a function, no operation (embedded Pub/Sub only)."""
         return bool(self.do("cloud", "quiet"))
 
-    def wait_for(self, condition: Callable[[], T], timeout: float = 30.0, what: str = "") -> T:
+    def wait_for(self, condition: Callable[[], T], timeout: float = PATIENCE, what: str = "") -> T:
         """Return what `condition` gives as soon as that is true; TimeoutError with the state of things if it never is."""
         deadline = time.monotonic() + timeout
         pause = SHORTEST_PAUSE
@@ -121,7 +122,7 @@ class LocalCloud:
             pause = min(LONGEST_PAUSE, pause * 1.2)
         return value
 
-    def wait_quiet(self, timeout: float = 30.0) -> None:
+    def wait_quiet(self, timeout: float = PATIENCE) -> None:
         """Wait until nothing is on its way."""
         self.wait_for(self.quiet, timeout, "quiet")
 

@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local.control import LocalCloud
+from local.control import PATIENCE, LocalCloud
 from local.identities import account_id
 from local.teller import Teller, cut
 
@@ -32,7 +32,8 @@ EVERYTHING = "/api/v1/namespaces"  # something that only a person or thing with 
 CENTRAL = "projects/demo-fleet/locations/europe-west1/clusters/central"
 APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
 PAGE = Path(".local") / "status.html"
-ARGOCD_SECONDS = 120.0  # at its own pace: it looks at a cluster that it has just heard of for the first time
+START_SECONDS = 180.0  # with kube-apiserver and Argo CD
+ARGOCD_SECONDS = 180.0  # at its own pace: it looks at a cluster that it has just heard of for the first time
 APIS = {"container": "GKE", "gkehub": "fleet", "connectgateway": "gateway"}
 
 
@@ -65,6 +66,8 @@ class Story:
         self.shop = cloud.create_cluster("shop", labels=self._baseline(env="prod", tier="web"))
         membership = cloud.wait_for(lambda: self._membership(self.shop), what="a membership for shop") or ""
         cloud.wait_for(lambda: any(one["hits"] for one in cloud.state()["faults"]), what="grant-rbac to begin")
+        # A function logs after it has published to the next one.
+        cloud.wait_for(lambda: self.shop in cloud.log("register-membership"), what="register-membership to end")
         status, answer = cloud.through_gateway(ARGOCD, membership, "GET", EVERYTHING)
         self._check(status == 403, f"before the grant Argo CD's identity is refused (got {status})")
         self.say(f"Argo CD's identity is refused by the cluster: {cut(answer['message'], 90)}")
@@ -183,7 +186,7 @@ class Story:
 
     def _timed(self, what: str, condition: Callable[[], bool]) -> None:
         began = time.monotonic()
-        self.cloud.wait_for(condition, ARGOCD_SECONDS if self.argocd else 30.0, what)
+        self.cloud.wait_for(condition, ARGOCD_SECONDS if self.argocd else PATIENCE, what)
         self.times.append((what, time.monotonic() - began))
         self.cloud.wait_quiet()  # a function logs what it has done after it has done it
         self.say(what)
@@ -333,7 +336,7 @@ def _save_page(directory: Path) -> bool:
 
 
 def _ready(up: subprocess.Popen[bytes], directory: Path) -> LocalCloud | None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and up.poll() is None:
         try:
             return LocalCloud.from_env(directory)

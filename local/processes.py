@@ -96,7 +96,7 @@ class Child:
                 start_new_session=True,
             )
 
-    async def start(self, directory: Path, within: float = 60.0) -> None:
+    async def start(self, directory: Path, within: float = 120.0) -> None:
         """Start, and return when its port is open. Leaves no process behind when this fails or is cancelled."""
         async with self._changing:
             if self.pid is not None:

@@ -20,7 +20,8 @@ NOTHING_DONE = (None, "ignored", "no_op", "unchanged", "no_binding", "no_members
 class Teller:
     """Prints the story: each action, each log entry of the functions, and the times.
 
-    Lines come in the order of their times. A line that a chapter has already is left out: deliveries repeat.
+    Lines come in the order of their times; one that comes late has the time of the line above it. A line that a chapter has
+    already is left out: deliveries repeat.
     """
 
     def __init__(self, cloud: LocalCloud) -> None:
@@ -29,6 +30,7 @@ class Teller:
         self._seen: dict[Path, int] = {}
         self._waiting: list[tuple[float, str]] = []
         self._printed: set[str] = set()
+        self._last = 0.0
         self._stop = threading.Event()
         self._lock = threading.RLock()
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -69,7 +71,8 @@ class Teller:
                     self._print(at, text)
 
     def _print(self, at: float, text: str) -> None:
-        print(f"{at - self.began:6.1f} s  {text}", flush=True)
+        self._last = max(at, self._last)
+        print(f"{self._last - self.began:6.1f} s  {text}", flush=True)
 
     def _new(self, log: Path) -> list[tuple[float, str]]:
         """Return a function's new entries, with their times."""

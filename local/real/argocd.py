@@ -134,7 +134,7 @@ class ArgoCD:
 
     async def _put(self, manifest: Json) -> None:
         """Create an object of a newly defined kind; the API knows the kind after a moment."""
-        deadline = asyncio.get_running_loop().time() + 20
+        deadline = asyncio.get_running_loop().time() + 100
         while True:
             try:
                 await self.central.put(manifest)

@@ -227,7 +227,7 @@ class Server:
             "--service-cluster-ip-range=10.0.0.0/24",
         ]
         await self._program.start(home)
-        deadline = asyncio.get_running_loop().time() + 60
+        deadline = asyncio.get_running_loop().time() + 120
         while True:
             with contextlib.suppress(aiohttp.ClientError):
                 async with planes.session.get(f"{self.url}/readyz", ssl=planes.trusted) as answer:

@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.path.parent.name == "chain":
                 if reason := LEFT_OUT_ON_REAL.get(item.path.name) or LEFT_OUT_ON_REAL.get(item.name):
                     item.add_marker(pytest.mark.skip(reason=f"left out on real clusters: {reason}"))
-                item.add_marker(pytest.mark.timeout(300))
+                item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +84,7 @@ def _end(cloud: Chain, members: set[str]) -> None:
                     cloud.delete_cluster(name)
         return not there
 
-    cloud.wait_for(gone, 60, "the clusters of the test gone")
+    cloud.wait_for(gone, what="the clusters of the test gone")
     cloud.wait_quiet()
 
 

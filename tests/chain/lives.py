@@ -144,7 +144,7 @@ def lived(cloud: Chain, effect: str, count: int = AT_ONCE, **fault: Any) -> list
 
     def done() -> None:
         cloud.wait_met(*added)
-        cloud.wait_quiet(45)
+        cloud.wait_quiet()
         for one in added:
             cloud.remove_faults(one["id"])
 
@@ -162,7 +162,7 @@ def lived(cloud: Chain, effect: str, count: int = AT_ONCE, **fault: Any) -> list
     cloud.forget_reads()
     for cluster in clusters:
         cloud.set_labels(cluster, {})
-    cloud.wait_quiet(45)
+    cloud.wait_quiet()
     for what, leave in (("is set aside", "hold"), ("leaves", "remove")):
         stage(what)
         for cluster in clusters:
@@ -218,7 +218,7 @@ def add_faults(
 def met(cloud: Chain, added: list[Json]) -> None:
     """Wait until all faults have hit a call, and what came of it is settled."""
     cloud.wait_met(*added)
-    cloud.wait_quiet(45)
+    cloud.wait_quiet()
     for one in added:
         cloud.remove_faults(one["id"])
 
@@ -236,7 +236,7 @@ def lived_attached(cloud: Chain, effect: str, **fault: Any) -> None:
     assert all(cloud.admits(edge) for edge in edges)
     for edge in edges:
         cloud.do("fleet", "patch", name=edge, asked={"labels": {}}, paths=["labels"])
-    cloud.wait_quiet(45)
+    cloud.wait_quiet()
     for what, leave in (("is set aside", "hold"), ("leaves", "remove")):
         added = add_faults(cloud, ATTACHED[what], edges, effect, **fault)
         for edge in edges:

@@ -60,6 +60,7 @@ QUICK = (
     "0.1",
 )
 RETRIES = ("--retry-min", "0.2", "--retry-max", "1")
+START_PATIENCE = 2 * PATIENCE  # seconds: etcd, kube-apiserver and Argo CD start one after the other
 # What must never be in a log or a Secret: the local identities' tokens, signed tokens, keys.
 CREDENTIALS = re.compile(r"local\.[\w-]{20,}|eyJ[\w-]+\.[\w-]+\.|Bearer \S{12,}|PRIVATE KEY")
 
@@ -376,11 +377,11 @@ def running(
 
 
 def _started(process: Process, directory: Path, output: Path) -> Chain:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + START_PATIENCE
     while not (directory / FOUND_BY).exists():
         assert process.poll() is None, f"python -m local up did not start:\n{output.read_text()}"
         assert time.monotonic() < deadline, (
-            f"python -m local up is not ready after {PATIENCE:g} s:\n{output.read_text()}"
+            f"python -m local up is not ready after {START_PATIENCE:g} s:\n{output.read_text()}"
         )
         time.sleep(0.03)
     return Chain(*find_instance(directory), directory)

@@ -155,6 +155,7 @@ def test_exhausted_message_is_dead_lettered_and_replayed(cloud: Chain) -> None:
 
 
 def test_failed_publish_of_a_dead_letter_is_retried(cloud: Chain) -> None:
+    cloud.wait_quiet()  # no other letter meets the fault
     cloud.add_fault("status", api="pubsub", call="POST */topics/dead-letters:publish", status=503, times=2)
     cloud.publish("revoke-rbac", b"poison", {"cause": "stubborn"})
     cloud.logged("revoke-rbac", "stubborn", decision="retry", code="unavailable")

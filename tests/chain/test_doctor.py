@@ -186,14 +186,14 @@ def test_a_subscription_without_its_token_is_named_everywhere(operator: Operator
             assert f"python -m ops resume {step}" in answer.stdout
         resumed = ops(operator.environment, "resume", step)
         assert resumed.returncode == 0, resumed.stderr
-        operator.cloud.wait_quiet(60)
+        operator.cloud.wait_quiet()
 
 
 def logs(operator: Operator, step: str) -> str:
     """Return what `python -m local logs` prints of a function."""
     directory = str(operator.cloud.directory)
     command = [sys.executable, "-m", "local", "logs", "--directory", directory, "--step", step]
-    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True, timeout=60).stdout
+    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True, timeout=100).stdout
 
 
 def test_paused_step_keeps_its_messages_and_resume_restores_the_whole_push(operator: Operator) -> None:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed: nothing applies the folder"),
-    pytest.mark.timeout(300),
 ]
 
 NAMESPACE = "platform"
@@ -92,8 +91,7 @@ def test_the_folder_alone_lets_the_functions_in(kind: str, cloud: Chain, folder:
     _kubectl(cloud, "apply", "-k", str(folder))
     cloud.wait_for(
         lambda: [_reads(cloud, kind, function) for function in WITH_SECRETS] == [200] * len(WITH_SECRETS),
-        20,
-        "every function admitted",
+        what="every function admitted",
     )
     assert _reads(cloud, kind, "grant-rbac") == 403
     cluster = cloud.create_cluster(fresh("blue"), project=APPS, labels={"env": "dev"})

@@ -36,7 +36,7 @@ def onboarded(cloud: Chain, cluster: str) -> dict[str, str]:
         labels: dict[str, str] = (found or {}).get("labels") or {}
         return labels if "fleet-registrar/name" in labels else {}
 
-    return cloud.wait_for(complete, 90, f"{cluster} in Argo CD's list")
+    return cloud.wait_for(complete, what=f"{cluster} in Argo CD's list")
 
 
 def sweep(cloud: Chain, instance: str) -> None:
@@ -44,8 +44,8 @@ def sweep(cloud: Chain, instance: str) -> None:
     function = "sweep" if instance == "default" else f"{instance}/sweep"
     before = len(cloud.lines(function, '"swept"'))
     cloud.do("scheduler", "run", name=f"projects/{PROJECTS[instance]}/locations/{REGION}/jobs/sweep")
-    cloud.wait_for(lambda: len(cloud.lines(function, '"swept"')) > before, 90, f"{function} ended")
-    cloud.wait_quiet(90)
+    cloud.wait_for(lambda: len(cloud.lines(function, '"swept"')) > before, what=f"{function} ended")
+    cloud.wait_quiet()
 
 
 def test_each_fleets_clusters_appear_in_one_argocd(cloud: Chain) -> None:
@@ -68,7 +68,7 @@ def test_neither_sweep_touches_the_other_fleets_secrets(cloud: Chain) -> None:
     clusters = [cloud.create_cluster(name, project=project) for project in PROJECTS.values()]
     for cluster in clusters:
         onboarded(cloud, cluster)
-    cloud.wait_quiet(90)
+    cloud.wait_quiet()
     before = cloud.everything()["secrets"]
     for instance in PROJECTS:
         sweep(cloud, instance)
@@ -81,8 +81,8 @@ def test_a_deleted_cluster_leaves_its_namesake_of_the_other_fleet(cloud: Chain) 
     for cluster in (ours, theirs):
         onboarded(cloud, cluster)
     cloud.delete_cluster(theirs)
-    cloud.wait_for(lambda: cloud.secret(theirs) is None, 90, f"{theirs} out of Argo CD's list")
-    cloud.wait_quiet(90)
+    cloud.wait_for(lambda: cloud.secret(theirs) is None, what=f"{theirs} out of Argo CD's list")
+    cloud.wait_quiet()
     sweep(cloud, "default")
     assert cloud.secret(ours) is not None
     assert cloud.membership(ours)
@@ -112,7 +112,7 @@ def test_the_status_page_of_each_fleet_shows_its_own_clusters(cloud: Chain, inst
     clusters = {one: cloud.create_cluster(name, project=project) for one, project in PROJECTS.items()}
     for cluster in clusters.values():
         onboarded(cloud, cluster)
-    cloud.wait_quiet(90)
+    cloud.wait_quiet()
     page = cloud.state()["endpoints"]["status page" if instance == "default" else f"{instance}/status page"]
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{page}/status.json", timeout=60) as answer:
         document = json.load(answer)

@@ -42,7 +42,7 @@ def uninstall(cloud: Chain, delete: str = "no") -> subprocess.CompletedProcess[s
         env={"PATH": os.environ["PATH"], "HOME": str(cloud.directory)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
 

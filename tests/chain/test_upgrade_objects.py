@@ -60,7 +60,9 @@ class Watch:
         """Wait until everything that was written before has been seen."""
         marker = {"apiVersion": "v1", "kind": "Secret", "metadata": {"generateName": "marker-"}}
         name = cloud.kubernetes(CENTRAL, "POST", SECRETS, marker)[1]["metadata"]["name"]
-        cloud.wait_for(lambda: any(one["metadata"]["name"] == name for _, one in self.events), 90, "the watch's events")
+        cloud.wait_for(
+            lambda: any(one["metadata"]["name"] == name for _, one in self.events), what="the watch's events"
+        )
         cloud.kubernetes(CENTRAL, "DELETE", f"{SECRETS}/{name}")
 
 
@@ -80,7 +82,7 @@ class Upgrade:
             if membership not in cloud.state()["memberships"]:
                 asked = {"endpoint": {"gkeCluster": {"resourceLink": one["cluster"]}}, "labels": one["labels"]}
                 cloud.do("fleet", "create", name=membership, asked=asked)
-        cloud.wait_for(lambda: set(recorded["memberships"]) <= _ready(cloud), 60, "the recorded memberships")
+        cloud.wait_for(lambda: set(recorded["memberships"]) <= _ready(cloud), what="the recorded memberships")
         self._translate_secrets()
         for cluster, objects in self.recorded["rbac"].items():
             for one in objects:
@@ -91,7 +93,7 @@ class Upgrade:
             assert status == 201
         # The label is what made this cluster leave.
         cloud.set_labels(full("unselected"), {"env": "dev", "argocd": "no"})
-        cloud.wait_for(lambda: cloud.state()["clusters"][full("unselected")]["resourceLabels"].get("argocd"), 60)
+        cloud.wait_for(lambda: cloud.state()["clusters"][full("unselected")]["resourceLabels"].get("argocd"))
         self.before = cloud.everything()
         self.watch = Watch(cloud)
 
@@ -126,9 +128,9 @@ class Upgrade:
             self.sweep()
 
     def sweep(self) -> None:
-        self.cloud.wait_quiet(120)
+        self.cloud.wait_quiet()
         self.cloud.publish("sweep", {})
-        self.cloud.wait_quiet(120)
+        self.cloud.wait_quiet()
 
 
 def _ready(cloud: Chain) -> set[str]:
@@ -215,7 +217,7 @@ def test_a_recorded_message_is_read_and_changes_no_object(upgrade: Upgrade, clou
     for topic in STEPS:
         for message in upgrade.recorded["messages"][topic]:
             cloud.publish(topic, message["body"], message["attributes"])
-    cloud.wait_quiet(120)
+    cloud.wait_quiet()
     assert [(letter.code, letter.body) for letter in cloud.dead_letters("")[count:]] == []
     now = cloud.everything()
     assert now["memberships"] == before["memberships"]
@@ -236,7 +238,7 @@ def test_clusters_of_an_earlier_version_leave_with_their_memberships(upgrade: Up
     for cluster in leaving:
         cloud.delete_cluster(cluster)
     cloud.offboarded(*leaving)
-    cloud.wait_quiet(120)
+    cloud.wait_quiet()
     memberships = {one["cluster"].partition(".com/")[2] for one in _memberships(cloud)}
     assert not {full("ours"), full("adopted")} & memberships
     assert cloud.dead_letters(full("ours")) == []

@@ -21,6 +21,7 @@ from kubernetes import client, watch
 from local.names import FLEET, NUMBERS
 from tests import forked_gcloud
 from tests.contract.background import cloud_without_functions
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +117,7 @@ def test_a_watch_brings_each_event_while_it_is_open(cloud: LocalCloud) -> None:
         def follow() -> None:
             with _client(cloud, f"{REGION}/memberships/{central}", you) as own:
                 listing = client.CoreV1Api(own).list_namespaced_secret
-                for event in stream.stream(listing, namespace, resource_version=version, timeout_seconds=30):
+                for event in stream.stream(listing, namespace, resource_version=version, timeout_seconds=200):
                     seen.append(event["object"].metadata.name)
                     if len(seen) == 2:
                         stream.stop()
@@ -125,9 +126,9 @@ def test_a_watch_brings_each_event_while_it_is_open(cloud: LocalCloud) -> None:
         follower = threading.Thread(target=follow)
         follower.start()
         core.create_namespaced_secret(namespace, {"metadata": {"name": "one"}})
-        assert first.wait(10)
+        assert first.wait(PATIENCE)
         core.create_namespaced_secret(namespace, {"metadata": {"name": "two"}})
-        follower.join(10)
+        follower.join(PATIENCE)
     assert seen == ["one", "two"]
 
 

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -16,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.control import LocalCloud
+from local.reserved_port import ReservedPort
 from ops.terminal import UNREAD
 from tests import forked_gcloud, forked_ops, forking
 from tests.docs import paths, shell, sources
 from tests.docs.reading import ROOT, Document
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,14 +43,6 @@ UP = ".venv/bin/python -m local up"
 NOTHING = "No resources found"
 MARK = "the-command-ended"
 WATCHED = 3.0  # seconds until the reader stops a `--watch`
-PATIENCE = 60.0  # seconds until the reader gives up on a cluster that should appear in Argo CD
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
 
 
 @dataclass
@@ -57,10 +50,10 @@ class Reader:
     """Somebody with one terminal, and another in which the local cloud runs."""
 
     home: Path
+    port: int  # in place of the documents' 8080, which others of this machine may have
     left_out: list[str] = field(default_factory=list)
     printed: list[sources.Text] = field(default_factory=list)
     cloud: LocalCloud | None = None
-    _port: int = field(default_factory=free_port)  # others of this machine may have the documents' 8080
     _terminal: subprocess.Popen[str] | None = None
     _up: subprocess.Popen[str] | None = None
 
@@ -76,7 +69,7 @@ class Reader:
 
     def run(self, statement: str) -> str:
         """Run one statement as it is typed and return its output; a failure is an error."""
-        for name, ours in {**NAMES, "8080": str(self._port)}.items():
+        for name, ours in {**NAMES, "8080": str(self.port)}.items():
             statement = re.sub(rf"(?<![\w-]){name}(?![\w-])", ours, statement)
         tool = statement.split()[0]
         # What follows a command of gcloud may need what it made; kubectl mostly looks.
@@ -209,8 +202,10 @@ def reader(home: Path, *, forks: bool = False) -> Iterator[Reader]:
         _make_environment(copy / ".venv")
     else:
         (copy / ".venv").symlink_to(sys.prefix)
-    one = Reader(home)
+    port = ReservedPort()
+    one = Reader(home, port.number)
     try:
         yield one
     finally:
         one.close()
+        port.release()

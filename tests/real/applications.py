@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
 
-AT_LAST = 90.0  # seconds: Argo CD's own pace, on a machine that does much besides
+AT_LAST = 150.0  # seconds: Argo CD's own pace, on a machine that does much besides
 
 
 def applications(cloud: Chain) -> dict[str, Json]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 HOLD = 1
 
@@ -82,7 +82,7 @@ def test_argocd_has_access_only_while_the_secret_exists(cloud: Chain) -> None:
         env=environment,
         capture_output=True,
         check=True,
-        timeout=30,
+        timeout=100,
     )
     credential = json.loads(ran.stdout)
     assert credential["apiVersion"] == "client.authentication.k8s.io/v1beta1"

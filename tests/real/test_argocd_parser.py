@@ -37,7 +37,7 @@ def read(secrets: list[Json]) -> list[Json]:
         input="\n".join(json.dumps(secret) for secret in secrets).encode(),
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=100,
     )
     return [json.loads(line) for line in ran.stdout.splitlines()]
 

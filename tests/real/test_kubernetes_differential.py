@@ -18,7 +18,7 @@ import requests
 
 from local.kubernetes.cluster import Cluster
 from tests.contract.kubernetes_server import Server, served
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ class Side:
         if writer:
             headers["Impersonate-User"] = writer
         data = None if body is None else json.dumps(body)
-        answer = self.session.request(method, self.server.url + path, data=data, headers=headers, timeout=30)
+        answer = self.session.request(method, self.server.url + path, data=data, headers=headers, timeout=PATIENCE)
         found: Json = {"code": answer.status_code, "body": answer.json(), "warning": answer.headers.get("Warning")}
         return found
 
@@ -290,7 +290,7 @@ def side(server: Server, name: str) -> Iterator[Side]:
     found.session.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_both_answer_alike_and_hold_the_same_afterwards(
     real: Server, embedded: Server, seed: int, record_property: Callable[[str, object], None]

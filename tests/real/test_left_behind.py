@@ -18,7 +18,7 @@ from tests.real.test_argocd import HOLD, leave
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 ARGOCD = "/apis/argoproj.io/v1alpha1/namespaces/argocd"
 FINALIZER = "resources-finalizer.argocd.argoproj.io"

@@ -32,7 +32,7 @@ from tests.chain.running import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def test_an_identity_is_confined_by_whatever_name_it_shows(
     }
     as_iam_would: Json = {**admin, "metadata": {"name": f"as-iam-would-{'@' in user}".lower()}}
     assert cloud.kubernetes(CENTRAL, "POST", BINDINGS, as_iam_would)[0] == 201
-    cloud.wait_for(lambda: REFUSED_BY in _directly(cloud, user, BINDINGS, admin)[1], 20, "a refusal by the policy")
+    cloud.wait_for(lambda: REFUSED_BY in _directly(cloud, user, BINDINGS, admin)[1], what="a refusal by the policy")
     assert _directly(cloud, user, SECRETS, _made(ours, data={"server": "https://evil.example"}))[0] == 422
     assert _directly(cloud, user, SECRETS, _made(ours))[0] == 201
     assert cloud.kubernetes(CENTRAL, "DELETE", f"{BINDINGS}/{as_iam_would['metadata']['name']}")[0] == 200
@@ -222,7 +222,7 @@ def test_an_adopted_secret_is_taken_over(cloud: Chain) -> None:
     assert cloud.kubernetes(CENTRAL, "POST", SECRETS, adopted)[0] == 201
     cloud.publish("grant-rbac", {"cluster": cluster})
     cloud.wait_for(
-        lambda: decoded(cloud.manifest(cluster))["config"] == decoded(found)["config"], 45, "our configuration"
+        lambda: decoded(cloud.manifest(cluster))["config"] == decoded(found)["config"], what="our configuration"
     )
     taken = cloud.manifest(cluster)
     assert (taken["metadata"]["name"], decoded(taken)["name"]) == ("mine", "blue")

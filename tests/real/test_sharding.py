@@ -11,17 +11,17 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from base64 import b64encode
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from local.real import build
+from local.reserved_port import ReservedPort
 from shared.decisions import shards
 from tests.chain.running import CENTRAL, MERGE, ROOT, SECRETS, Chain, decoded, running
 from tests.chain.test_ops import environment
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 Json = dict[str, Any]
 REPLICAS = 3
@@ -157,18 +157,6 @@ def controlled(cloud: Chain, algorithm: str, directory: Path) -> Iterator[Contro
             }
         )
     )
-    redis_port, metrics_port = _free_port(), _free_port()
-    redis = [str(shutil.which("redis-server")), "--bind", "127.0.0.1", "--port", str(redis_port), "--save", ""]
-    command = [
-        str(home / "argocd-application-controller"),
-        f"--kubeconfig={kubeconfig}",
-        "--namespace=argocd",
-        f"--redis=127.0.0.1:{redis_port}",
-        "--repo-server=127.0.0.1:1",
-        "--repo-server-plaintext",
-        f"--metrics-port={metrics_port}",
-        "--loglevel=info",
-    ]
     variables = {
         "PATH": f"{home}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "HOME": str(directory),
@@ -178,11 +166,28 @@ def controlled(cloud: Chain, algorithm: str, directory: Path) -> Iterator[Contro
         "ARGOCD_CONTROLLER_SHARD": "0",
         "ARGOCD_CONTROLLER_SHARDING_ALGORITHM": algorithm,
     }
-    with (
-        log.open("wb") as out,
-        subprocess.Popen(redis, cwd=directory, stdout=subprocess.DEVNULL) as store,
-        subprocess.Popen(command, cwd=directory, env=variables, stdout=out, stderr=out) as process,
-    ):
+    with ExitStack() as stack:
+        ports = [ReservedPort() for _ in range(2)]
+        for port in ports:
+            stack.callback(port.release)
+        redis_port, metrics_port = (port.number for port in ports)
+        redis = [str(shutil.which("redis-server")), "--bind", "127.0.0.1", "--port", str(redis_port), "--save", ""]
+        command = [
+            str(home / "argocd-application-controller"),
+            f"--kubeconfig={kubeconfig}",
+            "--namespace=argocd",
+            f"--redis=127.0.0.1:{redis_port}",
+            "--repo-server=127.0.0.1:1",
+            "--repo-server-plaintext",
+            f"--metrics-port={metrics_port}",
+            "--loglevel=info",
+        ]
+        out = stack.enter_context(log.open("wb"))
+        for words, env, output in ((redis, None, subprocess.DEVNULL), (command, variables, out)):
+            process = stack.enter_context(
+                subprocess.Popen(words, cwd=directory, env=env, stdout=output, stderr=subprocess.STDOUT)
+            )
+            stack.callback(process.kill)
         controller = Controller(cloud, log)
         try:
             for _ in range(CLUSTERS):
@@ -191,15 +196,6 @@ def controlled(cloud: Chain, algorithm: str, directory: Path) -> Iterator[Contro
         finally:
             for name in list(controller.shards):
                 controller.remove(name)
-            for one in (process, store):
-                one.kill()
-                one.wait(PATIENCE)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("algorithm", ["round-robin", "consistent-hashing"])
@@ -259,7 +255,7 @@ def ops(cloud: Chain, *words: str, code: int = 0) -> str:
         env=environment(cloud) | {"ARGOCD_SHARDS": str(REPLICAS)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert answer.returncode == code, answer.stdout + answer.stderr

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,11 +30,12 @@ EMBEDDED, SDK = "embedded", "sdk-emulator"
 
 @dataclass
 class Request:
-    """What an endpoint was sent, and when it came (monotonic)."""
+    """What an endpoint was sent, when it came, and when it was answered (monotonic)."""
 
     at: float
     headers: dict[str, str]
     body: dict[str, Any]
+    answered: float = 0.0
 
     @property
     def data(self) -> bytes:
@@ -67,6 +68,7 @@ class Endpoint:
                 status = endpoint.answer(seen)
                 with lock:
                     endpoint.at_once -= 1
+                request.answered = time.monotonic()
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -117,7 +119,7 @@ class Side:
         return name
 
     def publish(self, topic: str, data: bytes = b"{}", **attributes: str) -> str:
-        return str(self.publisher.publish(topic, data, **attributes).result(20))
+        return str(self.publisher.publish(topic, data, **attributes).result(PATIENCE))
 
     def pull(self, subscription: str, count: int = 10) -> list[Any]:
         answer = self.subscriber.pull(subscription=subscription, max_messages=count, return_immediately=True)

@@ -166,8 +166,11 @@ def test_no_more_letters_are_pulled_than_one_command_shows(cloud: Letters, monke
         cloud.write(number=str(number))
     monkeypatch.setattr(dead_letter_subscription, "MAX_LETTERS", 2)
     monkeypatch.setattr(dead_letter_subscription, "PULL_BATCH", 1)
+    monkeypatch.setattr(dead_letter_subscription, "EMPTY_SECONDS", (30.0, 30.0))  # each of two pulls finds a letter
     with opened(cloud.services) as subscription:
         assert (len(subscription.letters), subscription.is_cut) == (2, True)
+    monkeypatch.undo()
+    monkeypatch.setattr(dead_letter_subscription, "EMPTY_SECONDS", (30.0, 0.05))
     monkeypatch.setattr(dead_letter_subscription, "MAX_LETTERS", 100)
     with opened(cloud.services) as subscription:
         assert (len(subscription.letters), subscription.is_cut) == (4, False)

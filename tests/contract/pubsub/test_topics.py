@@ -9,6 +9,7 @@ from google.api_core import exceptions
 from google.protobuf import field_mask_pb2
 
 from tests.contract.pubsub.sides import ACCOUNT, Side
+from tests.waiting import PATIENCE
 
 
 def test_a_topic_is_created_once_and_listed_until_it_is_deleted(side: Side) -> None:
@@ -120,7 +121,7 @@ def test_topics_that_are_named_must_exist(side: Side) -> None:
     with pytest.raises(exceptions.NotFound):
         side.subscription(side.topic(), dead_letter_policy={"dead_letter_topic": missing, "max_delivery_attempts": 5})
     with pytest.raises(exceptions.NotFound):
-        side.publisher.publish(missing, b"x").result(20)
+        side.publisher.publish(missing, b"x").result(PATIENCE)
 
 
 def test_an_update_changes_the_masked_fields_alone(side: Side) -> None:
