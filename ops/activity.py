@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 FAILURES: Final = (Decision.RETRY, Decision.DEAD_LETTERED, Decision.DROPPED)
 # A message is on its way for so long at most, without a fault: a cold start, a busy gateway.
 ON_ITS_WAY: Final = timedelta(minutes=2)
+# A step publishes before it logs: the next step's entry may be older than its own by so much.
+LOGGED_AFTER: Final = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Activity:
         found: dict[str, Entry] = {}
         for entry in self.last:
             for step in entry.next:
-                if step in STEPS and last.get(step, entry.time - ON_ITS_WAY) < entry.time:
+                if step in STEPS and last.get(step, entry.time - ON_ITS_WAY) < entry.time - LOGGED_AFTER:
                     found[step] = entry
         return [(entry, step) for step, entry in found.items() if now - entry.time > timedelta(seconds=5)]
 

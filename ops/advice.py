@@ -21,6 +21,6 @@ def lines(advice: Iterable[Advice]) -> list[str]:
     """Return the sentences, each with its command below it."""
     found: list[str] = []
     for one in advice:
-        found.append(f"{one.text}:" if one.command else one.text)
+        found.append(f"{one.text.rstrip('.:')}:" if one.command else one.text)
         found += [f"  {one.command}"] if one.command else []
     return found

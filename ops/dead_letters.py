@@ -23,6 +23,7 @@ from ops.survey import connected
 from ops.terminal import MAX_WIDTH, MistakeError, ago, one_line, pluralize, table
 from shared.runtime.services import Services
 from shared.values.errors import ReconcileError
+from shared.values.messages import AUDIT_LOG_ENTRIES, publish_command
 from shared.values.names import ClusterName, Name, parse_name
 from shared.values.settings import Settings
 
@@ -51,7 +52,7 @@ def run_list(options: argparse.Namespace) -> int:
         (
             ",".join(letter.id for letter in fold.letters[:2])
             + (f",+{len(fold.letters) - 2}" if len(fold.letters) > 2 else ""),
-            fold.first.subject or "(unknown)",
+            one_line(fold.first.subject, MAX_WIDTH) or "(unknown)",
             fold.first.step,
             str(len(fold.letters)),
             ago(fold.first.published, now) if fold.first.published else "",
@@ -148,8 +149,12 @@ def _advice(letter: DeadLetter, settings: Settings) -> list[Advice]:
         )
     except ReconcileError as error:
         advice.append(Advice(f"It cannot be replayed as it is: {one_line(str(error))}"))
-        if letter.topic:
-            example = f'{{"cluster":"projects/{settings.fleet_project}/locations/europe-west1/clusters/blue"}}'
+        example = f'{{"cluster":"projects/{settings.fleet_project}/locations/europe-west1/clusters/blue"}}'
+        if letter.topic == AUDIT_LOG_ENTRIES:  # nobody writes an audit entry by hand
+            text = "If it was about a cluster, request that cluster from the first step, for example"
+            advice.append(Advice(text, publish_command("register-membership", json.loads(example), settings)))
+        elif letter.topic:
+            example = "{}" if letter.topic == "sweep" else example
             advice.append(Advice("Repair its body, for example", f"{replay} --body {shlex.quote(example)}"))
     advice.append(Advice("If nobody needs it, discard it", f"python -m ops dead-letters drop {letter.id}"))
     return advice
@@ -169,7 +174,7 @@ def run_drop(options: argparse.Namespace) -> int:
         chosen = _chosen(options, [*subscription.letters.values()])
         for letter in [] if options.json else chosen:
             print(
-                f"{letter.id}  {one_line(letter.subject) or '(unknown)'}  {letter.step}: {one_line(letter.reason, MAX_WIDTH)}"
+                f"{letter.id}  {one_line(letter.subject, MAX_WIDTH) or '(unknown)'}  {letter.step}: {one_line(letter.reason, MAX_WIDTH)}"
             )
         if chosen and not options.yes and not confirmed(f"Discard {pluralize(len(chosen), 'letter')} for good?"):
             print("Nothing was discarded. Without a terminal pass --yes.")

@@ -33,6 +33,7 @@ _LEFT_OUT: Final = _OURS | {"reversed", "requested-by"}
 _SOURCE: Final = "CloudPubSubDeadLetterSource"
 # What changes what a step may do, or releases a plan: an operator must have seen it.
 CONTROL_KEYS: Final = ("leave", "drop_labels", "granted", "secret_uid", "previous", "release")
+SHOWN_BYTES: Final = 2000  # of a body that is not JSON
 # What a body begins with tells one message from another, not one reason from another.
 _BEGINNING: Final = re.compile(r"[;:] it begins with.*", re.DOTALL)
 
@@ -106,7 +107,7 @@ class DeadLetter:
         """The names that it speaks of: the cluster's, then the membership's."""
         body = messages.object_or_empty(self.data)
         found = (self.attributes.get(key) or body.get(key) for key in ("cluster", "membership"))
-        return tuple(str(each) for each in found if each)
+        return tuple(each for each in found if each and isinstance(each, str))
 
     @property
     def subject(self) -> str:
@@ -186,7 +187,8 @@ def shown(data: bytes) -> str:
     try:
         return printable(json.dumps(json.loads(data), indent=2, ensure_ascii=False))
     except (ValueError, RecursionError):
-        return repr(data[:2000])
+        more = f" and {len(data) - SHOWN_BYTES} more bytes" if len(data) > SHOWN_BYTES else ""
+        return f"{data[:SHOWN_BYTES]!r}{more}"
 
 
 def control_keys(data: bytes) -> tuple[str, ...]:

@@ -150,10 +150,11 @@ def as_text(
             )
         )
     parts += [limits.as_text(one, settings, len(inventory.secrets) if inventory else None) for one in plan.reached]
-    findings = [(report.subject, report.text) for report in plan.findings if report.subject not in (missing or {})]
+    findings = [report for report in plan.findings if report.subject not in (missing or {})]
     if findings:
-        parts.append(f"Reported, not changed:\n{table(('WHAT', 'WHY'), findings)}")
-    if commands := dict.fromkeys(report.command for report in plan.findings if report.command):
+        reported = table(("WHAT", "WHY"), [(report.subject, report.text) for report in findings])
+        parts.append(f"Reported, not changed:\n{reported}")
+    if commands := dict.fromkeys(report.command for report in findings if report.command):
         parts.append("\n".join(["What helps:", *(f"  {command}" for command in commands)]))
     if missing:
         parts.append(f"Could not be read, so nothing is known about it:\n{table(('WHAT', 'WHY'), by_cause(missing))}")

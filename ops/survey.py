@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ops.terminal import MistakeError, UnreadError
 from shared.clients.inventory import read_inventory
@@ -26,6 +27,8 @@ from shared.values.settings import Settings
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+LONGEST: Final = 100  # characters of a wrong name that an error repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,13 @@ def connected() -> Services:
     try:
         services.credentials  # noqa: B018 - found before anything else is tried
     except ReconcileError as error:
+        chosen = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+        if chosen:  # it goes before every login
+            cause = error.__cause__ or error
+            raise MistakeError(
+                f"GOOGLE_APPLICATION_CREDENTIALS={chosen} has no Google identity: {cause}. Correct it, or unset it and log in:"
+                " gcloud auth application-default login"
+            ) from error
         raise MistakeError("no Google identity was found. Log in: gcloud auth application-default login") from error
     return services
 
@@ -116,8 +126,9 @@ def find(text: str, seen: Snapshot, numbers: dict[str, str]) -> Name:
     if len(found) > 1:
         raise MistakeError(f"{text} is ambiguous, write one of: {', '.join(sorted(map(str, found)))}")
     if not found:
+        shortened = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
         why = (
-            f"no cluster, membership or Secret of ours is called {text!r} in the projects that were read"
+            f"no cluster, membership or Secret of ours is called {shortened!r} in the projects that were read"
             f" ({', '.join(sorted(inventory.listed))}). For a deleted cluster, or one in another project, use the full name:"
             " projects/PROJECT/locations/LOCATION/clusters/CLUSTER"
         )

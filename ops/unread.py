@@ -14,7 +14,10 @@ _NUMBER: Final = re.compile(r"\d{5,}")  # a project's number, a request's
 
 
 def by_cause(missing: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return what could not be read and why; of more than `FEW` with one cause, the first names and the first reason."""
+    """Return what could not be read and why: one reason is one pair.
+
+    More than `FEW` reasons that differ in names alone are one too: the first names, and the first reason.
+    """
     groups: dict[str, list[str]] = defaultdict(list)
     for what, why in missing.items():
         groups[_cause(what, why)].append(what)
@@ -29,6 +32,7 @@ def _cause(what: str, why: str) -> str:
 
 
 def _shown(group: list[str], missing: Mapping[str, str]) -> list[tuple[str, str]]:
-    if len(group) <= FEW:
+    if len(group) <= FEW and len({missing[what] for what in group}) > 1:
         return [(what, missing[what]) for what in group]
-    return [(f"{', '.join(group[:FEW])} and {len(group) - FEW} more", missing[group[0]])]
+    more = f" and {len(group) - FEW} more" if len(group) > FEW else ""
+    return [(", ".join(group[:FEW]) + more, missing[group[0]])]

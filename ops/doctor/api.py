@@ -31,10 +31,14 @@ MESSAGE: Final = 300
 
 
 class RefusedError(Exception):
-    """An API's refusal. `status` is 0 where there was no answer; `disabled` names an API that is not enabled."""
+    """An API's refusal. `status` is 0 where there was no answer; `disabled` names an API that is not enabled.
+
+    Without `what` the message is whole: it says itself what was read, and what was answered.
+    """
 
     def __init__(self, what: str, status: int, message: str, disabled: str = "", permission: str = "") -> None:
-        super().__init__(f"{what}: {status or 'no answer'} {one_line(message, MESSAGE)}".strip())
+        text = one_line(message, MESSAGE)
+        super().__init__(f"{what}: {status or 'no answer'} {text}".strip() if what else text)
         self.status = status
         self.disabled = disabled
         self.permission = permission

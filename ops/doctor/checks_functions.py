@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,7 @@ from ops.doctor.expected import (
 )
 from ops.doctor.findings import Check, Finding, Unread
 from ops.doctor.observed import Delivery, Google, at, short
+from ops.remedies import SETTINGS
 from ops.terminal import ago, pluralize
 from shared.values import settings as settings_module
 from shared.values.commands import gcloud
@@ -87,8 +89,9 @@ def check_code(expected: Expected, seen: Delivery) -> list[Finding]:
 def check_settings(expected: Expected, seen: Delivery, environment: Mapping[str, str]) -> list[Finding]:
     """Every function has valid settings, the same as the operator's."""
     check = Check("function-settings")
-    functions = check.known(seen.functions, expected.project)
-    for name, found in sorted((functions or {}).items()):
+    functions = check.known(seen.functions, expected.project) or {}
+    differing: dict[str, list[str]] = defaultdict(list)
+    for name, found in sorted(functions.items()):
         theirs = {str(key): str(value) for key, value in (_variables(found) or {}).items()}
         try:
             parsed = settings_module.load(theirs)
@@ -108,7 +111,12 @@ def check_settings(expected: Expected, seen: Delivery, environment: Mapping[str,
                 f"{names[one]} is {theirs.get(names[one], '(not set)')!r}, yours is {environment.get(names[one], '(not set)')!r}"
                 for one in differ
             )
-            check.fail(Code.SETTINGS_DIFFER, name, text, commands.TERRAFORM)
+            differing[text].append(name)
+    for text, several in differing.items():
+        # What all functions agree on is deployed: the operator's own settings are others.
+        everywhere = len(several) == len(functions)
+        subject = f"all {len(several)} functions" if everywhere and len(several) > 1 else ", ".join(several)
+        check.fail(Code.SETTINGS_DIFFER, subject, text, SETTINGS if everywhere else commands.TERRAFORM)
     return check.end("", "the same everywhere, and the same as yours")
 
 

@@ -245,7 +245,7 @@ class FleetReader:
         try:
             return survey.survey(self.services)
         except ReconcileError as error:
-            raise RefusedError("reading what a sweep reads", getattr(error, "status", 0), str(error)) from error
+            raise RefusedError("", error.status, str(error)) from error
 
     def _memberships(self) -> Mapping[str, int]:
         parent = f"v1/projects/{self.settings.fleet_project}/locations/-"

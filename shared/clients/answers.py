@@ -174,7 +174,8 @@ def _text(error: BaseException) -> str:
     text = str(error)
     while isinstance(inner := _cause(error), BaseException):
         error, text = inner, str(inner) or text
-    return text[:300]
+    # The Kubernetes client writes `(0)`, `Reason: SSLError` and the words in lines of their own.
+    return " ".join(text.removeprefix("(0)").split())[:300]
 
 
 def _cause(error: BaseException) -> object:

@@ -243,7 +243,8 @@ def _topic(name: str, message: Message) -> str:
 def _named(message: Message) -> dict[str, str]:
     """The names that a body claims, for logs and dead letters, whether or not the rest of it can be read."""
     body = messages.object_or_empty(message.data)
-    return {key: messages.truncate(str(body[key])) for key in ("cluster", "membership") if body.get(key)}
+    found = {key: body.get(key) for key in ("cluster", "membership")}
+    return {key: messages.truncate(name) for key, name in found.items() if name and isinstance(name, str)}
 
 
 def _attempt() -> int:

@@ -233,7 +233,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
 
     example = f"projects/{fleet or 'my-fleet'}/locations/europe-west1/memberships/central"
     central = reader.read("CENTRAL_MEMBERSHIP", membership, MembershipName("", "", ""), example, required=True)
-    in_fleet = central.project in ("", fleet)
+    in_fleet = not fleet or central.project in ("", fleet)  # without a fleet project, only that is wrong
 
     def central_number(text: str) -> str:
         found = project_number(text)

@@ -7,6 +7,7 @@ from http.client import RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kubernetes.client.exceptions import ApiException
 from requests import RequestException
 from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import MaxRetryError, ProtocolError
@@ -97,6 +98,10 @@ PEER = RemoteDisconnected("Remote end closed connection without response")
         (RequestException(ProtocolError("Connection aborted.", PEER)), str(PEER)),
         (ProtocolError(ValueError(), OSError()), str((ValueError(), OSError()))),
         (OSError("reset"), "reset"),
+        (
+            ApiException(status=0, reason="SSLError\ncertificate verify failed"),
+            "Reason: SSLError certificate verify failed",
+        ),
     ],
 )
 def test_a_broken_connection_keeps_the_words_of_its_cause(error: Exception, words: str) -> None:

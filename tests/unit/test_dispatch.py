@@ -53,13 +53,13 @@ def world() -> World:
     return World()
 
 
-def deliver(world: World, error: Exception, attempt: int = 1, **attributes: str) -> bool:
+def deliver(world: World, error: Exception, attempt: int = 1, body: bytes = BODY, **attributes: str) -> bool:
     """Push a message to a function that fails; True when it was acknowledged."""
 
     def fail(*_: object) -> NoReturn:
         raise error
 
-    message = {"data": b64encode(BODY).decode(), "attributes": attributes, "messageId": "1", "publishTime": PUBLISHED}
+    message = {"data": b64encode(body).decode(), "attributes": attributes, "messageId": "1", "publishTime": PUBLISHED}
     pushed = {"message": message, "subscription": "x", "deliveryAttempt": attempt}
     dispatcher = Dispatcher(lambda: world)  # type: ignore[arg-type, return-value]
     try:
@@ -91,6 +91,12 @@ def test_the_last_attempt_writes_a_letter_with_the_reason(world: World, error: E
     assert attributes["code"] == (DENIED.code if error is DENIED else ErrorCode.UNEXPECTED)
     assert attributes["attempts"] == str(SETTINGS.delivery_attempts)
     assert attributes["cluster"] == str(BLUE.name)
+
+
+def test_a_name_that_is_no_text_is_no_name_of_a_letter(world: World) -> None:
+    assert deliver(world, PermanentError("wrong"), body=b'{"cluster": {"a": 1}, "membership": 7}')
+    [(_, _, attributes)] = world.published
+    assert not attributes.keys() & {"cluster", "membership"}
 
 
 def test_a_letter_that_cannot_be_published_is_redelivered(world: World) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from ops.doctor.checks_functions import check_settings
 from ops.doctor.codes import Code
 from ops.doctor.diagnosis import diagnose
 from ops.doctor.findings import Status, Unread, exit_code
 from ops.doctor.observed import DryRun, Observed, Operator
+from ops.remedies import SETTINGS
 from tests.unit import given
 from tests.unit.deployment import (
     APPS,
@@ -302,6 +304,15 @@ def test_each_breakage_gives_its_own_finding_alone(code: Code, check: str, path:
     assert {(one.check, one.code) for one in found} == {(check, code)}
     assert all(one.fix and one.message for one in found)
     assert exit_code(found) in {1, 2}
+
+
+def test_settings_that_all_functions_share_are_right_and_yours_are_wrong() -> None:
+    """The fix is to load the deployed settings, not to deploy again."""
+    seen = right()
+    mine = dataclasses.replace(EXPECTED, settings=dataclasses.replace(EXPECTED.settings, sweep_requests=7))
+    [found] = check_settings(mine, seen.delivery, {})
+    assert (found.code, found.fix) == (Code.SETTINGS_DIFFER, SETTINGS)
+    assert found.subject == f"all {len(seen.delivery.functions)} functions"  # type: ignore[arg-type]
 
 
 def test_every_code_of_a_finding_has_a_breakage() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from ops.activity import parse
+from ops.activity import Activity, parse
 from shared.values.codes import Decision
 
 TIME = "2026-11-24T12:00:00Z"
@@ -57,3 +58,15 @@ def test_an_entry_of_another_form_is_left_out(odd: dict[str, Any]) -> None:
 def test_what_follows_is_a_list_or_nothing(following: Any) -> None:
     [entry] = parse([{"timestamp": TIME, "labels": None, "jsonPayload": PAYLOAD | {"next": following}}])
     assert all(isinstance(one, str) for one in entry.next)
+
+
+def logged(second: int, step: str, *following: str) -> dict[str, Any]:
+    payload = {"step": step, "decision": "unchanged", "next": list(following)}
+    return {"timestamp": f"2026-11-24T12:00:{second:02}Z", "jsonPayload": payload}
+
+
+@pytest.mark.parametrize(("answered", "silent"), [(29, 0), (10, 1)])
+def test_a_step_that_logged_just_before_its_publisher_has_answered(answered: int, silent: int) -> None:
+    """A step publishes before it logs."""
+    entries = parse([logged(answered, "write-secret"), logged(30, "grant-rbac", "write-secret")])
+    assert len(Activity(entries).silent(datetime(2026, 11, 24, 12, 1, tzinfo=UTC))) == silent

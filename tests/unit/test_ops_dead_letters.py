@@ -133,6 +133,16 @@ def test_an_unknown_id_is_a_mistake(typed: Any) -> None:
     assert "dead-letters list" in text
 
 
+@pytest.mark.parametrize("words", [("list",), ("drop", "--all", "--yes")])
+def test_a_long_name_in_a_letter_does_not_flood_the_list(
+    subscription: Subscription, typed: Any, words: tuple[str, ...]
+) -> None:
+    subscription.put(1, b'{"cluster": "%s"}' % (b"a" * 100_000), cluster="")
+    code, text = typed(*words)
+    assert code == 0
+    assert len(text) < 2000
+
+
 def test_a_letter_that_was_published_and_stays_is_named(subscription: Subscription, typed: Any) -> None:
     letter = subscription.put(1)
     subscription.fails = "acknowledge"

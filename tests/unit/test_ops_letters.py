@@ -211,3 +211,25 @@ def test_a_hostile_letter_sends_nothing_to_the_terminal(data: bytes) -> None:
         pubsubs(data=data, topic=bad),
     ):
         assert all(each.isprintable() or each == "\n" for each in as_text(letter, SETTINGS))
+
+
+def test_a_long_body_that_is_not_json_says_how_much_is_left_out() -> None:
+    assert shown(b"\xff" * 2001).endswith(" and 1 more bytes")
+
+
+def test_a_name_that_is_no_text_is_no_name() -> None:
+    assert pubsubs(data=b'{"cluster":{"a":1},"membership":7}').names == ()
+
+
+@pytest.mark.parametrize(
+    ("topic", "step", "example"),
+    [
+        ("grant-rbac", "grant-rbac", """--body '{"cluster":"""),
+        ("sweep", "sweep", "--body '{}'"),
+        ("audit-log-entries", "route-event", "gcloud pubsub topics publish register-membership"),
+    ],
+)
+def test_an_example_is_a_message_of_the_letters_topic(topic: str, step: str, example: str) -> None:
+    text = as_text(ours(data=b"\xff", step=step, topic=topic), SETTINGS)
+    assert example in text
+    assert ("--body" in example) == ("--body" in text)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ops.__main__ import main
+from ops.advice import Advice, lines
 from ops.dead_letters import confirmed
 from ops.pace import CALLS_PER_CLUSTER, CLUSTERS_A_MINUTE, GATEWAY_REQUESTS, paced
 from ops.plan import as_json, as_text, behind, differs, filter_plan, unread
@@ -31,6 +32,7 @@ from ops.terminal import (
     table,
     wrap,
 )
+from ops.unread import by_cause
 from shared.decisions.recognition import ADOPT
 from shared.decisions.sweep_plan import Plan
 from shared.values.names import ClusterName
@@ -151,6 +153,24 @@ def test_what_could_not_be_read_is_no_nothing_differs() -> None:
     assert missing == {"projects/demo-fleet": "403"}
     assert unread(survey, SETTINGS, "demo-apps") == {}
     assert "Nothing differs." not in as_text(survey.plan, SETTINGS, survey.inventory, missing)
+
+
+def test_what_could_not_be_read_is_explained_once() -> None:
+    survey = seen(secrets=[secret()], memberships=[BLUE_MEMBER], listed=frozenset({"demo-apps"}))
+    text = as_text(survey.plan, SETTINGS, survey.inventory, unread(survey, SETTINGS))
+    assert text.count("python -m ops doctor") == 1
+    lost = replace(survey, secrets_unread="503", fleet_unread="503")
+    assert by_cause(unread(lost, SETTINGS))[0] == ("the Secrets, the fleet", "503")
+
+
+def test_a_sentence_before_its_command_ends_with_a_colon_alone() -> None:
+    assert lines([Advice("It may not exist.", "python -m ops plan")]) == ["It may not exist:", "  python -m ops plan"]
+
+
+def test_an_error_does_not_repeat_a_long_name() -> None:
+    with pytest.raises(MistakeError) as raised:
+        find("x" * 100_000, seen(), {})
+    assert len(str(raised.value)) < 1000
 
 
 def test_a_guarded_stream_gets_no_character_that_a_terminal_obeys() -> None:

@@ -98,6 +98,18 @@ def test_missing_settings_are_named_with_commands_that_help(
     assert sum(line.startswith("  gcloud functions list ") for line in lines) == 1
 
 
+def test_a_wrong_file_of_credentials_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It goes before every login, so that logging in does not help."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("LOCAL_CLOUD", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    assert main(["plan"]) == 1
+    assert f"GOOGLE_APPLICATION_CREDENTIALS={tmp_path}/none.json" in capsys.readouterr().err
+
+
 def test_missing_settings_are_a_line_each_in_doctor(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,6 +100,12 @@ def test_the_number_of_the_central_project_is_the_fleets_unless_given() -> None:
     assert settings(CENTRAL_PROJECT_NUMBER="100000000001") == settings()
 
 
+def test_without_a_fleet_project_no_number_of_another_is_asked_for() -> None:
+    with pytest.raises(SettingsError) as raised:
+        settings(FLEET_PROJECT="")
+    assert [fault.split()[0] for fault in raised.value.faults] == ["FLEET_PROJECT"]
+
+
 @pytest.mark.parametrize(
     ("number", "wording"),
     [
