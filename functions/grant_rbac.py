@@ -81,7 +81,7 @@ class _Objects:
 def _ensure_access(objects: _Objects, *, attached: bool, new: bool) -> str:
     """Create missing objects, verify the access, and return what was done: '' for nothing.
 
-    In a new cluster, and once one object was missing, the rest is created before it is read: that saves calls.
+    In a new cluster, and after one object was missing, the others are created without a read. That saves calls.
     """
     url, services = objects.url, objects.services
     settings = services.settings
@@ -146,7 +146,7 @@ def _ensure_object(objects: _Objects, desired: Object, *, create_first: bool) ->
 
 
 def _prove(url: str, review: Object, services: Services) -> None:
-    """Ask whether the access works, again for up to 2 s: the authoriser learns of a new binding by a watch."""
+    """Review the access, repeatedly for up to 2 s, because the authoriser learns of a new binding by a watch."""
     spec = review["spec"]
     for pause in (*REVIEW_PAUSES, None):
         status = services.gateway.create(url, rbac.REVIEWS, review).get("status") or {}

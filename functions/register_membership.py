@@ -43,7 +43,7 @@ def run(request: StepRequest, services: Services) -> Outcome:
 
 
 def _ensure_membership(cluster: Cluster, services: Services) -> tuple[Membership, Decision]:
-    """Return the cluster's membership, made if there was none, and whether it was made."""
+    """Return the cluster's membership, and REGISTERED if it was created here, else UNCHANGED."""
     own = cluster.name.membership(services.settings.fleet_project)
     found = services.fleet.membership(cluster.membership) if cluster.membership else None
     if found is None:
@@ -87,8 +87,8 @@ def _ensure_membership(cluster: Cluster, services: Services) -> tuple[Membership
 def _delete_earlier(cluster: Cluster, found: Membership, services: Services) -> None:
     """Delete our membership of an earlier cluster of that name; a membership that changed meanwhile stays.
 
-    The cluster was read before the membership: to one that has stalled in between, the membership of a *later* cluster
-    looks like an earlier one's. So both are read again, the membership directly before it is deleted.
+    The cluster was read before the membership. If this step paused in between, the membership of a *later* cluster looks
+    like that of an earlier one. So both are read again, the membership directly before it is deleted.
     """
     again = read_cluster(cluster.name, services)
     if state_of_cluster(again, services.settings, services.central_cluster) is not State.SELECTED:

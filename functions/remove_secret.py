@@ -28,7 +28,7 @@ from shared.values.model import GONE, Cluster, Membership, State, state_of_attac
 from shared.values.names import ClusterName, MembershipName
 from shared.values.target import Subject
 
-# Events hold so many Secrets of attached clusters that have left the fleet; beyond, a sweep counts them against its limit.
+# Events hold at most this many Secrets of attached clusters that have left the fleet. A sweep decides on more of them.
 EVENT_HOLDS: Final = 3
 COUNT_SECONDS: Final = 10.0
 _DOING = {
@@ -61,14 +61,14 @@ def run(request: StepRequest, services: Services) -> Outcome:
 
 
 def _for_membership(name: MembershipName, request: StepRequest, services: Services) -> Outcome:
-    """Return the request for the membership's GKE cluster; an attached cluster is its membership."""
+    """Forward the request to the membership's GKE cluster, or act on the attached cluster that the membership represents."""
     if name == services.settings.central_membership:
         return no_op(Action.NOTHING, Subject(request, State.CENTRAL), services.settings)
     secret = services.central.secret_of(name)
     if secret is not None:
         request = request.from_reader_of(secret.uid)
     if secret is None and not request.leave:
-        # Nothing to remove, so nothing to read: every deleted GKE cluster ends with the event of its membership's deletion.
+        # Nothing can be removed, so skip all reads. Many deletions of GKE clusters end with such an event.
         message = f"nothing to do: no Secret of ours names {name}"
         return Outcome(Decision.NO_OP, FindingCode.NO_SECRET, message)
     if secret is not None and secret.cluster is not None and not request.leave:
@@ -88,9 +88,9 @@ def _for_membership(name: MembershipName, request: StepRequest, services: Servic
 
 
 def _for_membership_of(cluster: ClusterName, request: StepRequest, services: Services) -> Outcome:
-    """The membership of a GKE cluster was deleted, with the cluster or alone: only a running cluster gets it back.
+    """Return a deleted membership to a cluster that is running and selected.
 
-    The cluster's own audit entry takes a deleted one through the chain, and a sweep does if the entry is lost.
+    A deleted cluster has an audit entry of its own, which starts its chain; a sweep starts it if the entry is lost.
     """
     found = services.gke.cluster(cluster)
     if found is not None:
@@ -103,7 +103,7 @@ def _for_membership_of(cluster: ClusterName, request: StepRequest, services: Ser
 
 
 def _hold_of_another(request: StepRequest, secret: ClusterSecret | None, services: Services) -> Outcome:
-    """Hold the Secret at once if its membership belongs to another cluster now. Its own cluster may be unreadable."""
+    """Hold the Secret if its membership belongs to another cluster now. Does not read the Secret's own cluster."""
     membership = services.fleet.membership(secret.membership) if secret is not None and secret.membership else None
     code = FindingCode.OTHER_CLUSTER
     if secret is None or membership is None or secret.is_pinned or not removal.is_of_another(secret, membership):
@@ -127,7 +127,7 @@ def _hand_to_cluster(request: StepRequest, reason: str) -> Outcome:
 
 
 def _act(request: StepRequest, subject: Subject, situation: Situation, services: Services) -> Outcome:
-    """Decide and act, with the version of the Secret that was read before the cluster was read."""
+    """Decide and act. Writes use the version of the Secret that was read before the cluster, so a stale decision fails."""
     secret, reason = situation.secret, situation.reason
     move = removal.decide(situation, request.leave, services.settings.hold, services.now())
     if move is Action.REPORT and secret is not None and secret.is_pinned:
@@ -179,7 +179,7 @@ def _count_left_applications(secret: ClusterSecret, services: Services) -> int |
     """Return how many Applications stay without a cluster; None if they cannot be read: the count is for people only.
 
     Those of an ApplicationSet do not count: Argo CD deletes them, perhaps before this read.
-    After the deletion, so that this read does not make the proof of the deletion look fresher than it is.
+    Called after the deletion, because each read renews the time from which FRESH_SECONDS count.
     """
     try:
         with deadline.within(COUNT_SECONDS):

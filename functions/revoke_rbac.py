@@ -22,7 +22,7 @@ from shared.values.target import Subject
 def run(request: StepRequest, services: Services) -> Outcome:
     """Run the step for the cluster or membership that the message names."""
     secret = services.central.secret_of(request.name, namesakes=True)
-    # Also in a project that is no source any more: a binding of ours without a Secret of ours is left over there.
+    # Also in a project that is no longer a source project: there a binding without a Secret of ours is a leftover.
     subject = read_subject(request, services, has_secret=True)
     if subject.request.cluster is not None and request.cluster is None:
         secret = services.central.secret_of(subject.request.cluster, namesakes=True)
@@ -58,7 +58,7 @@ def run(request: StepRequest, services: Services) -> Outcome:
 
 
 def _delete_bindings(subject: Subject, services: Services) -> tuple[Decision, str]:
-    """Delete our objects, the bindings first; an object without our label is unmanaged and stays."""
+    """Delete our objects, the bindings first. Objects without our label stay."""
     membership = subject.observed
     if isinstance(membership, Cluster):
         membership = find_membership(membership, subject.request.membership, services)

@@ -1,4 +1,4 @@
-"""`status`: the status page of `ops serve`, for everybody whom IAM allows to call it. Reads only.
+"""`status`: the status page of `ops serve`, for callers that IAM admits. Reads only.
 
 Needs: memberships get and list and gateway get in the fleet project; clusters get and list, and ClusterRoles and
 ClusterRoleBindings get in the source projects; get and list on Secrets in Argo CD's namespace; in the functions' project:

@@ -42,7 +42,7 @@ LINE_BYTES = 50_000
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Lists of a large fleet are millions of objects without a cycle: looking for cycles took a third of a sweep's time."""
+    """Disable the collector: lists of a large fleet are millions of objects without cycles, and scanning them took a third of a sweep."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -60,7 +60,7 @@ def run(message: Message, services: Services, trace: str) -> Plan:
     attributes = {"cause": messages.truncate(f"sweep {message.id}"), "traceparent": trace}
     seals = sweep_plan.sealed(found, services.settings, scope.release) if scope.release and not scope.seals else None
     if seals is not None:
-        # The seals first: a run that ends half-way is delivered again, and continues with what is left of this plan.
+        # Publish the seals first: if this run ends half-way, the redelivery continues with the rest of the same plan.
         services.bus.publish_object(STEP, {"release": scope.release, "seals": seals}, attributes)
         text = f"released {len(seals)} requests of plan {scope.release}"
         logs.line(

@@ -23,10 +23,10 @@ from shared.values.target import Subject
 
 
 def run(request: StepRequest, services: Services) -> Outcome:
-    """Do the step for what the message names.
+    """Run the step for the cluster or membership that the message names.
 
-    The memberships are read before the cluster: what is read of a cluster that is then proven gone cannot be a later
-    cluster's. Each is read once more directly before it is deleted, for the API takes no precondition.
+    The memberships are read before the cluster. If the cluster is then proven gone, they cannot belong to a later cluster
+    of the same name. Each is read again directly before it is deleted, because the API takes no precondition.
     A uid in the message replaces the first read. Google chooses a membership's uid when it creates it: a message that is
     older than the proof cannot name the uid of a later cluster's membership.
     """

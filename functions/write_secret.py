@@ -1,9 +1,9 @@
 """`write_secret`: writes the cluster Secret in the central cluster, only when something differs.
 
-Only with `granted`, the proof that `grant_rbac` signed, does it create, release a hold, note the grant, or speak of a later
-cluster. Needs: memberships get, list in the fleet project; gateway get, post, patch and memberships get in the central
-cluster's; clusters get and list in the source projects; get, list, create and patch on Secrets in Argo CD's namespace (a
-Role in the central cluster).
+Without `granted`, the proof that `grant_rbac` signed, it creates no Secret, releases no hold, notes no grant, and writes
+nothing about a re-created cluster. Needs: memberships get, list in the fleet project; gateway get, post, patch and
+memberships get in the central cluster's; clusters get and list in the source projects; get, list, create and patch on
+Secrets in Argo CD's namespace (a Role in the central cluster).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from shared.values.target import AttachedTarget, GkeTarget, Subject, Target
 if TYPE_CHECKING:
     from datetime import datetime
 
-# So long after `grant_rbac` has read the membership, `write_secret` takes it for unchanged where it creates the Secret.
+# For this time after `grant_rbac` has read the membership, `write_secret` creates the Secret without another read of it.
 FRESH: Final = timedelta(seconds=60)
 _DID: Final = {Decision.UPDATED: "updated the Secret", Decision.UNCHANGED: "the Secret is up to date"}
 _NEEDS_MEMBERSHIP: Final = frozenset(
@@ -63,7 +63,7 @@ def run(request: StepRequest, services: Services) -> Outcome:
     try:
         return _write(subject, observed, secret, services)
     except RetryableError as error:
-        # A chain that comes from the grant waits; a change of the cluster, or a sweep, starts it.
+        # A message from grant-rbac is retried. A message from a change or a sweep starts the chain from the beginning.
         if request.granted or isinstance(observed, Membership) or error.code not in _NEEDS_MEMBERSHIP:
             raise
         following = OutgoingMessage("register-membership", StepRequest(observed.name))
@@ -82,15 +82,15 @@ def _write(
         )
     if secret is not None:
         previous = secret.previous_identity(settings)
-    else:  # whom the message names was granted access, and no Secret notes it
+    else:  # the identity in the message was granted access, and no Secret notes that
         previous = request.identity if request.identity != settings.argocd_service_account else ""
     grant = OutgoingMessage("grant-rbac", StepRequest(request.cluster, target.membership.name, previous=previous))
     moves = secret is None or secret.data.get("server", "").rstrip("/") != target.server(settings)
     if request.granted and proven is None and moves and settings.secrets == "write":
-        # The proof expired while the chain waited for a rival to go: another grant would start the wait again, for ever.
+        # The proof expired while the chain waited for the rival Secret to disappear. A new grant would only restart the wait.
         _require_free(secret.name if secret else target.name.secret_name, target, services)
     if proven is not None and previous and request.previous != previous:
-        # Once the Secret notes the new grant, nothing names the earlier identity any more: its binding goes first.
+        # The Secret is the only object that names the earlier identity, so that binding is deleted before the Secret changes.
         message = f"the Secret notes a grant of {previous}, whose binding is removed first"
         return Outcome(Decision.NEEDS_GRANT, subject.state, message, (grant,))
     if secret is not None:
@@ -144,7 +144,7 @@ def _update(
         if secret.data.get("server", "").rstrip("/") != plan.server:
             _require_free(secret.name, target, services)
         services.central.patch(secret, plan.patch)
-    # Subscribers hear also of an unchanged Secret, which an earlier attempt may have written.
+    # An unchanged Secret also has an event, because an earlier attempt may have written it.
     released = plan.patch is not None and HELD in (plan.patch["metadata"].get("annotations") or {})
     kind = EventType.RELEASED if released else EventType.CHANGED
     event = ClusterEvent(kind, plan.source, at=secret.created, earlier=plan.patch is None)
@@ -169,8 +169,8 @@ def _read_grant(
 ) -> tuple[Target, datetime | None]:
     """Return the cluster, and when `grant_rbac` proved the access to this very cluster; None: not proven.
 
-    A fresh proof names the `uniqueId` of the membership. Before a create that saves a read: the message then says the same
-    `uniqueId`, or the proof does not hold.
+    A fresh proof covers the `uniqueId` in the message. So a creation needs no read of the membership: with a wrong
+    `uniqueId` in the message the proof is invalid.
     """
     hint, uid = request.membership, request.membership_uid
     if isinstance(observed, Cluster) and secret is None and hint is not None and uid:

@@ -75,7 +75,7 @@ class Central:
         return map(ClusterSecret.read, self._gateway.list(self._url, self._secrets, SELECT_MANAGED))
 
     def unmanaged(self) -> list[ClusterSecret]:
-        """Return the cluster Secrets that no registrar wrote, or that have lost the label which says so."""
+        """Return the cluster Secrets that no registrar wrote, or that have lost the label of one."""
         return [ClusterSecret.read(item) for item in self._gateway.list(self._url, self._secrets, SELECT_UNMANAGED)]
 
     def rivals(self, membership: MembershipName) -> list[ClusterSecret]:

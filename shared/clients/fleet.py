@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from shared.clients.registration import Registration
     from shared.values.model import Cluster
 
-# What a sweep asks for: pages, for without a size the list is one answer, however long (gkehub v1, ListMembershipsRequest),
-# and of each membership what it reads, a partial response as in `gke`. A proof takes the whole answer as it comes.
+# What a sweep requests: pages, because without a size the list is one answer of any length (gkehub v1,
+# ListMembershipsRequest), and only the fields that it reads, as in `gke`. A proof of deletion uses the unfiltered answer.
 LISTED = {
     "pageSize": "500",
     "fields": "resources(name,uniqueId,state/code,labels,endpoint/gkeCluster,"

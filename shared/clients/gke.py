@@ -94,7 +94,7 @@ class Gke:
         found: list[Cluster] = []
         unreadable: dict[ClusterName, str] = {}
         items.reverse()
-        while items:  # each is let go once it is read: several projects are read side by side
+        while items:  # frees each item once it is parsed, because several projects are in memory at the same time
             item = items.pop()
             try:
                 name = ClusterName.parse(

@@ -54,7 +54,7 @@ def read_subject(request: StepRequest, services: Services, *, has_secret: bool =
 
 
 def find_membership(cluster: Cluster, hint: MembershipName | None, services: Services) -> Membership | None:
-    """Return the cluster's membership in our fleet, None when it has none: by its own word, the hint, our own id.
+    """Return the cluster's membership in our fleet: the one that the cluster names, the hint, or our own id. None if it has none.
 
     Absence is confirmed with a complete list, because the caller then skips the RBAC cleanup.
     Raises RetryableError when cluster and membership do not name each other.

@@ -45,7 +45,7 @@ class RequestBudget:
 
     def wait(self) -> None:
         """Wait until a step may begin. Raises RetryableError if that takes too long: the message is delivered again."""
-        while (seconds := self._missing_seconds()) > 0.001:  # the clock's own error must not make it turn for ever
+        while (seconds := self._missing_seconds()) > 0.001:  # below the clock's resolution
             if seconds > deadline.remaining(LONGEST_WAIT):
                 raise RetryableError(
                     f"this instance has used its share of Connect Gateway's quota (GATEWAY_REQUESTS) for {seconds:.0f} s ahead:"

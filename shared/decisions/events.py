@@ -113,7 +113,7 @@ def route_membership(
         _object(payload.get("endpoint")).get("gkeCluster")
     ):
         return Route(
-            EventCode.GKE_MEMBERSHIP, f"membership {kind}, of a GKE cluster: its audit entries and the sweep carry it"
+            EventCode.GKE_MEMBERSHIP, f"membership {kind}, of a GKE cluster: its audit entries and the sweep cover it"
         )
     if kind not in ("created", "updated", "deleted"):
         return Route(EventCode.UNRELATED, f"not relevant: membership event of kind {kind[:60]!r}")

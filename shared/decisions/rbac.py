@@ -29,7 +29,7 @@ REVIEWS: Final = "apis/authorization.k8s.io/v1/subjectaccessreviews"
 
 SELECT: Final = SELECT_MANAGED
 NAME_PREFIX: Final = "fleet-registrar:"
-# A step that began with an earlier identity has ended after so long. What it would take for stale may be newer than it.
+# A step that began with earlier settings has ended after this time. Until then it must not delete the objects of newer settings.
 SETTLED: Final = timedelta(minutes=10)
 
 GROUP: Final = "rbac.authorization.k8s.io"
@@ -111,9 +111,9 @@ def _was_made_by(settings: Settings, found: Object, before: datetime) -> bool:
 
 
 def grant_audience(target: Target, settings: Settings) -> str:
-    """Return the audience of the proof of one grant: which role for whom, in which generation of which cluster.
+    """Return the audience of the proof of one grant: it names role, identity, cluster and the cluster's generation.
 
-    It is the audience of no service, so the ID token that carries it opens nothing.
+    No service has this audience, so the ID token gives no access.
     """
     parts = [
         *((str(target.name), target.cluster.id) if isinstance(target, GkeTarget) else ("", "")),

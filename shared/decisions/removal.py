@@ -1,7 +1,7 @@
-"""What has to happen to the Secret of a cluster that is not selected: one decision, for `remove_secret` and the sweep.
+"""Decides what happens to the Secret of a cluster that is not selected, for `remove_secret` and the sweep.
 
 Pure. `decide` says what `remove_secret` does with a request; `next_removal` finds the request with which it would act
-now, by asking `decide`. The sweep publishes exactly that request, so the two cannot disagree.
+now, by calling `decide`. The sweep publishes exactly that request, so the two cannot disagree.
 """
 
 from __future__ import annotations

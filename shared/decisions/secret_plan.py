@@ -69,8 +69,8 @@ class Plan:
     """What to change in our Secret for the cluster at `server`: `patch` is a merge patch, None if nothing differs.
 
     `needs_grant` means that something else differs too, which may only be written once the access is proven. `gone` are
-    the label keys that we took over and that are gone at the source: a sweep may let them go. `source` are the labels that
-    the Secret takes over.
+    the label keys that we copied and that are gone at the source: a sweep may drop them. `source` are the labels that are
+    copied to the Secret.
     """
 
     server: str
@@ -120,7 +120,7 @@ def plan(
     """Compare our Secret with its desired content, for a selected cluster.
 
     `granted` says that Argo CD's access has been proven for this very chain; `drop` are label keys that a sweep removes.
-    Nothing differs: nothing is planned, so nothing wakes Argo CD.
+    Without a difference there is no patch, so Argo CD is not woken.
     `renewed` is when the grant was proven, if the access had been missing before.
     A Secret of an earlier cluster of that name starts clean, labels and annotations of people included.
     """
@@ -131,7 +131,7 @@ def plan(
     is_of = existing.is_of(target)
     needs_grant = not is_of or existing.annotations.get(GRANT) != settings.grant or HELD in existing.annotations
     if needs_grant and not granted and not is_of:
-        # Everything we could write speaks of a later cluster than the Secret does: all of it waits for the proof.
+        # The Secret belongs to an earlier cluster of this name: write nothing until the access to the new one is proven.
         return Plan(server, needs_grant=True, warnings=source.warnings, gone=gone, source=source.labels)
     labels, keys_now = _label_changes(existing, source, gone & drop)
     if earlier:
@@ -154,7 +154,7 @@ def plan(
     warnings = source.warnings
     config = existing.data.get("config", "")
     if existing.data.get("server", "").rstrip("/") != server or not _same_config(config):
-        # Byte for byte, both of them: the admission policy lets the two change together into the right ones, or not at all.
+        # Exact bytes of both, because the admission policy requires `server` and `config` to change together to these values.
         data = {key: encoded(value) for key, value in right.items() if existing.data.get(key) != value}
         if not _is_object(config):
             warnings += (UNREADABLE_CONFIG,)
@@ -166,7 +166,7 @@ def plan(
 
 
 def hold(existing: ClusterSecret, reason: Reason, now: datetime) -> Object | None:
-    """Return the merge patch that sets the Secret aside, or None when it is held for that reason already.
+    """Return the merge patch that holds the Secret, or None if it is held for that reason already.
 
     Another reason restarts the time, and so does a time in the future: such a hold would not end by itself.
     A `skip-reconcile` that a person had set is noted as theirs and stays.
@@ -176,7 +176,7 @@ def hold(existing: ClusterSecret, reason: Reason, now: datetime) -> Object | Non
     began = current.since if current and current.reason == reason and current.since <= now else None
     if began and skips and existing.labels.get(HELD) == reason:
         return None
-    # An annotation that cannot be read tells at least that we had set it aside.
+    # An unreadable annotation still means that we held the Secret.
     owns_skip = current.owns_skip if current and skips else not skips or HELD in existing.annotations
     annotations: dict[str, str | None] = {HELD: str(Hold(reason, began or now, owns_skip)), SKIP_RECONCILE: "true"}
     return _patch(existing, _changes(existing, {HELD: reason}, annotations), {})
@@ -188,7 +188,7 @@ def release(existing: ClusterSecret) -> Object | None:
 
 
 def _held_label(existing: ClusterSecret) -> dict[str, str | None]:
-    """The label that shows people a hold, of which Argo CD shows nothing."""
+    """The label that shows a hold to people; Argo CD does not show it."""
     current = existing.hold
     if HELD not in existing.annotations:
         return {HELD: None}
@@ -200,7 +200,7 @@ def _refresh(
 ) -> dict[str, str | None]:
     """Have Argo CD rebuild its cache of a cluster that it could not use meanwhile.
 
-    Argo CD empties the cache when the gateway answers 404, goes on to call it successful, and watches nothing any more.
+    When the gateway answers 404, Argo CD empties the cache, still reports it as successful, and stops its watches.
     A Secret that is younger than the proof is new to Argo CD, so there is nothing to rebuild.
     """
     if existing.was_written_for_another(MEMBERSHIP_UID, membership.unique_id):
@@ -246,9 +246,9 @@ def _annotations(target: Target, settings: Settings) -> dict[str, str | None]:
 
 
 def _agent(existing: ClusterSecret | None, membership: Membership, now: datetime) -> dict[str, str | None]:
-    """Note a lost agent once, and when it is back have Argo CD rebuild its cache once.
+    """Note a lost agent once, and when it is back let Argo CD rebuild its cache once.
 
-    While the agent is lost the gateway answers 404, at which Argo CD drops what it knew of the cluster (argo-cd #9339).
+    While the agent is lost, the gateway answers 404, and Argo CD drops its cache of the cluster (argo-cd #9339).
     """
     noted = existing is not None and AGENT_LOST in existing.annotations
     if membership.agent_lost(now):

@@ -98,7 +98,7 @@ class MembershipAction(enum.Enum):
 
 
 def membership_for(cluster: Cluster, found: Membership | Gone | None) -> MembershipAction:
-    """Decide on the membership that was found by the cluster's own word, or under the id that we derive."""
+    """Decide on the membership that the cluster names, or that has the id that we derive."""
     if found is None or isinstance(found, Gone):
         return MembershipAction.CREATE
     if found.cluster != cluster.name:

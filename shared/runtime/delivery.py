@@ -35,7 +35,7 @@ class Event(Protocol):
 def decode(event: Event) -> Message:
     """Return the message in an event: Pub/Sub's own, or the event itself, so that it can be dead-lettered.
 
-    Raises nothing: what is not there is empty, and parsing says so.
+    Raises nothing: missing parts are empty, and the parser of the body reports them.
     """
     attributes = event.get_attributes()
     kind = str(attributes.get("type", events.PUBSUB))

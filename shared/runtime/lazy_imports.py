@@ -38,7 +38,7 @@ LAZY: Final = frozenset(
         "google.protobuf.internal.type_checkers",
     }
 )
-# As if not installed: google-api-core takes it for an extra (`async_rest`); it is here because kubernetes requires it.
+# Reported as not installed: google-api-core uses it only for its extra `async_rest`; kubernetes requires it.
 ABSENT: Final = frozenset({"aiohttp"})
 # Importing the clients creates about 60,000 objects that stay. By Python's default (700; 2,000 since 3.12) the collector
 # would scan them many times; with a threshold above their number it scans none.

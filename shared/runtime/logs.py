@@ -50,7 +50,7 @@ def line(
         "step": step,
         **{key: value for key, value in (labels or {}).items() if value},
     }
-    sys.stdout.write(json.dumps(entry) + "\n")  # in ASCII: what others sent may hold what no encoding takes
+    sys.stdout.write(json.dumps(entry) + "\n")  # ASCII only, because input may contain unpaired surrogates
     sys.stdout.flush()
 
 

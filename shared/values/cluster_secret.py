@@ -50,7 +50,7 @@ KEEP: Final = f"{PREFIX}keep"
 
 INSTANCE: Final = f"{PREFIX}instance"
 
-# Everything that a registrar wrote, and every other cluster Secret: none is in neither list, whatever labels it has lost.
+# Secrets that a registrar wrote, and all other cluster Secrets. A Secret that has lost one of the labels is in the other list.
 SELECT_MANAGED: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 SELECT_UNMANAGED: Final = f"{TYPE}=cluster,{MANAGED_BY_LABEL}!={MANAGED_BY}"
 
@@ -95,11 +95,11 @@ class ClusterSecret:
     annotations: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict, repr=False)
     created: str = ""
-    # The object that owns it: Kubernetes deletes it with that, and that one's controller writes it.
+    # The object that owns it: Kubernetes deletes the Secret with its owner, and the owner's controller writes it.
     controller: str = ""
     is_immutable: bool = False
-    # The names in its annotations are parsed once, because a comparison of a whole fleet asks for them again and again. An
-    # error is raised when it is asked for. `names`: those of an equal Secret.
+    # The names in its annotations are parsed once, because a comparison of a whole fleet uses them repeatedly. A parsing error
+    # is raised at their first use. `names`: already parsed names of an equal Secret.
     names: InitVar[ParsedNames | None] = None
     parsed_names: ParsedNames = field(init=False, repr=False, compare=False)
 
@@ -156,7 +156,7 @@ class ClusterSecret:
     def is_of_instance(self, settings: Settings) -> bool:
         """Whether this registrar owns it: our mark, our instance, our functions, and a membership of our fleet.
 
-        A spoilt annotation does not give a Secret away: it stays ours, and the sweep reports it.
+        A Secret with an invalid annotation stays ours, and the sweep reports it.
         """
         if not self.is_managed or self.instance != settings.instance or self.is_of_namesake(settings):
             return False
@@ -212,12 +212,12 @@ class ClusterSecret:
         return same_cluster and self.annotations.get(MEMBERSHIP_UID) == target.membership.unique_id
 
     def was_written_for_another(self, annotation: str, now: str | None) -> bool:
-        """Whether it names another cluster id (or membership uid) than there is now: both must be known to say so."""
+        """Whether it names another cluster id (or membership uid) than the current one. False if either is unknown."""
         then = self.annotations.get(annotation)
         return bool(then and now and then != now)
 
     def clashes_with(self, name: str, server: str) -> bool:
-        """Whether Argo CD would take the two for one: the same server, or the same name."""
+        """Whether Argo CD would treat the two as one cluster: the same server, or the same name."""
         return self.data.get("name") == name or self.data.get("server", "").rstrip("/") == server
 
 

@@ -63,8 +63,10 @@ class StepRequest:
     new: bool = False
     renewed: bool = False
     previous: str = ""  # the identity that the Secret notes as granted, if it is no longer Argo CD's
-    check: bool = False  # a sweep looks for a binding that was left: none is known, so a refusal is no fault
-    identity: str = ""  # whom `granted` is for: a hint, in case it is no longer Argo CD's when the message arrives
+    check: bool = False  # a sweep searches for a leftover binding; none is known, so a refusal is not an error
+    identity: str = (
+        ""  # the identity that `granted` is for: a hint, in case Argo CD has another one when the message arrives
+    )
 
     @property
     def name(self) -> Name:
@@ -272,7 +274,7 @@ class Outcome:
 class RivalHeldError(RetryableError):
     """Another cluster's Secret, which has the server that this cluster needs, was held: retry until it is gone.
 
-    `held` says so to subscribers, about the cluster of `request`.
+    `held` is the outcome for subscribers; it concerns the cluster of `request`.
     """
 
     default = ErrorCode.SERVER_TAKEN

@@ -114,7 +114,7 @@ class Membership:
         return self.labels.get("fleet-registrar-cluster-id", "")
 
     def is_of_earlier(self, cluster: Cluster) -> bool:
-        """Whether we made it for an earlier cluster of that name: both ids must be known to say so."""
+        """Whether we made it for an earlier cluster of that name. False if either id is unknown."""
         made_for = self.cluster_id
         return bool(made_for and cluster.id) and made_for != cluster.id_label
 
