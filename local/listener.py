@@ -78,7 +78,7 @@ class Listener:
 
 
 class _Server(uvicorn.Server):
-    """Wakes once a second, for the Date header, and all servers at the same time: a cloud has two dozen of them."""
+    """Wakes once a second, to renew the Date header. All servers wake together, because a cloud has about 24 of them."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

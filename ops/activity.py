@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 FAILURES: Final = (Decision.RETRY, Decision.DEAD_LETTERED, Decision.DROPPED)
-# A message is on its way for so long at most, without a fault: a cold start, a busy gateway.
+# Without a fault, a message takes at most this time: a cold start, a busy gateway.
 ON_ITS_WAY: Final = timedelta(minutes=2)
 # A step publishes before it logs: the next step's entry may be older than its own by so much.
 LOGGED_AFTER: Final = timedelta(seconds=2)

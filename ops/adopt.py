@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         rows = [(one.secret.name, str(one.request.name), one.known_by, "; ".join(one.notes)) for one in adoptions]
         print(table(("SECRET", "CLUSTER", "KNOWN BY", "NOTE"), rows) + "\n")
     if left:
-        print("Left as they are:\n" + table(("SECRET", "WHY"), [(one.secret.name, one.reason) for one in left]) + "\n")
+        print("Unchanged:\n" + table(("SECRET", "WHY"), [(one.secret.name, one.reason) for one in left]) + "\n")
     if commands := dict.fromkeys(one.command for one in left if one.command):
         print("\n".join(["What helps:", *(f"  {command}" for command in commands)]) + "\n")
     if not adoptions:

@@ -1,7 +1,7 @@
 """`ops backfill`: the first fill of a fleet. It requests every selected cluster that has no Secret of its own.
 
-A sweep does the same in portions of SWEEP_REQUESTS; this asks for all at once, as fast as Connect Gateway bears it, and what
-it asks for goes to `dead-letters` when it cannot be done.
+A sweep does the same in portions of SWEEP_REQUESTS. This command publishes all requests at the rate that Connect Gateway
+accepts, and a request that fails becomes a dead letter.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The subscription `dead-letters`: its letters are pulled to be seen, and released at the end.
+"""The subscription `dead-letters`: its letters are leased while they are shown, and released at the end.
 
-While one operator looks, another does not see them. The subscription must have no retry and no dead-letter policy, for
-looking counts as a delivery.
+While one operator has leased them, another does not see them. The subscription must have no retry and no dead-letter policy,
+because each lease counts as a delivery.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class DeadLetterSubscription:
         return new
 
     def acknowledge(self, letter: DeadLetter) -> None:
-        """Take a letter out for good."""
+        """Remove a letter for good."""
         ids = [self._leases.pop(letter.message_id)]
         self._called(
             "acknowledging",
@@ -104,7 +104,7 @@ class DeadLetterSubscription:
                     retry=None,
                 )
 
-            self._called("holding" if seconds else "letting go", ask)
+            self._called("leasing" if seconds else "releasing", ask)
 
     def _called(self, what: str, call: Callable[[], Any]) -> Any:
         from shared.clients.answers import translated

@@ -45,7 +45,7 @@ def run_list(options: argparse.Namespace) -> int:
         return 0
     folds = [letters.Group((letter,)) for letter in found] if options.unfolded else group_letters(found)
     if not folds:
-        print("No dead letters (or another operator is looking at them just now).")
+        print("No dead letters (or another operator has leased them).")
         return 0
     now = services.now()
     rows = [

@@ -77,7 +77,7 @@ class Evidence:
 
     @property
     def secrets(self) -> list[ClusterSecret]:
-        """Our Secrets that speak of it."""
+        """Our Secrets for it."""
         return secrets_of(self.name, self.seen.inventory)
 
     @property

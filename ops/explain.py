@@ -140,7 +140,7 @@ def _occupant(name: Name, seen: Snapshot, services: Services) -> ClusterSecret |
 
 
 def _access(membership: Membership, services: Services) -> Access:
-    """Look, through the gateway, whether Argo CD's identity has access."""
+    """Check through the gateway whether Argo CD's identity has access."""
     settings, attached = services.settings, membership.cluster is None
     url = settings.gateway_url(membership.name, gke=not attached)
     facts: list[str] = []

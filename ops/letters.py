@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 # Every topic that a function answers; the subscription that pushes from it has the topic's name.
 REPLAYABLE: Final = frozenset({*messages.STEPS, "sweep", messages.AUDIT_LOG_ENTRIES})
 _OURS: Final = frozenset({"topic", "step", "code", "reason", "attempts", "cluster", "membership"})
-# A replay is a person's: it may turn, and when it fails again it must come back here, not wait for a sweep.
+# A person requests a replay: it may reverse, and if it fails again it becomes a dead letter again.
 _LEFT_OUT: Final = _OURS | {"reversed", "requested-by"}
 _SOURCE: Final = "CloudPubSubDeadLetterSource"
-# What changes what a step may do, or releases a plan: an operator must have seen it.
+# Keys that let a step do more, or release a plan: an operator must confirm them.
 CONTROL_KEYS: Final = ("leave", "drop_labels", "granted", "secret_uid", "previous", "release")
 SHOWN_BYTES: Final = 2000  # of a body that is not JSON
-# What a body begins with tells one message from another, not one reason from another.
+# Letters are grouped by their reason without the beginning of the body.
 _BEGINNING: Final = re.compile(r"[;:] it begins with.*", re.DOTALL)
 
 
@@ -104,7 +104,7 @@ class DeadLetter:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that it speaks of: the cluster's, then the membership's."""
+        """The names that it contains: the cluster's, then the membership's."""
         body = messages.object_or_empty(self.data)
         found = (self.attributes.get(key) or body.get(key) for key in ("cluster", "membership"))
         return tuple(each for each in found if each and isinstance(each, str))
@@ -133,7 +133,7 @@ class Group:
 
 
 def group_letters(letters: Iterable[DeadLetter]) -> list[Group]:
-    """Fold the letters by cluster, step and reason; what came last comes last."""
+    """Group the letters by cluster, step and reason, the group with the newest letter last."""
     groups: dict[tuple[str, str, str], list[DeadLetter]] = defaultdict(list)
     for letter in sorted(letters, key=_age):
         groups[letter.subject, letter.step, _BEGINNING.sub("", letter.reason)].append(letter)
@@ -150,7 +150,7 @@ def named(letters: Iterable[DeadLetter], id_: str) -> list[DeadLetter]:
 
 
 def about(letters: Iterable[DeadLetter], names: Iterable[str]) -> list[DeadLetter]:
-    """Return the letters that speak of one of these names."""
+    """Return the letters that contain one of these names."""
     selected = set(names)
     return [letter for letter in letters if selected & set(letter.names)]
 

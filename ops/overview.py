@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-# So long after its creation no event need have reached a step. (GKE's creations take minutes: then nothing excuses silence.)
+# For this time after a cluster's creation its event may not have reached a step yet.
 YOUNG: Final = timedelta(seconds=30)
 
 
@@ -65,7 +65,7 @@ class Stage(StrEnum):
 
     @property
     def is_problem(self) -> bool:
-        """Whether a person should look at it."""
+        """Whether it needs a person's attention."""
         return self in _PROBLEMS
 
 
@@ -81,7 +81,7 @@ _PROBLEMS: Final = frozenset(
     }
 )
 _CONFLICTS: Final = frozenset({FindingCode.CLASHING_SECRET, FindingCode.OTHER_REGISTRAR, FindingCode.DUPLICATE_SECRETS})
-# What a sweep asks for where the Secret that is there belongs to an earlier cluster of the name, or was adopted.
+# What a sweep requests if the existing Secret belongs to an earlier cluster of the name, or was adopted.
 _RECREATED: Final = frozenset({FindingCode.NOT_REGISTERED, FindingCode.NO_SECRET})
 _BY_STATE: Final[Mapping[State, Stage]] = {
     State.CENTRAL: Stage.CENTRAL,

@@ -112,7 +112,7 @@ def _about_secret(secret: ClusterSecret, evidence: Evidence) -> list[Advice]:
         return [Advice("Unpin it", unpin_command(secret, evidence.settings))]
     if evidence.state is State.UNSELECTED or secret.hold:
         pin = kubectl(namespace, "annotate secret", secret.name, f"{cluster_secret.KEEP}=true")
-        return [Advice("Keep it in Argo CD for ever", pin)]
+        return [Advice("Keep it in Argo CD permanently", pin)]
     return []
 
 

@@ -34,7 +34,7 @@ def remedies(code: str, name: Name, membership: MembershipName, settings: Settin
     """Return what helps; empty where only time does. `found` is the name of the object that is in question."""
     match code:
         case ErrorCode.NOT_ADMITTED:
-            text = "Let our two identities into the cluster, with its own kubeconfig and context"
+            text = "Grant our two identities access to the cluster, with its own kubeconfig and context"
             return [Advice(text, outcomes.admission_command(membership, settings))]
         case ErrorCode.UNMANAGED_MEMBERSHIP:
             return unmanaged_membership(membership)
@@ -149,7 +149,7 @@ def unreachable(name: Name, membership: MembershipName) -> list[Advice]:
     if isinstance(name, ClusterName):
         return [Advice("See the cluster's status", describe_command(name))]
     return [
-        Advice("Look after its agent, with the cluster's own kubeconfig", "kubectl -n gke-connect get pods"),
+        Advice("Check its agent, with the cluster's own kubeconfig", "kubectl -n gke-connect get pods"),
         Advice("See its membership", describe_command(membership)),
     ]
 

@@ -1,6 +1,6 @@
 """One reading of everything, and the plan that a sweep would make of it, whole: no cut, no checks in turn.
 
-The commands look at the same lists as the sweep, with the operator's own identity. Nothing is written here.
+The commands read the same lists as the sweep, with the operator's own identity. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def operator(services: Services) -> str:
 
 
 def secrets_of(name: Name, inventory: Inventory) -> list[ClusterSecret]:
-    """Return our Secrets that speak of it."""
+    """Return our Secrets for it."""
     return [secret for secret in inventory.secrets if name == spoken_of(secret)]
 
 

@@ -1,6 +1,6 @@
 """Output for people: tables, progress, times in words, and usage errors in one line.
 
-Labels, messages and errors of clusters may be anybody's. `Guarded` keeps what a terminal would obey from all output.
+Labels, messages and errors of clusters may be anybody's. `Guarded` escapes terminal control characters in all output.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class Guarded:
-    """A text stream to which nothing is written that a terminal obeys: such characters are written as escapes.
+    """A text stream that writes characters that control a terminal as escapes.
 
     Those are all that Unicode does not call printable: C0 and C1 controls, bidirectional and other format characters,
     line separators, surrogates. The line feed remains.
@@ -114,7 +114,7 @@ def width(stream: Any = None) -> int:
 
 
 def fold(line: str, columns: int) -> str:
-    """Return a line in lines of at most so many columns, the further ones indented. A command stays whole, to be pasted."""
+    """Wrap a line at `columns`, and indent all but the first. A command is not wrapped, so that it can be pasted."""
     if len(line) <= columns or _COMMAND.match(line):
         return line
     indent = " " * min(len(line) - len(line.lstrip()) + 2, columns // 2)
@@ -123,7 +123,7 @@ def fold(line: str, columns: int) -> str:
 
 
 def wrap(text: str, columns: int) -> list[str]:
-    """Return the text in lines of at most so many columns, broken at spaces and behind the slashes of names."""
+    """Wrap the text at `columns`, at spaces and after the slashes of names."""
     lines = [""]
     for part in re.findall(r"\s+|[^\s/]*/|[^\s/]+", text):
         while len(lines[-1]) + len(part.rstrip()) > columns and (lines[-1].strip() or len(part) > columns):

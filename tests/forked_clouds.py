@@ -1,7 +1,7 @@
 """`python -m local up` as processes that share their imports: one process imports the packages, and forks each cloud.
 
 Another one does the same for the functions of all these clouds (`local/forking.py`). Both live as long as the tests.
-A cloud has its own environment, streams and exit code, as if it were started by itself. It spares a second of imports.
+A cloud has its own environment, streams and exit code, as if it were started by itself. It saves a second of imports.
 Where forking is not safe (elsewhere than on Linux), each cloud is started by itself.
 """
 

@@ -1,6 +1,6 @@
 """The real gcloud, started once: it imports its packages, makes its tree of commands, and forks each command.
 
-It spares half a second of processor time for each command (`tests/forking.py`).
+It saves half a second of processor time for each command (`tests/forking.py`).
 gcloud's own start script starts the server, with the Python that it chooses.
 """
 

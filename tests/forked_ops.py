@@ -1,6 +1,6 @@
 """`python -m ops …`, whose packages are imported once: a server forks each command (`tests/forking.py`).
 
-It spares a second of imports. Where forking is not safe, each command is started by itself.
+It saves a second of imports. Where forking is not safe, each command is started by itself.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ SERVICES = tuple(
 
 
 class Projects:
-    """The projects there are: id and number, and the APIs accept either in paths. Those in `shut` answer 403 for ever.
+    """The projects there are: id and number, and the APIs accept either in paths. Those in `shut` always answer 403.
 
     `enabled` are the APIs of each project (`run.googleapis.com`).
     """

@@ -67,7 +67,7 @@ class Program(Child):
 
 
 class ControlPlanes:
-    """All real clusters of one cloud. `spare` servers wait for a cluster to be made, for a start takes seconds."""
+    """All real clusters of one cloud. `spare` servers are started in advance, because a start takes seconds."""
 
     def __init__(self, directory: Path, certificate: Path, key: Path, authority: Path, *, spare: int = 1) -> None:
         self.directory = directory

@@ -205,7 +205,7 @@ def check_schedule(expected: Expected, seen: Delivery, now: datetime) -> list[Fi
             paused = True
             name, location = short(matching[0].get("name")), region_of(matching[0])
             resume = gcloud("scheduler jobs resume", name, location=location, project=expected.project)
-            text = f"the schedule is {matching[0].get('state')}: look at `python -m ops plan`, then resume it"
+            text = f"the schedule is {matching[0].get('state')}: read `python -m ops plan`, then resume it"
             check.warn(Code.JOB_PAUSED, SWEEP, text, resume)
         elif not any(at(one, "pubsubTarget", "data") for one in matching):
             check.fail(Code.JOB_WRONG, SWEEP, "publishes without a body, which is refused", commands.TERRAFORM)

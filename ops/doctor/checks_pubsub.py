@@ -65,7 +65,7 @@ def check_dead_letters(expected: Expected, seen: Delivery, google: Google) -> li
         check.unknown(expected.project, "the project's number was not read")
         return check.end("", "")
     agent = f"serviceAccount:service-{number}@gcp-sa-pubsub.iam.gserviceaccount.com"
-    effect = "what fails too often is delivered for ever"
+    effect = "messages that keep failing are delivered without end"
     if policy is not None and not may(agent, PUBLISH, policy, google, expected.project):
         text = f"Pub/Sub's service agent may not publish: {effect}"
         fix = commands.grant_publish(expected.project, DEAD_LETTERS, agent)
@@ -145,7 +145,7 @@ def _delivery(check: Check, expected: Expected, step: _Step, found: Object) -> N
     letters = {"dead_letter_topic": DEAD_LETTERS, "max_delivery_attempts": "20"}
     fix = _update(project, name, dead_letter_topic_project=project, **letters)
     if not policy:
-        check.fail(Code.NO_DEAD_LETTER_POLICY, name, "has no dead-letter policy: it retries for ever", fix)
+        check.fail(Code.NO_DEAD_LETTER_POLICY, name, "has no dead-letter policy: it retries without end", fix)
     elif at(policy, "deadLetterTopic") != expected.topic(DEAD_LETTERS):
         text = f"gives up to {at(policy, 'deadLetterTopic')}, not to topic {DEAD_LETTERS}"
         check.fail(Code.WRONG_DEAD_LETTER_TOPIC, name, text, fix)

@@ -25,7 +25,7 @@ def grant_publish(project: str, topic: str, member: str) -> str:
 
 
 def quotas(api: str, project: str) -> str:
-    """Show the quotas of an API, and where to ask for more."""
+    """Show the quotas of an API, and where to request more."""
     return gcloud("beta quotas info list", service=api, project=project)
 
 

@@ -69,7 +69,7 @@ class Check:
         self.findings.append(Finding(self.name, Status.FAIL, subject, message, fix, code))
 
     def warn(self, code: Code, subject: str, message: str, fix: str) -> None:
-        """Add a warning: it works, and an operator should look at it."""
+        """Add a warning: it works, but an operator should check it."""
         self.findings.append(Finding(self.name, Status.WARN, subject, message, fix, code))
 
     def unknown(self, subject: str, why: str, fix: str = "", code: Code = Code.UNREAD) -> None:

@@ -1,7 +1,6 @@
 """The status page as HTML: values in, text out. Pure but for reading the templates beside this module.
 
-Every value is escaped by the template engine, and what a terminal or a reader's eye would obey (controls, bidirectional
-and other invisible characters) is shown as an escape. The page has no external resource: style and script are inline, and
+The template engine escapes every value, and control, bidirectional and other invisible characters are shown as escapes. The page has no external resource: style and script are inline, and
 the policy names them by their hashes.
 """
 

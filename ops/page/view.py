@@ -28,7 +28,7 @@ _TEXT: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the address asks for. '' does not filter; `stage` is a code of `Stage`, or `problems`."""
+    """What the address selects. '' does not filter; `stage` is a code of `Stage`, or `problems`."""
 
     q: str = ""
     project: str = ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 ISSUER = "https://accounts.google.com"
-REUSED_SECONDS = 60  # an identity token is given out again for so long, as Pub/Sub and the metadata server do
+REUSED_SECONDS = 60  # an identity token is reused for this time, as Pub/Sub and the metadata server do
 KEPT = 1000  # identity tokens
 
 

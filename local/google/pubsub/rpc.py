@@ -64,7 +64,7 @@ def _unary(broker: Broker, method: Method) -> Any:
 
 
 def _streaming_pull(broker: Broker) -> Any:
-    """Messages as they come. `max_outstanding_messages` is not held here: the client libraries hold it themselves."""
+    """Messages as they arrive. The client libraries themselves enforce `max_outstanding_messages`."""
 
     async def read(name: str, first: Any, requests: AsyncIterator[Any]) -> None:
         request = first
