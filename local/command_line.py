@@ -6,14 +6,16 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 from local import environment
 from local.commands import failures, logs, members, parts, seeds, send, show, up
 from local.commands.options import Parser, UsageError
 from local.control import ControlError, WrongCallError
+from local.output import Output, OutputError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 
@@ -22,7 +24,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     before = sys.stdout, sys.stderr
     with Path(os.devnull).open("w") as nowhere:
         # A stream may be closed (`>&-`). A terminal without UTF-8 gets escapes.
-        sys.stdout, sys.stderr = before[0] or nowhere, before[1] or nowhere
+        sys.stdout, sys.stderr = cast("TextIO", Output(before[0] or nowhere)), before[1] or nowhere
         for stream in before:
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
@@ -33,12 +35,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    options = command_line().parse_args(arguments)
     try:
+        options = _parsed(arguments)
         code = int(options.run(options) or 0)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader closed the pipe
-        _drop_output()
+    except OutputError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would report it once more at exit
+        if not error.is_closed:
+            print(f"local: {error}", file=sys.stderr)
         return 1
     except (UsageError, WrongCallError) as error:
         print(f"local: {' '.join(str(error).split())}", file=sys.stderr)
@@ -50,19 +54,18 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(
             f"local: {': '.join(str(one) for one in (error.filename, error.strerror or error) if one)}", file=sys.stderr
         )
-        _drop_output()
         return 1
     except KeyboardInterrupt:
         return 130
     return code
 
 
-def _drop_output() -> None:
-    """Drop what standard output did not take, if anything: Python would report that once more at exit."""
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return command_line().parse_args(arguments)
+    except SystemExit:
+        sys.stdout.flush()  # the help
+        raise
 
 
 def command_line() -> Parser:

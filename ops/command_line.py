@@ -28,15 +28,24 @@ _SHORT = "full name, its membership's full name, or a short name that only one c
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     with guarded():
-        return _run(command_line().parse_args(arguments))
+        return _run(arguments)
 
 
-def _run(options: argparse.Namespace) -> int:
-    stopped = local_cloud.stopped(os.environ)
-    if stopped:
-        print(f"ops: {stopped}", file=sys.stderr)
-        return 1
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     try:
+        return command_line().parse_args(arguments)
+    except SystemExit:
+        sys.stdout.flush()  # the help, the version
+        raise
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        options = _parsed(arguments)
+        stopped = local_cloud.stopped(os.environ)
+        if stopped:
+            print(f"ops: {stopped}", file=sys.stderr)
+            return 1
         code = int(pkgutil.resolve_name(options.run)(options))  # imported now: `--help` needs no client
         sys.stdout.flush()
     except (BrokenPipeError, OutputError) as error:

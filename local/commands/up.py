@@ -173,12 +173,14 @@ def _up(options: argparse.Namespace) -> int:
         await starting
         # What start-up has made stays: the collector need not look at it again and again while requests wait.
         gc.freeze()
-        _print_endpoints(cloud.endpoints(), cloud.directory)
-        ends: list[asyncio.Future[Any]] = [cloud.died, stopping]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        print("stopping …", flush=True)
-        await cloud.stop()
+        try:
+            _print_endpoints(cloud.endpoints(), cloud.directory)
+            ends: list[asyncio.Future[Any]] = [cloud.died, stopping]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            print("stopping …", flush=True)
+        finally:
+            await cloud.stop()
         if cloud.died.done():
             print(f"local: {cloud.died.result()}", file=sys.stderr)
             return 1

@@ -177,6 +177,18 @@ def test_a_function_that_does_not_start_is_named_and_nothing_stays(tmp_path: Pat
     assert "not today" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_it_stops_cleanly_when_its_output_cannot_be_written(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            _command(tmp_path / "d"), cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=120
+        )
+    assert (done.returncode, done.stderr) == (1, "local: the output cannot be written: No space left on device\n")
+    with pytest.raises(NotRunningError) as raised:
+        LocalCloud.from_env(tmp_path / "d")
+    assert "killed" not in str(raised.value)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends processes with their parent: left out is that")
 def test_nothing_outlives_it_when_it_is_killed(tmp_path: Path) -> None:
     with _up(tmp_path / "d") as up:

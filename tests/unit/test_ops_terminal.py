@@ -307,11 +307,12 @@ def test_without_standard_input_nothing_is_confirmed(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
-def test_output_that_cannot_be_written_is_one_line() -> None:
+@pytest.mark.parametrize("typed", ["ops doctor", "ops --help", "ops --version", "local --help"])
+def test_output_that_cannot_be_written_is_one_line(typed: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "ops", "doctor"],
+            [sys.executable, "-m", *typed.split()],
             cwd=ROOT,
             env=environment,
             stdout=full,
@@ -320,4 +321,19 @@ def test_output_that_cannot_be_written_is_one_line() -> None:
             check=False,
             timeout=120,
         )
-    assert (done.returncode, done.stderr) == (1, "ops: the output cannot be written: No space left on device\n")
+    end = "the output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, f"{typed.split(maxsplit=1)[0]}: {end}")
+
+
+@pytest.mark.parametrize("typed", ["ops --help", "local --help"])
+def test_a_help_whose_reader_has_gone_ends_without_a_word(typed: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        words = [sys.executable, "-m", *typed.split()]
+        done = subprocess.run(
+            words, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, timeout=120
+        )
+    finally:
+        os.close(writer)
+    assert done.stderr == ""
