@@ -22,12 +22,27 @@ from tests import forking
 
 # What many commands import when they run. A version of gcloud may lack one of them.
 CLIENTS = (
+    "apitools.base.py.base_api",
+    "google.oauth2.credentials",
     "googlecloudsdk.api_lib.container.api_adapter",
+    "googlecloudsdk.api_lib.container.fleet.client",
+    "googlecloudsdk.api_lib.pubsub.subscriptions",
     "googlecloudsdk.api_lib.pubsub.topics",
+    "googlecloudsdk.command_lib.concepts.concept_managers",
+    "googlecloudsdk.command_lib.container.flags",
     "googlecloudsdk.command_lib.iam.iam_util",
+    "googlecloudsdk.command_lib.projects.util",
+    "googlecloudsdk.command_lib.pubsub.resource_args",
+    "googlecloudsdk.command_lib.util.concepts.concept_parsers",
+    "googlecloudsdk.core.credentials.google_auth_credentials",
     "googlecloudsdk.core.credentials.requests",
+    "googlecloudsdk.core.credentials.transports",
     "googlecloudsdk.core.document_renderers.render_document",
     "googlecloudsdk.core.updater.update_manager",
+    "googlecloudsdk.generated_clients.apis.container.v1.container_v1_client",
+    "googlecloudsdk.generated_clients.apis.gkehub.v1.gkehub_v1_client",
+    "googlecloudsdk.generated_clients.apis.pubsub.v1.pubsub_v1_client",
+    "proto",
 )
 
 
@@ -64,7 +79,7 @@ def _serve(program: str, listener: socket.socket) -> None:
     os.environ.update(started)  # what the start script sets
     configurations.ActivePropertiesFile.Invalidate()  # its packages have read the server's
     sys.argv = [program, *words]
-    gcloud.main()
+    forking.end(gcloud.main)
 
 
 if __name__ == "__main__":

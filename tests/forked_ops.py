@@ -96,7 +96,7 @@ def _serve(listener: socket.socket) -> None:
     _import()
     words = forking.next_words(listener)
     sys.argv = ["ops", *words]
-    sys.exit(main(words))
+    forking.end(functools.partial(main, words))
 
 
 if __name__ == "__main__":
