@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import subprocess
 import sys
@@ -24,35 +25,46 @@ def printed(program: str) -> str:
     return done.stdout.strip()
 
 
-# Each program has a process of its own, forked from one that has imported `main` and nothing else.
+# Each program, a line, has a process of its own, forked from one that has imported `main` and nothing else.
 FORKING = """
 import os, sys, main
-for program in sys.stdin.read().split("\\0"):
+for program in sys.stdin:
     if os.fork() == 0:
-        exec(program, {})
+        exec(eval(program), {})
         sys.exit()
-    print("\\0" if os.wait()[1] == 0 else sys.exit(program), end="", flush=True)
+    print("\\0", os.wait()[1], flush=True)
 """
 
 
-def printed_after_main(*programs: str) -> list[str]:
-    """What each program prints in a process that has imported `main`."""
-    done = subprocess.run(
-        [sys.executable, "-c", FORKING],
-        input="\0".join(programs),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return [one.strip() for one in done.stdout.split("\0")[:-1]]
+@functools.cache
+def after_main() -> subprocess.Popen[str]:
+    """The process that forks."""
+    pipe, command = subprocess.PIPE, [sys.executable, "-c", FORKING]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+    atexit.register(process.communicate)
+    return process
+
+
+def printed_after_main(program: str) -> str:
+    """What a program prints in a process that has imported `main`."""
+    process = after_main()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{program!r}\n")
+    process.stdin.flush()
+    lines: list[str] = []
+    for line in process.stdout:
+        if line == "\0 0\n":
+            return "".join(lines).strip()
+        lines.append(line)
+        assert not line.startswith("\0"), "".join(lines)
+    raise AssertionError("".join(lines))
 
 
 @functools.cache
 def loaded() -> frozenset[str]:
     """The modules of a process that has imported what the functions import."""
-    found = frozenset(printed(f"import sys; {CLIENTS}; print(*sys.modules)").split())
+    found = frozenset(printed_after_main(f"import sys; {CLIENTS}; print(*sys.modules)").split())
     assert "main" in found
     return found
 
@@ -90,7 +102,7 @@ def test_other_processes_import_as_always() -> None:
 def test_what_is_left_for_later_is_there_when_it_is_touched_after_all() -> None:
     """Each module is touched in a process in which no other one was: a module may import the next."""
     names = sorted(LAZY)
-    lazily = printed_after_main(*map(touch, names))
+    lazily = [printed_after_main(touch(name)) for name in names]
     eagerly = printed("\n".join(map(touch, names))).splitlines()
     assert dict(zip(names, lazily, strict=True)) == dict(zip(names, eagerly, strict=True))
 
@@ -98,16 +110,18 @@ def test_what_is_left_for_later_is_there_when_it_is_touched_after_all() -> None:
 def test_an_absent_package_raises_as_if_not_installed() -> None:
     absent = sorted(ABSENT)
     programs = [f"try:\n  import {name}\nexcept ModuleNotFoundError as error:\n  print(error.name)" for name in absent]
-    assert printed_after_main(*programs) == absent
+    assert [printed_after_main(program) for program in programs] == absent
 
 
 def test_who_only_reads_memberships_does_without_the_fleets_client() -> None:
     functions = ["grant_rbac", "write_secret", "remove_secret", "revoke_rbac", "sweep"]
-    programs = [
-        f"import sys, functions.{name}, shared.clients.fleet; print('google.cloud.gkehub_v1' in sys.modules)"
-        for name in functions
-    ]
-    assert printed_after_main(*programs) == ["False"] * len(functions)
+    program = "\n".join(
+        [
+            "import sys, shared.clients.fleet",
+            *(f"import functions.{name}; print('google.cloud.gkehub_v1' in sys.modules)" for name in functions),
+        ]
+    )
+    assert printed_after_main(program).split() == ["False"] * len(functions)
 
 
 def test_reading_starts_without_the_publishers_packages() -> None:
@@ -115,12 +129,12 @@ def test_reading_starts_without_the_publishers_packages() -> None:
         "import sys, main, functions.write_secret, functions.sweep, shared.clients.argocd_secrets, shared.clients.fleet,"
         " shared.clients.gke, shared.clients.grant_signer; print(*sys.modules)"
     )
-    assert {"google.api_core", "google.protobuf", "grpc"} & {*printed(program).split()} == set()
+    assert {"google.api_core", "google.protobuf", "grpc"} & {*printed_after_main(program).split()} == set()
 
 
 def test_the_collector_does_not_run_while_the_clients_load() -> None:
     program = f"import gc, main; before = gc.get_stats(); {CLIENTS}; print(gc.get_stats() == before)"
-    assert printed(program) == "True"
+    assert printed_after_main(program) == "True"
 
 
 def test_threads_that_need_a_lazy_module_at_once_all_get_it() -> None:
@@ -148,4 +162,4 @@ threads = [threading.Thread(target=verify) for _ in range(8)]
 [thread.join() for thread in threads]
 print(len(decoded))
 """
-    assert printed_after_main(program) == ["8"]
+    assert printed_after_main(program) == "8"
