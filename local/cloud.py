@@ -144,7 +144,7 @@ class Cloud:
                 metadata=metadata["you"],
             )
         self.kubeconfig.start()
-        await asyncio.gather(*(deployment.start(self._function_died) for deployment in self.deployments))
+        await asyncio.gather(*(deployment.start(self._function_died, self._fail) for deployment in self.deployments))
         self._at_start = Snapshot(self.apis, self.clusters, self.deployments, self.central)
         await self._seed()
         self.scheduler.start()
@@ -226,8 +226,7 @@ class Cloud:
         gateway = self.apis.listeners["connectgateway"].address
         await self.clusters.apply(self.central, [namespace])
         for one in self.apis.registrars:
-            manifests = registrar(self._values(one), attached=attached, gateway=gateway)
-            await self.clusters.apply(self.central, manifests)
+            await self.clusters.apply(self.central, registrar(self._values(one), attached=attached, gateway=gateway))
         argocd = argocd_objects(self.namespace, DEFAULT.account("argocd"), attached=attached)
         await self.clusters.apply(self.central, argocd)
 
@@ -245,8 +244,11 @@ class Cloud:
         self._report_death(child.name, code, child.log)
 
     def _report_death(self, what: str, code: int, log: Path) -> None:
+        self._fail(f"{what} {ended(code)}; the end of {log}:\n{tail(log) or '(nothing)'}")
+
+    def _fail(self, reason: str) -> None:
         if not self.died.done():
-            self.died.set_result(f"{what} {ended(code)}; the end of {log}:\n{tail(log) or '(nothing)'}")
+            self.died.set_result(reason)
 
     # What people and tests ask for (the control API calls these by name)
 

@@ -71,6 +71,7 @@ class Deployment:
         self._namespace = namespace
         self._parent = parent
         self._fronts: list[Front] = []
+        self._fail: Callable[[str], None] = lambda _: None
         self._create_functions(metadata)
         self._bundle = _bundle_hash(self.config.source)
         apis.logging.sources.append(self._log_entries)
@@ -98,6 +99,7 @@ class Deployment:
                 overrides = self.apis.overrides().items()
                 variables |= {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": url for api, url in overrides}
             log = directory / "log" / f"{self.registrar.prefix.replace('/', '-')}{name}.log"
+            log.touch()
             process = Function(target, source, log, variables, self._parent)
             (self.pages if target in PAGES else self.functions)[name] = process
 
@@ -135,9 +137,13 @@ class Deployment:
     async def _deploy_service(self, name: str, function: Function) -> None:
         apis, one_at_a_time = self.apis, name == SWEEP
         full = self.registrar.service(name)
-        wake = (lambda: function.start(self.config.source.parent)) if name in self.pages else None
         front = Front(
-            apis.run, apis.iam, full, lambda: function.url if function.pid else "", keep=apis.logging.write, wake=wake
+            apis.run,
+            apis.iam,
+            full,
+            lambda: function.url if function.answers else "",
+            keep=apis.logging.write,
+            wake=lambda: self._wake(function),
         )
         self._fronts.append(front)
         listener = await apis.serve(f"function {self.registrar.prefix}{name}", front)
@@ -247,11 +253,23 @@ class Deployment:
         service = self.apis.run.services.get(self.registrar.service(name))
         return service.url if service else ""
 
-    async def start(self, on_death: Callable[[Child, int], None]) -> None:
-        """Start all functions."""
+    async def start(self, on_death: Callable[[Child, int], None], on_failure: Callable[[str], None]) -> None:
+        """Start the first function, which proves that `main.py` can be imported. The others start at their first call."""
+        self._fail = on_failure
         for function in self.functions.values():
             function.on_death = on_death
-        await asyncio.gather(*(function.start(self.config.source.parent) for function in self.functions.values()))
+        for function in [*self.functions.values()][:1]:
+            await function.start(self.config.source.parent)
+
+    async def _wake(self, function: Function) -> None:
+        """Start a function at its first call, and a page at each call. A function that does not start ends the cloud."""
+        if not function.is_asleep and function.name not in self.pages:
+            return
+        try:
+            await function.start(self.config.source.parent)
+        except StartError as error:
+            if function.is_asleep and function.name not in self.pages:  # else somebody has ended it meanwhile
+                self._fail(str(error))
 
     async def stop(self) -> None:
         """Kill all functions at the same time, and free their ports. None starts again."""

@@ -1,7 +1,8 @@
 """The functions as processes, each under functions-framework with its own environment, as on Cloud Run.
 
 A function sees the settings, the endpoints of `local/`, a metadata server that says who it is, and nothing of the machine
-it runs on. Left out: scaling (one process each, with gunicorn's threads) and the cutting of requests after a time.
+it runs on. A function's first call starts it, for Cloud Run scales from zero. Left out: more than one process each (it has
+gunicorn's threads), scaling to zero again, and the cutting of requests after a time.
 """
 
 from __future__ import annotations
@@ -93,9 +94,25 @@ class Function(Child):
         self.target = target
         self.signature = "http" if target in PAGES else "cloudevent"
         self.variables = dict(environment)
+        self.is_asleep = True  # until somebody starts or stops it: its first call starts it
         self.deployed: set[str] = set()  # names of variables that a later deployment gave it
         self._source = source
         self._parent = parent
+
+    async def start(self, directory: Path, within: float = 60.0) -> None:
+        """Start, and return when its port is open."""
+        await super().start(directory, within)
+        self.is_asleep = False
+
+    async def stop(self, within: float = 10.0) -> None:
+        """Send SIGTERM, so that requests in flight finish, then kill its group. No call starts it again."""
+        self.is_asleep = False
+        await super().stop(within)
+
+    async def kill(self) -> None:
+        """End it and its workers at once, as a crash would. No call starts it again."""
+        self.is_asleep = False
+        await super().kill()
 
     async def spawn(self, directory: Path) -> Process:
         """Fork it from the parent; without a parent, start it like the command."""

@@ -58,6 +58,7 @@ class Child:
         self._process: Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._wanted = False
+        self._has_started = False
         self._closed = False
         self._changing = asyncio.Lock()
         self._ports: list[ReservedPort] = []
@@ -74,6 +75,11 @@ class Child:
         reserved = ReservedPort()
         self._ports.append(reserved)
         return reserved.number
+
+    @property
+    def answers(self) -> bool:
+        """Whether it has opened its port, and still runs."""
+        return self._has_started and self.pid is not None
 
     def command(self) -> list[str]:
         """What to run; a subclass says it."""
@@ -116,10 +122,11 @@ class Child:
         self._wanted = True
         self._watch = asyncio.create_task(self._until_it_ends(self._process))
         deadline = asyncio.get_running_loop().time() + within
-        while not await self._answers():
+        while not await self._is_open():
             if self._process.returncode is not None or asyncio.get_running_loop().time() > deadline:
                 raise StartError(f"{self.name} did not start; the end of {self.log}:\n{self.tail()}")
             await asyncio.sleep(0.02)
+        self._has_started = True
 
     async def stop(self, within: float = 10.0) -> None:
         """Send SIGTERM, so that requests in flight finish, then kill its group."""
@@ -143,7 +150,7 @@ class Child:
             await self._end()
 
     async def _end(self, within: float = 30.0) -> None:
-        self._wanted = False
+        self._wanted = self._has_started = False
         if self._process is None:
             return
         deadline = asyncio.get_running_loop().time() + within
@@ -185,7 +192,7 @@ class Child:
         if self._wanted:
             self.on_death(self, code)
 
-    async def _answers(self) -> bool:
+    async def _is_open(self) -> bool:
         try:
             _, writer = await asyncio.open_connection(HOST, self.port)
         except OSError:

@@ -70,6 +70,8 @@ async def _restart(deployment: Deployment, name: str, before: Mapping[str, str])
     if function.variables != before:
         await function.stop()
         function.variables, function.deployed = dict(before), set()
+    elif function.is_asleep:
+        return
     await deployment.start_function(name)
 
 

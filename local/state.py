@@ -41,7 +41,12 @@ async def state(
         "queues": queues,
         "dead_letters": queues["dead-letters"]["backlog"] if queues else None,
         "functions": {
-            f"{one.registrar.prefix}{name}": {"pid": f.pid, "url": one.url(name), "log": str(f.log)}
+            f"{one.registrar.prefix}{name}": {
+                "pid": f.pid,
+                "asleep": f.is_asleep,
+                "url": one.url(name),
+                "log": str(f.log),
+            }
             for one in deployments
             for name, f in one.functions.items()
         },

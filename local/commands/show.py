@@ -64,7 +64,14 @@ def _status(options: argparse.Namespace) -> None:
     print_table(
         "functions",
         ["name", "pid", "log"],
-        [[n, f["pid"] or "not running", f"log/{Path(f['log']).name}"] for n, f in state["functions"].items()],
+        [
+            [
+                n,
+                f["pid"] or ("starts at its first call" if f["asleep"] else "not running"),
+                f"log/{Path(f['log']).name}",
+            ]
+            for n, f in state["functions"].items()
+        ],
     )
     print_table(
         "schedules",

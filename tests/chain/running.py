@@ -322,7 +322,7 @@ class Chain(LocalCloud):
         self.remove_event_rules()
         self.release()
         for name, function in self.state()["functions"].items():
-            if function["pid"] is None:
+            if function["pid"] is None and not function["asleep"]:
                 self.start_function(name)
 
     def reset(self) -> None:

@@ -64,7 +64,13 @@ class Up:
     def __init__(self, process: subprocess.Popen[str], cloud: LocalCloud) -> None:
         self.process = process
         self.cloud = cloud
-        self.pids = [function["pid"] for function in cloud.state()["functions"].values()]
+        self.pids: list[int] = []
+
+    def start_all(self) -> None:
+        """Start all functions, without a call, and note their processes."""
+        for name in self.cloud.state()["functions"]:
+            self.cloud.start_function(name)
+        self.pids = [function["pid"] for function in self.cloud.state()["functions"].values()]
 
     def end(self, signal_: signal.Signals) -> tuple[int, str]:
         """Send a signal; return the exit code and what it printed on stderr."""
@@ -114,6 +120,7 @@ def _local(up: Up, *arguments: str) -> str:
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_it_stops_cleanly_when_asked(tmp_path: Path, ending: signal.Signals) -> None:
     with _up(tmp_path / "d") as up:
+        up.start_all()
         assert up.end(ending) == (0, "")
     assert all(_gone(pid) for pid in up.pids)
     with pytest.raises(NotRunningError, match="python -m local up"):
@@ -159,6 +166,7 @@ def test_two_run_side_by_side_but_not_in_one_directory(tmp_path: Path) -> None:
 
 def test_when_a_function_dies_it_says_which_with_the_end_of_its_log(tmp_path: Path) -> None:
     with _up(tmp_path / "d") as up:
+        up.start_all()
         up.cloud.publish("write-secret", {"last": "words"})
         until(lambda: "received" in up.cloud.log("write-secret"))
         os.kill(up.cloud.state()["functions"]["write-secret"]["pid"], signal.SIGKILL)
@@ -189,9 +197,36 @@ def test_it_stops_cleanly_when_its_output_cannot_be_written(tmp_path: Path) -> N
     assert "killed" not in str(raised.value)
 
 
+def test_first_calls_at_once_start_a_function_and_none_is_lost(tmp_path: Path) -> None:
+    with _up(tmp_path / "d") as up:
+        before = up.cloud.state()["functions"]
+        assert [one["pid"] is None for one in before.values()] == [False, True]
+        assert "starts at its first call" in _local(up, "status")
+        for number in range(20):
+            up.cloud.publish("write-secret", {"first": number})
+        until(lambda: up.cloud.log("write-secret").count("received") == 20)
+        up.cloud.wait_quiet()
+        after = up.cloud.state()
+        assert after["queues"]["write-secret"]["deliveries"] == 20
+        assert after["functions"]["write-secret"]["pid"]
+
+
+def test_a_function_that_does_not_start_at_its_first_call_ends_the_cloud(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(
+        f"{MAIN}\nimport os\nassert os.environ['K_SERVICE'] != 'write-secret', 'not today'\n"
+    )
+    with _up(tmp_path / "d") as up:
+        up.cloud.publish("write-secret", {"first": "message"})
+        code, printed = up.ended()
+    assert code == 1
+    assert "write-secret" in printed
+    assert "not today" in printed
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends processes with their parent: left out is that")
 def test_nothing_outlives_it_when_it_is_killed(tmp_path: Path) -> None:
     with _up(tmp_path / "d") as up:
+        up.start_all()
         assert up.end(signal.SIGKILL)[0] == -signal.SIGKILL
         until(lambda: all(_gone(pid) for pid in up.pids))
     with pytest.raises(NotRunningError, match="was killed"):

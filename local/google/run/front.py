@@ -31,9 +31,9 @@ _DENIED = "Your client does not have permission to get URL <code>{}</code> from 
 
 
 class Front:
-    """An ASGI application for one service (full name); `inner()` is the URL of its process, or "" while none runs.
+    """An ASGI application for one service (full name); `inner()` is the URL of its process, or "" while none answers.
 
-    `keep` takes the log entry of each refused call. `wake` starts the process of a service that scales to zero.
+    `keep` takes the log entry of each refused call. `wake` starts the process, unless somebody has stopped it.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Front:
         inner: Callable[[], str],
         *,
         keep: Callable[[Json], None],
-        wake: Callable[[], Awaitable[None]] | None = None,
+        wake: Callable[[], Awaitable[None]],
     ) -> None:
         self._run = run
         self._iam = iam
@@ -91,7 +91,7 @@ class Front:
 
     async def _forward(self, request: Request) -> Response:
         inner = self._inner()
-        if not inner and self._wake is not None:
+        if not inner:
             await self._wake()
             inner = self._inner()
         if not inner:
