@@ -258,7 +258,7 @@ def _verified(evidence: Evidence) -> str:
 def _conflicts(evidence: Evidence) -> list[str]:
     """Unmanaged objects with the name, the server or the ID that ours needs."""
     facts = [
-        f"Secret {one.name} is for the same cluster, or has the same server or name, and is unmanaged"
+        f"Secret {one.name} is for the same cluster, or has the same server or name, and {one.owner(evidence.settings)}"
         for one in evidence.unmanaged_secrets
     ]
     if occupant := evidence.unlisted_occupant:

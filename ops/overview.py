@@ -311,8 +311,10 @@ class Overview:
                 wait = f"; {pluralize(deletions, 'deletion waits', 'deletions wait')} for its end" if deletions else ""
                 return f"held since {cluster_secret.timestamp(secret.hold.since)} ({secret.hold.reason}): Argo CD shows its last status{wait}"
             case Stage.CONFLICT if name in self.others:
+                first = self.others[name][0]
+                what = first.owner(self.settings) if first.is_managed else "is not ours: adopt it"
                 names = ", ".join(one.name for one in self.others[name])
-                return f"Secret {names} is for this cluster and is not ours: adopt it"
+                return f"Secret {names} is for this cluster and {what}"
             case Stage.MISSING:
                 asked = self.requests.get(str(name), [])
                 earlier = f"{asked[0].reason}, its Secret is of an earlier cluster; " if secret and asked else ""

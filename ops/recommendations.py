@@ -46,8 +46,12 @@ def _against_faults(evidence: Evidence) -> list[Advice]:
     if unfit or evidence.letters:
         codes += [(entry.code, "") for entry in evidence.activity.failing]
     codes += [(letter.code, "") for letter in evidence.letters]
-    advice = []
-    unmanaged = evidence.unmanaged_secrets
+    advice: list[Advice] = []
+    others = _of_other_registrars(evidence)
+    unmanaged = [one for one in evidence.unmanaged_secrets if one not in others]
+    for one in others if evidence.state is State.SELECTED else ():
+        show = kubectl(settings.argocd_namespace, "get secret", one.name, "--show-labels")
+        advice.append(Advice("Select the cluster in one registrar only. See which other one has it", show))
     if unmanaged and not evidence.secrets:
         advice += [
             Advice("See what an adoption would do", recognition.ADOPT),
@@ -61,7 +65,7 @@ def _against_faults(evidence: Evidence) -> list[Advice]:
     if (taken := evidence.unmanaged_membership) and evidence.present in (None, taken):
         advice += remedies.unmanaged_membership(taken.name)
     # Where the Secret or membership itself was seen, its own remedy is above.
-    covered = {ErrorCode.UNMANAGED_SECRET} if unmanaged or occupant else set()
+    covered = {ErrorCode.UNMANAGED_SECRET} if evidence.unmanaged_secrets or occupant else set()
     covered |= {ErrorCode.UNMANAGED_MEMBERSHIP} if taken else set()
     for code, found in codes:
         if code not in covered:
@@ -72,6 +76,11 @@ def _against_faults(evidence: Evidence) -> list[Advice]:
         for _, step in evidence.activity.silent(evidence.seen.now):
             advice += remedies.pause_hint(step)
     return advice
+
+
+def _of_other_registrars(evidence: Evidence) -> list[ClusterSecret]:
+    """The cluster's Secrets of another instance or fleet: nobody adopts them."""
+    return [one for one in evidence.unmanaged_secrets if one.is_managed]
 
 
 def _against_state(evidence: Evidence) -> list[Advice]:
@@ -89,7 +98,7 @@ def _against_state(evidence: Evidence) -> list[Advice]:
             Advice("Check the name: list the clusters of its project", f"python -m ops list --project {name.project}")
         ]
     if not evidence.is_source and evidence.state is not State.DELETED:
-        advice += remedies.outside(name.project)
+        advice += [] if _of_other_registrars(evidence) else remedies.outside(name.project)
     elif evidence.state is State.UNSELECTED:
         advice.append(_relabel(evidence))
     elif evidence.state in (State.UNKNOWN, State.PROVISIONING) and isinstance(name, ClusterName):

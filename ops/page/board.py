@@ -81,9 +81,9 @@ class Board:
 
     @property
     def unmanaged(self) -> list[tuple[Name, str]]:
-        """The clusters for which others have a Secret, and that Secret's name."""
+        """The clusters for which no registrar wrote a Secret that is there, and that Secret's name: `ops adopt` takes it."""
         found = sorted(self.overview.others.items(), key=lambda each: str(each[0]))
-        return [(name, secret.name) for name, several in found for secret in several]
+        return [(name, secret.name) for name, several in found for secret in several if not secret.is_managed]
 
     @property
     def counts(self) -> Counts:

@@ -196,8 +196,8 @@ def remedy(secret: ClusterSecret, recognition: Recognition, settings: Settings) 
         several = " or ".join(sorted(map(str, recognition.names)))
         return f"It may be for {several}. Annotate it with the right one", annotate_command(secret, settings)
     if secret.is_managed:
-        text = "Select the cluster in one registrar only, or delete this Secret"
-        return text, kubectl(settings.argocd_namespace, "delete secret", secret.name)
+        text = "Select the cluster in one registrar only; if that registrar does not exist any more, delete the Secret"
+        return text, kubectl(settings.argocd_namespace, "get secret", secret.name, "--show-labels")
     if name := writer(secret):
         text = f"Stop {name}, which writes it, and then adopt or delete it"
         return f"{text}; or leave all cluster Secrets to it with SECRETS=external", ADOPT

@@ -75,7 +75,7 @@ def test_an_unmanaged_secret_with_the_same_name_in_argo_cd() -> None:
 def test_a_secret_of_another_instance_for_our_cluster() -> None:
     other = replace(OURS, labels={**OURS.labels, "fleet-registrar/instance": "second"})
     inventory = Inventory(clusters={BLUE.name: BLUE}, memberships=MEMBERS, unmanaged=(other,))
-    assert commands(FindingCode.OTHER_REGISTRAR, inventory) == [f"{KUBECTL} delete secret {OURS.name}"]
+    assert commands(FindingCode.OTHER_REGISTRAR, inventory) == [f"{KUBECTL} get secret {OURS.name} --show-labels"]
 
 
 def test_a_cluster_in_another_fleet() -> None:

@@ -17,7 +17,7 @@ from ops.plan import requirement
 from ops.survey import find
 from ops.terminal import UNREAD, MistakeError
 from shared.decisions.sweep_plan import Plan
-from shared.values.cluster_secret import KEEP
+from shared.values.cluster_secret import INSTANCE, KEEP
 from shared.values.model import GONE, Cluster
 from shared.values.names import ClusterName, MembershipName
 from shared.values.selector import Selector
@@ -54,6 +54,20 @@ def explaining(
     survey = seen(listed, secrets=secrets, unmanaged=unmanaged, settings=settings)
     given: dict[str, Any] = {"membership": BLUE_MEMBER, "access": Access(True, ("up to date",))} | more
     return explain(Evidence(BLUE.name, settings, survey, cluster=cluster, **given))
+
+
+def of_staging() -> ClusterSecret:
+    """The Secret that another registrar has written for the cluster."""
+    return replace(secret(), labels={**secret().labels, INSTANCE: "staging"})
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, replace(SETTINGS, source_projects=frozenset({"demo-fleet"}))])
+def test_a_secret_of_another_registrar_is_not_adopted_or_deleted(settings: Settings) -> None:
+    explained = explaining(unmanaged=(of_staging(),), settings=settings)
+    assert "belongs to the instance 'staging'" in explained.sections["Conflicts"][0]
+    advice = "\n".join(explained.sections["You can"])
+    assert not any(word in advice for word in ("adopt", "delete", "SOURCE_PROJECTS"))
+    assert ("in one registrar only" in advice) == (settings is SETTINGS)
 
 
 def test_a_cluster_in_argocd_is_settled_without_advice() -> None:

@@ -26,6 +26,7 @@ from ops.page.render import cluster, cluster_address, content_security_policy, p
 from ops.page.timeline import timeline
 from ops.page.view import SIZES, View, parse, select
 from ops.terminal import MistakeError
+from shared.values.cluster_secret import INSTANCE
 from shared.values.codes import ErrorCode
 from shared.values.errors import RetryableError
 from shared.values.names import ClusterName
@@ -117,6 +118,13 @@ def test_an_unmanaged_secret_is_to_be_adopted() -> None:
     server = SETTINGS.gateway_url(BLUE_MEMBER.name, gke=True)
     text = page(board(seen([BLUE], [BLUE_MEMBER], unmanaged=[theirs(server=server)])), View())
     assert "python -m ops adopt" in text
+
+
+def test_a_secret_of_another_registrar_is_not_to_be_adopted() -> None:
+    other = replace(secret(), labels={**secret().labels, INSTANCE: "staging"})
+    text = html.unescape(page(board(seen([BLUE], [BLUE_MEMBER], unmanaged=[other])), View()))
+    assert "belongs to the instance 'staging'" in text
+    assert "python -m ops adopt" not in text
 
 
 def test_what_others_wrote_is_escaped_and_visible() -> None:
