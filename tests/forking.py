@@ -68,6 +68,63 @@ class Server:
         self._directory.cleanup()
 
 
+class Running:
+    """A process that a server has forked."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._code: int | None = None
+        self.pid = self._answer()
+
+    def poll(self) -> int | None:
+        """Return the exit code, None while it runs."""
+        try:
+            return self._ended(socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code when it has ended. Raises TimeoutError."""
+        self._connection.settimeout(timeout)
+        return self._ended()
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal, if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def _ended(self, flags: int = 0) -> int:
+        if self._code is None:
+            self._code = self._answer(flags)
+            self._connection.close()
+        return self._code
+
+    def _answer(self, flags: int = 0) -> int:
+        """Return what the server says next: the process's ID, then its exit code."""
+        answer = self._connection.recv(16, flags)
+        if not answer:
+            self._connection.close()
+            raise ConnectionError("the server that forks processes has ended")
+        return int(answer)
+
+
+def start(
+    address: str,
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    directory: str,
+    *,
+    streams: Sequence[int] = (0, 1, 2),
+    timeout: int = 0,
+) -> Running:
+    """Let a server fork a process. After `timeout` seconds SIGALRM ends it; 0: never."""
+    order = {"words": list(words), "environment": dict(environment), "directory": directory, "timeout": timeout}
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.connect(address)
+    socket.send_fds(connection, [json.dumps(order).encode()], streams)
+    return Running(connection)
+
+
 def run(
     address: str,
     words: Sequence[str],
@@ -78,14 +135,7 @@ def run(
     timeout: int = 300,
 ) -> int:
     """Let a server fork a process, and return its exit code: -SIGALRM when it was still running after `timeout` seconds."""
-    order = {"words": list(words), "environment": dict(environment), "directory": directory, "timeout": timeout}
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-        connection.connect(address)
-        socket.send_fds(connection, [json.dumps(order).encode()], streams)
-        answer = connection.recv(16)
-    if not answer:
-        raise ConnectionError(f"the server that forks {list(words)} has ended")
-    return int(answer)
+    return start(address, words, environment, directory, streams=streams, timeout=timeout).wait()
 
 
 def next_words(listener: socket.socket) -> list[str]:
@@ -93,6 +143,10 @@ def next_words(listener: socket.socket) -> list[str]:
     import contextlib
     import selectors
     import signal
+
+    def answer(connection: socket.socket, number: int) -> None:
+        with contextlib.suppress(OSError):  # the process that gave the order may have ended
+            connection.send(str(number).encode())
 
     running: dict[int, tuple[int, socket.socket]] = {}
     with selectors.DefaultSelector() as events:
@@ -102,15 +156,15 @@ def next_words(listener: socket.socket) -> list[str]:
             for event, _ in events.select():
                 if event.fd == 0:
                     for process, _ in running.values():
-                        os.kill(process, signal.SIGKILL)
+                        os.kill(process, signal.SIGTERM)
                     sys.exit()
                 elif event.fd in running:
                     process, connection = running.pop(event.fd)
                     events.unregister(event.fd)
                     os.close(event.fd)
                     _, status = os.waitpid(process, 0)
-                    with connection, contextlib.suppress(OSError):  # who gave the order may have ended
-                        connection.send(str(os.waitstatus_to_exitcode(status)).encode())
+                    with connection:
+                        answer(connection, os.waitstatus_to_exitcode(status))
                 else:
                     connection, _ = listener.accept()
                     order, streams, *_ = socket.recv_fds(connection, LARGEST, 3)
@@ -122,6 +176,7 @@ def next_words(listener: socket.socket) -> list[str]:
                         return _become(json.loads(order), streams)
                     for descriptor in (*streams, alive):
                         os.close(descriptor)
+                    answer(connection, process)
                     running[ended] = process, connection
                     events.register(ended, selectors.EVENT_READ)
 
