@@ -60,9 +60,8 @@ class Cloud:
     """
 
     def __init__(self, config: Config, control: Callable[[Cloud], ASGIApp]) -> None:
-        self.config = config
+        self.config, self._control = config, control
         self.directory = config.directory.resolve()
-        self._control = control
         self.token = secrets.token_urlsafe(32)  # of the control API
         self.started = False
         self.apis = Apis(config, self.directory)
@@ -82,7 +81,7 @@ class Cloud:
         self.eventarc, self.logging = self.apis.eventarc, self.apis.logging
         self.run, self.scheduler = self.apis.run, self.apis.scheduler
         self.deployment: Deployment
-        self._running = AsyncExitStack()
+        self._running, self._stopping = AsyncExitStack(), False
 
     # Life
 
@@ -97,6 +96,7 @@ class Cloud:
 
     async def stop(self) -> None:
         """Stop all parts, the last first; nothing is left running, and the directory is free."""
+        self._stopping = True  # a part may end by itself when another one has ended
         await self.kubeconfig.stop()
         await self._running.aclose()
 
@@ -247,7 +247,7 @@ class Cloud:
         self._fail(f"{what} {ended(code)}; the end of {log}:\n{tail(log) or '(nothing)'}")
 
     def _fail(self, reason: str) -> None:
-        if not self.died.done():
+        if not self._stopping and not self.died.done():
             self.died.set_result(reason)
 
     # What people and tests ask for (the control API calls these by name)

@@ -12,9 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+# Always the same examples: a change is judged by what it does, not by luck. `--hypothesis-profile=fresh` draws others.
 settings.register_profile(
-    "project", max_examples=120, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+    "project",
+    max_examples=120,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("fresh", settings.get_profile("project"), derandomize=False)
 settings.load_profile("project")
 
 

@@ -14,7 +14,7 @@ KILLS = int(os.environ.get("KILLS", "12"))
 
 @pytest.mark.timeout(240 + 5 * KILLS)
 def test_random_kills_under_load_lose_and_duplicate_nothing(cloud: Chain) -> None:
-    chance = random.Random()
+    chance = random.Random(KILLS)
     functions = sorted(cloud.state()["functions"])
     living: list[str] = []
     gone: list[str] = []
@@ -29,7 +29,7 @@ def test_random_kills_under_load_lose_and_duplicate_nothing(cloud: Chain) -> Non
         victim = chance.choice(functions)
         cloud.kill_function(victim)
         cloud.start_function(victim)
-    cloud.wait_quiet(120)
+    cloud.wait_quiet()
     cloud.onboarded(*living)
     cloud.offboarded(*gone)
     mine = [

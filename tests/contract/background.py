@@ -40,11 +40,11 @@ class BackgroundLoop:
 
         return self.run(called())
 
-    def __exit__(self, *_exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
         try:
-            until(
-                lambda: not self.call(self._pending)
-            )  # a connection that was just closed takes some turns of the loop
+            if kind is None:
+                # A connection that was just closed takes some turns of the loop.
+                until(lambda: not self.call(self._pending))
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()

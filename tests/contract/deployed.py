@@ -85,7 +85,7 @@ class Deployed:
             env=self.environment | {"PATH": forked_gcloud.path()},
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=200,
             check=False,
         )
         assert ran.returncode == 0, ran.stderr

@@ -59,7 +59,7 @@ def changed(token: str, index: int, **fields: Any) -> str:
 def test_proof_of_this_grant_holds_and_says_when(signer: GrantSigner) -> None:
     signed = signer.verify_grant(TOKENS.new_identity_token(ACCOUNT, AUDIENCE), AUDIENCE)
     assert signed is not None
-    assert abs(datetime.now(UTC) - signed) < timedelta(seconds=30)
+    assert abs(datetime.now(UTC) - signed) < timedelta(minutes=5)
 
 
 GOOD = TOKENS.new_identity_token(ACCOUNT, AUDIENCE)

@@ -15,13 +15,14 @@ import pytest
 import requests
 
 from local.__main__ import main
+from local.cloud import Cloud
 from local.commands.send import into_cloud, names, sample
-from local.config import SETTINGS
+from local.config import SETTINGS, Config
 from local.control import ControlError, LocalCloud
-from local.control_api import PARTS
+from local.control_api import PARTS, control_app
 from local.google.audit import event_name
 from local.reserved_port import ReservedPort
-from tests.contract.background import cloud_without_functions
+from tests.contract.background import BackgroundLoop, cloud_without_functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +78,19 @@ def test_no_emulated_api_answers_a_web_page(cloud: LocalCloud) -> None:
         page = {"Origin": "https://attacker.example"}
         found = {session.get(url, headers=page, verify=authority, timeout=60).status_code for url in urls}
     assert found == {403}
+
+
+@pytest.mark.parametrize("stopping", [True, False])
+def test_the_end_of_a_part_is_reported_unless_the_cloud_stops(tmp_path: Path, stopping: bool) -> None:
+    cloud = Cloud(Config(tmp_path, targets=()), control_app)
+    with BackgroundLoop() as loop:
+        loop.run(cloud.start())
+        if stopping:
+            loop.run(cloud.stop())
+        loop.call(cloud._report_death, "etcd", 0, tmp_path / "etcd.log")
+        if not stopping:
+            loop.run(cloud.stop())
+    assert cloud.died.done() is not stopping
 
 
 def test_health_needs_no_token(directory: Path) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tests.chain.running import Chain
     from tests.incidents.console import Console, Printed
 
-# Three reads of 5 s each, one after the other, and Python's start on a busy machine.
-LONGEST = 45
+# Three reads of 5 s each, one after the other, on a busy machine; with the 20 s of a function they would take 60 s.
+LONGEST = 55
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def kubectl(environment: dict[str, str], namespace: str) -> Callable[..., str]:
             env=environment,
             text=True,
             capture_output=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
