@@ -52,7 +52,7 @@ def start(words: Sequence[str], log: Path) -> Process:
     environment = os.environ | {SHARED: _functions()}
     with Path(os.devnull).open() as nothing, log.open("ab") as output:
         streams = (nothing.fileno(), output.fileno(), output.fileno())
-        return forking.start(_clouds().address, words, environment, str(ROOT), streams=streams)
+        return forking.start(_clouds().address, words, environment, str(ROOT), streams=streams, timeout=0)
 
 
 def start_alone(words: Sequence[str], log: Path) -> Process:

@@ -42,7 +42,8 @@ def run(words: Sequence[str], environment: Mapping[str, str], timeout: int = 110
         return run_alone(words, environment, timeout)
     with Path(os.devnull).open() as nothing, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
         streams = [one.fileno() for one in (nothing, out, error)]
-        code = forking.run(server().address, words, environment, str(ROOT), streams=streams, timeout=timeout)
+        process = forking.start(server().address, words, environment, str(ROOT), streams=streams, timeout=timeout)
+        code = process.wait()
         out.seek(0)
         error.seek(0)
         printed = out.read(), error.read()

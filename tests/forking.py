@@ -29,7 +29,7 @@ if sys.argv[1:{first}] != {words}:
 sys.path.append({root!r})
 from tests import forking
 
-sys.exit(forking.run({address!r}, sys.argv[{first}:], os.environ, os.getcwd()))
+sys.exit(forking.start({address!r}, sys.argv[{first}:], os.environ, os.getcwd()).wait())
 """
 
 
@@ -37,7 +37,7 @@ class Server:
     """A program that calls `next_words` on the socket whose number is its last argument. It ends with this process."""
 
     def __init__(self, program: Sequence[str], environment: Mapping[str, str]) -> None:
-        import atexit  # each of these takes time in a process that only calls `run`
+        import atexit  # each of these takes time in a process that only calls `start`
         import subprocess
         import tempfile
 
@@ -115,27 +115,14 @@ def start(
     directory: str,
     *,
     streams: Sequence[int] = (0, 1, 2),
-    timeout: int = 0,
+    timeout: int = 300,
 ) -> Running:
-    """Let a server fork a process. After `timeout` seconds SIGALRM ends it; 0: never."""
+    """Let a server fork a process. If it still runs after `timeout` seconds, SIGALRM ends it; 0: never."""
     order = {"words": list(words), "environment": dict(environment), "directory": directory, "timeout": timeout}
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection.connect(address)
     socket.send_fds(connection, [json.dumps(order).encode()], streams)
     return Running(connection)
-
-
-def run(
-    address: str,
-    words: Sequence[str],
-    environment: Mapping[str, str],
-    directory: str,
-    *,
-    streams: Sequence[int] = (0, 1, 2),
-    timeout: int = 300,
-) -> int:
-    """Let a server fork a process, and return its exit code: -SIGALRM when it was still running after `timeout` seconds."""
-    return start(address, words, environment, directory, streams=streams, timeout=timeout).wait()
 
 
 def next_words(listener: socket.socket) -> list[str]:
