@@ -17,6 +17,7 @@ from shared.values.cluster_secret import (
     HELD,
     MEMBERSHIP_HASH,
     MEMBERSHIP_UID,
+    SKIP_RECONCILE,
     ClusterSecret,
 )
 from shared.values.model import MANAGED_BY, Membership, State, state_of_attached, state_of_cluster
@@ -33,7 +34,7 @@ from tests.simulation.stored import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from shared.values.names import MembershipName
     from tests.simulation.deliveries import Context
@@ -58,6 +59,8 @@ class Ledger:
         self.registrations: dict[MembershipName, Membership] = {}
         self.bound: set[tuple[int, str]] = set()
         self.requested: set[bytes] = set()
+        self.released: dict[str, set[str]] = {}
+        self.skipped: set[str] = set()
 
     def came(self, value: object) -> None:
         """A cluster or a membership has come or changed."""
@@ -77,6 +80,13 @@ class Ledger:
         elif before is None or before[0] != hold.reason:
             # By its own word: between deciding and writing lies as long as a process may stall.
             self.held[uid] = (hold.reason, (hold.since - self.world.start).total_seconds())
+
+    def edited(self, uid: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        """A person edits annotations. A skip-reconcile that they set on a Secret that is not held is theirs."""
+        if SKIP_RECONCILE not in before and SKIP_RECONCILE in after and HELD not in before:
+            self.skipped.add(uid)
+        elif SKIP_RECONCILE not in after or before.get(HELD) != after.get(HELD):
+            self.skipped.discard(uid)
 
     def lives(self, secret: ClusterSecret) -> bool:
         """Whether the very cluster of a Secret lives; an attached one always does, whatever the fleet says."""
@@ -203,6 +213,10 @@ class Ledger:
                     context,
                     f"changed a person's {kind} of {name}",
                 )
+        if recreated:
+            self.skipped.discard(old.uid)
+        stays = old.uid not in self.skipped or SKIP_RECONCILE in new.annotations
+        require(stays, context, f"removed a person's skip-reconcile of {name}")
         dropped = {key for key in old.labels if key not in new.labels} - {HELD}
         if recreated:
             left = set(new.written_keys) | {key for key in new.labels if "/" in key and not key.startswith(PERSON)}
@@ -335,7 +349,7 @@ class Ledger:
         """Judge what a sweep asks for: the removal limit."""
         if context.topic == "sweep" or self._by_sweep(context):
             self.requested.add(data)
-        if context.topic == "sweep" and "release" not in context.body:
+        if context.topic == "sweep":
             limit_ledger.requested(self, context, json.loads(data))
 
     def _state(self, context: Context, secret: ClusterSecret) -> State | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from shared.values.cluster_secret import MEMBERSHIP_UID
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
 
 
 def requested(ledger: Ledger, context: Context, body: Object) -> None:
-    """Count a hold or lost label key that a sweep requests without a release."""
+    """Judge a hold or lost label key: it is counted, or part of the plan that a person has released."""
     if body.get("leave") != "hold" and not body.get("drop_labels"):
+        return
+    if digest := context.body.get("release"):
+        released = text_of(body) in ledger.released.get(digest, ())
+        require(released, context, f"requested {dict(body)}, which nobody released")
         return
     left = _has_left(ledger, body)
     if not left and not body.get("drop_labels") and _has_passed(ledger, context, body.get("secret_uid", "")):
@@ -25,6 +30,11 @@ def requested(ledger: Ledger, context: Context, body: Object) -> None:
     allowed = context.settings.max_removals.of(context.most_secrets)
     text = f"the removal limit: {len(counted)} of {context.most_secrets}, {allowed} allowed"
     require(len(counted) <= allowed, context, text)
+
+
+def text_of(body: Object) -> str:
+    """The request as a text, by which a plan has it."""
+    return json.dumps(body, sort_keys=True)
 
 
 def _has_left(ledger: Ledger, body: Object) -> bool:

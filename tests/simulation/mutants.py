@@ -19,8 +19,9 @@ from shared.decisions.steps import Action, MembershipAction
 from shared.decisions.sweep_plan import Plan
 from shared.runtime import dispatch
 from shared.runtime.dispatch import Dispatcher
-from shared.values.cluster_secret import ClusterSecret
+from shared.values.cluster_secret import HELD, SKIP_RECONCILE, ClusterSecret
 from shared.values.codes import Decision
+from shared.values.findings import PlannedRequest
 from shared.values.messages import StepRequest
 from shared.values.model import GONE, Membership, State
 from tests.simulation.cast import ATTACHED
@@ -122,6 +123,29 @@ _hold, _patch, _labels, _plan = (
 
 def _hold_counted_on(existing: ClusterSecret, reason: Any, now: Any) -> Any:
     return _hold(existing, reason, existing.hold.since if existing.hold else now)
+
+
+_removal = differences._Comparison._removal
+
+
+def _any_hold_has_passed(self: Any, request: Any, situation: Any) -> Any:
+    for each in _removal(self, request, situation):
+        if isinstance(each, PlannedRequest) and situation.secret.hold is not None:
+            yield replace(each, limit=None)
+        else:
+            yield each
+
+
+def _edited_hold_stays(existing: ClusterSecret, reason: Any, now: Any) -> Any:
+    return None if existing.hold and existing.hold.reason == reason else _hold(existing, reason, now)
+
+
+def _every_skip_is_ours(existing: ClusterSecret) -> Any:
+    return {HELD: None, SKIP_RECONCILE: None} if HELD in existing.annotations else {}
+
+
+def _whatever_is_limited_now(found: Any, _settings: Any, scope: Any, *_: Any) -> Plan:
+    return Plan(tuple(each for each in found.requests if each.limit and scope.seals), found.findings)
 
 
 def _patch_without_precondition(existing: ClusterSecret, meta: Any, data: Any) -> Any:
@@ -238,9 +262,13 @@ MUTANTS = (
     ),
     Mutant(
         "nobody looks for a binding that stayed in an attached cluster",
-        2000,
+        1,
         ((differences._Comparison, "_of_attached", _without_checks_of_leftovers),),
-        seed=1988,
+        story=(
+            (1, "attach", "edge", {"labels": {"env": "prod"}}),
+            (900, "delete_secret", "edge", {}),
+            (1000, "settings", "", {"selector": "tier"}),
+        ),
     ),
     Mutant(
         "nobody looks for a binding that stayed",
@@ -305,6 +333,41 @@ MUTANTS = (
     ),
     Mutant(
         "the time of a hold is counted from another reason", 2000, ((secret_plan, "hold", _hold_counted_on),), seed=1124
+    ),
+    Mutant(
+        "a hold for another reason passes the removal limit",
+        1,
+        ((differences._Comparison, "_removal", _any_hold_has_passed),),
+        story=(
+            (1, "create", "blue", _PROD),
+            (900, "settings", "", {"selector": "tier"}),
+            (901, "delete", "blue", {"takes": 60, "ends": "RUNNING"}),
+            (1000, "sweep", "", {"times": 1}),
+        ),
+    ),
+    Mutant("an edited hold is not restored", 200, ((secret_plan, "hold", _edited_hold_stays),)),
+    Mutant(
+        "the end of a hold takes a person's skip-reconcile along",
+        1,
+        ((secret_plan, "_released", _every_skip_is_ours),),
+        story=(
+            (1, "create", "blue", _PROD),
+            (900, "edit", "blue", {"what": "skip for good"}),
+            (901, "delete", "blue", {"takes": 60, "ends": "RUNNING"}),
+        ),
+    ),
+    Mutant(
+        "a release covers whatever is limited meanwhile",
+        1,
+        ((sweep_plan, "release", _whatever_is_limited_now),),
+        story=(
+            (1, "create", "blue", _PROD),
+            (1, "create", "navy", _PROD),
+            (700, "settings", "", {"selector": "env=prod", "limited": True, "most": 0}),
+            (1000, "relabel", "blue", {"labels": {}}),
+            (1300, "release", "", {}),
+            (1302.6, "relabel", "navy", {"labels": {}}),  # between the seals and their release
+        ),
     ),
     Mutant(
         "a Secret is changed without its precondition", 200, ((secret_plan, "_patch", _patch_without_precondition),)

@@ -57,6 +57,22 @@ def oracle(world: Simulation) -> Iterator[str]:
             yield f"{secret.name} is left of a cluster that is gone"
 
 
+def incomplete_holds(world: Simulation) -> Iterator[str]:
+    """Secrets that a sweep has just held, or whose hold it has restored, and that Argo CD still reconciles."""
+    for secret in world.ledger.ours():
+        if secret.hold is None or secret.hold.reason not in ("not-wanted", "left-fleet") or has_keep_annotation(secret):
+            continue
+        if secret.cluster is not None:
+            cluster = world.clusters.get(secret.cluster)
+            leaves = cluster is not None and state_of_cluster(cluster, world.settings, CENTRAL) is State.UNSELECTED
+        else:
+            member = world.memberships.get(secret.membership) if secret.membership else None
+            leaves = member is None or state_of_attached(member, world.settings) is State.UNSELECTED
+        skips = secret.annotations.get(cluster_secret.SKIP_RECONCILE) == "true"
+        if leaves and not (skips and secret.labels.get(HELD) == secret.hold.reason):
+            yield f"{secret.name} is held, and lacks a mark of the hold"
+
+
 def _servers(world: Simulation) -> Iterator[str]:
     """No Secret of ours leads Argo CD into another cluster than its own, unless a person pinned it."""
     for secret in world.ledger.ours():
@@ -188,7 +204,7 @@ def _content(world: Simulation, secret: ClusterSecret, membership: Membership, s
         yield "has a Secret of another membership"
     if HELD in secret.annotations:
         yield f"is wanted and held: {secret.annotations[HELD]}"
-    elif cluster_secret.SKIP_RECONCILE in secret.annotations:
+    elif cluster_secret.SKIP_RECONCILE in secret.annotations and secret.uid not in world.ledger.skipped:
         yield "is wanted and skipped"
     if cluster_secret.AGENT_LOST in secret.annotations:
         yield "has its agent back, and is noted as lost"

@@ -21,6 +21,7 @@ from shared.values.messages import _KEYS, AUDIT_LOG_ENTRIES, DEAD_LETTERS, Messa
 from shared.values.model import Membership
 from shared.values.names import ClusterName
 from shared.values.settings import RemovalLimit
+from tests.simulation import limit_ledger
 from tests.simulation.cast import ATTACHED, CLUSTERS, FLEET, SECRETS, SHARED, secret_name_of
 from tests.simulation.entries import audit_entry
 from tests.simulation.ports import NUMBERS
@@ -30,6 +31,7 @@ from tests.simulation.world import STEPS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from shared.decisions.sweep_plan import Reached
     from tests.simulation.kubernetes import Object
 
 
@@ -39,7 +41,10 @@ def _edited(world: Simulation, who: str, edit: Callable[[Object, Object, Object]
     stored = world.central.objects.get(key)
     if stored is None or not _marked(stored):
         return
-    edit(stored["metadata"]["labels"], stored["metadata"]["annotations"], stored["data"])
+    annotations = stored["metadata"]["annotations"]
+    before = dict(annotations)
+    edit(stored["metadata"]["labels"], annotations, stored["data"])
+    world.ledger.edited(stored["metadata"]["uid"], before, annotations)
     world.ledger.noted(world.central.put(SECRETS, stored, stored["metadata"]["uid"]))
 
 
@@ -65,9 +70,10 @@ def do_edit(world: Simulation, who: str, what: str) -> None:
                 labels["person-team"] = annotations["person-note"] = "a"
             case "drift" if "env" in labels:
                 labels["env"] = "drifted"
-            case "skip":
+            case "skip" | "skip for good":
                 annotations[SKIP_RECONCILE] = "true"
-                world.at(300, lambda: _edited(world, who, unskipped))
+                if what == "skip":
+                    world.at(300, lambda: _edited(world, who, unskipped))
             case "unskip":
                 unskipped(labels, annotations, data)
             case "unheld":
@@ -94,6 +100,20 @@ def do_edit(world: Simulation, who: str, what: str) -> None:
                 data["config"] = base64.b64encode(json.dumps(again).encode()).decode()
 
     _edited(world, who, edit)
+
+
+def edit_holds(world: Simulation) -> int:
+    """A person edits every hold, in one of two ways; return how many."""
+    what = ("unskip", "unlabelled")[len(world.ledger.made) % 2]
+    held = [who for who in (*CLUSTERS, *ATTACHED) if _is_held(world, who)]
+    for who in held:
+        do_edit(world, who, what)
+    return len(held)
+
+
+def _is_held(world: Simulation, who: str) -> bool:
+    stored = world.central.objects.get((SECRETS, secret_name_of(who)))
+    return stored is not None and HELD in stored["metadata"].get("annotations", {})
 
 
 def do_delete_secret(world: Simulation, who: str) -> None:
@@ -211,7 +231,13 @@ def do_release(world: Simulation, _who: str, after: float = 0.0) -> None:
     plan = sweep.planned(Scope(), RandomServices(world))
     world.calm = calm
     if plan.blocked:
-        world.at(after, lambda: world.publish("sweep", {"release": plan.reached[0].hash}))
+        world.at(after, lambda: release(world, plan.reached[0]))
+
+
+def release(world: Simulation, reached: Reached) -> None:
+    """A person releases exactly the requests that a limit stops."""
+    world.ledger.released[reached.hash] = {limit_ledger.text_of(each.next.body()) for each in reached.requests}
+    world.publish("sweep", {"release": reached.hash})
 
 
 def do_outage(world: Simulation, _who: str, where: str, seconds: float) -> None:

@@ -12,7 +12,7 @@ from tests.simulation import people
 from tests.simulation.cast import FLEET
 from tests.simulation.effects import apply
 from tests.simulation.one_thread import replaced
-from tests.simulation.oracle import blocked, oracle
+from tests.simulation.oracle import blocked, incomplete_holds, oracle
 from tests.simulation.scheduler import RandomServices, Simulation
 from tests.simulation.stored import ViolationError
 from tests.simulation.stories import by_events_alone, draw
@@ -79,6 +79,8 @@ def _settle(world: Simulation) -> None:
     for _ in range(2):
         with replaced((sweep_plan, "CHECK_ONE_IN", 1)):  # every check has had its turn
             _sweep(world)
+            if people.edit_holds(world):  # and the next sweep restores each of them
+                _sweep(world)
         world.run(until=world.t + world.settings.hold.total_seconds() + 60)
     found = sorted(oracle(world))
     if found:
@@ -111,9 +113,15 @@ def _sweep(world: Simulation) -> None:
     world.publish("sweep", {})
     world.run()
     if limited:
-        for scope in [{"release": reached.hash} for reached in _planned(world).reached] or [{}]:
-            world.publish("sweep", scope)
+        stopped = _planned(world).reached
+        if not stopped:
+            world.publish("sweep", {})
             world.run()
+        for reached in stopped:
+            people.release(world, reached)
+            world.run()
+    if found := sorted(incomplete_holds(world)):
+        raise ViolationError("after a sweep: " + "; ".join(found))
 
 
 def _planned(world: Simulation) -> Plan:

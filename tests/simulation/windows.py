@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 SHARE = 0.3  # of all stories
 SELECTORS = ("", "env", "env=prod", "tier", "env!=prod", "!tier")
-EDITS = ("label", "drift", "skip", "unskip", "unheld", "garbled", "future", "unlabelled", "grant", "agent", "facts")
+_OF_HOLDS = ("unskip", "unheld", "garbled", "future", "unlabelled")
+EDITS = (*_OF_HOLDS, *_OF_HOLDS, "label", "drift", "skip", "skip for good", "grant", "agent", "facts")
 # How a cluster leaves, and what may come between any two of these events.
 _LEAVES = ("leave", "sweep", "release", "edit", "sweep", "edit", "sweep")
-_BETWEEN = ("edit", "edit", "sweep", "sweep", "release", "leave", "return", "settings", "pin", "unpin")
+_BETWEEN = ("edit", "edit", "sweep", "sweep", "release", "leave", "return", "stop", "settings", "pin", "unpin")
 _GAPS = (0.1, 2.0, 15.0, 60.0, 320.0, 700.0)
 
 
@@ -55,7 +56,11 @@ def _event(random: Random, what: str, who: str) -> tuple[str, str, Mapping[str, 
         case "leave" if attached and random.random() < 0.3:
             return "detach", who, {}
         case "return" if attached and random.random() < 0.3:
-            return "attach", who, {"labels": LABELS[0]}
+            return "attach", who, {"labels": random.choice((LABELS[0], LABELS[-1]))}
+        case "stop" if attached:
+            return "reattach", who, {}
+        case "stop":
+            return "delete", who, {"takes": random.choice((2, 60)), "ends": random.choice(("RUNNING", "ERROR"))}
         case "leave" | "return":
             how = {"labels": LABELS[-1 if what == "leave" else 0]}
             return "relabel_attached" if attached else "relabel", who, how
