@@ -1,4 +1,4 @@
-"""Standard output of the commands: what it cannot take is an error of its own, and none of the cloud's files."""
+"""Standard output of the commands. A failed write has an error of its own, which is not taken for one of the cloud's files."""
 
 from __future__ import annotations
 

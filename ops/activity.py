@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FAILURES: Final = (Decision.RETRY, Decision.DEAD_LETTERED, Decision.DROPPED)
 # Without a fault, a message takes at most this time: a cold start, a busy gateway.
 ON_ITS_WAY: Final = timedelta(minutes=2)
-# A step publishes before it logs: the next step's entry may be older than its own by so much.
+# A step publishes before it logs, so the next step's entry may be older than its own entry, by at most this time.
 LOGGED_AFTER: Final = timedelta(seconds=2)
 
 

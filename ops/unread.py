@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FEW: Final = 3  # up to so many with the same problem have an item each; of a larger group so many are named
+FEW: Final = (
+    3  # up to this number, items with the same problem are shown one by one; of a larger group this number is named
+)
 _NUMBER: Final = re.compile(r"\d{5,}")  # a project's number, a request's
 
 

@@ -81,7 +81,7 @@ class Board:
 
     @property
     def unmanaged(self) -> list[tuple[Name, str]]:
-        """The clusters for which no registrar wrote a Secret that is there, and that Secret's name: `ops adopt` takes it."""
+        """The unmanaged Secrets that `ops adopt` can take over: the cluster, and the name of the Secret."""
         found = sorted(self.overview.others.items(), key=lambda each: str(each[0]))
         return [(name, secret.name) for name, several in found for secret in several if not secret.is_managed]
 
