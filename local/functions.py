@@ -99,7 +99,7 @@ class Function(Child):
         self._source = source
         self._parent = parent
 
-    async def start(self, directory: Path, within: float = 60.0) -> None:
+    async def start(self, directory: Path, within: float = 120.0) -> None:
         """Start, and return when its port is open."""
         await super().start(directory, within)
         self.is_asleep = False

@@ -1,4 +1,4 @@
-"""The one place where tests wait for what happens elsewhere: another thread, a process, a server."""
+"""The one place where tests wait for, and read, what happens elsewhere: another thread, a process, a server."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def until(condition: Callable[[], Any], within: float = PATIENCE) -> Any:
         assert time.monotonic() < deadline, f"the condition is not true after {within:g} s"
         time.sleep(0.01)
     return value
+
+
+def whole_lines(text: str) -> list[str]:
+    """The lines of a file that another process writes: without one that is being written."""
+    return text.rpartition("\n")[0].splitlines()

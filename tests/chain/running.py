@@ -21,7 +21,7 @@ from local.control import ControlError, LocalCloud
 from local.environment import FOUND_BY, find_instance
 from local.identities import service_account
 from tests import forked_clouds
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -269,7 +269,8 @@ class Chain(LocalCloud):
 
     def lines(self, function: str, text: str = "") -> list[Json]:
         """The lines that a function has logged about `text`."""
-        return [json.loads(line) for line in self.log(function).splitlines() if text in line and line.startswith("{")]
+        whole = whole_lines(self.log(function))
+        return [json.loads(line) for line in whole if text in line and line.startswith("{")]
 
     def logged(self, function: str, *texts: str, **fields: str | int) -> Json:
         """Wait for a log line with these fields (`decision`, `code`, `severity`, …) that holds all the texts: names, causes."""

@@ -200,7 +200,8 @@ class Grown:
 
     def _give_what_is_missed(self, step: str) -> None:
         text = self.cloud.log(step)
-        new, self._read[step] = text[self._read[step] :], len(text)
+        end = text.rfind("\n") + 1  # a line may be being written
+        new, self._read[step] = text[self._read[step] : end], end
         for line in new.splitlines():
             message = json.loads(line)["message"] if line.startswith("{") else ""
             if found := DENIED.search(message):

@@ -20,6 +20,7 @@ from local.control import LocalCloud
 from local.control_api import control_app
 from tests import forked_gcloud
 from tests.contract.background import BackgroundLoop
+from tests.waiting import whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +94,7 @@ class Deployed:
 
     def seen(self, function: str) -> list[dict[str, Any]]:
         log = self.directory / function
-        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        return [json.loads(line) for line in whole_lines(log.read_text())] if log.exists() else []
 
     def swept(self) -> int:
         return len(self.seen("sweep"))

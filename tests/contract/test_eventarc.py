@@ -17,7 +17,7 @@ from local.google.audit import AuditedCall, node_pool_entries
 from local.google.eventarc import Eventarc
 from local.google.events import EventRule
 from local.google.iam.tokens import Tokens
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -77,7 +77,7 @@ class Stage:
 
     def seen(self) -> list[dict[str, Any]]:
         log = self.directory / "seen"
-        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        return [json.loads(line) for line in whole_lines(log.read_text())] if log.exists() else []
 
     def names(self) -> list[str]:
         return [event["attributes"]["resourcename"].rpartition("/")[2] for event in self.seen()]

@@ -44,7 +44,7 @@ class Operator:
         base = self.environment[f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}"]
         token = self.environment["CLOUDSDK_AUTH_ACCESS_TOKEN"]
         headers = {"Authorization": f"Bearer {token}"}
-        answer = requests.request(method, f"{base}{path}", json=body, params=query, headers=headers, timeout=30)
+        answer = requests.request(method, f"{base}{path}", json=body, params=query, headers=headers, timeout=100)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         found: Json = answer.json()
         return found
