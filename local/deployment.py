@@ -99,7 +99,8 @@ class Deployment:
                 overrides = self.apis.overrides().items()
                 variables |= {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": url for api, url in overrides}
             log = directory / "log" / f"{self.registrar.prefix.replace('/', '-')}{name}.log"
-            log.touch()
+            if target not in PAGES:
+                log.touch()
             process = Function(target, source, log, variables, self._parent)
             (self.pages if target in PAGES else self.functions)[name] = process
 
