@@ -152,9 +152,13 @@ def _problems(seen: Seen) -> Iterator[Problem]:
         *checks_pubsub.check_subscriptions(expected, delivery),
         *checks_functions.check_schedule(expected, delivery, seen.now),
     ):
-        if finding.status in {Status.FAIL, Status.UNKNOWN} or finding.code in STOPPED:
-            text = f"{finding.subject or finding.check}: {finding.message}"
-            yield Problem(text, finding.fix, unknown=finding.status is Status.UNKNOWN)
+        subject = finding.subject or finding.check
+        if finding.status is Status.UNKNOWN:
+            if finding.message != seen.log.unread:  # the log itself is a problem already
+                text = f"{finding.check} ({subject}) could not be read: {finding.message}"
+                yield Problem(text, finding.fix or DOCTOR, unknown=True)
+        elif finding.status is Status.FAIL or finding.code in STOPPED:
+            yield Problem(f"{subject}: {finding.message}", finding.fix)
     yield from _old_messages(seen)
     yield from _letters(seen)
     survey = seen.survey
@@ -168,7 +172,7 @@ def _problems(seen: Seen) -> Iterator[Problem]:
 
 def _old_messages(seen: Seen) -> Iterator[Problem]:
     if isinstance(seen.backlogs, Unread):
-        yield Problem(f"the backlogs could not be read: {seen.backlogs.why}", seen.backlogs.fix, unknown=True)
+        yield Problem(f"the backlogs could not be read: {seen.backlogs.why}", seen.backlogs.fix or DOCTOR, unknown=True)
         return
     for name in seen.expected.functions:
         backlog = seen.backlogs.get(subscription_of(name), Backlog())
@@ -195,7 +199,9 @@ def _letters(seen: Seen) -> Iterator[Problem]:
     texts = dict.fromkeys(f"{one.step} gave up a message: {one.message}" for one in lost)
     nameless = "; ".join([*texts][:LETTERS_SHOWN])
     if isinstance(seen.letters, Unread):
-        yield Problem(f"the dead letters could not be read: {seen.letters.why}", seen.letters.fix, unknown=True)
+        yield Problem(
+            f"the dead letters could not be read: {seen.letters.why}", seen.letters.fix or DOCTOR, unknown=True
+        )
         if nameless:
             yield Problem(nameless, LIST_LETTERS)
     elif seen.letters:

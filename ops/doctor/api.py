@@ -218,8 +218,12 @@ def _impersonating(user: str) -> dict[str, str]:
 
 def _reading_grant(text: str, member: str) -> str:
     """Return the command that lets the operator read: IAM policies have a role of their own."""
-    project = text.partition("projects/")[2].partition("/")[0].partition(":")[0].partition(" ")[0] or "$PROJECT"
+    project = text.partition("projects/")[2].partition("/")[0].partition(":")[0].partition(" ")[0] or "PROJECT"
     role = "roles/iam.securityReviewer" if "getIamPolicy" in text or "/roles/" in text else "roles/viewer"
-    if text.startswith(("reading ", "asking ", "trying ")):  # a cluster's or the gateway's own refusal
+    what = text.partition(": ")[0]
+    kubernetes = " at https://" in what or "projects/" not in what
+    if kubernetes and what.startswith(
+        ("reading ", "listing ", "asking ", "trying ")
+    ):  # the cluster's or the gateway's refusal
         return "gcloud container fleet memberships generate-gateway-rbac --help"
-    return commands.grant("projects", project, member or "user:$EMAIL", role)
+    return commands.grant("projects", project, member or "user:EMAIL", role)

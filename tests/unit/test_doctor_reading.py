@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from ops.activity import parse_time as timestamp
-from ops.doctor.api import Api, Kubernetes, RefusedError
+from ops.doctor.api import Api, Kubernetes, RefusedError, attempt
 from ops.doctor.codes import Code
 from ops.doctor.command import examine
 from ops.doctor.expected import Expected
@@ -143,6 +143,25 @@ def test_an_agent_may_impersonate_where_the_cluster_says_so(reader: Reader, answ
     assert central(reader, answers)._agent_may("write-secret")
     answers.give("subjectaccessreviews", {"status": {}}, 201)
     assert not central(reader, answers)._agent_may("write-secret")
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "command"),
+    [
+        ("reading api/v1/namespaces/argocd", 403, "gcloud container fleet memberships generate-gateway-rbac"),
+        ("", 403, "gcloud container fleet memberships generate-gateway-rbac"),
+        ("pubsub v1/projects/demo-fleet/topics", 403, "gcloud projects add-iam-policy-binding demo-fleet"),
+        ("reading projects/demo-fleet/locations/global/memberships/c", 403, "gcloud projects add-iam-policy-binding"),
+    ],
+)
+def test_a_denied_read_names_the_grant_that_helps(what: str, status: int, command: str) -> None:
+    def read() -> None:
+        raise RefusedError(what, status, "listing api/v1/secrets at https://gateway/v1/projects/1/c: 403 no")
+
+    found = attempt(read, "")
+    assert isinstance(found, Unread)
+    assert found.fix.startswith(command)
+    assert "$" not in found.fix  # the command is quoted: the shell would not replace it
 
 
 def test_a_survey_that_fails_is_a_refusal(reader: Reader) -> None:

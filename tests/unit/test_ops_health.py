@@ -118,6 +118,21 @@ def test_a_cause_that_many_projects_share_is_one_problem() -> None:
     assert "projects/apps-x could not be read: 503" in health.problems[1].text
 
 
+def test_an_unread_log_is_one_problem() -> None:
+    health = judge(status("last_sweep", Unread("logging: 503"), log=Log(unread="logging: 503")))
+    assert [problem.text for problem in health.problems] == ["the log could not be read: logging: 503"]
+
+
+@pytest.mark.parametrize(
+    ("part", "more"),
+    [("subscriptions", {}), ("functions", {}), ("", {"backlogs": Unread("503")}), ("", {"letters": Unread("503")})],
+)
+def test_what_could_not_be_read_says_so_and_has_a_command(part: str, more: dict[str, Any]) -> None:
+    health = judge(status(part, Unread("503"), **more) if part else status(**more))
+    assert health.problems
+    assert all("could not be read: 503" in one.text and one.command for one in health.problems)
+
+
 def test_status_names_what_the_status_page_names() -> None:
     away = replace(BLUE, labels={})
     survey = surveyed([away], [BLUE_MEMBER], settings=SELECTING)
