@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
+from urllib.error import URLError
 
 from local import environment
 from local.commands import failures, logs, members, parts, seeds, send, show, up
@@ -49,6 +50,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 2
     except (environment.NotRunningError, ControlError) as error:
         print(f"local: {error}", file=sys.stderr)
+        return 1
+    except URLError as error:
+        print(f"local: the local cloud does not answer: {error.reason}: stop it, and start it again", file=sys.stderr)
         return 1
     except OSError as error:
         print(

@@ -73,7 +73,12 @@ def control_app(cloud: Cloud) -> Starlette:
         async def answer(request: Request) -> JSONResponse:
             given = request.headers.get("authorization", "").removeprefix("Bearer ")
             if not secrets.compare_digest(given.encode(), cloud.token.encode()):
-                return JSONResponse({"error": "the token of instance.json is missing or wrong"}, status_code=401)
+                return JSONResponse(
+                    {
+                        "error": "the token is missing or wrong: instance.json in the directory of the running cloud has it"
+                    },
+                    status_code=401,
+                )
             try:
                 return JSONResponse(_plain(await work(await request.json() if method == "POST" else {})))
             except _WrongCallError as error:

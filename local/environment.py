@@ -43,7 +43,7 @@ def write_instance(directory: Path, control: str, token: str) -> None:
 def find_instance(directory: Path) -> tuple[str, str]:
     """Return the URL and the token of the control API of the cloud that runs in `directory`."""
     try:
-        found = json.loads((directory / FOUND_BY).read_text())
+        written = (directory / FOUND_BY).read_bytes()
     except FileNotFoundError:
         state = (
             f"the cloud in {directory} is stopped" if (directory / "env").exists() else f"no cloud runs in {directory}"
@@ -52,7 +52,13 @@ def find_instance(directory: Path) -> tuple[str, str]:
     with (directory / LOCK).open("a") as lock:
         if taken(lock):
             raise NotRunningError(f"the cloud in {directory} was killed: start one with `python -m local up`")
-    return found["control"], found["token"]
+    try:
+        found = json.loads(written)
+        return found["control"], found["token"]
+    except (ValueError, KeyError, TypeError):
+        raise NotRunningError(
+            f"{directory / FOUND_BY} is damaged: stop the cloud, and start it again with `python -m local up`"
+        ) from None
 
 
 def taken(lock: IO[Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from local import ports
 from local.__main__ import main
 from local.command_line import command_line
 from local.commands.tables import table
+from local.environment import FOUND_BY, LOCK, taken, write_instance
 from local.functions import TARGETS
 from local.processes import ended
 
@@ -96,6 +98,30 @@ def test_a_stopped_cloud_is_named_with_what_to_do(tmp_path: Path, capsys: pytest
     (tmp_path / "env").touch()
     assert main(["status", "--directory", str(tmp_path)]) == 1
     assert "is stopped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b"{}", b"\xff"])
+def test_a_damaged_file_of_a_running_cloud_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damaged: bytes
+) -> None:
+    (tmp_path / FOUND_BY).write_bytes(damaged)
+    with (tmp_path / LOCK).open("a") as lock:
+        assert taken(lock)
+        assert main(["status", f"--directory={tmp_path}"]) == 1
+    printed = capsys.readouterr().err
+    assert "python -m local up" in printed
+    assert printed.count("\n") == 1
+
+
+def test_a_cloud_that_does_not_answer_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (tmp_path / LOCK).open("a") as lock, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # nobody listens, and nobody else gets the port
+        assert taken(lock)
+        write_instance(tmp_path, f"http://127.0.0.1:{closed.getsockname()[1]}", "token")
+        assert main(["status", f"--directory={tmp_path}"]) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("local: the local cloud does not answer: ")
+    assert "urlopen" not in printed
 
 
 def test_fixed_ports_differ_and_are_no_ephemeral_ones() -> None:
