@@ -13,7 +13,7 @@ class Decision(enum.StrEnum):
 
     # Every step
     NO_OP = "no_op"
-    BLOCKED = "blocked"  # nothing was changed, and a person should look
+    BLOCKED = "blocked"  # nothing was changed, and a person must act
     UNCHANGED = "unchanged"  # the object is as it should be
     REVERSED = "reversed"  # the chain reversed, from onboarding to offboarding or back
     RETRY = "retry"
@@ -65,13 +65,13 @@ class ErrorCode(enum.StrEnum):
     """Why a function failed. `decision` says whether the message is retried or dead-lettered."""
 
     FAILED = "failed"
-    UNEXPECTED = "unexpected"  # an exception that no code of ours raises
+    UNEXPECTED = "unexpected"  # an exception that is not one of ours
     # Messages and events
     INVALID_MESSAGE = "invalid_message"
     INVALID_EVENT = "invalid_event"
     UNKNOWN_KEY = "unknown_key"  # the message may come from another version
     EXPIRED = "expired"  # a sweep's request that is too old: a later sweep requests it again
-    REVERSED_TWICE = "reversed_twice"  # the chain would turn again within a minute
+    REVERSED_TWICE = "reversed_twice"  # the chain would reverse again within a minute
     # Configuration
     INVALID_SETTINGS = "invalid_settings"
     NO_IDENTITY = "no_identity"
@@ -90,7 +90,7 @@ class ErrorCode(enum.StrEnum):
     INCOMPLETE_LIST = "incomplete_list"
     CONTRADICTION = "contradiction"  # two answers that cannot both be true
     TIMED_OUT = "timed_out"
-    READ_JUST_NOW = "read_just_now"  # the cluster changes quickly: several changes become one look
+    READ_JUST_NOW = "read_just_now"  # the cluster changes quickly: several changes become one read
     STALE_READ = "stale_read"  # too long between a read and the deletion that follows from it
     KEPT_BY_FINALIZERS = "kept_by_finalizers"
     # Memberships
@@ -107,7 +107,7 @@ class ErrorCode(enum.StrEnum):
     OTHER_FLEET = "other_fleet"
     UNREACHABLE = "unreachable"  # the gateway does not reach the cluster
     CLUSTER_DENIED = "cluster_denied"  # the cluster, not the gateway, refuses our identity
-    NOT_ADMITTED = "not_admitted"  # a person must let us into an attached cluster
+    NOT_ADMITTED = "not_admitted"  # a person must grant us access to an attached cluster
     ACCESS_UNPROVEN = "access_unproven"
     UNMANAGED_BINDING = "unmanaged_binding"
     # Secrets
