@@ -241,7 +241,7 @@ class _Comparison:
             case _:
                 code, text = FindingCode.HOLD_DIFFERS, f"{text}, and its Secret is held as if it were deleted"
         limit = Limit.LEFT if left else Limit.LEAVING if kind == "hold" else None
-        limit = Limit.GONE if code is FindingCode.NOT_LISTED else limit
+        limit = Limit.GONE if code in (FindingCode.NOT_LISTED, FindingCode.EARLIER_CLUSTER) else limit
         yield PlannedRequest(kind, code, OutgoingMessage("remove-secret", request), text, limit, secret.uid)
 
     def _of_selected(self, cluster: Cluster, secret: ClusterSecret | None) -> Iterator[PlannedRequest | Finding]:

@@ -130,6 +130,20 @@ def test_more_missed_deletions_than_the_gone_limit_wait_for_a_release() -> None:
     assert not world.secrets()
 
 
+def test_secrets_of_earlier_clusters_count_against_the_gone_limit() -> None:
+    """A person can edit the ids of Secrets, and a sweep then takes the clusters for re-created ones."""
+    world = fleet(20, select="env=prod")
+    world.select("env=prd")
+    for secret in world.secrets().values():
+        secret["metadata"]["annotations"]["fleet-registrar/cluster-id"] = "by hand"
+    plan = planned(world)
+    assert [(reached.limit, reached.clusters, reached.allowed) for reached in plan.reached] == [(Limit.GONE, 20, 10)]
+    world.sweep()
+    assert len(world.secrets()) == 20
+    world.sweep(release=plan.reached[0].hash)
+    assert not world.secrets()
+
+
 def attached(number: int) -> World:
     world = fleet(10)
     for index in range(number):

@@ -28,7 +28,7 @@ def status(value: str, base: Cluster = JOINED) -> dict[str, Any]:
     [
         ({"clusters": {}}, FindingCode.NOT_LISTED, "remove", Limit.GONE),
         (status("STOPPING"), FindingCode.DELETING, "repair", None),
-        ({**status("STOPPING"), "secrets": (OF_EARLIER,)}, FindingCode.EARLIER_CLUSTER, "remove", None),
+        ({**status("STOPPING"), "secrets": (OF_EARLIER,)}, FindingCode.EARLIER_CLUSTER, "remove", Limit.GONE),
         ({**status("PROVISIONING"), "secrets": (OF_EARLIER,)}, FindingCode.HOLD_DIFFERS, "repair", None),
         (
             {**status("ERROR"), "secrets": (secret(held="going 2026-11-24T11:00:00Z skip-reconcile=ours"),)},
