@@ -21,7 +21,7 @@ from shared.decisions.outcomes import why
 from shared.decisions.steps import by_cluster, membership_in_list
 from shared.values import cluster_secret
 from shared.values.cluster_secret import ClusterSecret
-from shared.values.codes import FindingCode
+from shared.values.codes import Decision, FindingCode
 from shared.values.findings import Finding, PlannedRequest
 from shared.values.messages import request_for
 from shared.values.model import GONE, Cluster, Membership, State, state_of_attached, state_of_cluster
@@ -302,6 +302,7 @@ class Overview:
             case Stage.FAILED:
                 entry = facts.activity.failing[-1]
                 attempt = f" attempt {entry.attempt} of {entry.attempts or '?'}" if entry.attempt else ""
+                attempt = attempt if entry.decision == Decision.RETRY else " gave up"
                 code = f" ({entry.code})" if entry.code else ""  # before the message, because tables cut long lines
                 return f"{entry.step}{attempt}{code}: {entry.message}"
             case Stage.IN_ARGOCD | Stage.CENTRAL | Stage.EXTERNAL | Stage.NOT_SELECTED:

@@ -63,8 +63,9 @@ def why(subject: Subject, settings: Settings) -> str:
 
 def access_denied(membership: Membership, settings: Settings, error: RefusedError) -> PermanentError:
     """Say what only a person can do: admit the two functions that reach application clusters to an attached one."""
+    cause = str(error) if len(str(error)) <= CAUSE else f"{str(error)[: CAUSE - 1]}…"
     return PermanentError(
-        f"attached cluster {membership.name} has not admitted our identities ({str(error)[:CAUSE]}). Admit them once, with"
+        f"attached cluster {membership.name} has not admitted our identities ({cause}). Admit them once, with"
         f" the cluster's kubeconfig and context, then replay the message:\n{admission_command(membership.name, settings)}",
         ErrorCode.NOT_ADMITTED,
     )

@@ -89,5 +89,6 @@ def test_a_clusters_words_never_cut_off_the_command_behind_them() -> None:
     error = access_denied(EDGE, SETTINGS, RefusedError("x" * 900))
     reason = truncate(str(error))
     assert reason == str(error)
+    assert "x…)" in reason  # what was cut is marked
     assert reason.endswith("--apply")
     assert "grant-rbac@demo-fleet.iam.gserviceaccount.com,revoke-rbac@demo-fleet.iam.gserviceaccount.com" in reason

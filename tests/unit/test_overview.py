@@ -44,6 +44,11 @@ CASES: dict[str, tuple[Stage, str, dict[str, Any]]] = {
         "grant-rbac attempt 7 of 20 (denied): 403 no",
         {"entries": (entry(attempt=7, attempts=20),)},
     ),
+    "a step gave up": (
+        Stage.FAILED,
+        "grant-rbac gave up (denied): 403 no",
+        {"entries": (entry(decision="dead_lettered", attempt=1, attempts=20),)},
+    ),
     "a step does not answer": (
         Stage.MISSING,
         "grant-rbac: no answer since register-membership published its request",
