@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from ops.survey import connected
-from shared.values import cluster_secret
+from shared.values.cluster_secret import GRANT, HELD
 from shared.values.errors import ReconcileError
 from shared.values.names import Name, parse_name
 
@@ -50,7 +50,7 @@ def is_done(name: Name, goal: str, services: Services) -> bool:
     found = services.central.secret_of(name)
     if goal == OFFBOARDED:
         return found is None
-    return found is not None and found.hold is None and cluster_secret.GRANT in found.annotations
+    return found is not None and GRANT in found.annotations and HELD not in found.annotations
 
 
 def _name(text: str, services: Services) -> Name:

@@ -12,7 +12,9 @@ import ops.wait
 from ops.__main__ import main
 from ops.page.reading import Live
 from ops.terminal import UNREAD, MistakeError
+from shared.values.cluster_secret import HELD
 from shared.values.errors import RetryableError
+from tests.simulation.given import SECRETS
 from tests.simulation.ports import CENTRAL
 from tests.simulation.test_ops import BLUE, EDGE, by_hand, in_the_fleet, services
 from tests.simulation.world import World
@@ -78,6 +80,13 @@ def test_wait_ends_when_the_cluster_is_in_argocd(world: World, typed: Any) -> No
     world.sweep()
     assert typed("wait", "blue", "--for=onboarded") == (0, f"{BLUE} is onboarded\n")
     assert as_json(typed, "wait", str(BLUE), "--for=onboarded")[1]["done"] is True
+
+
+def test_a_hold_that_cannot_be_read_is_not_onboarded(world: World, typed: Any) -> None:
+    world.create(BLUE)
+    world.sweep()
+    world.central.objects[SECRETS, BLUE.secret_name]["metadata"]["annotations"][HELD] = "by hand"
+    assert typed("wait", str(BLUE), "--for=onboarded", "--timeout=0")[0] == 2
 
 
 def test_wait_for_an_offboarded_cluster_needs_no_cluster(world: World, typed: Any) -> None:
