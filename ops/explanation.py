@@ -211,6 +211,8 @@ def _argocd(evidence: Evidence) -> list[str]:
                 f"HELD since {cluster_secret.timestamp(hold.since)} ({hold.reason}): Argo CD does not reconcile it"
             )
             facts += consequences(secret, evidence.seen)
+        elif held := secret.annotations.get(cluster_secret.HELD):
+            facts.append(f"HELD, but {cluster_secret.HELD} cannot be read ({held}): the next sweep repairs it")
         elif cluster_secret.SKIP_RECONCILE in secret.annotations:
             facts.append(f"a person has set {cluster_secret.SKIP_RECONCILE}: Argo CD does not reconcile it")
         if secret.is_pinned:

@@ -17,6 +17,7 @@ from ops.plan import requirement
 from ops.survey import find
 from ops.terminal import UNREAD, MistakeError
 from shared.decisions.sweep_plan import Plan
+from shared.values.cluster_secret import HELD as HELD_KEY
 from shared.values.cluster_secret import INSTANCE, KEEP
 from shared.values.model import GONE, Cluster
 from shared.values.names import ClusterName, MembershipName
@@ -135,6 +136,14 @@ def test_a_hold_and_a_pin_have_the_commands_that_end_them() -> None:
     labelled = explaining(away, secrets=(replace(unheld, labels={**unheld.labels, KEEP: "true"}),), settings=SELECTING)
     assert commands(labelled).count(f"kubectl -n argocd label secret demo-apps.europe-west1.blue {KEEP}-") == 1
     assert not any(f"annotate secret demo-apps.europe-west1.blue {KEEP}-" in one for one in commands(labelled))
+
+
+def test_a_hold_that_cannot_be_read_is_not_called_a_persons() -> None:
+    held = secret(held=HELD)
+    spoilt = replace(held, annotations={**held.annotations, HELD_KEY: "by hand"})
+    facts = explaining(replace(BLUE, labels={}), secrets=(spoilt,), settings=SELECTING).sections["Argo CD"]
+    assert any(line.startswith("HELD") and "by hand" in line for line in facts)
+    assert not any("a person has set" in line for line in facts)
 
 
 def test_what_differs_in_the_secret_is_named() -> None:
