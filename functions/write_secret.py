@@ -21,7 +21,6 @@ from shared.values.cluster_event import ClusterEvent, EventType
 from shared.values.cluster_secret import (
     CLUSTER,
     CLUSTER_HASH,
-    HELD,
     KEEP,
     MANAGED_BY_LABEL,
     MEMBERSHIP_HASH,
@@ -145,7 +144,7 @@ def _update(
             _require_free(secret.name, target, services)
         services.central.patch(secret, plan.patch)
     # An unchanged Secret also has an event, because an earlier attempt may have written it.
-    released = plan.patch is not None and HELD in (plan.patch["metadata"].get("annotations") or {})
+    released = plan.patch is not None and secret_plan.ends_hold(plan.patch)
     kind = EventType.RELEASED if released else EventType.CHANGED
     event = ClusterEvent(kind, plan.source, at=secret.created, earlier=plan.patch is None)
     decision = Decision.UPDATED if plan.patch else Decision.UNCHANGED

@@ -129,7 +129,7 @@ def plan(
     earlier = isinstance(target, GkeTarget) and existing.was_written_for_another(CLUSTER_ID, target.cluster.id)
     gone = frozenset() if earlier else existing.written_keys.difference(source.labels, source.kept)
     is_of = existing.is_of(target)
-    needs_grant = not is_of or existing.annotations.get(GRANT) != settings.grant or HELD in existing.annotations
+    needs_grant = not is_of or existing.annotations.get(GRANT) != settings.grant or existing.is_set_aside
     if needs_grant and not granted and not is_of:
         # The Secret belongs to an earlier cluster of this name: write nothing until the access to the new one is proven.
         return Plan(server, needs_grant=True, warnings=source.warnings, gone=gone, source=source.labels)
@@ -176,8 +176,7 @@ def hold(existing: ClusterSecret, reason: Reason, now: datetime) -> Object | Non
     began = current.since if current and current.reason == reason and current.since <= now else None
     if began and skips and existing.labels.get(HELD) == reason:
         return None
-    # An unreadable annotation still means that we held the Secret.
-    owns_skip = current.owns_skip if current and skips else not skips or HELD in existing.annotations
+    owns_skip = current.owns_skip if current and skips else not skips or existing.is_set_aside
     annotations: dict[str, str | None] = {HELD: str(Hold(reason, began or now, owns_skip)), SKIP_RECONCILE: "true"}
     return _patch(existing, _changes(existing, {HELD: reason}, annotations), {})
 
@@ -187,10 +186,16 @@ def release(existing: ClusterSecret) -> Object | None:
     return _patch(existing, _changes(existing, {HELD: None}, _released(existing)), {})
 
 
+def ends_hold(patch: Object) -> bool:
+    """Return whether the merge patch releases a hold. A person may have removed the annotation or the label before."""
+    changed = (patch["metadata"].get(kind) or {} for kind in ("annotations", "labels"))
+    return any(HELD in fields and fields[HELD] is None for fields in changed)
+
+
 def _held_label(existing: ClusterSecret) -> dict[str, str | None]:
     """The label that shows a hold to people; Argo CD does not show it."""
     current = existing.hold
-    if HELD not in existing.annotations:
+    if not existing.is_set_aside:
         return {HELD: None}
     return {HELD: current.reason} if current else {}
 
@@ -211,7 +216,7 @@ def _refresh(
 
 
 def _released(existing: ClusterSecret) -> dict[str, str | None]:
-    if HELD not in existing.annotations:
+    if not existing.is_set_aside:
         return {}
     current = existing.hold
     owns_skip = current is None or current.owns_skip

@@ -192,6 +192,11 @@ class ClusterSecret:
         return Hold.parse(self.annotations[HELD]) if HELD in self.annotations else None
 
     @property
+    def is_set_aside(self) -> bool:
+        """Whether we held it. A person may have made the annotation unreadable, or removed it and left the label."""
+        return HELD in self.annotations or (HELD in self.labels and SKIP_RECONCILE in self.annotations)
+
+    @property
     def written_keys(self) -> frozenset[str]:
         """The label keys that we took over from the source."""
         return _keys_in(self.annotations.get(LABEL_KEYS, ""))

@@ -34,7 +34,7 @@ from tests.simulation.stored import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from shared.values.names import MembershipName
     from tests.simulation.deliveries import Context
@@ -80,13 +80,6 @@ class Ledger:
         elif before is None or before[0] != hold.reason:
             # By its own word: between deciding and writing lies as long as a process may stall.
             self.held[uid] = (hold.reason, (hold.since - self.world.start).total_seconds())
-
-    def edited(self, uid: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-        """A person edits annotations. A skip-reconcile that they set on a Secret that is not held is theirs."""
-        if SKIP_RECONCILE not in before and SKIP_RECONCILE in after and HELD not in before:
-            self.skipped.add(uid)
-        elif SKIP_RECONCILE not in after or before.get(HELD) != after.get(HELD):
-            self.skipped.discard(uid)
 
     def lives(self, secret: ClusterSecret) -> bool:
         """Whether the very cluster of a Secret lives; an attached one always does, whatever the fleet says."""
@@ -222,8 +215,9 @@ class Ledger:
             left = set(new.written_keys) | {key for key in new.labels if "/" in key and not key.startswith(PERSON)}
             require(new.labels.keys() <= left, context, f"kept labels of an earlier cluster on {name}")
             dropped = set()
-        # An annotation that a person made unreadable gives the label no value.
-        unreadable = HELD in new.annotations and new.hold is None
+        # A person made the annotation unreadable, or removed it: the label stays until the access is proven.
+        marked = HELD in new.annotations or (HELD in new.labels and SKIP_RECONCILE in new.annotations)
+        unreadable = marked and new.hold is None
         label = old.labels.get(HELD) if unreadable else new.hold.reason if new.hold else None
         require(new.labels.get(HELD) == label, context, f"mislabelled the hold of {name}")
         asked = set(context.body.get("drop_labels", ())) if self._by_sweep(context) else set()

@@ -42,9 +42,17 @@ def _edited(world: Simulation, who: str, edit: Callable[[Object, Object, Object]
     if stored is None or not _marked(stored):
         return
     annotations = stored["metadata"]["annotations"]
-    before = dict(annotations)
-    edit(stored["metadata"]["labels"], annotations, stored["data"])
-    world.ledger.edited(stored["metadata"]["uid"], before, annotations)
+    labels, note, skips = stored["metadata"]["labels"], annotations.get(HELD), SKIP_RECONCILE in annotations
+    marked = HELD in annotations or HELD in labels
+    edit(labels, annotations, stored["data"])
+    # A skip-reconcile is theirs that a person sets on a Secret that is not held, or of which they remove every mark.
+    theirs = world.ledger.skipped
+    if SKIP_RECONCILE not in annotations:
+        theirs.discard(stored["metadata"]["uid"])
+    elif HELD not in annotations and HELD not in labels and (marked or not skips):
+        theirs.add(stored["metadata"]["uid"])
+    elif note != annotations.get(HELD):
+        theirs.discard(stored["metadata"]["uid"])
     world.ledger.noted(world.central.put(SECRETS, stored, stored["metadata"]["uid"]))
 
 
@@ -80,6 +88,8 @@ def do_edit(world: Simulation, who: str, what: str) -> None:
                 unskipped(labels, annotations, data)
                 annotations.pop(HELD, None)
                 labels.pop(HELD, None)
+            case "unnoted":
+                annotations.pop(HELD, None)
             case "unlabelled":
                 labels.pop(HELD, None)
             case "garbled" if HELD in annotations:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from functions import sweep
-from shared.values.cluster_secret import HELD, KEEP
+from shared.values.cluster_secret import HELD, KEEP, SKIP_RECONCILE
 from shared.values.messages import Scope
 from shared.values.names import ClusterName, MembershipName
 from tests.simulation.ports import WorldServices
@@ -74,6 +74,19 @@ def test_earlier_clusters_secret_stays_held_during_an_error() -> None:
     world.change(BLUE, status="RUNNING")
     world.sweep()
     assert HELD not in noted(world)
+
+
+def test_skip_of_a_hold_ends_with_it_without_its_annotation() -> None:
+    """A person removed the annotation: the sweep removed the label, and Argo CD skipped the cluster for ever."""
+    world = onboarded()
+    world.change(BLUE, status="STOPPING")
+    world.sweep()
+    del noted(world)[HELD]
+    world.change(BLUE, status="RUNNING")
+    world.sweep()
+    assert SKIP_RECONCILE not in noted(world)
+    assert HELD not in world.secrets()[BLUE.secret_name]["metadata"]["labels"]
+    assert not asked(world)
 
 
 def test_cluster_deleted_between_two_reads_is_not_registered() -> None:

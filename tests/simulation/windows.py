@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SHARE = 0.3  # of all stories
 SELECTORS = ("", "env", "env=prod", "tier", "env!=prod", "!tier")
-_OF_HOLDS = ("unskip", "unheld", "garbled", "future", "unlabelled")
+_OF_HOLDS = ("unskip", "unheld", "unnoted", "garbled", "future", "unlabelled")
 EDITS = (*_OF_HOLDS, *_OF_HOLDS, "label", "drift", "skip", "skip for good", "grant", "agent", "facts")
 # How a cluster leaves, and what may come between any two of these events.
 _LEAVES = ("leave", "sweep", "release", "edit", "sweep", "edit", "sweep")

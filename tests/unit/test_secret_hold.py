@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.decisions import secret_plan
-from shared.values.cluster_secret import ClusterSecret, Hold
+from shared.values.cluster_secret import HELD, ClusterSecret, Hold
 from tests.unit.given import (
     NOW,
     patched,
@@ -126,6 +126,20 @@ def test_an_unreadable_hold_keeps_its_label_until_it_is_released() -> None:
     spoilt = replace(secret(), annotations={**secret().annotations, "fleet-registrar/held": "spoilt"})
     assert plan(spoilt).patch is None
     assert plan(spoilt).needs_grant
+
+
+def test_label_of_a_hold_shows_that_its_skip_is_ours() -> None:
+    """A person removes the annotation alone: Argo CD must not skip the cluster for ever."""
+    current = held(secret(), "going")
+    edited = replace(current, annotations={key: text for key, text in current.annotations.items() if key != HELD})
+    assert held(edited, "going", LATER).hold == Hold("going", LATER, owns_skip=True)
+    waiting = plan(edited)
+    assert (waiting.patch, waiting.needs_grant) == (None, True)
+    patch = plan(edited, granted=True).patch
+    assert patch is not None
+    assert secret_plan.ends_hold(patch)
+    assert HELD not in patched(edited, patch).labels
+    assert patched(edited, patch).annotations == secret().annotations
 
 
 @pytest.mark.parametrize(
