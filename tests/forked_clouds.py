@@ -1,7 +1,7 @@
 """`python -m local up` as processes that share their imports: a server imports the packages, and forks each cloud.
 
 Another process does the same for the functions of all these clouds (`local/forking.py`). Both end with the tests.
-It saves a second of imports. Where forking is not safe, each cloud is started by itself.
+It saves a second of imports, and the making of a key. Where forking is not safe, each cloud is started by itself.
 """
 
 from __future__ import annotations
@@ -95,9 +95,11 @@ def _clouds() -> forking.Server:
 def _serve(listener: socket.socket) -> None:
     """Fork a cloud for each order; in a cloud, run it."""
     from local.__main__ import main
+    from local.google.iam.tokens import signing_key
 
     for name in UP:
         importlib.import_module(name)
+    signing_key()  # making one takes 40 ms of the processor
     gc.freeze()  # or each child's collector would look through all of it, and copy it
     words = forking.next_words(listener)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

@@ -24,8 +24,14 @@ REUSED_SECONDS = 60  # an identity token is reused for this time, as Pub/Sub and
 KEPT = 1000  # identity tokens
 
 
+@functools.cache
+def signing_key() -> rsa.RSAPrivateKey:
+    """Return the key of the identity tokens. This process makes it at the first call, and does not rotate it."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 class Tokens:
-    """All tokens of one cloud. The key of the identity tokens is made at first use, and not rotated."""
+    """All tokens of one cloud."""
 
     def __init__(self) -> None:
         self.access: dict[str, str] = {}
@@ -34,16 +40,12 @@ class Tokens:
 
     @functools.cached_property
     def _signer(self) -> crypt.RSASigner:
-        return crypt.RSASigner(self._key, secrets.token_hex(20))
-
-    @functools.cached_property
-    def _key(self) -> rsa.RSAPrivateKey:
-        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        return crypt.RSASigner(signing_key(), secrets.token_hex(20))
 
     @functools.cached_property
     def certificates(self) -> dict[str, str]:
         """What verifies the identity tokens: key ID → PEM."""
-        return {self._signer.key_id: _certificate(self._key)}
+        return {self._signer.key_id: _certificate(signing_key())}
 
     def new(self, email: str) -> str:
         """Return a new access token of an identity."""
