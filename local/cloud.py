@@ -64,7 +64,7 @@ class Cloud:
         self.directory = config.directory.resolve()
         self.token = secrets.token_urlsafe(32)  # of the control API
         self.started = False
-        self.apis = Apis(config, self.directory)
+        apis = self.apis = Apis(config, self.directory)
         self.central = CENTRAL_ATTACHED if config.central == "attached" else CENTRAL_CLUSTER  # a key of `members`
         self.central_membership = config.central_membership
         self.kubeconfig = Kubeconfig(
@@ -75,11 +75,9 @@ class Cloud:
         )
         self.clusters = Clusters(self.apis.iam, self.kubeconfig.write_soon, self.apis.logging.write)
         self.members = self.clusters.members
-        self.iam, self.projects = self.apis.iam, self.apis.projects
-        self.gke, self.fleet = self.apis.gke, self.apis.fleet
-        self.faults, self.calls, self.quotas = self.apis.faults, self.apis.calls, self.apis.quotas
-        self.eventarc, self.logging = self.apis.eventarc, self.apis.logging
-        self.run, self.scheduler = self.apis.run, self.apis.scheduler
+        self.gke, self.fleet, self.iam, self.projects = apis.gke, apis.fleet, apis.iam, apis.projects
+        self.faults, self.calls, self.quotas = apis.faults, apis.calls, apis.quotas
+        self.eventarc, self.logging, self.run, self.scheduler = apis.eventarc, apis.logging, apis.run, apis.scheduler
         self.deployment: Deployment
         self._running, self._stopping = AsyncExitStack(), False
 
@@ -393,7 +391,8 @@ class Cloud:
         """The calls that ended at `at` or later."""
         return [asdict(call) for call in self.calls.since(at)]
 
-    async def state(self) -> Json:
-        """All that a person wants to see, without the data of Secrets but name and server."""
-        parts = await state(self.apis, self.clusters, self.deployments, self.central, self.namespace)
-        return {"at": time.time(), "directory": str(self.directory), "endpoints": self.endpoints(), **parts}
+    async def state(self, *only: str) -> Json:
+        """All that a person wants to see, or some parts of it, without the data of Secrets but name and server."""
+        parts = await state(self.apis, self.clusters, self.deployments, self.central, self.namespace, only=only)
+        whole = {} if only else {"directory": str(self.directory), "endpoints": self.endpoints()}
+        return {"at": time.time(), **whole, **parts}

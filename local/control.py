@@ -81,14 +81,14 @@ class LocalCloud:
 
     # What is there
 
-    def state(self) -> Json:
-        """Clusters, memberships, Secrets, queues, dead letters, functions, faults, events, endpoints."""
-        answer: Json = self.do("cloud", "state")
+    def state(self, *only: str) -> Json:
+        """Clusters, memberships, Secrets, queues, dead letters, functions, faults, events, endpoints; or some of these parts."""
+        answer: Json = self.do("cloud", "state", *only)
         return answer
 
     def secrets(self) -> list[Json]:
         """The Secrets in Argo CD's namespace: name, uid, resourceVersion, labels, annotations, data.name, data.server."""
-        found: list[Json] = self.state()["secrets"]
+        found: list[Json] = self.state("secrets")["secrets"]
         return found
 
     def secret(self, cluster: str) -> Json | None:
@@ -239,13 +239,13 @@ class LocalCloud:
 
     def token_for_function(self, name: str, email: str) -> str:
         """Return an identity token by which `email` calls a function, if it may."""
-        url = self.state()["functions"][name]["url"]
+        url = self.state("functions")["functions"][name]["url"]
         return str(self.do("cloud", "identity_token", email=email, audience=url))
 
     def log(self, function: str) -> str:
         """All that a function has logged."""
         if function not in self._log_files:  # which stay the same
-            self._log_files = {name: Path(one["log"]) for name, one in self.state()["functions"].items()}
+            self._log_files = {name: Path(one["log"]) for name, one in self.state("functions")["functions"].items()}
         return self._log_files[function].read_text()
 
     # Pub/Sub and Kubernetes, by their own wires

@@ -80,7 +80,7 @@ def control_app(cloud: Cloud) -> Starlette:
                     status_code=401,
                 )
             try:
-                return JSONResponse(_plain(await work(await request.json() if method == "POST" else {})))
+                return _Answer(await work(await request.json() if method == "POST" else {}))
             except _WrongCallError as error:
                 return JSONResponse({"error": str(error)}, status_code=422)
             except (TypeError, ValueError, GoogleError) as error:  # a value that the method refuses
@@ -114,6 +114,8 @@ def _arguments(method: Callable[..., Any]) -> str:
     for name, one in inspect.signature(method).parameters.items():
         if one.kind is one.VAR_KEYWORD:
             shown.append("NAME=VALUE …")
+        elif one.kind is one.VAR_POSITIONAL:
+            shown.append(f"[{name} …]")
         elif one.default is one.empty:
             shown.append(name)
         else:
@@ -121,12 +123,13 @@ def _arguments(method: Callable[..., Any]) -> str:
     return ", ".join(shown)
 
 
-def _plain(value: Any) -> Any:
-    """Convert a part's result to JSON."""
+class _Answer(JSONResponse):
+    """A part's result as JSON: sets as lists, objects as their attributes."""
 
-    def other(one: Any) -> Any:
-        if isinstance(one, (set, frozenset)):
-            return sorted(one)
-        return vars(one) if hasattr(one, "__dict__") else str(one)
+    def render(self, content: Any) -> bytes:
+        def other(one: Any) -> Any:
+            if isinstance(one, (set, frozenset)):
+                return sorted(one)
+            return vars(one) if hasattr(one, "__dict__") else str(one)
 
-    return json.loads(json.dumps(value, default=other))
+        return json.dumps(content, default=other, separators=(",", ":")).encode()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from local.clusters import settled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from local.apis import Apis
     from local.clusters import Clusters
@@ -18,41 +18,63 @@ Json = dict[str, Any]
 
 
 async def state(
-    apis: Apis, clusters: Clusters, deployments: Iterable[Deployment], central: str, namespace: str
+    apis: Apis,
+    clusters: Clusters,
+    deployments: Iterable[Deployment],
+    central: str,
+    namespace: str,
+    *,
+    only: Collection[str] = (),
 ) -> Json:
-    """Return what people and tests look at. Of a Secret's data it has `name` and `server` only."""
-    queues = {f"{one.registrar.prefix}{name}": queue for one in deployments for name, queue in one.queues().items()}
+    """Return what people and tests look at, or some parts of it by name. Of a Secret's data it has `name` and `server` only."""
+    parts: dict[str, Callable[[], Any]] = {
+        "clusters": lambda: _clusters(apis),
+        "memberships": lambda: _memberships(apis),
+        "secrets": lambda: _secrets(clusters, central, namespace),
+        "queues": lambda: _queues(deployments),
+        "dead_letters": lambda: _queues(deployments).get("dead-letters", {}).get("backlog"),
+        "functions": lambda: _functions(deployments),
+        "faults": apis.faults.as_json,
+        "events": apis.eventarc.as_json,
+        "schedules": apis.scheduler.as_json,
+    }
+    return {name: await settled(part()) for name, part in parts.items() if not only or name in only}
+
+
+def _clusters(apis: Apis) -> Json:
     return {
-        "clusters": {
-            name: {key: cluster.get(key) for key in ("status", "id", "resourceLabels", "fleet", "autopilot")}
-            for name, cluster in sorted(apis.gke.clusters.items())
-        },
-        "memberships": {
-            name: {
-                "state": membership["state"]["code"],
-                "connected": apis.fleet.connected(name),
-                "cluster": membership.get("endpoint", {}).get("gkeCluster", {}).get("resourceLink"),
-                "uniqueId": membership["uniqueId"],
-                "labels": membership.get("labels", {}),
-            }
-            for name, membership in sorted(apis.fleet.memberships.items())
-        },
-        "secrets": await _secrets(clusters, central, namespace),
-        "queues": queues,
-        "dead_letters": queues["dead-letters"]["backlog"] if queues else None,
-        "functions": {
-            f"{one.registrar.prefix}{name}": {
-                "pid": f.pid,
-                "asleep": f.is_asleep,
-                "url": one.url(name),
-                "log": str(f.log),
-            }
-            for one in deployments
-            for name, f in one.functions.items()
-        },
-        "faults": apis.faults.as_json(),
-        "events": apis.eventarc.as_json(),
-        "schedules": apis.scheduler.as_json(),
+        name: {key: cluster.get(key) for key in ("status", "id", "resourceLabels", "fleet", "autopilot")}
+        for name, cluster in sorted(apis.gke.clusters.items())
+    }
+
+
+def _memberships(apis: Apis) -> Json:
+    return {
+        name: {
+            "state": membership["state"]["code"],
+            "connected": apis.fleet.connected(name),
+            "cluster": membership.get("endpoint", {}).get("gkeCluster", {}).get("resourceLink"),
+            "uniqueId": membership["uniqueId"],
+            "labels": membership.get("labels", {}),
+        }
+        for name, membership in sorted(apis.fleet.memberships.items())
+    }
+
+
+def _queues(deployments: Iterable[Deployment]) -> Json:
+    return {f"{one.registrar.prefix}{name}": queue for one in deployments for name, queue in one.queues().items()}
+
+
+def _functions(deployments: Iterable[Deployment]) -> Json:
+    return {
+        f"{one.registrar.prefix}{name}": {
+            "pid": f.pid,
+            "asleep": f.is_asleep,
+            "url": one.url(name),
+            "log": str(f.log),
+        }
+        for one in deployments
+        for name, f in one.functions.items()
     }
 
 

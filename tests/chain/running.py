@@ -126,7 +126,7 @@ class Chain(LocalCloud):
         """Wait until none has a Secret or a membership of its own."""
 
         def done() -> bool:
-            state = self.state()
+            state = self.state("memberships", "secrets")
             links = {str(one["cluster"]).partition(".com/")[2] for one in state["memberships"].values()}
             return not set(clusters) & (_named(state["secrets"]) | links)
 
@@ -143,7 +143,7 @@ class Chain(LocalCloud):
         """Wait until the clusters run."""
 
         def done() -> bool:
-            there = self.state()["clusters"]
+            there = self.state("clusters")["clusters"]
             return all(there.get(cluster, {}).get("status") == "RUNNING" for cluster in clusters)
 
         self.wait_for(done, PATIENCE, f"{clusters} running")
@@ -165,7 +165,9 @@ class Chain(LocalCloud):
 
     def gone(self, *clusters: str) -> None:
         """Wait until GKE has deleted the clusters."""
-        self.wait_for(lambda: not set(clusters) & set(self.state()["clusters"]), PATIENCE, f"{clusters} deleted")
+        self.wait_for(
+            lambda: not set(clusters) & set(self.state("clusters")["clusters"]), PATIENCE, f"{clusters} deleted"
+        )
 
     # Current objects
 
@@ -197,7 +199,9 @@ class Chain(LocalCloud):
     def membership(self, cluster: str) -> str:
         """The one membership that names a cluster; '' if none does."""
         named = [
-            name for name, one in self.state()["memberships"].items() if str(one["cluster"]).endswith(f".com/{cluster}")
+            name
+            for name, one in self.state("memberships")["memberships"].items()
+            if str(one["cluster"]).endswith(f".com/{cluster}")
         ]
         assert len(named) <= 1, named
         return named[0] if named else ""
@@ -221,7 +225,7 @@ class Chain(LocalCloud):
 
     def everything(self) -> Json:
         """All memberships, Secrets and bindings, with what tells one version from another."""
-        state = self.state()
+        state = self.state("clusters", "memberships", "secrets")
         running = [name for name, one in state["clusters"].items() if one["status"] not in ("PROVISIONING", "ERROR")]
         members = [*running, *(name for name, one in state["memberships"].items() if not one["cluster"])]
         return {
@@ -305,7 +309,7 @@ class Chain(LocalCloud):
 
     def members(self) -> set[str]:
         """All clusters: those that are not GKE by their memberships."""
-        state = self.state()
+        state = self.state("clusters", "memberships")
         return set(state["clusters"]) | {name for name, one in state["memberships"].items() if not one["cluster"]}
 
     def once(self, make: Callable[[Chain], T]) -> T:
@@ -322,7 +326,7 @@ class Chain(LocalCloud):
         self.remove_faults()
         self.remove_event_rules()
         self.release()
-        for name, function in self.state()["functions"].items():
+        for name, function in self.state("functions")["functions"].items():
             if function["pid"] is None and not function["asleep"]:
                 self.start_function(name)
 

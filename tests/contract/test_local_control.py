@@ -8,8 +8,11 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import ANY
 
 import pytest
 import requests
@@ -23,6 +26,7 @@ from local.control_api import PARTS, control_app
 from local.google.audit import event_name
 from local.reserved_port import ReservedPort
 from tests.contract.background import BackgroundLoop, cloud_without_functions
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +95,25 @@ def test_the_end_of_a_part_is_reported_unless_the_cloud_stops(tmp_path: Path, st
         if not stopping:
             loop.run(cloud.stop())
     assert cloud.died.done() is not stopping
+
+
+def test_answers_have_the_current_date(directory: Path) -> None:
+    control = json.loads((directory / "instance.json").read_text())["control"]
+
+    def date() -> str:
+        return requests.get(f"{control}/health", timeout=60).headers["date"]
+
+    before = datetime.now(UTC).replace(microsecond=0)
+    until(lambda: parsedate_to_datetime(date()) > before)
+
+
+def test_state_has_the_parts_that_were_asked_for(cloud: LocalCloud) -> None:
+    whole = cloud.state()
+    assert {"at", "directory", "endpoints", "clusters", "secrets", "functions"} <= whole.keys()
+    assert cloud.state("clusters", "secrets") == {
+        **{name: whole[name] for name in ("clusters", "secrets")},
+        "at": ANY,
+    }
 
 
 def test_health_needs_no_token(directory: Path) -> None:
