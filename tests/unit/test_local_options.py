@@ -56,6 +56,8 @@ WRONG = [
     "function kill bogus",
     "function explode sweep",
     "fault add --api bogus",
+    "fault add --api control",
+    "fault add --api pubsub-grpc",
     "fault add --call bogus",
     "fault add --status 200",
     "fault add --status 600",
