@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import forked_gcloud
 from tests.chain.running import BINDINGS, FLEET, ROOT, Chain, running
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def uninstall(cloud: Chain, delete: str = "no") -> subprocess.CompletedProcess[s
     return subprocess.run(
         ["bash", "-c", command, "bash", FLEET, delete],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": str(cloud.directory)},
+        env={"PATH": forked_gcloud.path(), "HOME": str(cloud.directory)},
         capture_output=True,
         text=True,
         timeout=200,
