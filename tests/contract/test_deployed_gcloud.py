@@ -168,5 +168,6 @@ def test_the_kubeconfig_survives_eight_creations_at_a_time(here: Deployed) -> No
     here.cloud.wait_for(whole, 120, "a context for each cluster")
     command = ["kubectl", "--context", "c7", "get", "namespaces", "--output=name"]
     if shutil.which("kubectl"):
-        found = subprocess.run(command, env=here.environment, capture_output=True, text=True, check=True, timeout=60)
+        environment = here.environment | {"PATH": forked_gcloud.path()}  # its plugin runs gcloud
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
         assert "namespace/default" in found.stdout

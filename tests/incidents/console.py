@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import forked_ops
+from tests import forked_gcloud, forked_ops
 from tests.chain.running import CENTRAL_MEMBERSHIP, FLEET, ROOT, Chain
 from tests.chain.test_ops import environment
 
@@ -122,7 +122,7 @@ class Console:
         return words
 
     def _shell(self, command: str) -> subprocess.CompletedProcess[str]:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = f"{Path(sys.executable).parent}{os.pathsep}{forked_gcloud.path()}"
         return subprocess.run(
             ["bash", "-c", command],
             cwd=ROOT,
