@@ -20,21 +20,22 @@ from local.google.iam.tokens import Tokens
 from tests.waiting import PATIENCE, whole_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
 MAIN = """
 import json, os, pathlib
 import functions_framework
-HERE = pathlib.Path(os.environ["SEEN"])
+SEEN = pathlib.Path(os.environ["SEEN"])
 
 @functions_framework.cloud_event
 def route_event(event):
-    if (HERE / "refuse").exists():
-        with (HERE / "refused").open("a") as log:
+    here = SEEN / (SEEN / "now").read_text()
+    if (here / "refuse").exists():
+        with (here / "refused").open("a") as log:
             log.write("x")
         raise RuntimeError("asked to refuse")
-    with (HERE / "seen").open("a") as log:
+    with (here / "seen").open("a") as log:
         log.write(json.dumps({"attributes": dict(event.get_attributes()), "data": event.data}) + "\\n")
 """
 MEMBERSHIP = {
@@ -93,32 +94,54 @@ async def until(condition: Callable[[], bool], within: float = PATIENCE) -> None
         await asyncio.sleep(0.01)
 
 
-def _play(directory: Path, scene: Callable[[Stage], Awaitable[None]], **changes: Any) -> Stage:
-    (directory / "main.py").write_text(MAIN)
-    assert offered(directory / "main.py") == ["route_event"]
+class Theatre:
+    """One function for all scenes, in a process of its own, and the loop that they share."""
 
-    async def play() -> Stage:
+    def __init__(self, directory: Path, runner: asyncio.Runner) -> None:
+        self.directory = directory
+        self.runner = runner
+        self.scenes = 0
+        (directory / "main.py").write_text(MAIN)
+        assert offered(directory / "main.py") == ["route_event"]
         environment = {"SEEN": str(directory), "HOME": str(directory), "PATH": os.defpath}
-        function = Function("route_event", directory / "main.py", directory / "log", environment)
-        stage = Stage(directory, function, **changes)
+        self.function = Function("route_event", directory / "main.py", directory / "log", environment)
+
+    def play(self, scene: Callable[[Stage], Awaitable[None]], **changes: Any) -> Stage:
+        """Play a scene on a stage of its own."""
+        self.scenes += 1
+        directory = self.directory / str(self.scenes)
+        directory.mkdir()
+        (self.directory / "now").write_text(directory.name)
+
+        async def played() -> Stage:
+            stage = Stage(directory, self.function, **changes)
+            try:
+                await scene(stage)
+            finally:
+                await stage.eventarc.close()
+            return stage
+
+        return self.runner.run(played())
+
+
+@pytest.fixture(scope="module")
+def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
+    with asyncio.Runner() as runner:
+        found = Theatre(tmp_path_factory.mktemp("eventarc"), runner)
         try:
-            await function.start(directory)
-            await scene(stage)
+            runner.run(found.function.start(found.directory))
+            yield found
         finally:
-            await stage.eventarc.close()
-            await function.stop()
-            function.close()
-        return stage
-
-    return asyncio.run(play())
+            runner.run(found.function.stop())
+            found.function.close()
 
 
-def test_an_audit_entry_arrives_as_a_binary_cloudevent(tmp_path: Path) -> None:
+def test_an_audit_entry_arrives_as_a_binary_cloudevent(theatre: Theatre) -> None:
     async def scene(stage: Stage) -> None:
         stage.eventarc.audit(_entry())
         await stage.quiet()
 
-    (event,) = _play(tmp_path, scene).seen()
+    (event,) = theatre.play(scene).seen()
     attributes = event["attributes"]
     assert attributes["type"] == "google.cloud.audit.log.v1.written"
     assert attributes["source"] == "//cloudaudit.googleapis.com/projects/demo-fleet/logs/activity"
@@ -131,12 +154,12 @@ def test_an_audit_entry_arrives_as_a_binary_cloudevent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["created", "updated", "deleted"])
-def test_a_membership_event_has_its_body_unless_it_was_deleted(tmp_path: Path, kind: str) -> None:
+def test_a_membership_event_has_its_body_unless_it_was_deleted(theatre: Theatre, kind: str) -> None:
     async def scene(stage: Stage) -> None:
         stage.eventarc.membership(kind, MEMBERSHIP)
         await stage.quiet()
 
-    (event,) = _play(tmp_path, scene).seen()
+    (event,) = theatre.play(scene).seen()
     assert event["attributes"]["type"] == f"google.cloud.gkehub.membership.v1.{kind}"
     assert event["attributes"]["membership"] == "edge"
     assert event["attributes"]["source"] == "//gkehub.googleapis.com/projects/demo-fleet/locations/europe-west1"
@@ -144,26 +167,26 @@ def test_a_membership_event_has_its_body_unless_it_was_deleted(tmp_path: Path, k
     assert data.payload.name == ("" if kind == "deleted" else MEMBERSHIP["name"])
 
 
-def test_a_trigger_sees_its_own_project_alone(tmp_path: Path) -> None:
+def test_a_trigger_sees_its_own_project_alone(theatre: Theatre) -> None:
     async def scene(stage: Stage) -> None:
         stage.eventarc.audit(_entry("far", "demo-apps"))
         stage.eventarc.audit(_entry())
         await stage.quiet()
 
-    assert _play(tmp_path, scene).names() == ["blue"]
+    assert theatre.play(scene).names() == ["blue"]
 
 
-def test_a_trigger_sees_memberships_of_its_own_location_alone(tmp_path: Path) -> None:
+def test_a_trigger_sees_memberships_of_its_own_location_alone(theatre: Theatre) -> None:
     async def scene(stage: Stage) -> None:
         far = MEMBERSHIP | {"name": "projects/demo-fleet/locations/us-east1/memberships/far"}
         stage.eventarc.membership("created", far)
         stage.eventarc.membership("created", MEMBERSHIP)
         await stage.quiet()
 
-    assert [event["attributes"]["membership"] for event in _play(tmp_path, scene).seen()] == ["edge"]
+    assert [event["attributes"]["membership"] for event in theatre.play(scene).seen()] == ["edge"]
 
 
-def test_a_deleted_trigger_brings_nothing_more(tmp_path: Path) -> None:
+def test_a_deleted_trigger_brings_nothing_more(theatre: Theatre) -> None:
     async def scene(stage: Stage) -> None:
         stage.eventarc.audit(_entry())
         await stage.quiet()
@@ -171,55 +194,57 @@ def test_a_deleted_trigger_brings_nothing_more(tmp_path: Path) -> None:
         stage.eventarc.audit(_entry("later"))
         await stage.quiet()
 
-    assert _play(tmp_path, scene).names() == ["blue"]
+    assert theatre.play(scene).names() == ["blue"]
 
 
-def test_methods_without_a_trigger_are_not_sent(tmp_path: Path) -> None:
+def test_methods_without_a_trigger_are_not_sent(theatre: Theatre) -> None:
     async def scene(stage: Stage) -> None:
         for entry in node_pool_entries("demo-fleet", "europe-west1", "blue", "you@example.com"):
             stage.eventarc.audit(entry)
         stage.eventarc.audit(_entry())
         await stage.quiet()
 
-    assert _play(tmp_path, scene).names() == ["blue"]
+    assert theatre.play(scene).names() == ["blue"]
 
 
-def test_what_the_function_refuses_is_delivered_again(tmp_path: Path) -> None:
+def test_what_the_function_refuses_is_delivered_again(theatre: Theatre) -> None:
     async def scene(stage: Stage) -> None:
-        (tmp_path / "refuse").touch()
+        (stage.directory / "refuse").touch()
         stage.eventarc.audit(_entry())
-        await until(lambda: (tmp_path / "refused").exists() and len((tmp_path / "refused").read_text()) > 1)
-        (tmp_path / "refuse").unlink()
+        await until(
+            lambda: (stage.directory / "refused").exists() and len((stage.directory / "refused").read_text()) > 1
+        )
+        (stage.directory / "refuse").unlink()
         await stage.quiet()
 
-    stage = _play(tmp_path, scene)
+    stage = theatre.play(scene)
     assert stage.names() == ["blue"]
     assert [event.state for event in stage.eventarc.log] == ["delivered"]
 
 
-def test_a_function_that_was_killed_gets_the_event_after_its_restart(tmp_path: Path) -> None:
+def test_a_function_that_was_killed_gets_the_event_after_its_restart(theatre: Theatre) -> None:
     async def scene(stage: Stage) -> None:
         await stage.function.kill()
         stage.eventarc.audit(_entry())
         await until(lambda: stage.eventarc.log[0].attempts > 1)
-        await stage.function.start(tmp_path)
+        await stage.function.start(theatre.directory)
         await stage.quiet()
 
-    assert _play(tmp_path, scene).names() == ["blue"]
+    assert theatre.play(scene).names() == ["blue"]
 
 
-def test_an_event_that_is_never_taken_is_dropped(tmp_path: Path) -> None:
+def test_an_event_that_is_never_taken_is_dropped(theatre: Theatre) -> None:
     async def scene(stage: Stage) -> None:
-        (tmp_path / "refuse").touch()
+        (stage.directory / "refuse").touch()
         stage.eventarc.audit(_entry())
         await stage.quiet()
 
-    stage = _play(tmp_path, scene, kept=0.1)
+    stage = theatre.play(scene, kept=0.1)
     assert [event.state for event in stage.eventarc.log] == ["dropped"]
     assert stage.seen() == []
 
 
-def test_an_event_can_be_lost_repeated_and_delayed(tmp_path: Path) -> None:
+def test_an_event_can_be_lost_repeated_and_delayed(theatre: Theatre) -> None:
     async def scene(stage: Stage) -> None:
         stage.eventarc.add(EventRule("lose", "CreateCluster.finished *red"))
         stage.eventarc.add(EventRule("repeat", "*green", copies=3))
@@ -231,12 +256,12 @@ def test_an_event_can_be_lost_repeated_and_delayed(tmp_path: Path) -> None:
         assert time.monotonic() - since > 0.9
         await until(lambda: len(stage.seen()) == 5)
 
-    stage = _play(tmp_path, scene)
+    stage = theatre.play(scene)
     assert sorted(stage.names()) == ["blue", "green", "green", "green", "late"]
     assert len({e["attributes"]["id"] for e in stage.seen() if "green" in e["attributes"]["resourcename"]}) == 1
 
 
-def test_held_events_are_released_in_any_order(tmp_path: Path) -> None:
+def test_held_events_are_released_in_any_order(theatre: Theatre) -> None:
     async def scene(stage: Stage) -> None:
         stage.eventarc.add(EventRule("hold", times=0))
         for name in ("one", "two", "three"):
@@ -250,4 +275,4 @@ def test_held_events_are_released_in_any_order(tmp_path: Path) -> None:
         stage.eventarc.release()
         await stage.quiet()
 
-    assert _play(tmp_path, scene).names() == ["three", "one", "two"]
+    assert theatre.play(scene).names() == ["three", "one", "two"]
