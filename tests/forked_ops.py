@@ -37,7 +37,10 @@ NOT_IMPORTED = ("ops.installed", "google.auth.compute_engine")  # the second one
 
 
 def run(words: Sequence[str], environment: Mapping[str, str], timeout: int = 110) -> subprocess.CompletedProcess[str]:
-    """Run `python -W error -m ops WORDS` in the checkout with this environment alone, and wait for it."""
+    """Run `python -W error -m ops WORDS` in the checkout with this environment alone, and wait for it.
+
+    With `-c PROGRAM …` as words, run that with the same packages.
+    """
     if not forking.POSSIBLE:
         return run_alone(words, environment, timeout)
     with Path(os.devnull).open() as nothing, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
@@ -57,7 +60,7 @@ def run_alone(
 ) -> subprocess.CompletedProcess[str]:
     """Run the same as a process that imports its packages itself."""
     return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "ops", *words],
+        [sys.executable, "-W", "error", *(() if words[:1] == ["-c"] else ("-m", "ops")), *words],
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -96,6 +99,9 @@ def _serve(listener: socket.socket) -> None:
 
     _import()
     words = forking.next_words(listener)
+    if words[:1] == ["-c"]:
+        sys.argv = ["-c", *words[2:]]
+        forking.end(functools.partial(exec, words[1], {}))
     sys.argv = ["ops", *words]
     forking.end(functools.partial(main, words))
 

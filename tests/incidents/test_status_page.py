@@ -5,14 +5,13 @@ from __future__ import annotations
 import html
 import json
 import re
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
 from local.identities import shipped_roles
-from tests.chain.running import APPS, FLEET, ROOT, email, fresh
+from tests import forked_ops
+from tests.chain.running import APPS, FLEET, email, fresh
 from tests.chain.test_ops import environment
 from tests.incidents.test_in_flight import LABELS
 
@@ -102,13 +101,5 @@ def look(cloud: Chain, cluster: str) -> str:
     """Return the two pages as the function's identity sees them; the role is one that the page must look for."""
     address = cloud.state()["endpoints"]["metadata of status"].partition("//")[2]
     identity = {"GCE_METADATA_HOST": address, "GCE_METADATA_IP": address, "ARGOCD_CLUSTER_ROLE": "view"}
-    answer = subprocess.run(
-        [sys.executable, "-c", LOOK, cluster],
-        cwd=ROOT,
-        env=environment(cloud) | identity,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
+    answer = forked_ops.run(["-c", LOOK, cluster], environment(cloud) | identity)
     return html.unescape(answer.stdout) + answer.stderr
