@@ -119,8 +119,13 @@ class Chain(LocalCloud):
     # Onboarding and offboarding as a whole
 
     def onboarded(self, *clusters: str) -> None:
-        """Wait until each has a Secret that is not held."""
-        self.wait_for(lambda: set(clusters) <= self.listed(), PATIENCE, f"{clusters} in Argo CD's list")
+        """Wait until each has a Secret that is not held, with all its labels: they come in a second write."""
+
+        def done() -> bool:
+            current = [one for one in self.secrets() if f"{MARK}name" in (one["labels"] or {})]
+            return set(clusters) <= _named([one for one in current if f"{MARK}held" not in (one["annotations"] or {})])
+
+        self.wait_for(done, PATIENCE, f"{clusters} in Argo CD's list")
 
     def offboarded(self, *clusters: str) -> None:
         """Wait until none has a Secret or a membership of its own."""

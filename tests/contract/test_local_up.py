@@ -112,7 +112,7 @@ def _gone(pid: int) -> bool:
 
 def _local(up: Up, *arguments: str) -> str:
     command = [sys.executable, "-m", "local", arguments[0], "--directory", str(up.cloud.directory), *arguments[1:]]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -156,7 +156,7 @@ def test_two_run_side_by_side_but_not_in_one_directory(tmp_path: Path) -> None:
         assert one in a.cloud.state()["clusters"]
         assert one not in b.cloud.state()["clusters"]
         second = subprocess.run(
-            _command(tmp_path / "a"), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+            _command(tmp_path / "a"), cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
         )
         assert second.returncode == 1
         assert "already runs in" in second.stderr
@@ -179,7 +179,7 @@ def test_when_a_function_dies_it_says_which_with_the_end_of_its_log(tmp_path: Pa
 
 def test_a_function_that_does_not_start_is_named_and_nothing_stays(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("def route_event(event): ...\nraise RuntimeError('not today')\n")
-    done = subprocess.run(_command(tmp_path / "d"), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(_command(tmp_path / "d"), cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1
     assert "route-event did not start" in done.stderr
     assert "not today" in done.stderr
