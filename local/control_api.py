@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from local.google.wire import GoogleError
-from local.listener import HOST
+from local.reserved_port import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

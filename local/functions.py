@@ -13,8 +13,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from local.listener import HOST
 from local.processes import WITH_PARENT, Child
+from local.reserved_port import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import uvicorn
 from starlette.responses import PlainTextResponse
 
+from local.reserved_port import HOST
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.types import ASGIApp, Receive, Scope, Send
-
-HOST = "127.0.0.1"
 
 
 class Listener:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from local import environment
 from local.config import SETTINGS
-from local.listener import HOST
 from local.names import PERSON
+from local.reserved_port import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Protocol
 
-from local.listener import HOST
-from local.reserved_port import LISTENS_BESIDE_RESERVATION, ReservedPort
+from local.reserved_port import HOST, LISTENS_BESIDE_RESERVATION, ReservedPort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 
+HOST = "127.0.0.1"
 # With SO_REUSEADDR on both, Linux lets a process listen on a port that another socket has bound without listening. So the
 # reservation stays while the process starts, runs and stops, and no other process of this machine gets the port meanwhile.
 LISTENS_BESIDE_RESERVATION = sys.platform == "linux"
@@ -23,7 +24,7 @@ class ReservedPort:
         taken = socket.socket()
         try:
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            taken.bind(("127.0.0.1", self.number))
+            taken.bind((HOST, self.number))
         except OSError:
             taken.close()
             raise

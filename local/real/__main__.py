@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from local.listener import HOST
 from local.processes import StartError
 from local.real import build
+from local.reserved_port import HOST
 
 
 def command_line() -> argparse.ArgumentParser:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from local.listener import HOST
 from local.real import build
 from local.real.kubernetes import Program
+from local.reserved_port import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

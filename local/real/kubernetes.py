@@ -28,9 +28,10 @@ from yarl import URL
 from local.google.gateway import AGENT, AGENT_GROUPS
 from local.google.tasks import Tasks
 from local.kubernetes.authorization import MASTERS, Attributes, User, iam_permission
-from local.listener import HOST, Listener
+from local.listener import Listener
 from local.processes import WITH_PARENT, Child, StartError
 from local.real import build
+from local.reserved_port import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
