@@ -15,6 +15,7 @@ from ops.partial import planned_survey
 from ops.plan import unread
 from ops.survey import connected, operator
 from ops.terminal import UNREAD, Progress, pluralize, table
+from ops.unread import by_cause
 from shared.runtime.services import Services
 from shared.values.errors import ReconcileError
 from shared.values.messages import truncate
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     adoptions, left = match_secrets(seen, services.settings, change_server=options.change_server)
     if options.json:
         return _run_json(adoptions, left, options, services, missing)
-    for what, why in missing.items():
+    for what, why in by_cause(missing):
         print(f"skipped: {what} could not be read: {why}\n  python -m ops doctor")
     if adoptions:
         rows = [(one.secret.name, str(one.request.name), one.known_by, "; ".join(one.notes)) for one in adoptions]
@@ -48,9 +49,9 @@ def run(options: argparse.Namespace) -> int:
         print(f"Would take over {pluralize(len(adoptions), 'Secret')}; nothing was written or published.")
         return code
     failed = take_over(adoptions, services, options.rate)
-    for secret, why in failed:
+    for secret, why in by_cause(dict(failed)):
         print(f"not taken over: {secret}: {why}")
-    taken = pluralize(len(adoptions) - len(failed), "Secret")
+    taken = f"{len(adoptions) - len(failed)} of {pluralize(len(adoptions), 'Secret')}"
     print(f"Took over {taken}; the chain completes them. See what still differs:\n  python -m ops plan")
     return 1 if failed else code
 
@@ -88,7 +89,7 @@ def take_over(adoptions: list[Adoption], services: Services, a_minute: int) -> l
     A Secret that was marked and could not be asked for is completed by the next sweep.
     """
     attributes = {"cause": truncate(f"adopt by {operator(services)}")}
-    progress = Progress(len(adoptions), "Secrets taken over")
+    progress = Progress(len(adoptions), "Secrets tried")
     failed = []
     for one in paced(adoptions, a_minute):
         try:

@@ -14,6 +14,7 @@ from ops.partial import planned_survey
 from ops.plan import filter_plan, unread
 from ops.survey import connected, operator
 from ops.terminal import UNREAD, MistakeError, Progress, pluralize, table
+from ops.unread import by_cause
 from shared.decisions.reports import DOCTOR
 from shared.decisions.sweep_plan import Plan
 from shared.runtime.services import Services
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 TOPIC = "register-membership"
+NOT_REQUESTED = "could not be read, so no cluster there is requested"
 _UNREAD = frozenset({FindingCode.UNREAD_PROJECT, FindingCode.INCOMPLETE_LIST, FindingCode.UNREADABLE_ITEM})
 
 
@@ -55,7 +57,9 @@ def run(options: argparse.Namespace) -> int:
         }
         print(json.dumps(summary, indent=2))
         return code
-    for report in skipped:
+    for what, why in by_cause(lacking):
+        print(f"skipped: {what}: {NOT_REQUESTED}: {why}\n  {DOCTOR}")
+    for report in skipped[len(lacking) :]:
         print(f"skipped: {report.subject}: {report.text}" + (f"\n  {report.command}" if report.command else ""))
     if not requests:
         print(f"Every selected cluster that {'was read and ' if lacking else ''}can be requested has its Secret.")
@@ -79,9 +83,8 @@ def missing(plan: Plan) -> list[PlannedRequest]:
 def left_out(plan: Plan, unread: Mapping[str, str]) -> list[Finding]:
     """Return what gets no request, and why. Of unread lists a plan says that nothing is removed; here nothing is requested."""
     read = [finding for finding in plan.findings if finding.code not in _UNREAD]
-    text = "could not be read, so no cluster there is requested"
     return [
-        *(Finding(FindingCode.UNREAD_PROJECT, what, f"{text}: {why}", DOCTOR) for what, why in unread.items()),
+        *(Finding(FindingCode.UNREAD_PROJECT, what, f"{NOT_REQUESTED}: {why}", DOCTOR) for what, why in unread.items()),
         *read,
     ]
 

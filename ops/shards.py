@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ops.pace import paced
 from ops.survey import connected
 from ops.terminal import MistakeError, Progress, pluralize, table
+from ops.unread import by_cause
 from shared.decisions import shards
 from shared.runtime.services import Services
 from shared.values.cluster_secret import ClusterSecret
@@ -53,9 +54,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"{pluralize(len(moves), 'Secret')} without a shard. Give them these: python -m ops shards --assign")
         return 2
     failed = assign(moves, services, options.rate)
-    for name, text in failed:
+    for name, text in by_cause(dict(failed)):
         print(f"failed: {name}: {text}")
-    print(f"{pluralize(len(moves) - len(failed), 'Secret')} got a shard. Run it again to see the distribution.")
+    print(
+        f"{len(moves) - len(failed)} of {pluralize(len(moves), 'Secret')} got a shard. Run it again to see the distribution."
+    )
     return 1 if failed else 2 if wrong else 0
 
 
@@ -69,7 +72,7 @@ def _rows(
 
 def assign(moves: list[tuple[ClusterSecret, int]], services: Services, a_minute: int) -> list[tuple[str, str]]:
     """Write the shards, paced; return the Secrets that failed, and why. A Secret that changed meanwhile is one of them."""
-    progress = Progress(len(moves), "Secrets given their shard")
+    progress = Progress(len(moves), "Secrets tried")
     failed = []
     for secret, shard in paced(moves, a_minute):
         try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MAX_WIDTH: Final = 100  # of a reason that is cut
-NARROW: Final = 8  # no column is folded below this
+NARROW: Final = 6  # no column is folded below this
 _COMMAND: Final = re.compile(r" {2,}(gcloud|kubectl|python|eval|make|terraform) ")
 UNREAD: Final = 3  # exit code of plan, explain and status: something that the answer depends on could not be read
 
@@ -136,12 +136,18 @@ def wrap(text: str, columns: int) -> list[str]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], columns: int | None = None) -> str:
-    """Return the rows in columns. On a terminal (or in `columns`) the widest cells are folded until a row fits."""
+    """Return the rows in columns. On a terminal (or in `columns`) the widest cells are folded until a row fits.
+
+    Where no row fits, each cell has a line of its own, with the name of its column.
+    """
     lines = [list(head), *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     most = (width() if columns is None else columns) - 2 * (len(head) - 1)
     while 0 < most < sum(widths) and max(widths) > NARROW:
         widths[widths.index(max(widths))] -= 1
+    if 0 < most < sum(widths):
+        blocks = [[f"{name}: {cell}" for name, cell in zip(head, row, strict=True) if cell] for row in lines[1:]]
+        return "\n\n".join("\n".join(block) for block in blocks)
     return "\n".join(text for line in lines for text in _folded(line, widths))
 
 

@@ -176,6 +176,8 @@ def test_an_adoption_that_fails_is_named_and_ends_with_1(world: World, typed: An
     code, text = typed("adopt", FAST)
     assert code == 1
     assert "not taken over: by-hand" in text
+    assert "Took over 0 of 1 Secret;" in text
+    assert "1 Secrets taken over" not in text  # the progress counts tries
     assert as_json(typed, "adopt", FAST)[0] == 1
 
 
@@ -184,7 +186,7 @@ def test_adopt_names_what_could_not_be_read(world: World, typed: Any) -> None:
     break_calls(world, "container list")
     code, text = typed("adopt", "--dry-run")
     assert code == UNREAD
-    assert "projects/demo-apps could not be read: " in text
+    assert "skipped: projects/demo-apps, projects/demo-fleet could not be read: " in text
     code, answer = as_json(typed, "adopt", "--dry-run")
     assert (code, {*answer["unread"]} >= {"projects/demo-apps"}) == (UNREAD, True)
 

@@ -277,8 +277,16 @@ def test_the_widest_cells_of_a_table_are_folded_until_a_row_fits() -> None:
     shown = table(("NAME", "WHY"), [("blue", LONG), ("a-cluster", "short")], columns=50)
     assert max(map(len, shown.split("\n"))) <= 50
     assert "a-cluster" in shown
-    narrow = table(("NAME", "WHY"), [("blue", LONG)], columns=5)
-    assert max(map(len, narrow.split("\n"))) <= 8 + 2 + 8
+
+
+def test_a_table_that_no_row_fits_has_a_line_for_each_cell() -> None:
+    narrow = table(("NAME", "SINCE", "WHY"), [("blue", "", LONG), ("green", "now", "x")], columns=12)
+    assert narrow.split("\n") == ["NAME: blue", f"WHY: {LONG}", "", "NAME: green", "SINCE: now", "WHY: x"]
+
+
+def test_the_tables_of_the_commands_fit_forty_columns() -> None:
+    five = table(("CLUSTER", "PROJECT", "LOCATION", "STATE", "WHY"), [("blue", "demo", "x", "missing", LONG)], 40)
+    assert max(map(len, five.split("\n"))) <= 40
 
 
 @pytest.mark.parametrize(("text", "wanted"), [("90s", 90.0), ("10m", 600.0), ("1h", 3600.0), ("5", 5.0)])
