@@ -148,8 +148,11 @@ def main() -> None:
     """Serve orders; in a child, run what `python -m functions_framework` runs."""
     directory = Path.cwd()
     sys.path[0] = str(directory)  # as with `python -m`
+    listening = socket.socket(fileno=int(sys.argv[1])) if len(sys.argv) > 1 else None
+    if listening is not None and sys.stdin in select.select([sys.stdin, listening], [], [])[0]:
+        return
     versions = preload(directory)
-    if len(sys.argv) > 1 and not next_parent(socket.socket(fileno=int(sys.argv[1]))):
+    if listening is not None and not next_parent(listening):
         return
     order = next_child()
     if order is not None:

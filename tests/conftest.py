@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,6 +36,18 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         gc.set_threshold(10_000)
         gc.enable()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the servers that fork commands, for all workers. A server imports its packages when it is needed."""
+    if sys.platform != "linux" or hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
+        return
+    from tests import forked_clouds, forked_gcloud, forked_ops
+
+    for make in (forked_clouds.clouds, forked_clouds.functions, forked_gcloud.server, forked_ops.server):
+        server = make()
+        if server is not None:
+            server.share()
 
 
 @pytest.hookimpl(optionalhook=True)

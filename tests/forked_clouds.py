@@ -6,7 +6,6 @@ It saves a second of imports, and the making of a key. Where forking is not safe
 
 from __future__ import annotations
 
-import atexit
 import functools
 import gc
 import importlib
@@ -15,13 +14,11 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from local.functions import MEASURED
 from local.parent import PROGRAM, SHARED
-from local.processes import WITH_PARENT
 from tests import forking
 
 if TYPE_CHECKING:
@@ -49,10 +46,10 @@ def start(words: Sequence[str], log: Path) -> Process:
     """Start `python -m local WORDS` in the checkout with this process's environment; its output goes to `log`."""
     if not forking.POSSIBLE:
         return start_alone(words, log)
-    environment = os.environ | {SHARED: _functions()}
+    environment = os.environ | {SHARED: functions().address}
     with Path(os.devnull).open() as nothing, log.open("ab") as output:
         streams = (nothing.fileno(), output.fileno(), output.fileno())
-        return forking.start(_clouds().address, words, environment, str(ROOT), streams=streams, timeout=0)
+        return forking.start(clouds().address, words, environment, str(ROOT), streams=streams, timeout=0)
 
 
 def start_alone(words: Sequence[str], log: Path) -> Process:
@@ -64,36 +61,22 @@ def start_alone(words: Sequence[str], log: Path) -> Process:
 
 
 @functools.cache
-def _functions() -> str:
-    """Start the parent of the functions of all clouds, and return the Unix socket that it listens on."""
-    directory = tempfile.TemporaryDirectory(prefix="parents-")
-    path = f"{directory.name}/functions"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-        process = subprocess.Popen(
-            [sys.executable, "-S", "-E", "-c", WITH_PARENT, sys.executable, str(PROGRAM), str(listener.fileno())],
-            cwd=ROOT,
-            env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.PIPE,
-            pass_fds=[listener.fileno()],
-        )
-
-    def stop() -> None:
-        process.communicate()
-        directory.cleanup()
-
-    atexit.register(stop)
-    return path
+def functions() -> forking.Server:
+    """Return the parent of the functions of all clouds."""
+    clean = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+    return forking.Server("functions", [sys.executable, str(PROGRAM)], clean, socket.SOCK_STREAM)
 
 
 @functools.cache
-def _clouds() -> forking.Server:
-    return forking.Server([sys.executable, "-m", __name__], {"PATH": os.environ["PATH"], **MEASURED})
+def clouds() -> forking.Server:
+    """Return the parent of the clouds."""
+    return forking.Server("clouds", [sys.executable, "-m", __name__], {"PATH": os.environ["PATH"], **MEASURED})
 
 
 def _serve(listener: socket.socket) -> None:
     """Fork a cloud for each order; in a cloud, run it."""
+    if not forking.is_needed(listener):
+        return
     from local.__main__ import main
     from local.google.iam.tokens import signing_key
 

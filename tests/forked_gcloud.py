@@ -47,18 +47,29 @@ CLIENTS = (
 
 
 @functools.cache
+def server() -> forking.Server | None:
+    """Return the server of this process; None where there can be none."""
+    program = shutil.which("gcloud")
+    if not forking.POSSIBLE or not program:
+        return None
+    found = forking.Server(
+        "gcloud", ["gcloud"], {"PATH": os.environ["PATH"], "CLOUDSDK_PYTHON_ARGS": f"-S -m {__name__}"}
+    )
+    if found.is_ours:
+        found.write_command(Path(found.directory, "gcloud"), program)
+    return found
+
+
 def path() -> str:
     """Return a PATH whose `gcloud` is forked; this process's own PATH where that is not possible."""
-    here, program = os.environ["PATH"], shutil.which("gcloud")
-    if not forking.POSSIBLE or not program:
-        return here
-    server = forking.Server(["gcloud"], {"PATH": here, "CLOUDSDK_PYTHON_ARGS": f"-S -m {__name__}"})
-    server.write_command(Path(server.directory, "gcloud"), program)
-    return f"{server.directory}{os.pathsep}{here}"
+    here, forks = os.environ["PATH"], server()
+    return here if forks is None else f"{forks.directory}{os.pathsep}{here}"
 
 
 def _serve(program: str, listener: socket.socket) -> None:
     """Serve commands in gcloud's own Python; `program` is the file that its start script runs."""
+    if not forking.is_needed(listener):
+        return
     sys.path.remove(str(Path.cwd()))
     given = ("HOME", "PATH", "CLOUDSDK_PYTHON_ARGS")
     started = {name: value for name, value in os.environ.items() if name not in given}

@@ -77,7 +77,7 @@ def server() -> forking.Server:
     from local.functions import MEASURED
 
     program = [sys.executable, "-W", "error", "-m", __name__]
-    return forking.Server(program, {"PATH": os.environ["PATH"], **MEASURED})
+    return forking.Server("ops", program, {"PATH": os.environ["PATH"], **MEASURED})
 
 
 # The server itself
@@ -95,6 +95,8 @@ def _import() -> None:
 
 
 def _serve(listener: socket.socket) -> None:
+    if not forking.is_needed(listener):
+        return
     from ops.__main__ import main
 
     _import()

@@ -34,18 +34,36 @@ sys.exit(forking.start({address!r}, sys.argv[{first}:], os.environ, os.getcwd())
 
 
 class Server:
-    """A program that calls `next_words` on the socket whose number is its last argument. It ends with this process."""
+    """A program that listens on the socket whose number is its last argument, and ends with this process.
 
-    def __init__(self, program: Sequence[str], environment: Mapping[str, str]) -> None:
+    It waits for the first order (`is_needed`), imports its packages, and calls `next_words`.
+    After `share`, processes that inherit this environment use the same program.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        program: Sequence[str],
+        environment: Mapping[str, str],
+        kind: socket.SocketKind = socket.SOCK_SEQPACKET,
+    ) -> None:
+        self._variable = f"FORKED_{name.upper()}"
+        self.is_ours = self._variable not in os.environ
+        if self.is_ours:
+            self._start(program, environment, kind)
+        else:
+            self.directory = os.environ[self._variable]
+        self.address = f"{self.directory}/orders"
+
+    def _start(self, program: Sequence[str], environment: Mapping[str, str], kind: socket.SocketKind) -> None:
         import atexit  # each of these takes time in a process that only calls `start`
         import subprocess
         import tempfile
 
         self._directory = tempfile.TemporaryDirectory(prefix="fork-")
         self.directory = self._directory.name
-        self.address = f"{self.directory}/orders"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            listener.bind(self.address)
+        with socket.socket(socket.AF_UNIX, kind) as listener:
+            listener.bind(f"{self.directory}/orders")
             listener.listen(64)  # orders wait here until the program has imported its packages
             self._process = subprocess.Popen(
                 [*program, str(listener.fileno())],
@@ -55,6 +73,10 @@ class Server:
                 pass_fds=(listener.fileno(),),
             )
         atexit.register(self.stop)
+
+    def share(self) -> None:
+        """Let the processes that this one starts use the server, too."""
+        os.environ[self._variable] = self.directory
 
     def write_command(self, file: Path, program: str, *words: str) -> None:
         """Write a script to use in place of a program. Arguments that begin with these words are forked; others run the program."""
@@ -125,6 +147,16 @@ def start(
     return Running(connection)
 
 
+def is_needed(listener: socket.socket) -> bool:
+    """Wait for the first order. False if the standard input ends before it."""
+    import select
+
+    if 0 not in select.select([0, listener.fileno()], [], [])[0]:
+        return True
+    listener.close()
+    return False
+
+
 def next_words(listener: socket.socket) -> list[str]:
     """Fork for each order, and return the order's words in the child. The server itself ends when its standard input does."""
     import contextlib
@@ -144,6 +176,7 @@ def next_words(listener: socket.socket) -> list[str]:
                 if event.fd == 0:
                     for process, _ in running.values():
                         os.kill(process, signal.SIGTERM)
+                    listener.close()
                     sys.exit()
                 elif event.fd in running:
                     process, connection = running.pop(event.fd)
