@@ -107,7 +107,8 @@ class Running:
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code when it has ended. Raises TimeoutError."""
-        self._connection.settimeout(timeout)
+        if self._code is None:
+            self._connection.settimeout(timeout)
         return self._ended()
 
     def send_signal(self, sig: int) -> None:

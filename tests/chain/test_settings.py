@@ -13,6 +13,7 @@ from tests.chain.running import ARGOCD, BINDING, CENTRAL_MEMBERSHIP, FLEET, NUMB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 FUNCTIONS = ("route-event", *STEPS)
 RIGHT = {
@@ -160,3 +161,9 @@ def test_former_source_project_keeps_its_secrets_until_a_sweep(cloud: Chain) -> 
         cloud.logged("register-membership", cluster, decision="no_op", code="not_source")
         cloud.wait_quiet()
         assert cloud.everything() == before
+
+
+def test_a_cloud_that_does_not_start_says_why(tmp_path: Path) -> None:
+    """Also to the tests: the end of the process that was to be the cloud hides nothing."""
+    with pytest.raises(AssertionError, match="CLUSTER_SELECTOR"), running(tmp_path, "--selector", "env in ("):
+        pass
