@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     Tab = Callable[..., Page]
 
 PATIENCE = 180.0
-pytestmark = pytest.mark.timeout(600)  # the night takes a minute, on a busy machine several
 QUICKLY = ("--attempts", "12", "--retry-min", "0.5", "--retry-max", "2", "--selector", "env=prod")
 
 

@@ -12,7 +12,7 @@ from tests.chain.running import Chain, fresh
 KILLS = int(os.environ.get("KILLS", "12"))
 
 
-@pytest.mark.timeout(240 + 5 * KILLS)
+@pytest.mark.timeout(540 + 5 * KILLS)
 def test_random_kills_under_load_lose_and_duplicate_nothing(cloud: Chain) -> None:
     chance = random.Random(KILLS)
     functions = sorted(cloud.state()["functions"])

@@ -9,8 +9,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
 from local.apis import OVERRIDES
 from tests.docs.reading import ROOT
 
@@ -46,7 +44,6 @@ def test_every_endpoint_override_has_a_row() -> None:
     assert {api.upper() for api in OVERRIDES} | {"CONTAINER", "GKEHUB", "CONNECTGATEWAY", "PUBSUB"} <= named
 
 
-@pytest.mark.timeout(320)
 def test_the_example_for_tests_of_others_runs(tmp_path: Path) -> None:
     (block,) = re.findall(r"```python\n(import yaml\n.*?)```", TEXT, re.DOTALL)
     (tmp_path / "test_example.py").write_text(block)

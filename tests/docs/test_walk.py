@@ -24,7 +24,6 @@ WALKED = [path for path in PATHS if re.search(rf"^ *```{SHELL} +{LOCAL}$", (ROOT
 STARTS = ("README.md", "docs/evaluate.md")
 
 
-@pytest.mark.timeout(600)  # the sum of what it may wait for, on a busy machine
 @pytest.mark.parametrize("path", WALKED, ids=str)
 def test_a_reader_can_follow_the_document(path: Path, tmp_path: Path) -> None:
     with reader(tmp_path, forks=str(path) not in STARTS) as one:

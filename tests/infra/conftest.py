@@ -57,10 +57,3 @@ def plan(plans: dict[str, Plan], request: pytest.FixtureRequest) -> Plan:
 def full(module: Module) -> Plan:
     """A plan in which every input is given, with the functions in another project than the fleet."""
     return module.plan(**FULL)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What these tests fetch once may take longer than a test is given."""
-    for item in items:
-        if item.path.parent.name == "infra":
-            item.add_marker(pytest.mark.timeout(600))

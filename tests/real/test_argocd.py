@@ -34,9 +34,6 @@ from tests.real.applications import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-
-pytestmark = pytest.mark.timeout(600)
-
 HOLD = 1
 
 

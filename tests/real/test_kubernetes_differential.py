@@ -290,7 +290,6 @@ def side(server: Server, name: str) -> Iterator[Side]:
     found.session.close()
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_both_answer_alike_and_hold_the_same_afterwards(
     real: Server, embedded: Server, seed: int, record_property: Callable[[str, object], None]

@@ -18,8 +18,6 @@ from tests.real.test_argocd import HOLD, leave
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.timeout(600)
-
 ARGOCD = "/apis/argoproj.io/v1alpha1/namespaces/argocd"
 FINALIZER = "resources-finalizer.argocd.argoproj.io"
 # Of an ApplicationSet that deletes or preserves resources, and by hand with and without a finalizer.

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(600)
-
 Json = dict[str, Any]
 REPLICAS = 3
 CLUSTERS = 9
