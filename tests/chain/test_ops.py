@@ -158,7 +158,7 @@ def test_adopted_secret_keeps_its_uid_and_has_no_drift(cloud: Chain) -> None:
     made = by_hand(cloud, "legacy-hand", server, "prod-hand")
     assert "legacy-hand" in succeeds(cloud, "explain", blue, code=2)
     assert "legacy-hand" in succeeds(cloud, "backfill", "--dry-run")
-    assert "Took over 1 Secret;" in succeeds(cloud, "adopt")
+    assert "Took over 1 of 1 Secret;" in succeeds(cloud, "adopt")
     cloud.onboarded(blue)
     cloud.wait_for(lambda: f"{MARK}grant" in cloud.manifest(blue)["metadata"]["annotations"])
     cloud.wait_quiet()
