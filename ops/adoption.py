@@ -97,7 +97,7 @@ def _index(seen: Snapshot, settings: Settings) -> Index:
 def _matched(
     secret: ClusterSecret, seen: Snapshot, index: Index, settings: Settings, *, change_server: bool
 ) -> Adoption:
-    _check_owner(secret)
+    _check_owner(secret, settings)
     name, known_by = _meant(secret, index, settings)
     cluster, membership = _both_names(name, seen, settings)
     server = settings.gateway_url(membership, gke=cluster is not None)
@@ -117,8 +117,13 @@ def _matched(
     return Adoption(secret, request, known_by, _patch(secret, cluster, membership, settings.instance), tuple(notes))
 
 
-def _check_owner(secret: ClusterSecret) -> None:
-    """Raise NotAdoptableError for a Secret that another tool still writes."""
+def _check_owner(secret: ClusterSecret, settings: Settings) -> None:
+    """Raise NotAdoptableError for a Secret that another tool, or another registrar, still writes."""
+    if secret.is_managed:
+        raise NotAdoptableError(
+            f"{secret.owner(settings)}: select the cluster in one registrar only. If that registrar does not exist any more,"
+            f" remove the label {cluster_secret.MANAGED_BY_LABEL} first"
+        )
     writer = recognition.writer(secret)
     if writer and PLUGIN not in secret.annotations:
         raise NotAdoptableError(

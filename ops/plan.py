@@ -52,7 +52,7 @@ def unread(seen: Snapshot, settings: Settings, project: str = "") -> dict[str, s
     """Return what could not be read (of one project, if one is named), and why: nothing is known about it."""
     inventory = seen.inventory
     found = {what: why for what, why in (("the Secrets", seen.secrets_unread), ("the fleet", seen.fleet_unread)) if why}
-    found |= {f"projects/{one}": why for one, why in inventory.unread.items() if project in ("", one)}
+    found |= {f"projects/{one}": why for one, why in sorted(inventory.unread.items()) if project in ("", one)}
     for one, zones in inventory.missing_zones.items():
         if project in ("", one):
             found[f"projects/{one}"] = f"its list lacks {', '.join(sorted(zones))}"

@@ -134,6 +134,10 @@ def test_a_server_changes_only_when_a_person_says_so() -> None:
         (theirs(server=URL, labels={"argocd.argoproj.io/cluster-profile-origin": "a.b"}), "ClusterProfile"),
         (theirs(server=URL, annotations={"multicluster.x-k8s.io/managed-by-cp-syncer": "true"}), "syncer"),
         (theirs(server=URL, labels={cluster_secret.MANAGED_BY_LABEL: "Helm"}), "app.kubernetes.io/managed-by=Helm"),
+        (
+            replace(secret(), labels={**secret().labels, cluster_secret.INSTANCE: "staging"}),
+            "belongs to the instance 'staging'",
+        ),
         (theirs(server=URL, annotations={cluster_secret.CLUSTER: "blue"}), ""),
         (theirs(annotations={cluster_secret.CLUSTER: "blue"}), "is invalid"),
     ],

@@ -114,7 +114,7 @@ def test_a_cause_that_many_projects_share_is_one_problem() -> None:
     survey = replace(SURVEY, inventory=replace(SURVEY.inventory, unread={**why, "apps-x": "503 UNAVAILABLE"}))
     health = judge(status(survey=survey))
     assert [problem.unknown for problem in health.problems] == [True, True]
-    assert "projects/apps-0, projects/apps-1, projects/apps-2 and 27 more could not be read" in health.problems[0].text
+    assert "projects/apps-0, projects/apps-1, projects/apps-10 and 27 more could not be read" in health.problems[0].text
     assert "projects/apps-x could not be read: 503" in health.problems[1].text
 
 
