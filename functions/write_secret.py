@@ -266,10 +266,12 @@ def _create(target: Target, services: Services) -> ClusterSecret:
 def _read_again(subject: Subject, services: Services) -> Subject | Outcome:
     """Read the cluster again: it may have been deleted before the Secret existed.
 
-    Only the very cluster that the Secret was created for gets the labels. What else it became meanwhile, the sweep finds.
+    Only the very cluster that the Secret was created for gets the labels. `remove-secret` decides about an earlier one's
+    Secret. What else it became meanwhile, the sweep finds.
     """
     again = read_subject(StepRequest(subject.request.cluster, subject.request.membership), services, has_secret=True)
-    if again.state in (State.DELETED, State.DELETING):
+    re_created = isinstance(again.observed, Cluster) and not _is_same(subject, again)
+    if again.state in (State.DELETED, State.DELETING) or (again.state is not State.SELECTED and re_created):
         return no_op(Action.TO_REMOVE, again, services.settings)
     if again.state is not State.SELECTED:
         return no_op(Action.NOTHING, again, services.settings)

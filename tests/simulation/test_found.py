@@ -9,6 +9,7 @@ from functions import sweep
 from shared.values.cluster_secret import HELD, KEEP, SKIP_RECONCILE
 from shared.values.messages import Scope
 from shared.values.names import ClusterName, MembershipName
+from tests.simulation.given import when
 from tests.simulation.ports import WorldServices
 from tests.simulation.world import World
 
@@ -74,6 +75,23 @@ def test_earlier_clusters_secret_stays_held_during_an_error() -> None:
     world.change(BLUE, status="RUNNING")
     world.sweep()
     assert HELD not in noted(world)
+
+
+def test_secret_created_for_an_earlier_cluster_is_held() -> None:
+    """The cluster was re-created while the Secret was on its way; no event followed when the creation failed."""
+    world = World()
+    world.create(BLUE, {"env": "prod"})
+
+    def re_created() -> None:
+        world.delete(BLUE)
+        world.create(BLUE, {"env": "prod"}, "PROVISIONING")
+
+    when(world, "before", f"gateway create {WorldServices(world).central_url}", re_created)
+    world.publish("register-membership", {"cluster": str(BLUE)})
+    world.settle()
+    assert noted(world)[HELD].startswith("going ")
+    world.change(BLUE, status="ERROR")
+    assert not asked(world)
 
 
 def test_skip_of_a_hold_ends_with_it_without_its_annotation() -> None:
