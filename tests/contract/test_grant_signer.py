@@ -25,6 +25,8 @@ from tests.unit.stub import sends, serving
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.usefixtures("without_collection")
+
 ACCOUNT = "grant-rbac@demo-fleet.iam.gserviceaccount.com"
 TOKENS = Tokens()
 AUDIENCE = grant_audience(target_of(BLUE, BLUE_MEMBER), SETTINGS)

@@ -24,6 +24,8 @@ from tests.unit.stub import Identity, Stub, sends, serving
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.usefixtures("without_collection")
+
 NAME = "fleet-registrar:argocd@demo-fleet.iam.gserviceaccount.com"
 METADATA = {"name": NAME, "uid": "u", "resourceVersion": "1"}
 BINDING = {"kind": "ClusterRoleBinding", "metadata": METADATA}

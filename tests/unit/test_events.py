@@ -16,6 +16,8 @@ from shared.values.codes import EventCode
 from shared.values.errors import PermanentError
 from tests.unit.given import NUMBERS
 
+pytestmark = pytest.mark.usefixtures("without_collection")
+
 BLUE = "projects/demo-apps/locations/europe-west1/clusters/blue"
 EDGE = "projects/demo-fleet/locations/global/memberships/edge"
 Entry = dict[str, Any]

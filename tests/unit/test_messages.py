@@ -31,6 +31,8 @@ from shared.values.messages import (
 from shared.values.names import ClusterName, MembershipName
 from tests.unit.given import NOW, SETTINGS
 
+pytestmark = pytest.mark.usefixtures("without_collection")
+
 CLUSTER = "projects/demo-apps/locations/europe-west1/clusters/blue"
 MEMBERSHIP = "projects/demo-fleet/locations/global/memberships/edge"
 BLUE = ClusterName.parse(CLUSTER)

@@ -172,6 +172,7 @@ def test_ctrl_c_during_the_imports_has_no_traceback(module: str) -> None:
                 if name in ("argparse", "{module}.command_line"):  # the heavy imports
                     os.kill(os.getpid(), signal.SIGINT)
 
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the process that starts the tests may ignore it
         sys.argv[1:] = ["nonsense"]
         sys.meta_path.insert(0, Interrupting())
         runpy.run_module("{module}", run_name="__main__")"""

@@ -40,6 +40,8 @@ from tests.unit.secret_plans import (
     plan,
 )
 
+pytestmark = pytest.mark.usefixtures("without_collection")
+
 
 def test_a_regional_clusters_secret() -> None:
     assert created() == golden(

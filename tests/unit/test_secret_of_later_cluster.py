@@ -13,6 +13,8 @@ from shared.values.cluster_secret import HELD, KEEP, LABEL_KEYS, REFRESH, SKIP_R
 from shared.values.target import target_of
 from tests.unit.given import BLUE, BLUE_MEMBER, EDGE, NOW, SETTINGS, as_secret, created, patched, secret
 
+pytestmark = pytest.mark.usefixtures("without_collection")
+
 LATER = NOW + timedelta(hours=3)
 LATER_BLUE = replace(BLUE, id="b" * 64, labels={"env": "sandbox"})
 LATER_MEMBER = replace(BLUE_MEMBER, unique_id="uid-later", labels={})
