@@ -42,7 +42,7 @@ def test_its_secret_goes_by_its_membership(cloud: Chain) -> None:
 
 def test_agent_impersonates_the_argocd_identity(cloud: Chain) -> None:
     edge = cloud.attach(fresh("edge"), admit=True)
-    assert not cloud.admits(edge)
+    cloud.wait_for(lambda: not cloud.admits(edge))
     cloud.onboarded(edge)
     assert cloud.admits(edge)
     impersonate = f"fleet-registrar:impersonate:{ARGOCD}"
@@ -51,7 +51,7 @@ def test_agent_impersonates_the_argocd_identity(cloud: Chain) -> None:
     _, role = cloud.kubernetes(edge, "GET", f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{impersonate}")
     assert role["rules"][0]["resourceNames"] == [ARGOCD]
     cloud.kubernetes(edge, "DELETE", f"{BINDINGS}/{impersonate}")
-    assert not cloud.admits(edge)
+    cloud.wait_for(lambda: not cloud.admits(edge))
     cloud.publish("grant-rbac", {"membership": edge})
     cloud.wait_for(lambda: cloud.admits(edge))
 

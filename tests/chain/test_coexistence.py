@@ -204,7 +204,7 @@ def test_external_runs_the_chain_without_writing_a_secret(cloud: Chain, mode: st
         cloud.wait_quiet()
         cloud.publish("sweep", {"cluster": cluster})
         cloud.wait_for(lambda: cloud.binding(cluster) is None)
-        assert not cloud.admits(membership, ARGOCD)
+        cloud.wait_for(lambda: not cloud.admits(membership, ARGOCD))
 
         cloud.delete_cluster(cluster)
         cloud.gone(cluster)

@@ -85,14 +85,14 @@ def test_argocd_has_access_only_while_the_secret_exists(cloud: Chain) -> None:
     assert credential["apiVersion"] == "client.authentication.k8s.io/v1beta1"
     token = credential["status"]["token"]
     assert cloud.do("iam", "identity", authorization=f"Bearer {token}") == ARGOCD
-    assert not cloud.admits(membership)
+    cloud.wait_for(lambda: not cloud.admits(membership))
     cloud.release()
     synced(cloud, "baseline-guardrails", cluster)
     assert cloud.admits(membership)
     leave(
         cloud, cluster, lambda what: ask(cloud, cluster, what)
     )  # the last of all clusters: a sweep's removal limit would hold it
-    assert not cloud.admits(membership)
+    cloud.wait_for(lambda: not cloud.admits(membership))
 
 
 def leave(cloud: Chain, cluster: str, asks: Callable[[str], None]) -> None:
