@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,13 @@ async def state(
     only: Collection[str] = (),
 ) -> Json:
     """Return what people and tests look at, or some parts of it by name. Of a Secret's data it has `name` and `server` only."""
+    queues = functools.cache(lambda: _queues(deployments))
     parts: dict[str, Callable[[], Any]] = {
         "clusters": lambda: _clusters(apis),
         "memberships": lambda: _memberships(apis),
         "secrets": lambda: _secrets(clusters, central, namespace),
-        "queues": lambda: _queues(deployments),
-        "dead_letters": lambda: _queues(deployments).get("dead-letters", {}).get("backlog"),
+        "queues": queues,
+        "dead_letters": lambda: queues().get("dead-letters", {}).get("backlog"),
         "functions": lambda: _functions(deployments),
         "faults": apis.faults.as_json,
         "events": apis.eventarc.as_json,

@@ -64,9 +64,8 @@ class StepRequest:
     renewed: bool = False
     previous: str = ""  # the identity that the Secret notes as granted, if it is no longer Argo CD's
     check: bool = False  # a sweep searches for a leftover binding; none is known, so a refusal is not an error
-    identity: str = (
-        ""  # the identity that `granted` is for: a hint, in case Argo CD has another one when the message arrives
-    )
+    # The identity that `granted` is for: a hint, in case Argo CD has another one when the message arrives.
+    identity: str = ""
 
     @property
     def name(self) -> Name:
